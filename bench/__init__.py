@@ -1,0 +1,1 @@
+"""The harness: data, engine, cells, sweep, records, reports, command line."""

@@ -1,0 +1,95 @@
+"""``python -m bench list``: what can be named on the command line. Reads tables, imports no plug-in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from bench import registry
+from bench.config import experiment_names, experiment_title
+from bench.registry import Registry
+
+Section = Literal["all", "methods", "backbones", "datasets", "experiments", "runs"]
+
+
+@dataclass(frozen=True)
+class ListArgs:
+    """Show what can be named on the command line."""
+
+    section: tyro.conf.Positional[Section] = "all"
+    """What to show."""
+    data_dir: Path = Path("data")
+    """Folder of the encoded data sets."""
+    runs: Path = Path("results/runs")
+    """Folder of the run folders."""
+
+
+def command(argv: Sequence[str]) -> int:
+    """Print one section, or all."""
+    args = tyro.cli(ListArgs, args=list(argv), prog="python -m bench list")
+    registry.check_layout()
+    sections: dict[str, Callable[[ListArgs], Iterable[tuple[str, str]]]] = {
+        "methods": _methods,
+        "backbones": _backbones,
+        "datasets": _datasets,
+        "experiments": _experiments,
+        "runs": _runs,
+    }
+    chosen = sections if args.section == "all" else {args.section: sections[args.section]}
+    for name, rows in chosen.items():
+        found = list(rows(args))
+        width = max((len(key) for key, _ in found), default=0)
+        lines = [f"  {key:<{width}}  {text}".rstrip() for key, text in found] or ["  none yet"]
+        sys.stdout.write("\n".join([name, *lines, ""]) + "\n")
+    return 0
+
+
+def _methods(args: ListArgs) -> Iterable[tuple[str, str]]:
+    known = registry.methods()
+    for name in known.names():
+        entry = known.entry(name)
+        paper = ", in the paper" if entry.paper else ""
+        yield name, f"{entry.title}: {entry.family}, {entry.granularity}{paper}  [{known.origin(name)}]"
+    yield from _broken(known)
+
+
+def _backbones(args: ListArgs) -> Iterable[tuple[str, str]]:
+    known = registry.backbones()
+    for name in known.names():
+        yield name, f"{known.entry(name).title}  [{known.origin(name)}]"
+    yield from _broken(known)
+
+
+def _datasets(args: ListArgs) -> Iterable[tuple[str, str]]:
+    from bench.datasets import datasets  # noqa: PLC0415
+
+    known = datasets()
+    for name in known.names():
+        entry = known.entry(name)
+        ready = "prepared" if (args.data_dir / name / "manifest.json").exists() else "not prepared"
+        terms = ", a person accepts its terms" if entry.access == "terms" else ""
+        yield name, f"{entry.title}: {ready}{terms}"
+    yield from _broken(known)
+
+
+def _broken(known: Registry[Any]) -> Iterable[tuple[str, str]]:
+    for plugin in known.broken:
+        indented = plugin.traceback.strip().replace("\n", "\n      ")
+        yield plugin.name, f"BROKEN ({plugin.origin}): {plugin.reason}\n      {indented}".rstrip()
+
+
+def _experiments(args: ListArgs) -> Iterable[tuple[str, str]]:
+    for name in experiment_names():
+        yield name, experiment_title(name)
+
+
+def _runs(args: ListArgs) -> Iterable[tuple[str, str]]:
+    for folder in sorted(args.runs.glob("*/")):
+        cells = len(list((folder / "cells").glob("*.json")))
+        if cells or (folder / "run.toml").exists():
+            yield str(folder), f"{cells} cells"

@@ -1,0 +1,182 @@
+"""``python -m bench prepare``: raw data -> an encoded data set."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from bench.datasets import resolve_dataset
+from bench.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from bench.data.card import DatasetCard
+    from bench.data.prepare import Progress
+
+PROG = "python -m bench prepare"
+PHASES = {"fetch": "fetching", "read": "reading", "count": "counting", "write": "writing"}
+LINE_EVERY_S = 10.0
+"""Seconds between two plain lines of progress."""
+
+
+@dataclass(frozen=True)
+class PrepareFlags:
+    """Encode a data set: split its rows, fit the vocabularies on train, write the ids."""
+
+    dataset: Annotated[str, tyro.conf.Positional]
+    """Name of a data set, with parameters in brackets if need be, e.g. "criteo[min_count=2]"; or the path of a
+    card of your own, my.toml."""
+    raw: Path | None = None
+    """The raw data: a plain file, .gz, .zip, .tar.gz, or a folder."""
+    data_dir: Path = Path("data")
+    """Where encoded data sets lie."""
+    download: bool = False
+    """Fetch the raw data first, where that needs nobody's consent; it stays in <data-dir>/raw."""
+    force: bool = False
+    """Make the data set anew even if it is there."""
+
+
+def command(argv: Sequence[str]) -> int:
+    """Prepare one data set."""
+    flags = tyro.cli(
+        PrepareFlags,
+        args=list(argv),
+        prog=PROG,
+        config=(tyro.conf.HelptextFromCommentsOff, tyro.conf.FlagCreatePairsOff),
+    )
+    card = resolve_dataset(flags.dataset)
+    if flags.download and flags.raw is not None:
+        raise ConfigError(f"--download and --raw {flags.raw} exclude each other; give one.")
+    if flags.raw is not None and not flags.raw.exists():
+        raise DataError(f"--raw {flags.raw}: there is no such file or folder; check the path.")
+    from bench.data.store import store_folder, unprepared_message  # noqa: PLC0415 - loads pyarrow
+
+    folder = store_folder(flags.data_dir, card)
+    if not flags.force and _is_there(card, folder, flags.raw):
+        return 0
+    if flags.raw is None and not flags.download and not card.generator:
+        raise DataError(unprepared_message(folder, card))
+    _make(card, flags, folder)
+    return 0
+
+
+def _is_there(card: DatasetCard, folder: Path, raw: Path | None) -> bool:
+    """Whether a sound store of this card lies in ``folder``; says so.
+
+    Raises:
+        DataError: it does, but made from other raw data than asked for.
+    """
+    from bench.data.manifest import verify_files  # noqa: PLC0415
+    from bench.data.sources import file_sha256  # noqa: PLC0415
+    from bench.data.store import read_checked  # noqa: PLC0415
+
+    try:
+        manifest = read_checked(folder, card)
+        verify_files(folder, manifest, manifest["files"], "")
+    except DataError:
+        return False
+    made_from = manifest["raw"]
+    if raw is not None and not (
+        raw.is_dir() or [one["sha256"] for one in made_from] == [file_sha256(raw)]
+    ):
+        names = ", ".join(one["name"] for one in made_from)
+        raise DataError(
+            f"{folder} is there already, made from {names} ({manifest['n_rows']:,} rows), not from {raw.name}; "
+            f"--force replaces it."
+        )
+    sys.stderr.write(f"{folder} is there already ({manifest['n_rows']:,} rows); --force makes it anew.\n")
+    return True
+
+
+def _make(card: DatasetCard, flags: PrepareFlags, folder: Path) -> None:
+    from bench.data.fetch import fetch_raw  # noqa: PLC0415
+    from bench.data.manifest import read_manifest  # noqa: PLC0415
+    from bench.data.prepare import prepare  # noqa: PLC0415
+
+    started = time.perf_counter()
+    with _meter() as show:
+        raw = flags.raw
+        if flags.download:
+            raw = fetch_raw(card, flags.data_dir, lambda done, total: show("fetch", done, total, "bytes"))
+        tell = _teller(show)
+        prepare(card, raw, folder, progress=tell)
+    seconds = time.perf_counter() - started
+    manifest = read_manifest(folder, "")
+    n_rows, n_fields = manifest["n_rows"], len(manifest["fields"])
+    values = sum(field["cardinality"] for field in manifest["fields"])
+    splits = ", ".join(f"{name} {count:,}" for name, count in manifest["split_rows"].items())
+    sys.stdout.write(
+        f"{folder}: {n_rows:,} rows ({splits}), {manifest['positives'] / n_rows:.1%} positive, "
+        f"{n_fields} fields, {values:,} ids; {seconds:.1f} s, {n_rows / seconds:,.0f} rows/s\n"
+    )
+
+
+Show = Callable[[str, int, int, str], None]
+"""Takes phase, done, total (0: unknown) and unit."""
+
+
+def _teller(show: Show) -> Callable[[Progress], None]:
+    def tell(progress: Progress) -> None:
+        total = round(progress.rows / progress.share) if progress.share else 0
+        show(progress.phase, progress.rows, total, "rows")
+
+    return tell
+
+
+@contextmanager
+def _meter() -> Iterator[Show]:
+    """A bar where stderr is a terminal, a plain line now and then elsewhere."""
+    if not sys.stderr.isatty():
+        yield _Lines().show
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (
+        TextColumn("{task.description:<9}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} {task.fields[unit]}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, int] = {}
+        started: dict[str, float] = {}
+
+        def show(phase: str, done: int, total: int, unit: str) -> None:
+            if phase not in tasks:
+                started[phase] = time.perf_counter()
+                tasks[phase] = int(bars.add_task(PHASES[phase], total=None, unit=unit, rate=""))
+            rate = _rate(done, unit, started[phase])
+            bars.update(tasks[phase], completed=done, total=total or None, rate=rate)  # type: ignore[arg-type]
+
+        yield show
+
+
+def _rate(done: int, unit: str, started: float) -> str:
+    return f"{done / max(time.perf_counter() - started, 1e-9):,.0f} {unit}/s"
+
+
+class _Lines:
+    """Plain lines: the start of each phase, then one every few seconds."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._started = self._said = 0.0
+
+    def show(self, phase: str, done: int, total: int, unit: str) -> None:
+        now = time.perf_counter()
+        if phase != self._phase:
+            self._phase, self._started, self._said = phase, now, now
+            sys.stderr.write(f"{PHASES[phase]}\n")
+        elif now - self._said >= LINE_EVERY_S:
+            self._said = now
+            of = f" of about {total:,}" if total else ""
+            sys.stderr.write(f"{PHASES[phase]}: {done:,}{of} {unit}, {_rate(done, unit, self._started)}\n")
+        sys.stderr.flush()

@@ -1,0 +1,192 @@
+"""Cards: what a data set is, where it comes from and how its raw files are read. A card is a TOML file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from bench.data.card_params import Parameter, declared, resolve
+from bench.data.layout import Layout, read_layout
+from bench.data.toml_table import TomlTable
+from bench.errors import ConfigError
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that may be fetched without asking anybody."""
+
+    url: str
+    md5: str = ""
+    """Published checksum; empty: it is read from ``url + ".md5"`` when the file is fetched."""
+
+    @property
+    def file_name(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """A data set's definition with its parameters resolved."""
+
+    name: str
+    title: str
+    revision: int
+    """Goes up whenever the same raw file would give other ids or another split."""
+    citation: str
+    licence: str
+    homepage: str
+    terms: str
+    """What a person does to get the raw file where no program may; else empty."""
+    downloads: tuple[Download, ...]
+    layouts: tuple[Layout, ...]
+    """Shapes in which the raw table comes, the preferred one first; none for generated data."""
+    generator: str
+    """``module:callable`` that makes the data, or nothing."""
+    shares: tuple[float, float, float]
+    """Of the rows: train, valid, test."""
+    parameters: tuple[Parameter, ...]
+    """What ``name[parameter=value]`` may set."""
+    params: dict[str, Any]
+    """The resolved value of every parameter."""
+    overrides: dict[str, Any]
+    """The parameters that differ from their defaults."""
+    typed: str = ""
+    """How the card is named on the command line: its name, or the path of a user's own."""
+    embedding_dim: dict[str, int] = field(default_factory=dict)
+    """Profile -> D, where the card asks for another than the profile's."""
+    l2: dict[str, float] = field(default_factory=dict)
+    """Profile -> L2, where the card measured its own."""
+    evaluate_every: float = 1.0
+    """Epochs between validations."""
+
+    @property
+    def min_count(self) -> int:
+        """Rows of train in which a value must occur to get an id of its own."""
+        return int(self.params["min_count"])
+
+    @property
+    def split_seed(self) -> int:
+        return int(self.params["split_seed"])
+
+    @property
+    def merged_buckets(self) -> bool:
+        """Whether integer buckets share their ids with the literal values of the same number."""
+        return self.params.get("numeric_buckets") == "merged"
+
+    @property
+    def key(self) -> str:
+        """Name of the store's folder: the card's name and, with parameters of its own, a hash of them."""
+        if not self.overrides:
+            return self.name
+        text = json.dumps(self.overrides, sort_keys=True, separators=(",", ":"))
+        return f"{self.name}@{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    @property
+    def spec(self) -> str:
+        """The card's name with the parameters that differ from their defaults; tables and records show it."""
+        return self.name + self._brackets
+
+    @property
+    def typed_spec(self) -> str:
+        """The card as it is written on the command line."""
+        return (self.typed or self.name) + self._brackets
+
+    @property
+    def _brackets(self) -> str:
+        pairs = ",".join(f"{name}={value}" for name, value in sorted(self.overrides.items()))
+        return f"[{pairs}]" if pairs else ""
+
+    @property
+    def definition(self) -> str:
+        """sha256 over all that decides what the store holds, parameters apart."""
+        parts = {
+            "layouts": [asdict(layout) for layout in self.layouts],
+            "generator": self.generator,
+            "shares": self.shares,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def profile_values(self) -> dict[str, Any]:
+        """What the card asks of the training profiles."""
+        return {"embedding_dim": self.embedding_dim, "l2": self.l2, "evaluate_every": self.evaluate_every}
+
+
+def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> DatasetCard:
+    """Read the card ``path`` and set its parameters.
+
+    Args:
+        path: the TOML file.
+        overrides: parameter -> text, as given in ``name[parameter=value]``.
+
+    Raises:
+        ConfigError: an unknown, missing or ill-typed key; an unknown parameter, or a value out of its range.
+    """
+    table = TomlTable.read(path)
+    name = table.take("name", str)
+    layouts = tuple(read_layout(raw) for raw in _raw_tables(table))
+    generator = table.take("generator", str, "")
+    if bool(layouts) == bool(generator):
+        raise ConfigError(f"{path.name}: a card has either a [raw] table or a generator.")
+    parameters = declared(table, any(column.role == "integer" for one in layouts for column in one.columns))
+    params, changed = resolve(name, parameters, overrides or {})
+    card = DatasetCard(
+        name=name,
+        title=table.take("title", str, name),
+        revision=table.take("revision", int, 1),
+        citation=table.take("citation", str, ""),
+        licence=table.take("licence", str, ""),
+        homepage=table.take("homepage", str, ""),
+        terms=table.take("terms", str, "").strip(),
+        downloads=_read_downloads(table),
+        layouts=layouts,
+        generator=generator,
+        shares=_read_shares(table),
+        parameters=parameters,
+        params=params,
+        overrides=changed,
+        embedding_dim=table.take_map("embedding_dim", int),
+        l2=table.take_map("l2", float),
+        evaluate_every=table.take("evaluate_every", float, 1.0),
+    )
+    table.done()
+    if not name or not all(letter.isalnum() or letter in "-_." for letter in name) or name.startswith("."):
+        raise ConfigError(f"{path.name}: name = {name!r} must consist of letters, digits, '-', '_' and '.'.")
+    return card
+
+
+def _raw_tables(table: TomlTable) -> list[TomlTable]:
+    if "raw" not in table:
+        return []
+    raw = table.pop("raw")
+    entries = raw if isinstance(raw, list) else [raw]
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise ConfigError(f"{table.where}: raw must be a table.")
+    return [TomlTable(entry, f"{table.where}: [raw]") for entry in entries]
+
+
+def _read_downloads(table: TomlTable) -> tuple[Download, ...]:
+    downloads = []
+    for entry in table.take("download", list, []):
+        one = TomlTable(entry, f"{table.where}: [[download]]")
+        downloads.append(Download(one.take("url", str), one.take("md5", str, "")))
+        one.done()
+    return tuple(downloads)
+
+
+def _read_shares(table: TomlTable) -> tuple[float, float, float]:
+    split = table.table("split")
+    train, valid, test = (split.take(name, float, share) for name, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True))
+    split.done()
+    total = sum(Fraction(str(share)) for share in (train, valid, test))
+    if min(train, valid, test) <= 0 or total != 1:
+        shares = f"train = {train}, valid = {valid}, test = {test}"
+        raise ConfigError(f"{split.where}: {shares} must be above 0 and sum to 1; the sum is {float(total):g}.")
+    return train, valid, test

@@ -1,0 +1,209 @@
+"""Values -> ids, in three steps: provisional codes, counts over the train rows, final ids.
+
+While the text is read every block codes its values by a dictionary of its own; the blocks' dictionaries are
+merged into one a field. When the split is known, values are counted over the train rows, and those that occur
+often enough get the ids 2, 3, … in the order of the values, so that ids depend neither on blocks nor on threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute as pc
+
+from bench.data.fields import FieldBlock
+from bench.data.parallel import map_ordered
+from bench.data.schema import FIRST_VALUE, MISSING, RARE, Field, Kind, Schema
+from bench.data.spill import Slot, Spill
+
+T = TypeVar("T")
+
+_MERGE_VALUES = 1 << 19
+"""Values that wait at least before they are merged into a field's dictionary."""
+_ROWS_AT_ONCE = 8192
+"""Rows whose ids are put together while they stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class StoredBlock:
+    """A block whose rows are in the spill file."""
+
+    n_rows: int
+    codes: tuple[Slot, ...]
+    """Of each field."""
+    values: tuple[pa.Array, ...]
+    """Of each field: the values behind its codes."""
+    numbers: Slot
+    """float32 [n · numeric fields]."""
+
+
+def store_block(block: FieldBlock, spill: Spill) -> StoredBlock:
+    """Park the rows of ``block``."""
+    return StoredBlock(
+        n_rows=len(block.labels),
+        codes=tuple(spill.append(column.codes) for column in block.columns),
+        values=tuple(column.values for column in block.columns),
+        numbers=spill.append(block.numbers.ravel()),
+    )
+
+
+class Dictionary:
+    """The distinct values of one field over all blocks; the place of a value is its provisional code."""
+
+    def __init__(self, spill: Spill) -> None:
+        """Park what each block's own codes stand for in ``spill``."""
+        self._spill = spill
+        self._known: list[pa.Array] = []
+        self._waiting: list[pa.Array] = []
+        self._n_waiting = 0
+        self._maps: list[Slot] = []
+
+    def add(self, values: pa.Array) -> None:
+        """Take in the values of the next block."""
+        if pa.types.is_string(values.type):
+            values = values.cast(pa.large_string())
+        self._waiting.append(values)
+        self._n_waiting += len(values)
+        # Waiting for as many values as are known keeps the cost of all merges linear in the values added.
+        if self._n_waiting >= max(sum(map(len, self._known)), _MERGE_VALUES):
+            self.merge()
+
+    def merge(self) -> None:
+        """Merge the waiting values; afterwards ``codes`` answers for every block added."""
+        if not self._waiting:
+            return
+        encoded = pa.chunked_array(self._known + self._waiting).dictionary_encode()
+        for chunk in encoded.chunks[len(self._known) :]:
+            self._maps.append(self._spill.append(np.asarray(chunk.indices)))
+        self._known = [encoded.chunks[-1].dictionary]
+        self._waiting, self._n_waiting = [], 0
+
+    @property
+    def values(self) -> pa.Array:
+        """The distinct values, by provisional code."""
+        return self._known[0]
+
+    def codes(self, block: int) -> np.ndarray:
+        """Provisional code of each value of a block's own dictionary, int32."""
+        return self._spill.read(self._maps[block])
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The kept values of one field."""
+
+    values: pa.Array
+    """In the order of their ids, which begin at 2."""
+    counts: np.ndarray
+    """Train rows of each local id, int64 [cardinality]; places 0 and 1 count rare and missing."""
+    table: np.ndarray
+    """Local id of each provisional code + 1, int32; place 0 is a missing value."""
+
+
+def build_vocabulary(values: pa.Array, counts: np.ndarray, min_count: int) -> Vocabulary:
+    """Choose the values that get an id of their own.
+
+    Args:
+        values: distinct values by provisional code.
+        counts: train rows of each provisional code + 1, int64 [len(values) + 1]; place 0 counts missing values.
+        min_count: train rows that a value needs.
+    """
+    kept = np.flatnonzero(counts[1:] >= min_count)
+    order = np.asarray(pc.array_sort_indices(values.take(pa.array(kept)))).astype(np.int64)
+    kept = kept[order]
+    table = np.full(len(values) + 1, RARE, dtype=np.int32)
+    table[0] = MISSING
+    table[kept + 1] = np.arange(FIRST_VALUE, FIRST_VALUE + len(kept), dtype=np.int32)
+    kept_counts = counts[kept + 1]
+    n_rare = int(counts[1:].sum() - kept_counts.sum())
+    return Vocabulary(values.take(pa.array(kept)), np.concatenate([[n_rare, counts[0]], kept_counts]), table)
+
+
+class Encoder:
+    """All fields of one data set on their way from blocks to ids."""
+
+    def __init__(self, names: Sequence[str], kinds: Sequence[Kind], spill: Spill) -> None:
+        """Encode the fields ``names``, whose blocks are parked in ``spill``."""
+        self.names, self.kinds = tuple(names), tuple(kinds)
+        self._spill = spill
+        self._dictionaries = [Dictionary(spill) for _ in names]
+        self._blocks: list[StoredBlock] = []
+        self.vocabularies: list[Vocabulary] = []
+
+    def add(self, block: StoredBlock) -> None:
+        """Take in the next block in file order."""
+        for dictionary, values in zip(self._dictionaries, block.values, strict=True):
+            dictionary.add(values)
+        self._blocks.append(StoredBlock(block.n_rows, block.codes, (), block.numbers))
+
+    def fit(self, in_train: np.ndarray, min_count: int, pool: Executor, tick: Callable[[int], None]) -> Schema:
+        """Count values over the train rows and build every field's vocabulary.
+
+        Args:
+            in_train: bool [N].
+            min_count: train rows that a value needs to get an id.
+            pool: runs blocks side by side.
+            tick: is told the number of rows counted so far.
+        """
+        list(pool.map(Dictionary.merge, self._dictionaries))
+        totals = [np.zeros(len(dictionary.values) + 1, np.int64) for dictionary in self._dictionaries]
+
+        def count(block: int, start: int) -> list[np.ndarray]:
+            train = in_train[start : start + self._blocks[block].n_rows]
+            return [np.bincount(self._spill.read(slot)[train]) for slot in self._blocks[block].codes]
+
+        for block, start, counts in self._each_block(count, pool):
+            for total, dictionary, found in zip(totals, self._dictionaries, counts, strict=True):
+                total[:1] += found[:1]
+                total[1 + dictionary.codes(block)[: max(len(found) - 1, 0)]] += found[1:]
+            tick(start + self._blocks[block].n_rows)
+        # The one value of a numeric field stands for its number and is kept, however often it is missing.
+        needs = [0 if kind == "numeric" else min_count for kind in self.kinds]
+        values = [dictionary.values for dictionary in self._dictionaries]
+        self.vocabularies = list(pool.map(build_vocabulary, values, totals, needs))
+        sizes = [len(vocabulary.counts) for vocabulary in self.vocabularies]
+        return Schema(tuple(map(Field, self.names, self.kinds, sizes)))
+
+    def id_blocks(self, offsets: np.ndarray, pool: Executor) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The encoded rows in file order.
+
+        Yields:
+            ids int32 [n, F] with ``offsets`` added, and numbers float32 [n, numeric fields].
+        """
+
+        def encode(block: int, _: int) -> tuple[np.ndarray, np.ndarray]:
+            stored = self._blocks[block]
+            codes = [self._spill.read(slot) for slot in stored.codes]
+            tables = [self._block_table(block, field) + offset for field, offset in enumerate(starts)]
+            numbers = self._spill.read(stored.numbers).reshape(stored.n_rows, -1)
+            return _look_up(codes, tables, stored.n_rows), numbers
+
+        starts = offsets[:-1].astype(np.int32)
+        for _, _, arrays in self._each_block(encode, pool):
+            yield arrays
+
+    def _block_table(self, block: int, field: int) -> np.ndarray:
+        """Local id of each code of one block, int32."""
+        table = self.vocabularies[field].table
+        return np.concatenate([table[:1], table[1 + self._dictionaries[field].codes(block)]])
+
+    def _each_block(self, work: Callable[[int, int], T], pool: Executor) -> Iterator[tuple[int, int, T]]:
+        """``work(block, first row)`` for every block, side by side; block, first row and result in order."""
+        ends = np.cumsum([block.n_rows for block in self._blocks]).tolist()
+        jobs = list(enumerate([0, *ends[:-1]]))
+        for (block, start), result in zip(jobs, map_ordered(lambda job: work(*job), jobs, pool), strict=True):
+            yield block, start, result
+
+
+def _look_up(codes: list[np.ndarray], tables: list[np.ndarray], n_rows: int) -> np.ndarray:
+    ids = np.empty((n_rows, len(codes)), dtype=np.int32)
+    for start in range(0, n_rows, _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        for field, (code, table) in enumerate(zip(codes, tables, strict=True)):
+            ids[part, field] = table[code[part]]
+    return ids

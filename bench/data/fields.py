@@ -1,0 +1,196 @@
+"""Columns of a raw block -> its labels and one column of codes for each field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from bench.data.buckets import bucket_keys
+from bench.data.layout import Column, Layout
+from bench.data.readers import RawBlock
+from bench.data.sources import RawSource
+from bench.errors import DataError
+
+_NUMBER = pa.array(["number"])
+"""The one value of a numeric field."""
+_DAY_S = 86_400
+_END_OF_TIME_S = 4_102_444_800
+"""2100-01-01 UTC: what lies beyond was not counted in seconds."""
+
+
+@dataclass(frozen=True)
+class LocalColumn:
+    """One field of one block, its values coded by a dictionary of the block's own."""
+
+    codes: np.ndarray
+    """Unsigned integers [n]: 0 is a missing value, i + 1 stands for ``values[i]``."""
+    values: pa.Array
+    """Distinct strings, or distinct int64 keys of an integer field."""
+
+
+@dataclass(frozen=True)
+class FieldBlock:
+    """Consecutive rows as labels and field columns."""
+
+    labels: np.ndarray
+    """uint8 [n], 0 or 1."""
+    columns: list[LocalColumn]
+    """In the order of the fields; the codes of a numeric field are 0 (missing) and 1."""
+    numbers: np.ndarray
+    """float32 [n, numeric fields], NaN where missing."""
+
+
+@dataclass(frozen=True)
+class SideTable:
+    """Values added to every row by looking up the value of one of its columns."""
+
+    key: str
+    """The raw column whose values are looked up."""
+    columns: Mapping[str, Mapping[str, str]]
+    """Field -> key's value -> the field's value; a key that is not there gives a missing value."""
+
+
+SideTableRule = Callable[[RawSource], tuple[SideTable, ...]]
+
+
+def make_fields(block: RawBlock, layout: Layout, sides: tuple[SideTable, ...], merged_buckets: bool) -> FieldBlock:
+    """The fields of ``layout`` for the rows of ``block``.
+
+    Raises:
+        DataError: a label that is none, a time or a number that cannot be one; the message gives the line.
+    """
+    made: dict[str, LocalColumn] = {}
+    numbers: dict[str, np.ndarray] = {}
+    for column in layout.columns:
+        if column.role in ("categorical", "integer"):
+            made[column.field] = _coded(block.columns[column.name], column.role == "integer", merged_buckets)
+        elif column.role == "numeric":
+            numbers[column.field] = _numbers(block, column)
+            present = ~np.isnan(numbers[column.field])
+            made[column.field] = LocalColumn(present.astype(np.uint8), _NUMBER)
+        elif column.role == "time":
+            made |= _time_parts(block, column)
+    for side in sides:
+        keys = block.columns[side.key]
+        texts = keys.dictionary.to_pylist()
+        for name, values in side.columns.items():
+            found = pa.array([values.get(text) for text in texts], type=pa.string())
+            made[name] = recode(_indices(keys), found)
+    ordered = [numbers[name] for name in layout.fields if name in numbers]
+    stacked = np.stack(ordered, axis=1) if ordered else np.empty((block.n_rows, 0), np.float32)
+    return FieldBlock(_labels(block, layout), [made[name] for name in layout.fields], stacked)
+
+
+def recode(codes: np.ndarray, derived: pa.Array) -> LocalColumn:
+    """Replace each code's value by another.
+
+    Args:
+        codes: unsigned integers [n], 0 = missing.
+        derived: the new value of code i + 1 at place i, null = missing; values may repeat.
+    """
+    encoded = derived.dictionary_encode()
+    table = np.zeros(len(derived) + 1, dtype=smallest_unsigned(len(encoded.dictionary)))
+    table[1:] = np.asarray(encoded.indices.fill_null(-1)) + 1
+    return LocalColumn(table[codes], encoded.dictionary)
+
+
+def smallest_unsigned(largest: int) -> np.dtype[np.unsignedinteger]:
+    """The narrowest unsigned type that holds ``largest``."""
+    return np.min_scalar_type(largest)
+
+
+def _indices(array: pa.Array) -> np.ndarray:
+    """Codes of a dictionary array: 0 = missing, i + 1 = dictionary[i]."""
+    codes: np.ndarray = np.asarray(array.indices.fill_null(-1)) + 1
+    return codes.astype(smallest_unsigned(len(array.dictionary)))
+
+
+def _coded(array: pa.Array, is_integer: bool, merged_buckets: bool) -> LocalColumn:
+    codes = _indices(array)
+    if not is_integer:
+        return LocalColumn(codes, array.dictionary)
+    return recode(codes, pa.array(bucket_keys(np.asarray(array.dictionary), merged_buckets)))
+
+
+def _numbers(block: RawBlock, column: Column) -> np.ndarray:
+    exact = block.columns[column.name].fill_null(np.nan).to_numpy(zero_copy_only=False)
+    with np.errstate(over="ignore"):
+        numbers: np.ndarray = exact.astype(np.float32)
+    if np.isinf(numbers).any():
+        row = int(np.isinf(numbers).argmax())
+        value = block.columns[column.name][row].as_py()
+        raise _bad_value(block, column, row, f"{value!r} does not fit a 32-bit number; mend the value")
+    return numbers
+
+
+def _labels(block: RawBlock, layout: Layout) -> np.ndarray:
+    column = block.columns[layout.label.name]
+    texts = column.dictionary.to_pylist()
+    labels = [layout.label_rule.label(text) for text in texts]
+    table = np.array([2] + [2 if label is None else label for label in labels], dtype=np.uint8)
+    found: np.ndarray = table[_indices(column)]
+    if (found == 2).any():
+        row = int((found == 2).argmax())
+        value = column[row].as_py()
+        shown = "is missing" if value is None else f"is {value!r}"
+        wanted = layout.label_rule.wanted
+        raise _bad_value(block, layout.label, row, f"the label {shown}, not {wanted}; mend the line or the label rule")
+    return found
+
+
+def _bad_value(block: RawBlock, column: Column, row: int, what: str) -> DataError:
+    return DataError(f"{block.member}: line {block.first_line + row}, column {column.name!r}: {what}.")
+
+
+def _time_parts(block: RawBlock, column: Column) -> dict[str, LocalColumn]:
+    array = block.columns[column.name]
+    codes = _indices(array)
+    stamps = np.asarray(array.dictionary)
+    seconds, valid = _unix_seconds(stamps) if column.time_format == "unix" else _digits_seconds(stamps)
+    if not valid.all():
+        bad = int((~valid).argmax())
+        row = int((codes == bad + 1).argmax())
+        wanted = {"unix": "seconds since 1970"}.get(column.time_format, column.time_format)
+        raise _bad_value(block, column, row, f"{int(stamps[bad])} is no time of the form {wanted}")
+    return {name: recode(codes, pa.array(time_part(seconds, part)).cast(pa.string())) for name, part in column.parts}
+
+
+def _unix_seconds(stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return stamps, (stamps >= 0) & (stamps < _END_OF_TIME_S)
+
+
+def _digits_seconds(stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds since 1970 of YYMMDDHH, and which of the numbers are times."""
+    year, month, day, hour = stamps // 10**6, stamps // 10**4 % 100, stamps // 100 % 100, stamps % 100
+    valid = (stamps >= 0) & (year < 100) & (month >= 1) & (month <= 12) & (day >= 1) & (hour < 24)
+    months = (np.where(valid, year, 0) + 30) * 12 + np.where(valid, month, 1) - 1
+    first = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    after = (months + 1).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    valid &= day <= after - first
+    return (first + day - 1) * _DAY_S + hour * 3600, valid
+
+
+def time_part(seconds: np.ndarray, part: str) -> np.ndarray:
+    """A part of the times ``seconds`` since 1970 UTC, int64 [n].
+
+    Monday is weekday 0; weekend is 1 on Saturday and Sunday.
+    """
+    days = seconds // _DAY_S
+    if part == "hour":
+        return seconds % _DAY_S // 3600
+    weekday = (days + 3) % 7
+    if part == "weekday":
+        return weekday
+    if part == "weekend":
+        return (weekday >= 5).astype(np.int64)
+    dates = days.astype("datetime64[D]")
+    months = dates.astype("datetime64[M]")
+    if part == "year":
+        return months.astype(np.int64) // 12 + 1970
+    if part == "month":
+        return months.astype(np.int64) % 12 + 1
+    day: np.ndarray = (dates - months.astype("datetime64[D]")).astype(np.int64) + 1
+    return day

@@ -1,0 +1,138 @@
+"""The first pass: rows from a raw table or a generator -> labels and provisional codes."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from bench.data.card import DatasetCard
+from bench.data.encode import Encoder, StoredBlock, store_block
+from bench.data.fields import FieldBlock, LocalColumn, SideTable, make_fields, smallest_unsigned
+from bench.data.generated import GeneratedBlock, GeneratedData
+from bench.data.layout import Layout
+from bench.data.parallel import map_ordered
+from bench.data.readers import BlockParser, Chunk, chunks, read_header
+from bench.data.sources import RawSource
+from bench.data.spill import Spill
+from bench.errors import ConfigError, DataError
+
+Tick = Callable[[int], None]
+ENCODING_PARAMS = ("min_count", "split_seed", "numeric_buckets")
+"""Parameters of the encoder, which a generator is not told."""
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """All rows, read."""
+
+    encoder: Encoder
+    labels: np.ndarray
+    """uint8 [N]."""
+    truth: np.ndarray | None = None
+    """float32 [N], the true probabilities of generated data."""
+    roles: dict[str, str] | None = None
+
+
+def ingest_raw(
+    card: DatasetCard, source: RawSource, spill: Spill, pool: Executor, chunk_bytes: int, tick: Tick
+) -> Ingested:
+    """Read the table of ``card`` from ``source``.
+
+    Raises:
+        DataError: no such table in the source, or a line that cannot be read.
+    """
+    layout, member = choose_layout(card, source)
+    sides: tuple[SideTable, ...] = load_callable(layout.rule)(source) if layout.rule else ()
+    stream = source.stream(member)
+    header, rest = read_header(stream, layout, chunk_bytes)
+    parser = BlockParser(layout, header)
+
+    def work(chunk: Chunk) -> tuple[np.ndarray, StoredBlock]:
+        block = make_fields(parser.parse(chunk), layout, sides, card.merged_buckets)
+        return block.labels, store_block(block, spill)
+
+    encoder = Encoder(layout.fields, [layout.kind(name) for name in layout.fields], spill)
+    labels: list[np.ndarray] = []
+    rows = 0
+    for found, stored in map_ordered(work, chunks(stream, chunk_bytes, header, rest), pool):
+        encoder.add(stored)
+        labels.append(found)
+        rows += len(found)
+        tick(rows)
+    if not labels:
+        raise DataError(f"{member}: there are no rows below the header; pass the file with the rows.")
+    return Ingested(encoder, np.concatenate(labels))
+
+
+def choose_layout(card: DatasetCard, source: RawSource) -> tuple[Layout, str]:
+    """The layout in which the source holds the table, and the table's member.
+
+    Raises:
+        DataError: no member has a name that the card knows.
+    """
+    if source.is_single:
+        name = source.names()[0]
+        plain = name.removesuffix(".gz")
+        return next((one for one in card.layouts if one.matches(plain)), card.layouts[0]), name
+    for layout in card.layouts:
+        member = source.find(layout.files or ("*",))
+        if member is not None:
+            return layout, member
+    wanted = [pattern for layout in card.layouts for pattern in layout.files]
+    held = ", ".join(source.names()[:8]) or "nothing"
+    raise DataError(f"{source.path.name}: holds no {' or '.join(wanted)} (it holds {held}); pass the table's own file.")
+
+
+def load_callable(target: str) -> Callable[..., Any]:
+    """What ``module:callable`` names.
+
+    Raises:
+        ConfigError: there is no such thing.
+    """
+    module, _, attribute = target.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{target!r} (named by the card) cannot be imported: {error}.") from None
+    if not callable(found):
+        raise ConfigError(f"{target!r} (named by the card) cannot be called.")
+    return found  # type: ignore[no-any-return]
+
+
+def ingest_generated(card: DatasetCard, spill: Spill, tick: Tick) -> Ingested:
+    """Make the rows of a generated card."""
+    params = {name: value for name, value in card.params.items() if name not in ENCODING_PARAMS}
+    data: GeneratedData = load_callable(card.generator)(params)
+    encoder = Encoder(data.fields, ["categorical"] * len(data.fields), spill)
+    labels: list[np.ndarray] = []
+    truth: list[np.ndarray] = []
+    rows = 0
+    for generated in _non_empty(data.blocks):
+        columns = [_coded(generated.columns[name]) for name in data.fields]
+        no_numbers = np.empty((len(generated.labels), 0), np.float32)
+        encoder.add(store_block(FieldBlock(generated.labels, columns, no_numbers), spill))
+        labels.append(generated.labels.astype(np.uint8))
+        truth.append(generated.truth.astype(np.float32))
+        rows += len(generated.labels)
+        tick(rows)
+    if not labels:
+        raise DataError(f"data set {card.name!r}: the generator made no rows; ask for more with its parameters.")
+    return Ingested(encoder, np.concatenate(labels), np.concatenate(truth), dict(data.roles))
+
+
+def _non_empty(blocks: Iterator[GeneratedBlock]) -> Iterator[GeneratedBlock]:
+    yield from (block for block in blocks if len(block.labels))
+
+
+def _coded(values: np.ndarray) -> LocalColumn:
+    distinct, places = np.unique(values, return_inverse=True)
+    known = distinct[distinct >= 0]
+    n_missing = len(distinct) - len(known)
+    codes = np.maximum(places + 1 - n_missing, 0).astype(smallest_unsigned(len(known)))
+    return LocalColumn(codes, pa.array(known).cast(pa.string()))

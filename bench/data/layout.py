@@ -1,0 +1,211 @@
+"""How the rows of a raw table are laid out: its files, its columns and what each column is for."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bench.data.schema import Kind
+from bench.data.toml_table import TomlTable
+from bench.errors import ConfigError, suggest
+
+ROLES = ("categorical", "integer", "numeric", "label", "time", "ignore")
+TIME_PARTS = ("year", "month", "day", "weekday", "weekend", "hour")
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """How a row's label follows from the label column: 1 where ``value <symbol> <operand>`` holds."""
+
+    text: str = ""
+    """As written in the card, e.g. ``>= 4``; empty: the column itself holds 0 and 1."""
+    symbol: str = ""
+    operand: str = ""
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> LabelRule:
+        """Read ``>= 4`` or ``== yes``.
+
+        Raises:
+            ConfigError: no known comparison, or an order of things that are no numbers.
+        """
+        if not text:
+            return cls()
+        symbol = next((s for s in _COMPARISONS if text.strip().startswith(s)), "")
+        operand = text.strip().removeprefix(symbol).strip()
+        if not symbol or not operand:
+            raise ConfigError(f"{where}: label_rule = {text!r} is not of the form '>= 4' or '== yes'.")
+        if _number(operand) is None and symbol not in ("==", "!="):
+            raise ConfigError(f"{where}: label_rule = {text!r} compares with {operand!r}, which is no number.")
+        return cls(text, symbol, operand)
+
+    def label(self, value: str) -> int | None:
+        """0 or 1; None where the value has no label."""
+        if not self.symbol:
+            return {"0": 0, "1": 1}.get(value)
+        left, right = _number(value), _number(self.operand)
+        if right is None:
+            return int((value == self.operand) == (self.symbol == "=="))
+        return None if left is None else int(_COMPARISONS[self.symbol](left, right))
+
+    @property
+    def wanted(self) -> str:
+        """What the label column must hold, for messages."""
+        if not self.symbol:
+            return "0 or 1"
+        return "a number" if _number(self.operand) is not None else "a value"
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return None if math.isnan(value) else value
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the raw table."""
+
+    name: str
+    role: str
+    """One of ``ROLES``."""
+    field: str
+    """Name of the field made of it."""
+    time_format: str = ""
+    """Of a time column: ``unix`` (seconds since 1970, UTC) or ``YYMMDDHH``."""
+    parts: tuple[tuple[str, str], ...] = ()
+    """Of a time column: field name and the part of the time it holds."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields made of this column."""
+        if self.role == "time":
+            return tuple(name for name, _ in self.parts)
+        return (self.field,) if self.role in ("categorical", "integer", "numeric") else ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One shape in which the raw table comes."""
+
+    files: tuple[str, ...]
+    """Names (or patterns) of the table's file inside a folder or an archive, the preferred one first."""
+    columns: tuple[Column, ...]
+    fields: tuple[str, ...]
+    """The fields in their order; those that no column makes are looked up by the ``rule``."""
+    delimiter: str = ","
+    header: bool = True
+    quote: str = ""
+    """The quoting character, or nothing."""
+    encoding: str = "utf-8"
+    missing: tuple[str, ...] = ("",)
+    """Texts that stand for a missing value."""
+    label_rule: LabelRule = field(default_factory=LabelRule)
+    rule: str = ""
+    """``module:callable`` that reads side tables."""
+
+    @property
+    def label(self) -> Column:
+        return next(column for column in self.columns if column.role == "label")
+
+    def matches(self, name: str) -> bool:
+        """Whether a file of that name holds this table."""
+        return any(fnmatch.fnmatch(name, pattern) for pattern in self.files)
+
+    def kind(self, name: str) -> Kind:
+        """The kind of the field ``name``."""
+        for column in self.columns:
+            if name in column.fields and column.role in ("integer", "numeric"):
+                return "integer" if column.role == "integer" else "numeric"
+        return "categorical"
+
+
+def read_layout(table: TomlTable) -> Layout:
+    """The layout that a ``[raw]`` table of a card describes.
+
+    Raises:
+        ConfigError: an unknown or missing key, a kind or a part of time that does not exist, a field made twice.
+    """
+    files = table.take_list("files", [])
+    columns = _read_columns(table.table("columns"))
+    delimiter = table.take("delimiter", str, ",")
+    made = [name for column in columns for name in column.fields]
+    rule = table.take("rule", str, "")
+    layout = Layout(
+        files=files,
+        columns=columns,
+        fields=table.take_list("fields", made),
+        delimiter=delimiter,
+        header=table.take("header", bool, True),
+        quote=table.take("quote", str, '"' if delimiter == "," else ""),
+        encoding=table.take("encoding", str, "utf-8"),
+        missing=table.take_list("missing", [""]),
+        label_rule=LabelRule.parse(table.take("label_rule", str, ""), table.where),
+        rule=rule,
+    )
+    table.done()
+    _check(layout, made, table.where)
+    return layout
+
+
+def _read_columns(table: TomlTable) -> tuple[Column, ...]:
+    columns = []
+    for name in table.names():
+        value = table.pop(name)
+        if isinstance(value, str):
+            entry = TomlTable({"kind": value}, f"{table.where} {name}")
+        elif isinstance(value, dict):
+            entry = TomlTable(value, f"{table.where} {name}")
+        else:
+            raise ConfigError(f"{table.where}: {name} = {value!r} must be one of {', '.join(ROLES)}.")
+        columns.append(_read_column(name, entry))
+    return tuple(columns)
+
+
+def _read_column(name: str, entry: TomlTable) -> Column:
+    role = entry.take("kind", str)
+    if role not in ROLES:
+        raise ConfigError(f"{entry.where}: kind {role!r} does not exist.{suggest(role, ROLES)}")
+    if role != "time":
+        column = Column(name, role, entry.take("field", str, name))
+        entry.done()
+        return column
+    time_format = entry.take("format", str)
+    if time_format not in ("unix", "YYMMDDHH"):
+        raise ConfigError(f"{entry.where}: format {time_format!r} must be unix or YYMMDDHH.")
+    parts = entry.take_map("parts", str)
+    for part in parts.values():
+        if part not in TIME_PARTS:
+            raise ConfigError(f"{entry.where}: part {part!r} does not exist.{suggest(part, TIME_PARTS)}")
+    entry.done()
+    return Column(name, role, name, time_format, tuple(parts.items()))
+
+
+def _check(layout: Layout, made: list[str], where: str) -> None:
+    labels = [column.name for column in layout.columns if column.role == "label"]
+    if len(labels) != 1:
+        raise ConfigError(f"{where}: exactly one column must have the kind 'label'; found {labels or 'none'}.")
+    for names, what in ((made, "made by two columns"), (layout.fields, "listed twice in fields")):
+        for name in names:
+            if list(names).count(name) > 1:
+                raise ConfigError(f"{where}: the field {name!r} is {what}.")
+    if not layout.fields:
+        raise ConfigError(f"{where}: no column makes a field; give at least one the kind 'categorical'.")
+    looked_up = [name for name in layout.fields if name not in made]
+    if looked_up and not layout.rule:
+        raise ConfigError(f"{where}: field {looked_up[0]!r} is made by no column.{suggest(looked_up[0], made)}")
+    if not layout.delimiter or len(layout.quote) > 1:
+        raise ConfigError(f"{where}: delimiter {layout.delimiter!r}, quote {layout.quote!r}: one character each.")

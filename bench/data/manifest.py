@@ -1,0 +1,124 @@
+"""The files of an encoded store: names, checksums and the manifest that ties them together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from bench.data.schema import Field, Schema
+from bench.data.sources import file_sha256
+from bench.errors import DataError
+
+FORMAT = 1
+"""Version of the store's files; another one is refused."""
+MANIFEST = "manifest.json"
+IDS, NUMERIC, LABELS, SPLIT, TRUTH = "ids.npy", "numeric.npy", "labels.npy", "split.npy", "truth.npy"
+VOCABULARY = "vocabulary.parquet"
+
+
+class ArrayFile:
+    """An ``.npy`` file written block by block; its checksum grows with it."""
+
+    def __init__(self, path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
+        self.path = path
+        self._digest = hashlib.sha256()
+        self._file = path.open("wb")
+        header = {"descr": npy_format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+        npy_format.write_array_header_1_0(self._file, header)
+        self._dtype = np.dtype(dtype)
+        self._file.flush()
+        self._digest.update(path.read_bytes())
+
+    def write(self, block: np.ndarray) -> None:
+        """Append rows."""
+        data = np.ascontiguousarray(block, dtype=self._dtype).tobytes()
+        self._file.write(data)
+        self._digest.update(data)
+
+    def close(self) -> str:
+        """Finish the file; its sha256."""
+        self._file.close()
+        return self._digest.hexdigest()
+
+
+def write_array(path: Path, array: np.ndarray) -> str:
+    """Save ``array``; its sha256."""
+    file = ArrayFile(path, array.dtype.type, array.shape)
+    file.write(array)
+    return file.close()
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest, the last file of a store."""
+    text = json.dumps(manifest, indent=1, allow_nan=False, ensure_ascii=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path, remake: str) -> dict[str, Any]:
+    """The manifest of the store ``folder``.
+
+    Args:
+        folder: the store.
+        remake: the command that makes it anew, for messages.
+
+    Raises:
+        DataError: no manifest, or a damaged one, or one of another format.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}). Make the store anew: {remake}") from None
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
+        raise DataError(f"{path}: is damaged. Make the store anew: {remake}")
+    if manifest["format"] != FORMAT:
+        raise DataError(f"{folder}: store format {manifest['format']}, wanted {FORMAT}. Make it anew: {remake}")
+    missing = [key for key in _KEYS if key not in manifest]
+    if missing:
+        raise DataError(f"{path}: lacks {missing[0]!r}. Make the store anew: {remake}")
+    return manifest
+
+
+_KEYS = (
+    "name",
+    "revision",
+    "definition",
+    "params",
+    "fields",
+    "n_rows",
+    "files",
+    "shares",
+    "split_seed",
+    "min_count",
+)
+
+
+def verify_files(folder: Path, manifest: dict[str, Any], names: Iterable[str], remake: str) -> None:
+    """Compare the files ``names`` with the manifest's checksums.
+
+    Raises:
+        DataError: a file is missing or was changed.
+    """
+    for name in names:
+        path = folder / name
+        wanted = manifest["files"].get(name)
+        try:
+            found = file_sha256(path)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}). Make the store anew: {remake}") from None
+        if found != wanted:
+            raise DataError(
+                f"{path}: the checksum is {found[:12]}…, the manifest says {str(wanted)[:12]}…: the file was damaged "
+                f"or changed. Make the store anew: {remake}"
+            )
+
+
+def schema_of(manifest: dict[str, Any]) -> Schema:
+    """The schema that the manifest describes."""
+    return Schema(tuple(Field(one["name"], one["kind"], one["cardinality"]) for one in manifest["fields"]))

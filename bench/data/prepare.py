@@ -1,0 +1,197 @@
+"""Raw files (or a generator) -> an encoded store.
+
+One pass over the text gives labels and provisional codes; the labels give the split; the train rows give the
+vocabularies; a pass over the codes writes the ids. In memory are vocabularies, labels, splits and a few blocks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.data import manifest as files
+from bench.data.card import SPLITS, DatasetCard
+from bench.data.ingest import Ingested, ingest_generated, ingest_raw
+from bench.data.readers import CHUNK_BYTES
+from bench.data.scaling import fit_scaling
+from bench.data.schema import Schema
+from bench.data.sources import RawSource, file_sha256
+from bench.data.spill import Spill
+from bench.data.splits import TRAIN, assign_splits, check_splits
+from bench.data.vocabulary_file import write_vocabulary
+from bench.data.workspace import Workspace
+from bench.errors import DataError
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a preparation is."""
+
+    phase: str
+    """read, count or write."""
+    rows: int
+    """Rows done in this phase."""
+    share: float | None
+    """Of this phase, 0 to 1; None where it cannot be known."""
+
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the work is cut; the store is the same for all of them."""
+
+    chunk_bytes: int = CHUNK_BYTES
+    """Text parsed at a time."""
+    threads: int = 0
+    """Parser threads; 0: one a core, at most 8."""
+
+    def pool(self) -> ThreadPoolExecutor:
+        """The threads."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return ThreadPoolExecutor(self.threads or min(cores, 8))
+
+
+def prepare(
+    card: DatasetCard,
+    raw: Path | None,
+    out: Path,
+    *,
+    progress: Tell | None = None,
+    settings: Settings | None = None,
+) -> Path:
+    """Make the store ``out``, replacing what is there; a run that ends early leaves ``out`` as it was.
+
+    Args:
+        card: the data set.
+        raw: its raw data: a file, an archive or a folder; None for generated data.
+        out: the store's folder.
+        progress: is told how far the work is.
+        settings: chunk size and threads.
+
+    Raises:
+        DataError: the raw data or the folder cannot be used.
+    """
+    settings = settings or Settings()
+    if raw is None and not card.generator:
+        raise DataError(f"data set {card.name!r}: pass its raw data with --raw PATH.")
+    if raw is not None and card.generator:
+        raise DataError(f"data set {card.name!r} is generated: leave out --raw {raw}.")
+    with Workspace(out) as work, settings.pool() as pool:
+        preparer = _Preparer(card, work.folder, pool, progress or (lambda _: None))
+        try:
+            manifest = preparer.build(raw, settings.chunk_bytes)
+            files.write_manifest(work.folder, manifest)
+            return work.publish()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise DataError(f"{out.parent}: cannot be written ({reason}); choose another --data-dir.") from None
+
+
+class _Preparer:
+    """One preparation, in the folder where the store grows."""
+
+    def __init__(self, card: DatasetCard, folder: Path, pool: Executor, tell: Tell) -> None:
+        self._card, self._folder, self._pool, self._tell = card, folder, pool, tell
+
+    def build(self, raw: Path | None, chunk_bytes: int) -> dict[str, Any]:
+        """Write all files but the manifest, and return it."""
+        path = self._folder / "codes"
+        spill = Spill(path)
+        try:
+            data, prints = self._ingest(raw, spill, chunk_bytes)
+            splits = assign_splits(data.labels, self._card.split_seed, self._card.shares)
+            check_splits(data.labels, splits, f"data set {self._card.name!r}")
+            schema = data.encoder.fit(
+                splits == TRAIN, self._card.min_count, self._pool, self._ticker("count", len(splits))
+            )
+            sums = self._write_arrays(data, schema, splits)
+        finally:
+            spill.close()
+            path.unlink()
+        return self._describe(data, schema, splits, sums) | {"raw": prints}
+
+    def _ticker(self, phase: str, n_rows: int) -> Callable[[int], None]:
+        return lambda rows: self._tell(Progress(phase, rows, rows / n_rows))
+
+    def _ingest(self, raw: Path | None, spill: Spill, chunk_bytes: int) -> tuple[Ingested, list[dict[str, object]]]:
+        if raw is None:
+            data = ingest_generated(self._card, spill, lambda rows: self._tell(Progress("read", rows, None)))
+            return data, []
+        with RawSource(raw) as source:
+
+            def tick(rows: int) -> None:
+                done = source.progress_bytes()
+                self._tell(Progress("read", rows, None if done is None else done[0] / done[1]))
+
+            data = ingest_raw(self._card, source, spill, self._pool, chunk_bytes, tick)
+            return data, source.fingerprints()
+
+    def _write_arrays(self, data: Ingested, schema: Schema, splits: np.ndarray) -> dict[str, str]:
+        """Write all data files; file name -> sha256."""
+        folder = self._folder
+        sums = {
+            files.LABELS: files.write_array(folder / files.LABELS, data.labels),
+            files.SPLIT: files.write_array(folder / files.SPLIT, splits),
+        }
+        if data.truth is not None:
+            sums[files.TRUTH] = files.write_array(folder / files.TRUTH, data.truth)
+        sums |= self._write_ids(data, schema)
+        write_vocabulary(folder / files.VOCABULARY, data.encoder, self._card.merged_buckets)
+        sums[files.VOCABULARY] = file_sha256(folder / files.VOCABULARY)
+        return sums
+
+    def _write_ids(self, data: Ingested, schema: Schema) -> dict[str, str]:
+        n_rows, n_numeric = len(data.labels), len(schema.numeric_fields)
+        ids = files.ArrayFile(self._folder / files.IDS, np.int32, (n_rows, schema.n_fields))
+        numeric = files.ArrayFile(self._folder / files.NUMERIC, np.float32, (n_rows, n_numeric))
+        tick = self._ticker("write", n_rows)
+        done = 0
+        for block, numbers in data.encoder.id_blocks(schema.offsets, self._pool):
+            ids.write(block)
+            numeric.write(numbers)
+            done += len(block)
+            tick(done)
+        sums = {files.IDS: ids.close(), files.NUMERIC: numeric.close()}
+        if not n_numeric:
+            (self._folder / files.NUMERIC).unlink()
+            del sums[files.NUMERIC]
+        return sums
+
+    def _describe(self, data: Ingested, schema: Schema, splits: np.ndarray, sums: dict[str, str]) -> dict[str, Any]:
+        card = self._card
+        return {
+            "format": files.FORMAT,
+            "name": card.name,
+            "revision": card.revision,
+            "definition": card.definition,
+            "params": card.params,
+            "fields": [asdict(field) for field in schema.fields],
+            "n_rows": len(splits),
+            "positives": int(np.count_nonzero(data.labels)),
+            "split_rows": {name: int(np.count_nonzero(splits == i)) for i, name in enumerate(SPLITS)},
+            "shares": list(card.shares),
+            "split_seed": card.split_seed,
+            "min_count": card.min_count,
+            "scaling": self._scalings(schema, splits),
+            "roles": data.roles,
+            "files": sums,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+    def _scalings(self, schema: Schema, splits: np.ndarray) -> dict[str, dict[str, float]]:
+        if not schema.numeric_fields:
+            return {}
+        numbers = np.load(self._folder / files.NUMERIC, mmap_mode="r")
+        return {
+            schema.names[field]: asdict(fit_scaling(numbers[:, place], splits == TRAIN))
+            for place, field in enumerate(schema.numeric_fields)
+        }

@@ -1,0 +1,120 @@
+"""Encoded rows as tensors that live on one device, and batches sliced from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.data.schema import RARE, Schema
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A slice of rows, as a model takes it."""
+
+    ids: Tensor
+    """Rows of the fused table, int32 [B, F]."""
+    numeric: Tensor | None
+    """Values of the numeric fields, float32 [B, number of numeric fields]."""
+    labels: Tensor
+    """0 or 1, float32 [B]."""
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one split, resident on a device.
+
+    ``schema`` says which fields the columns are; a model refuses rows of another schema.
+    """
+
+    schema: Schema
+    ids: Tensor
+    """Rows of the fused table, int32 [N, F]."""
+    numeric: Tensor | None
+    """Values of the numeric fields, float32 [N, number of numeric fields]."""
+    labels: Tensor
+    """0 or 1, float32 [N]."""
+    index: Tensor
+    """Row numbers in the raw data, int64 [N] on the CPU: the identity of a row."""
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        return self.ids.device
+
+    @property
+    def positive_rate(self) -> float:
+        """Share of rows with label 1."""
+        return float(self.labels.mean(dtype=torch.float64))
+
+    def to(self, device: torch.device) -> Rows:
+        numeric = None if self.numeric is None else self.numeric.to(device)
+        return Rows(self.schema, self.ids.to(device), numeric, self.labels.to(device), self.index)
+
+    def take(self, positions: Tensor) -> Rows:
+        """The rows at ``positions`` (int64 [n], CPU), in that order."""
+        here = positions.to(self.device)
+        numeric = None if self.numeric is None else self.numeric[here]
+        return Rows(self.schema, self.ids[here], numeric, self.labels[here], self.index[positions])
+
+    def without(self, index: Tensor) -> Rows:
+        """The rows whose identity is not in ``index`` (int64 [n])."""
+        keep = ~torch.isin(self.index, index)
+        return self.take(keep.nonzero().squeeze(1))
+
+    def keep(self, kept: Sequence[int]) -> Rows:
+        """The columns ``kept`` (increasing field indices), ids moved to the offsets of the smaller table."""
+        schema = self.schema.keep(kept)
+        shift = schema.offsets[:-1] - self.schema.offsets[list(kept)]
+        ids = self.ids[:, list(kept)] + torch.as_tensor(shift.astype(np.int32), device=self.device)
+        columns = [self.schema.numeric_fields.index(f) for f in kept if f in self.schema.numeric_fields]
+        numeric = self.numeric[:, columns] if self.numeric is not None and columns else None
+        return Rows(schema, ids, numeric, self.labels, self.index)
+
+    def merge_rare(self, min_count: int) -> Rows:
+        """The same rows with every value that occurs fewer than ``min_count`` times turned into the rare id."""
+        flat = self.ids.reshape(-1).long()
+        counts = torch.bincount(flat, minlength=self.schema.vocabulary_rows)
+        rare = torch.as_tensor(self.schema.offsets[:-1] + RARE, dtype=torch.int32, device=self.device)
+        ids = torch.where((counts[flat] >= min_count).view_as(self.ids), self.ids, rare)
+        return Rows(self.schema, ids, self.numeric, self.labels, self.index)
+
+    def batch(self, positions: Tensor) -> Batch:
+        """The rows at ``positions`` (int64 [B], on the rows' device)."""
+        numeric = None if self.numeric is None else self.numeric.index_select(0, positions)
+        return Batch(self.ids.index_select(0, positions), numeric, self.labels.index_select(0, positions))
+
+    def slices(self, size: int) -> Iterator[Batch]:
+        """All rows in order, ``size`` at a time, without a copy."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            numeric = None if self.numeric is None else self.numeric[part]
+            yield Batch(self.ids[part], numeric, self.labels[part])
+
+
+def stratified_sample(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Positions of ``n`` rows that keep the share of positives, int64 [n], increasing.
+
+    Args:
+        labels: 0 or 1, [N].
+        n: rows to draw, at most N; round(n · share of positives) of them are positive.
+        generator: draws the rows within each class.
+    """
+    labels = labels.cpu()
+    positive = (labels > 0.5).nonzero().squeeze(1)
+    negative = (labels <= 0.5).nonzero().squeeze(1)
+    n_positive = min(len(positive), max(n - len(negative), round(n * len(positive) / len(labels))))
+    chosen = [
+        group[torch.randperm(len(group), generator=generator)[:count]]
+        for group, count in ((positive, n_positive), (negative, n - n_positive))
+    ]
+    return torch.cat(chosen).sort().values

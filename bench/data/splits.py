@@ -1,0 +1,114 @@
+"""Which row belongs to which split: exact, stratified, a function of (split seed, row number) alone.
+
+h(row) is the output of splitmix64 for the state ``seed·c + (row + 1)·golden``: a bijection of the row number, so
+that two rows never have the same hash. Within each class rows are ordered by h and cut: train takes the smallest
+hashes, then valid, then test. A class of n rows is cut at c·n rounded to the nearest integer, c being the cumulated
+share; a half is rounded up for positives and down for negatives. So totals are exact wherever c·N is an integer,
+and a class's cut never moves down when rows are added: the train rows of a subset of smallest hashes are train
+rows of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from bench.errors import DataError
+
+TRAIN, VALID, TEST = 0, 1, 2
+_GOLDEN = 0x9E3779B97F4A7C15
+_MIX_1 = 0xBF58476D1CE4E5B9
+_MIX_2 = 0x94D049BB133111EB
+_MASK = 2**64 - 1
+_BLOCK = 1 << 20
+MIN_ROWS = 10
+"""Fewest rows that can be split."""
+
+
+def row_hash(seed: int, rows: np.ndarray) -> np.ndarray:
+    """H of the row numbers ``rows``, uint64 [n]."""
+    start = np.uint64((_mix_int((seed * _GOLDEN + 1) & _MASK) + _GOLDEN) & _MASK)
+    state = rows.astype(np.uint64) * np.uint64(_GOLDEN)
+    state += start
+    state ^= state >> np.uint64(30)
+    state *= np.uint64(_MIX_1)
+    state ^= state >> np.uint64(27)
+    state *= np.uint64(_MIX_2)
+    state ^= state >> np.uint64(31)
+    return state
+
+
+def _mix_int(state: int) -> int:
+    state = ((state ^ (state >> 30)) * _MIX_1) & _MASK
+    state = ((state ^ (state >> 27)) * _MIX_2) & _MASK
+    return state ^ (state >> 31)
+
+
+def _hash_all(seed: int, n_rows: int) -> np.ndarray:
+    hashes = np.empty(n_rows, dtype=np.uint64)
+    for start in range(0, n_rows, _BLOCK):
+        stop = min(start + _BLOCK, n_rows)
+        hashes[start:stop] = row_hash(seed, np.arange(start, stop, dtype=np.uint64))
+    return hashes
+
+
+def class_cuts(n: int, shares: Sequence[float], positive: bool) -> tuple[int, int]:
+    """Where a class of ``n`` rows ends its train rows, and where its valid rows."""
+    train = Fraction(str(shares[0])) * n
+    valid = train + Fraction(str(shares[1])) * n
+    half = Fraction(1, 2)
+    if positive:
+        return int((train + half) // 1), int((valid + half) // 1)
+    return int(-((half - train) // 1)), int(-((half - valid) // 1))
+
+
+def assign_splits(labels: np.ndarray, seed: int, shares: Sequence[float], rows: np.ndarray | None = None) -> np.ndarray:
+    """The split of each row, uint8 [n]: 0 train, 1 valid, 2 test.
+
+    Args:
+        labels: 0 or 1, [n].
+        seed: the split seed.
+        shares: of train, valid and test.
+        rows: row numbers of ``labels``, int64 [n]; None: 0, 1, ….
+    """
+    hashes = _hash_all(seed, len(labels)) if rows is None else row_hash(seed, rows)
+    splits = np.empty(len(labels), dtype=np.uint8)
+    for label in (0, 1):
+        members = np.flatnonzero(labels == label)
+        mine = hashes[members]
+        cuts = class_cuts(len(members), shares, positive=label == 1)
+        ordered = np.sort(mine)
+        splits[members] = TRAIN
+        for split, cut in zip((VALID, TEST), cuts, strict=True):
+            if cut < len(members):
+                splits[members[mine >= ordered[cut]]] = split
+    return splits
+
+
+def smallest_hashes(n_rows: int, seed: int, wanted: int) -> np.ndarray:
+    """The ``wanted`` row numbers of smallest hash among 0 … n_rows - 1, increasing; int64 [min(wanted, n_rows)]."""
+    if wanted >= n_rows:
+        return np.arange(n_rows, dtype=np.int64)
+    hashes = _hash_all(seed, n_rows)
+    largest = np.partition(hashes, wanted - 1)[wanted - 1]
+    return np.flatnonzero(hashes <= largest)
+
+
+def check_splits(labels: np.ndarray, splits: np.ndarray, what: str) -> None:
+    """Make sure that every split can be learnt from and measured on.
+
+    Raises:
+        DataError: under 10 rows, or a split without both classes.
+    """
+    if len(labels) < MIN_ROWS:
+        raise DataError(f"{what}: {len(labels)} rows are too few to split; give at least {MIN_ROWS}.")
+    for split, name in ((TRAIN, "train"), (VALID, "valid"), (TEST, "test")):
+        mine = labels[splits == split]
+        positives = int(np.count_nonzero(mine))
+        if positives in (0, len(mine)):
+            raise DataError(
+                f"{what}: the {name} split has {len(mine)} rows and {positives} of label 1; it needs both labels: "
+                f"give more rows."
+            )

@@ -1,0 +1,68 @@
+"""The data sets: an ordered table of cards, read without pyarrow or torch."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import ConfigError
+from bench.params import parse_spec
+from bench.registry import Entry, Registry
+
+if TYPE_CHECKING:
+    from bench.data.card import DatasetCard
+
+
+@dataclass(frozen=True)
+class DatasetEntry(Entry):
+    """A data set; ``target`` is a card beside this file, or the ``module:callable`` that returns a path."""
+
+    access: str = "free"
+    """``free``: the suite fetches or makes the data; ``terms``: a person accepts terms and fetches it."""
+
+
+_HARPER = "Harper & Konstan, ACM TiiS 2015"
+
+TABLE: dict[str, DatasetEntry] = {
+    "criteo": DatasetEntry("criteo.toml", "Criteo", "Criteo Labs, Kaggle 2014", "terms"),
+    "avazu": DatasetEntry("avazu.toml", "Avazu", "Avazu, Kaggle 2014", "terms"),
+    "movielens": DatasetEntry("movielens.toml", "MovieLens-20M", _HARPER),
+    "movielens-latest-small": DatasetEntry("movielens-latest-small.toml", "MovieLens latest-small", _HARPER),
+    "movielens-1m": DatasetEntry("movielens-1m.toml", "MovieLens-1M", _HARPER),
+    "movielens-100k": DatasetEntry("movielens-100k.toml", "MovieLens-100k", _HARPER),
+    "planted": DatasetEntry("planted.toml", "Planted"),
+}
+
+
+@cache
+def datasets() -> Registry[DatasetEntry]:
+    """The registry of data sets, installed entry points included."""
+    return Registry("data set", "bench.datasets", TABLE, DatasetEntry)
+
+
+def resolve_dataset(spec: str) -> DatasetCard:
+    """The card of ``name[parameter=value,...]``, or of a user's own card ``path.toml[...]``.
+
+    Raises:
+        ConfigError: an unknown name or parameter, a value out of its range, or a card that cannot be read.
+    """
+    from bench.data.card import load_card  # noqa: PLC0415
+
+    parsed = parse_spec(spec)
+    if parsed.name.endswith(".toml"):
+        card = load_card(Path(parsed.name), parsed.given)
+        if card.name in datasets().names():
+            raise ConfigError(f"{parsed.name}: name = {card.name!r} is the name of another data set; choose your own.")
+        return replace(card, typed=parsed.name)
+    return load_card(card_path(datasets().entry(parsed.name)), parsed.given)
+
+
+def card_path(entry: DatasetEntry) -> Path:
+    """Where the card of ``entry`` lies."""
+    if entry.target.endswith(".toml"):
+        return Path(__file__).parent / entry.target
+    module, _, attribute = entry.target.partition(":")
+    return Path(getattr(importlib.import_module(module), attribute)())

@@ -1,0 +1,323 @@
+"""The planted data set: click data whose truth is known, made in seconds from six numbers.
+
+The logit of a row is an intercept plus the effects of its true fields, and the label is drawn from that
+probability, which is kept. Every field has a declared role (the grammar of ``bench.recovery``):
+
+    main              each value has an effect, alone
+    interaction:fXX   its sign times the sign of field fXX; alone it says nothing about the label
+    redundant:fXX     a noisy copy of main field fXX under codes of its own; no effect of its own
+    noise-low         few values, no effect
+    noise-high        thousands of values or nearly one per row, no effect: what memorising methods fall for
+    constant          one value
+
+Values follow Zipf's law, except for the nearly unique ones. Codes are arbitrary: their order carries nothing,
+and neither do names and positions. One common value of some fields is stored as missing.
+
+An interaction field's values come in pairs of equal probability and opposite sign. Its partner's sign is
+therefore +1 or -1 with probability 1/2 whatever the rest of the row is, and the probability of a click given
+the field's own value is the same for all its values: exactly, not only on average.
+
+Every draw is a hash of (seed, stream, row number). A row never depends on how many rows are made at a time,
+and all columns but the noise of high cardinality are the same in a longer data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+
+from bench.data.generated import GeneratedBlock, GeneratedData
+from bench.errors import ConfigError, suggest
+from bench.recovery import CONSTANT, INTERACTION, MAIN, NOISE_HIGH, NOISE_LOW, REDUNDANT
+from bench.seeds import seed as derive_seed
+
+LABEL_RATE = 0.25
+"""Share of positives that the intercept aims at."""
+SIGNAL_VARIANCE = 1.8
+"""Variance of the logit over rows; sets the attainable AUC near 0.80."""
+INTERACTION_SHARE = 0.25
+"""Share of that variance carried by the interactions, where both kinds of effect are planted."""
+COPY_NOISE = 0.15
+"""Probability that a redundant field's value is drawn afresh instead of copied."""
+ZIPF_EXPONENT = 1.1
+IDS_PER_ROW = 4
+"""Size of the domain of nearly unique ids, per row; 88 % of the ids that occur then occur once."""
+
+# Low and high cardinality take turns, and strengths have another period, so that the size of a
+# vocabulary says nothing about a field's worth.
+MAIN_SIZES = (4, 200, 10, 1500, 25, 500, 3, 60)
+MAIN_STRENGTHS = (1.0, 0.6, 0.8)
+PAIR_SIZES = ((6, 10), (12, 20), (4, 40))
+LOW_SIZES = (2, 4, 9, 18, 36, 70)
+HIGH_ROWS_PER_VALUE = (0, 2, 20)
+"""Rows per value of the domain of a noise-high field; 0 stands for nearly unique ids."""
+HIGH_SIZE_LIMITS = (50, 1_000_000)
+
+PILOT_ROWS = 65_536
+BLOCK_ROWS = 65_536
+_RANGES = {
+    "rows": (100, 100_000_000),
+    "fields": (2, 1000),
+    "main": (0, 1000),
+    "interaction": (0, 1000),
+    "redundant": (0, 1000),
+    "seed": (0, 2**32 - 1),
+}
+_CARD_WIDE = ("min_count", "split_seed")
+"""Parameters that every card has; they concern the encoding, not the rows."""
+
+
+@dataclass(frozen=True)
+class PlantedParams:
+    """What is planted; the fields that are left over are noise, one of them constant."""
+
+    rows: int = 20_000
+    fields: int = 24
+    main: int = 8
+    """Fields with an effect of their own, of low and of high cardinality in turn."""
+    interaction: int = 2
+    """Fields that matter only together with their partner; even."""
+    redundant: int = 2
+    """Noisy copies of main fields."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise _refused(name, value, f"a whole number from {low} to {high}")
+        if self.interaction % 2:
+            raise _refused("interaction", self.interaction, "even: interaction fields come in pairs")
+        if self.main + self.interaction == 0:
+            raise _refused("main", self.main, "at least 1 where interaction=0: nothing would be planted")
+        if self.redundant and not self.main:
+            raise _refused("redundant", self.redundant, "0 where main=0: there is no field to copy")
+        planned = self.main + self.interaction + self.redundant
+        if planned > self.fields:
+            allowed = f"at least main + interaction + redundant = {planned}, or those must be fewer"
+            raise _refused("fields", self.fields, allowed)
+
+    @classmethod
+    def parse(cls, params: Mapping[str, object]) -> PlantedParams:
+        """The parameters among a card's resolved ones."""
+        known = [field.name for field in fields(cls)]
+        own = {name: value for name, value in params.items() if name not in _CARD_WIDE}
+        for name, value in own.items():
+            if name not in known:
+                raise ConfigError(f"planted: unknown parameter {name}={value!r}.{suggest(name, known)}")
+        return cls(**own)  # type: ignore[arg-type]
+
+
+def _refused(name: str, value: object, allowed: str) -> ConfigError:
+    return ConfigError(f"planted: {name}={value!r} is not allowed; it must be {allowed}.")
+
+
+def uniform(seed: int, stream: str, numbers: np.ndarray) -> np.ndarray:
+    """Draws from [0, 1) by SplitMix64, started by (seed, stream) and counted by ``numbers``; float64 [n]."""
+    start = np.uint64(derive_seed(seed=seed, stream=stream))
+    state = start + (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    state ^= state >> np.uint64(31)
+    draws: np.ndarray = (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return draws
+
+
+def _zipf(size: int) -> np.ndarray:
+    weights = np.arange(1, size + 1, dtype=np.float64) ** -ZIPF_EXPONENT
+    shares: np.ndarray = weights / weights.sum()
+    return shares
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One field before it has a name and a place: how its values are drawn and coded."""
+
+    seed: int
+    key: str
+    """Names the field's random streams; for a copy, ``origin`` names the stream that it copies."""
+    role: str
+    size: int
+    """Number of different values."""
+    origin: str = ""
+    """Key of the partner (interaction) or of the source (redundant)."""
+    unique: bool = False
+    """Nearly unique ids: uniform over the domain."""
+    has_missing: bool = False
+    """The second most common value is stored as missing."""
+
+    @cached_property
+    def shares(self) -> np.ndarray:
+        """Probability of each value, float64 [size]."""
+        if self.role == INTERACTION:
+            return np.repeat(_zipf(self.size // 2), 2) / 2
+        return _zipf(self.size)
+
+    @cached_property
+    def _codes(self) -> np.ndarray:
+        codes = np.argsort(uniform(self.seed, f"codes {self.key}", np.arange(self.size)), kind="stable")
+        if self.has_missing:
+            codes[1] = -1
+        return codes.astype(np.int64)
+
+    @cached_property
+    def _cumulated(self) -> np.ndarray:
+        return np.cumsum(self.shares)[:-1]
+
+    def _drawn(self, stream: str, rows: np.ndarray) -> np.ndarray:
+        draws = uniform(self.seed, stream, rows)
+        if self.unique:
+            return (draws * self.size).astype(np.int64)
+        return np.searchsorted(self._cumulated, draws, side="right")
+
+    def values(self, rows: np.ndarray) -> np.ndarray:
+        """Values in [0, size) by falling probability, int64 [n]."""
+        own = self._drawn(f"values {self.key}", rows)
+        if self.role != REDUNDANT:
+            return own
+        copied = uniform(self.seed, f"copies {self.key}", rows) >= COPY_NOISE
+        return np.where(copied, self._drawn(f"values {self.origin}", rows), own)
+
+    def codes(self, values: np.ndarray) -> np.ndarray:
+        """What the file holds for ``values``: arbitrary codes, -1 for missing, int64 [n]."""
+        return values if self.unique else self._codes[values]
+
+    def effects(self, variance: float) -> np.ndarray:
+        """Effect of each value on the logit: mean 0 and the given variance over rows, float64 [size]."""
+        raw = uniform(self.seed, f"effects {self.key}", np.arange(self.size))
+        raw -= self.shares @ raw
+        raw *= np.sqrt(variance / (self.shares @ raw**2))
+        return raw
+
+
+def _main_columns(p: PlantedParams) -> list[_Column]:
+    sizes = [MAIN_SIZES[i % len(MAIN_SIZES)] for i in range(p.main)]
+    return [_Column(p.seed, f"main {i}", MAIN, n, has_missing=i % 4 == 1) for i, n in enumerate(sizes)]
+
+
+def _interaction_columns(p: PlantedParams) -> list[_Column]:
+    columns = []
+    for pair in range(p.interaction // 2):
+        keys = (f"interaction {pair} a", f"interaction {pair} b")
+        for side, size in enumerate(PAIR_SIZES[pair % len(PAIR_SIZES)]):
+            columns.append(_Column(p.seed, keys[side], INTERACTION, size, origin=keys[1 - side]))
+    return columns
+
+
+def _redundant_columns(p: PlantedParams, main: list[_Column]) -> list[_Column]:
+    """Copies of the strongest fields first; every source once before one is copied again."""
+    sources = sorted(range(p.main), key=lambda i: -MAIN_STRENGTHS[i % len(MAIN_STRENGTHS)])
+    chosen = [main[sources[i % p.main]] for i in range(p.redundant)]
+    return [
+        _Column(p.seed, f"redundant {i}", REDUNDANT, source.size, origin=source.key)
+        for i, source in enumerate(chosen)
+    ]
+
+
+def _noise_columns(p: PlantedParams, count: int) -> list[_Column]:
+    """One constant, then high and low cardinality in equal numbers, low where the count is odd."""
+    if count == 0:
+        return []
+    columns = [_Column(p.seed, "constant", CONSTANT, 1)]
+    for i in range((count - 1) // 2):
+        rows_per_value = HIGH_ROWS_PER_VALUE[i % len(HIGH_ROWS_PER_VALUE)]
+        unique = rows_per_value == 0
+        size = IDS_PER_ROW * p.rows if unique else int(np.clip(p.rows // rows_per_value, *HIGH_SIZE_LIMITS))
+        columns.append(_Column(p.seed, f"high {i}", NOISE_HIGH, size, unique=unique, has_missing=i % 3 == 1))
+    for i in range(count - len(columns)):
+        size = LOW_SIZES[i % len(LOW_SIZES)]
+        columns.append(_Column(p.seed, f"low {i}", NOISE_LOW, size, has_missing=i % 3 == 1))
+    return columns
+
+
+class _Plan:
+    """All columns with names and places, and the logit over them."""
+
+    def __init__(self, params: PlantedParams) -> None:
+        main = _main_columns(params)
+        columns = [*main, *_interaction_columns(params), *_redundant_columns(params, main)]
+        columns += _noise_columns(params, params.fields - len(columns))
+        places = np.argsort(uniform(params.seed, "places", np.arange(len(columns))), kind="stable")
+        width = max(2, len(str(params.fields - 1)))
+        self.params = params
+        self.columns = {f"f{i:0{width}d}": columns[place] for i, place in enumerate(places)}
+        self._by_key = {column.key: column for column in columns}
+        self._names = {column.key: name for name, column in self.columns.items()}
+        self._effects = self._main_effects(main)
+        self._weight = self._pair_weight()
+        self.intercept = self._solve_intercept()
+
+    def roles(self) -> dict[str, str]:
+        return {
+            name: f"{column.role}:{self._names[column.origin]}" if column.origin else column.role
+            for name, column in self.columns.items()
+        }
+
+    def _main_effects(self, main: list[_Column]) -> dict[str, np.ndarray]:
+        strengths = [MAIN_STRENGTHS[i % len(MAIN_STRENGTHS)] for i in range(len(main))]
+        share = 1 - INTERACTION_SHARE if self.params.interaction else 1.0
+        unit = SIGNAL_VARIANCE * share / sum(s**2 for s in strengths) if main else 0.0
+        return {column.key: column.effects(unit * s**2) for column, s in zip(main, strengths, strict=True)}
+
+    def _pair_weight(self) -> float:
+        """Effect of one pair: its product of signs is +1 or -1, so its variance is the square."""
+        if not self.params.interaction:
+            return 0.0
+        share = INTERACTION_SHARE if self.params.main else 1.0
+        return float(np.sqrt(SIGNAL_VARIANCE * share / (self.params.interaction // 2)))
+
+    def _signal(self, values: Mapping[str, np.ndarray], n: int) -> np.ndarray:
+        """Logit without the intercept, float64 [n]; ``values`` by key."""
+        logit = np.zeros(n)
+        for key, effects in self._effects.items():
+            logit += effects[values[key]]
+        for key, column in self._by_key.items():
+            if column.role == INTERACTION and key < column.origin:
+                odd = (values[key] + values[column.origin]) % 2
+                logit += self._weight * (1 - 2 * odd)
+        return logit
+
+    def _solve_intercept(self) -> float:
+        """Bisection for the intercept at which the mean probability of the pilot rows is the label rate."""
+        rows = np.arange(PILOT_ROWS)
+        true = [column for column in self._by_key.values() if column.role in (MAIN, INTERACTION)]
+        signal = self._signal({column.key: column.values(rows) for column in true}, len(rows))
+        low, high = -20.0, 20.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            if _sigmoid(signal + middle).mean() < LABEL_RATE:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def blocks(self, block_rows: int) -> Iterator[GeneratedBlock]:
+        for start in range(0, self.params.rows, block_rows):
+            rows = np.arange(start, min(start + block_rows, self.params.rows))
+            values = {key: column.values(rows) for key, column in self._by_key.items()}
+            truth = _sigmoid(self._signal(values, len(rows)) + self.intercept)
+            labels = uniform(self.params.seed, "labels", rows) < truth
+            columns = {name: column.codes(values[column.key]) for name, column in self.columns.items()}
+            yield GeneratedBlock(columns, labels.astype(np.uint8), truth.astype(np.float32))
+
+
+def _sigmoid(logit: np.ndarray) -> np.ndarray:
+    probability: np.ndarray = 1 / (1 + np.exp(-logit))
+    return probability
+
+
+def generate(params: Mapping[str, object], block_rows: int = BLOCK_ROWS) -> GeneratedData:
+    """Plan the data set and yield it in blocks.
+
+    Args:
+        params: any of the fields of ``PlantedParams``; the rest take their defaults.
+        block_rows: rows made at a time; the data do not depend on it.
+
+    Raises:
+        ConfigError: a parameter is unknown, out of its range or at odds with another.
+    """
+    plan = _Plan(PlantedParams.parse(params))
+    return GeneratedData(tuple(plan.columns), plan.roles(), plan.blocks(block_rows))

@@ -1,0 +1,133 @@
+"""Parameters of plug-ins: a frozen dataclass, filled from ``name[param=value,...]`` with every value checked.
+
+A field may carry its allowed range: ``lr: Annotated[float, Range(0, 1, open_low=True)] = 0.1``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+from bench.errors import ConfigError, suggest
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Range:
+    """The allowed interval of a number; an open end excludes its bound."""
+
+    low: float | None = None
+    high: float | None = None
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        low_ok = self.low is None or value > self.low or (value == self.low and not self.open_low)
+        high_ok = self.high is None or value < self.high or (value == self.high and not self.open_high)
+        return low_ok and high_ok
+
+    def __str__(self) -> str:
+        left = "(" if self.open_low or self.low is None else "["
+        right = ")" if self.open_high or self.high is None else "]"
+        low = "-inf" if self.low is None else f"{self.low:g}"
+        high = "inf" if self.high is None else f"{self.high:g}"
+        return f"{left}{low}, {high}{right}"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A plug-in's name with the parameters given in brackets, as text."""
+
+    name: str
+    given: dict[str, str]
+
+    @property
+    def label(self) -> str:
+        """The spec in its canonical spelling, e.g. ``name[a=1,b=x]``; tables show it."""
+        if not self.given:
+            return self.name
+        return f"{self.name}[{','.join(f'{key}={value}' for key, value in sorted(self.given.items()))}]"
+
+
+def parse_spec(text: str) -> Spec:
+    """Split ``name[param=value,...]``.
+
+    Raises:
+        ConfigError: unbalanced brackets, a part without ``=``, or a parameter given twice.
+    """
+    name, bracket, rest = text.strip().partition("[")
+    if not bracket:
+        return Spec(name, {})
+    if not rest.endswith("]") or not name:
+        raise ConfigError(f"{text!r} is not of the form name[param=value,...]; quote it in the shell.")
+    given: dict[str, str] = {}
+    for part in filter(None, (p.strip() for p in rest[:-1].split(","))):
+        key, equals, value = (p.strip() for p in part.partition("="))
+        if not equals or not key or not value:
+            raise ConfigError(f"{part!r} in {text!r} is not of the form param=value.")
+        if key in given:
+            raise ConfigError(f"parameter {key!r} is given twice in {text!r}.")
+        given[key] = value
+    return Spec(name, given)
+
+
+def fill(cls: type[P], given: Mapping[str, str], owner: str, base: P | None = None) -> P:
+    """An instance of the dataclass ``cls`` with the parameters ``given`` set over ``base`` (or the defaults).
+
+    Raises:
+        ConfigError: an unknown parameter, a value of the wrong type or out of its range; the message names the
+            owner, the parameter, the value and what is allowed.
+    """
+    hints = typing.get_type_hints(cls, include_extras=True)
+    known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for name, text in given.items():
+        if name not in known:
+            raise ConfigError(f"{owner} has no parameter {name!r} (value {text!r}).{suggest(name, known)}")
+        values[name] = convert(text, hints[name], f"{owner}: {name}={text}")
+    try:
+        return dataclasses.replace(base, **values) if base is not None else cls(**values)  # type: ignore[type-var]
+    except ValueError as error:
+        raise ConfigError(f"{owner}: {error}") from None
+
+
+def convert(text: str, hint: Any, where: str) -> Any:
+    """Read ``text`` as the annotated type ``hint``; ``where`` opens the message of a ConfigError."""
+    limits: list[Range] = []
+    if get_origin(hint) is Annotated:
+        hint, *extras = get_args(hint)
+        limits = [extra for extra in extras if isinstance(extra, Range)]
+    value = _convert_plain(text, hint, where)
+    for limit in limits:
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is not None and number not in limit:
+                raise ConfigError(f"{where} is out of range; allowed: {limit}.")
+    return value
+
+
+def _convert_plain(text: str, hint: Any, where: str) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if text.lower() == "none":
+            return None
+        inner = next(arg for arg in args if arg is not type(None))
+        return convert(text, inner, where)
+    if origin is Literal:
+        if text not in args:
+            raise ConfigError(f"{where} is not allowed; choose one of {', '.join(map(str, args))}.")
+        return text
+    if origin is tuple:
+        return tuple(convert(part, args[0], where) for part in text.split("-"))
+    if hint is bool:
+        if text.lower() not in ("true", "false"):
+            raise ConfigError(f"{where} must be true or false.")
+        return text.lower() == "true"
+    try:
+        return hint(text)
+    except ValueError:
+        raise ConfigError(f"{where} is not of type {hint.__name__}.") from None

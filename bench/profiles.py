@@ -1,0 +1,130 @@
+"""Training profiles: the settings that all methods of a table share. Every cell records the one it ran under."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from bench.errors import ConfigError, suggest
+
+SMALL_TRAIN_ROWS = 200_000
+"""Training splits below this size get the ``small`` profile unless another is asked for."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One column of the profile table; a data set's card may set ``dim``, ``l2`` and ``evaluate_every``."""
+
+    name: str
+    lr: float
+    """Learning rate of Adam for all model weights."""
+    l2: float
+    """Coupled weight decay of embedding table and linear weights, unless the card measures its own."""
+    batch_size: int
+    max_epochs: int
+    patience: int
+    """Evaluations without a gain in validation AUC before training stops."""
+    lr_decay: float | None
+    """Factor on every learning rate after an evaluation without gain; None: constant."""
+    clip_norm: float | None
+    """Bound on the gradient norm over all parameters of a step; None: unbounded."""
+    dim: int
+    """Embedding size D."""
+    init_std: float
+    """Standard deviation of the initial embeddings and linear weights."""
+    dropout: float
+    mlp: tuple[int, ...]
+    cin: tuple[int, ...]
+    cin_split: bool
+    """Whether half of each hidden CIN layer feeds only the output (the other half only the next layer)."""
+    evaluate_every: float = 1.0
+    """Epochs between validations."""
+
+    def for_card(self, card_values: dict[str, Any]) -> Profile:
+        """This profile with the values that a data set's card states for it.
+
+        Args:
+            card_values: ``embedding_dim`` and ``l2`` map profile names to values; ``evaluate_every`` is a number.
+        """
+        changes: dict[str, Any] = {}
+        for key, field in (("embedding_dim", "dim"), ("l2", "l2")):
+            if self.name in card_values.get(key, {}):
+                changes[field] = card_values[key][self.name]
+        if self.lr_decay is not None and "evaluate_every" in card_values:
+            changes["evaluate_every"] = card_values["evaluate_every"]
+        return replace(self, **changes)
+
+
+PAPER = Profile(
+    name="paper",
+    lr=3e-4,
+    l2=1e-5,
+    batch_size=4096,
+    max_epochs=20,
+    patience=1,
+    lr_decay=None,
+    clip_norm=None,
+    dim=10,
+    init_std=1e-2,
+    dropout=0.0,
+    mlp=(400, 400, 200),
+    cin=(100, 100),
+    cin_split=True,
+)
+ANCHOR = Profile(
+    name="anchor",
+    lr=1e-3,
+    l2=1e-5,
+    batch_size=4096,
+    max_epochs=50,
+    patience=2,
+    lr_decay=0.1,
+    clip_norm=10.0,
+    dim=10,
+    init_std=1e-4,
+    dropout=0.1,
+    mlp=(400, 400, 200),
+    cin=(16, 16),
+    cin_split=False,
+)
+SMALL = Profile(
+    name="small",
+    lr=1e-3,
+    l2=1e-5,
+    batch_size=256,
+    max_epochs=10,
+    patience=2,
+    lr_decay=None,
+    clip_norm=None,
+    dim=8,
+    init_std=1e-2,
+    dropout=0.1,
+    mlp=(400, 400, 200),
+    cin=(16, 16),
+    cin_split=False,
+)
+PROFILES = {profile.name: profile for profile in (PAPER, ANCHOR, SMALL)}
+ProfileName = Literal["auto", "paper", "anchor", "small"]
+
+
+def resolve_profile(name: str, train_rows: int, card_values: dict[str, Any], epochs: int | None) -> Profile:
+    """The profile of a cell: ``auto`` chooses by the size of the training split.
+
+    Raises:
+        ConfigError: an unknown profile, or ``epochs`` below 1.
+    """
+    if name == "auto":
+        name = SMALL.name if train_rows < SMALL_TRAIN_ROWS else ANCHOR.name
+    if name not in PROFILES:
+        raise ConfigError(f"profile={name!r} is unknown.{suggest(name, ['auto', *PROFILES])}")
+    profile = PROFILES[name].for_card(card_values)
+    if epochs is None:
+        return profile
+    if epochs < 1:
+        raise ConfigError(f"epochs={epochs} must be at least 1.")
+    return replace(profile, max_epochs=epochs)
+
+
+def profile_dict(profile: Profile) -> dict[str, Any]:
+    """The profile as plain values, for records and hashes."""
+    return {field.name: getattr(profile, field.name) for field in fields(profile)}

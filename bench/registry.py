@@ -1,0 +1,172 @@
+"""Names to plug-ins, lazily: listing reads ordered tables and imports no plug-in code.
+
+The project's own plug-ins stand in the ``__init__.py`` of ``methods``, ``backbones`` and ``bench/datasets``; others
+announce themselves through the entry-point groups ``bench.methods``, ``bench.backbones`` and
+``bench.datasets``, each naming an Entry object (so that listing them stays light).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from bench.errors import ConfigError, suggest
+
+Axis = Literal["tau", "backbone", "seed"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One plug-in of a table: where it lives and what tables say of it."""
+
+    target: str
+    """``module:attribute`` of the plug-in."""
+    title: str
+    """Name in tables."""
+    citation: str = ""
+    """Authors, venue and year; empty for controls."""
+
+
+@dataclass(frozen=True)
+class MethodEntry(Entry):
+    """What the harness must know of a method before it imports it."""
+
+    family: Literal["baseline", "control", "shallow", "gate", "sensitivity", "sparsity"] = "gate"
+    granularity: Literal["none", "field", "value", "dimension", "weight"] = "field"
+    scores: Literal["select", "train", "none"] = "select"
+    """When field scores exist: after ``select``, only after ``train``, or never."""
+    uses_tau: bool = True
+    """Whether the prune ratio changes anything; otherwise the method runs once and is shown under every τ."""
+    per_sample: bool = False
+    """Whether the method gates each row differently, so that no field can be removed."""
+    depends_on: frozenset[Axis] = frozenset({"tau", "backbone", "seed"})
+    """Axes that change the scores; a ranking is computed once for all cells that agree on them."""
+    paper: bool = False
+    """Whether the method is a row of the paper's Table 2."""
+
+
+@dataclass(frozen=True)
+class BackboneEntry(Entry):
+    """What the harness must know of a backbone before it imports it."""
+
+    paper: bool = False
+    """Whether the backbone is a row of the paper's Table 3."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plug-in that could not be read; it is listed and breaks nothing else."""
+
+    name: str
+    origin: str
+    reason: str
+    """One line."""
+    traceback: str
+
+
+E = TypeVar("E", bound=Entry)
+
+
+class Registry(Generic[E]):
+    """An ordered table of one kind of plug-in, extended by an entry-point group."""
+
+    def __init__(self, kind: str, group: str, table: Mapping[str, E], entry_type: type[E]) -> None:
+        """Read ``table`` and the installed entry points of ``group``; a name taken twice is refused."""
+        self.kind = kind
+        self._entries: dict[str, E] = dict(table)
+        self._origins = {name: entry.target for name, entry in table.items()}
+        self.broken: list[Broken] = []
+        for point in sorted(importlib.metadata.entry_points(group=group), key=lambda p: (p.name, p.value)):
+            self._add(point, entry_type)
+
+    def _add(self, point: importlib.metadata.EntryPoint, entry_type: type[E]) -> None:
+        origin = f"entry point {point.value}"
+        if point.name in self._entries:
+            taken = self._origins[point.name]
+            reason = f"the name is taken by {taken}; rename the entry point {point.value}"
+            self.broken.append(Broken(point.name, origin, reason, ""))
+            return
+        try:
+            entry = point.load()
+        except Exception as error:  # a plug-in may fail in any way; it must not take the others down
+            reason = f"{type(error).__name__}: {error}"
+            self.broken.append(Broken(point.name, origin, reason, traceback.format_exc()))
+            return
+        if not isinstance(entry, entry_type):
+            reason = f"{point.value} is a {type(entry).__name__}, not a {entry_type.__name__}"
+            self.broken.append(Broken(point.name, origin, reason, ""))
+            return
+        self._entries[point.name] = entry
+        self._origins[point.name] = origin
+
+    def names(self) -> list[str]:
+        """All names, in table order; entry points follow, sorted."""
+        return list(self._entries)
+
+    def entry(self, name: str) -> E:
+        """The entry of ``name``.
+
+        Raises:
+            ConfigError: nobody has that name, or its plug-in is broken.
+        """
+        if name in self._entries:
+            return self._entries[name]
+        for broken in self.broken:
+            if broken.name == name:
+                raise ConfigError(f"{self.kind} {name!r} cannot be used: {broken.reason}.\n{broken.traceback}")
+        raise ConfigError(f"{self.kind} {name!r} is unknown.{suggest(name, self.names())}")
+
+    def order(self, name: str) -> int:
+        """Position of ``name`` in every table."""
+        return self.names().index(name)
+
+    def load(self, name: str) -> Any:
+        """Import the plug-in behind ``name``; an import error of the plug-in passes through."""
+        module, _, attribute = self.entry(name).target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def origin(self, name: str) -> str:
+        """Where ``name`` comes from, e.g. ``methods.lasso:Lasso``."""
+        self.entry(name)
+        return self._origins[name]
+
+
+@cache
+def methods() -> Registry[MethodEntry]:
+    """The registry of feature-selection methods."""
+    import methods as package  # noqa: PLC0415
+
+    return Registry("method", "bench.methods", package.TABLE, MethodEntry)
+
+
+@cache
+def backbones() -> Registry[BackboneEntry]:
+    """The registry of CTR backbones."""
+    import backbones as package  # noqa: PLC0415
+
+    return Registry("backbone", "bench.backbones", package.TABLE, BackboneEntry)
+
+
+def check_layout() -> None:
+    """Make sure that the four packages are the project's own.
+
+    Raises:
+        ConfigError: a folder of the same name elsewhere on the path shadows one of them.
+    """
+    home = Path(__file__).resolve().parent.parent
+    for package in ("methods", "backbones", "plots"):
+        spec = importlib.util.find_spec(package)
+        locations = [] if spec is None else [Path(p).resolve() for p in spec.submodule_search_locations or ()]
+        if (home / package) not in locations:
+            found = locations[0] if locations else "nothing"
+            raise ConfigError(
+                f"package {package!r} resolves to {found}, not to the one beside {home.name!r}: rename that folder, "
+                f"or run the command from another one."
+            )
