@@ -1,0 +1,235 @@
+"""The compressed interaction network of xDeepFM, exact, at the cost of its matrix products alone.
+
+Layer k makes maps out of products of the previous maps with the fields, coordinate by coordinate:
+
+    X^k_h = act( sum_{a,b} W^k_{h,a,b} (X^{k-1}_a * X^0_b) + c^k_h ),    logit = sum_k sum_h u^k_h sum_d X^k_{h,d} + c
+
+A direct implementation holds all products, B · D · H' · F numbers a layer, and is bound by memory. Four
+rearrangements avoid that; none changes the function, its gradients or the parameters.
+
+1. Columns (coordinate, row) are worked off in chunks whose products stay in the processor's cache: one matrix
+   product a chunk, and the backward pass makes the products anew.
+2. Products of two fields are symmetric: the first layer forms each unordered pair once and weighs it with
+   W_ab + W_ba.
+3. Without an activation, what goes only into the logit is a single weighted map, u^T W: hidden layers compute
+   the maps that the next layer reads and that one.
+4. Hence the last layer is a bilinear form of the previous maps and the fields, which needs no products at all.
+
+Shape letters: A maps of the layer before, H maps of this one, S left factors of the products (A maps, or F // 2 + 1
+rotations of the fields), n columns of all D · B or of one chunk.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from bench.api import field_columns, slice_columns
+
+CACHE_CHUNK_BYTES = 2 << 20
+"""Products held at once on a CPU: about what stays in the second-level caches of two to four cores."""
+MIN_CHUNK_COLUMNS = 64
+"""Columns below which a matrix product loses more than the cache gains."""
+DEVICE_CHUNK_BYTES = 256 << 20
+"""Products held at once on an accelerator: enough to hide the launch of a kernel."""
+
+
+class CIN(nn.Module):
+    """Interaction layers over fields, pooled over coordinates and summed up by one output layer."""
+
+    def __init__(
+        self, n_fields: int, sizes: Sequence[int], split: bool, activation: Literal["identity", "relu"]
+    ) -> None:
+        """Build layers of ``sizes`` maps; with ``split``, the first half of each hidden layer goes on.
+
+        Weights are [H, A · F], so that initialisers see the right fan-in.
+        """
+        super().__init__()
+        self.n_fields = n_fields
+        self.activation = activation
+        hidden, last = list(sizes[:-1]), sizes[-1]
+        self.passed = [size // 2 if split else size for size in hidden] + [0]
+        """Maps of each layer that the next one reads: its first ones."""
+        self.spoken = [size - size // 2 if split else size for size in hidden] + [last]
+        """Maps of each layer that the output reads: its last ones."""
+        before = [n_fields, *self.passed[:-1]]
+        self.maps = nn.ModuleList(nn.Linear(a * n_fields, h) for a, h in zip(before, sizes, strict=True))
+        self.output = nn.Linear(sum(self.spoken), 1)
+
+    def forward(self, e: Tensor) -> Tensor:
+        """Score rows: e [B, F, D] -> [B]."""
+        n_rows, n_fields, dim = e.shape
+        fields = e.permute(1, 2, 0).reshape(n_fields, dim * n_rows)  # [F, D · B]
+        before: Tensor | None = None
+        columns = fields.new_zeros(())
+        for k, weights in enumerate(self.output.weight[0].split(self.spoken)):
+            layer = self._activated if self.activation == "relu" else self._linear
+            before, spoken = layer(k, weights, before, fields)
+            columns = columns + spoken
+        return columns.view(dim, n_rows).sum(0) + self.output.bias
+
+    def _activated(
+        self, k: int, weights: Tensor, before: Tensor | None, fields: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Maps that go on, [H', n], and the layer's part of the logit, [n]."""
+        layer = self.maps[k]
+        maps = torch.relu(pair_maps(before, fields, layer.weight, layer.bias))  # [H, n]
+        return maps[: self.passed[k]], weights @ maps[len(maps) - len(weights) :]
+
+    def _linear(
+        self, k: int, weights: Tensor, before: Tensor | None, fields: Tensor
+    ) -> tuple[Tensor | None, Tensor]:
+        """The same without activation: all maps of the output are folded into one."""
+        layer, passed = self.maps[k], self.passed[k]
+        heard = len(layer.bias) - len(weights)  # the maps that the output does not read come first
+        folded = weights @ layer.weight[heard:]  # [A · F]
+        shift = weights @ layer.bias[heard:]
+        if passed == 0:
+            left = fields if before is None else before
+            form = folded.view(len(left), self.n_fields)
+            return None, (form.t() @ left).mul(fields).sum(0) + shift
+        weight = torch.cat([layer.weight[:passed], folded[None]])
+        bias = torch.cat([layer.bias[:passed], shift[None]])
+        maps, spoken = pair_maps(before, fields, weight, bias).split([passed, 1])
+        return maps, spoken[0]
+
+    def slice_fields(self, kept: Sequence[int]) -> CIN:
+        """A copy over the fields ``kept`` (increasing)."""
+        small = copy.deepcopy(self)
+        small.n_fields = len(kept)
+        for k, layer in enumerate(self.maps):
+            before: Sequence[int] = kept if k == 0 else range(self.passed[k - 1])
+            pairs = field_columns(before, self.n_fields).view(len(before), self.n_fields)
+            small.maps[k] = slice_columns(layer, pairs[:, list(kept)].reshape(-1))  # type: ignore[arg-type]
+        return small
+
+
+def pair_maps(before: Tensor | None, fields: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Weighted sums of all products of two rows, column by column: [H, n].
+
+    Args:
+        before: left factors [A, n]; None means ``fields`` themselves.
+        fields: right factors [F, n].
+        weight: [H, A · F].
+        bias: [H].
+    """
+    if before is None:
+        weight = _fold_symmetric(weight, len(fields))
+    maps: Tensor = _PairMaps.apply(before, fields, weight, bias)
+    return maps
+
+
+def _fold_symmetric(weight: Tensor, n_fields: int) -> Tensor:
+    """Weights of unordered pairs, [H, S · F]: pair (s, b) is the fields b + s (modulo F) and b, s <= F // 2.
+
+    For even F the last step s = F / 2 meets each of its pairs twice, at half the weight.
+    """
+    square = weight.view(-1, n_fields, n_fields)
+    both = (square + square.transpose(1, 2)).flatten(1)  # W_ab + W_ba
+    steps = torch.arange(n_fields // 2 + 1, device=weight.device)[:, None]
+    right = torch.arange(n_fields, device=weight.device)
+    share = torch.where((steps == 0) | (2 * steps == n_fields), 0.5, 1.0).to(weight.dtype)
+    return both[:, ((right + steps) % n_fields * n_fields + right).flatten()] * share.expand(
+        -1, n_fields
+    ).flatten()
+
+
+class _PairMaps(torch.autograd.Function):
+    """maps = weight @ products + bias; only one chunk of products exists at a time, in either direction."""
+
+    @staticmethod
+    def forward(ctx: Any, before: Tensor | None, fields: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(before, fields, weight)
+        maps = fields.new_empty(len(weight), fields.shape[1])
+        work = _Workspace(fields, weight.shape[1])
+        for part in work.parts():
+            right = fields[:, part]
+            products = work.multiply(_left(before, right, part), right).flatten(0, 1)  # [S · F, n]
+            torch.addmm(bias[:, None], weight, products, out=maps[:, part])
+        return maps
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor]:
+        before, fields, weight = ctx.saved_tensors
+        to_before, to_fields, to_weight, _ = ctx.needs_input_grad
+        grad_before = torch.empty_like(before) if to_before else None
+        grad_fields = torch.empty_like(fields) if to_fields or to_before else None
+        grad_weight = torch.zeros_like(weight) if to_weight else None
+        work = _Workspace(fields, weight.shape[1])
+        for part in work.parts():
+            right = fields[:, part]
+            left = _left(before, right, part)
+            if grad_weight is not None:
+                grad_weight.addmm_(grad[:, part], work.multiply(left, right).flatten(0, 1).t())
+            if grad_fields is not None:
+                pull = work.pull(weight, grad[:, part]).view(-1, *right.shape)  # [S, F, n]
+                grad_fields[:, part] = work.multiply(pull, left).sum(0)
+                if before is None:
+                    grad_fields[:, part] += work.rotate_back(pull, right)
+                elif grad_before is not None:
+                    grad_before[:, part] = work.multiply(pull, right).sum(1)
+        return grad_before, grad_fields, grad_weight, grad.sum(1)
+
+
+def _left(before: Tensor | None, right: Tensor, part: slice) -> Tensor:
+    """Left factors of the products: the maps before, [A, 1, n], or the fields rotated by s, [S, F, n]."""
+    if before is not None:
+        return before[:, None, part]
+    steps = len(right) // 2 + 1
+    return torch.cat([right, right[: steps - 1]]).unfold(0, len(right), 1).transpose(1, 2)
+
+
+class _Workspace:
+    """Buffers of one chunk, used again for all chunks of a pass."""
+
+    def __init__(self, fields: Tensor, n_products: int) -> None:
+        """Cut the columns of ``fields`` [F, n] into equal parts for ``n_products`` products a column."""
+        limit = CACHE_CHUNK_BYTES if fields.device.type == "cpu" else DEVICE_CHUNK_BYTES
+        self.n_columns = fields.shape[1]
+        most = max(MIN_CHUNK_COLUMNS, limit // (n_products * fields.element_size()))
+        self.width = math.ceil(self.n_columns / math.ceil(self.n_columns / most))
+        self.n_products = n_products
+        self._products = fields.new_empty(n_products * self.width)
+        self._pull: Tensor | None = None
+        self._skewed: Tensor | None = None
+
+    def parts(self) -> Iterator[slice]:
+        """The chunks: slices of columns."""
+        for start in range(0, self.n_columns, self.width):
+            yield slice(start, min(start + self.width, self.n_columns))
+
+    def multiply(self, one: Tensor, other: Tensor) -> Tensor:
+        """The product of two tensors that broadcast to [S, F, n]; valid until the next call."""
+        shape = torch.broadcast_shapes(one.shape, other.shape)
+        out = self._products[: self.n_products * shape[-1]].view(shape)
+        return torch.mul(one, other, out=out)
+
+    def pull(self, weight: Tensor, grad: Tensor) -> Tensor:
+        """Gradient of the products, [S · F, n], from that of the maps [H, n]; valid until the next call."""
+        if self._pull is None:
+            self._pull = torch.empty_like(self._products)
+        out = self._pull[: self.n_products * grad.shape[1]].view(self.n_products, -1)
+        return torch.mm(weight.t(), grad, out=out)
+
+    def rotate_back(self, pull: Tensor, right: Tensor) -> Tensor:
+        """Sum over s of pull · right rotated forward by s, [F, n].
+
+        Rows of F + S slots whose last S stay zero, read again as rows of F + S - 1, lie shifted by one slot a row;
+        their sum over rows adds up what belongs to one field, save for the wrap past the last one.
+        """
+        steps, n_fields, n = pull.shape
+        shape = (steps, n_fields + steps, n)
+        if self._skewed is None or self._skewed.shape != shape:
+            self._skewed = pull.new_zeros(shape)
+        torch.mul(pull, right, out=self._skewed[:, :n_fields])
+        shifted = self._skewed.flatten(0, 1)[: steps * (n_fields + steps - 1)].view(steps, -1, n)
+        total = shifted.sum(0)  # [F + S - 1, n]
+        total[: steps - 1] += total[n_fields:]
+        return total[:n_fields]

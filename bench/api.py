@@ -1,0 +1,75 @@
+"""Everything a plug-in imports, and nothing else needs importing.
+
+Importing this module loads no torch: names that need it resolve on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import ConfigError, UserError
+from bench.method import Context, Method, NoParams, Selection, Trained
+from bench.params import Range
+from bench.profiles import Profile
+from bench.registry import Axis, BackboneEntry, Entry, MethodEntry
+
+if TYPE_CHECKING:
+    from bench.data.rows import Batch, Rows, stratified_sample
+    from bench.data.schema import Field, Schema
+    from bench.engine.backbone import Backbone, field_columns, slice_columns
+    from bench.engine.fit import FitLog, FitPlan, Group, Step
+    from bench.engine.model import CTRModel, Gate
+
+_LAZY = {
+    "Batch": "bench.data.rows",
+    "Rows": "bench.data.rows",
+    "stratified_sample": "bench.data.rows",
+    "Field": "bench.data.schema",
+    "Schema": "bench.data.schema",
+    "Backbone": "bench.engine.backbone",
+    "field_columns": "bench.engine.backbone",
+    "slice_columns": "bench.engine.backbone",
+    "FitLog": "bench.engine.fit",
+    "FitPlan": "bench.engine.fit",
+    "Group": "bench.engine.fit",
+    "Step": "bench.engine.fit",
+    "CTRModel": "bench.engine.model",
+    "Gate": "bench.engine.model",
+}
+
+__all__ = [
+    "Axis",
+    "Backbone",
+    "BackboneEntry",
+    "Batch",
+    "CTRModel",
+    "ConfigError",
+    "Context",
+    "Entry",
+    "Field",
+    "FitLog",
+    "FitPlan",
+    "Gate",
+    "Group",
+    "Method",
+    "MethodEntry",
+    "NoParams",
+    "Profile",
+    "Range",
+    "Rows",
+    "Schema",
+    "Selection",
+    "Step",
+    "Trained",
+    "UserError",
+    "field_columns",
+    "slice_columns",
+    "stratified_sample",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,148 @@
+"""One cell: select, train, evaluate on the test split, record. The only broad ``except`` of a run is here."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench import registry
+from bench.budget import keep_top
+from bench.columns import (
+    Chosen,
+    peak_memory,
+    quality_columns,
+    recovery_columns,
+    selection_columns,
+    size_columns,
+    time_columns,
+)
+from bench.context import CellContext
+from bench.data.rows import Rows, stratified_sample
+from bench.engine.clock import Clock
+from bench.job import Job
+from bench.method import Method
+from bench.records import CellRecord
+from bench.seeds import generator
+from bench.selections import is_shared, shared_key
+
+HOLDOUT_SHARE = 0.1
+"""Share of the training split that a selection may be checked on."""
+WARM_UP_STEPS = 20
+LOW_AUC = 0.55
+"""A test AUC below this is flagged: something is wrong with the data, the split or the model."""
+
+
+def run_cell(job: Job) -> CellRecord:
+    """Run one cell and describe it; whatever goes wrong becomes the record's status and reason."""
+    base = job.record()
+    if job.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(job.device)
+    try:
+        return replace(base, **_run(job))
+    except (MemoryError, torch.cuda.OutOfMemoryError) as error:
+        return replace(base, status="oom", reason=_one_line(error), traceback=_relative_traceback())
+    except Exception as error:  # a failing cell must not stop the others
+        return replace(base, status="failed", reason=_one_line(error), traceback=_relative_traceback())
+
+
+def _run(job: Job) -> dict[str, Any]:
+    if job.method.error is not None:
+        reason = job.method.error.strip().splitlines()[-1]
+        return {"status": "failed", "reason": reason, "traceback": _relative(job.method.error)}
+    method: Method[Any] = registry.methods().load(job.method.name)(job.method.params, job.method.entry)
+    clock = Clock(job.device)
+    ctx = job.context(clock)
+    if skip := method.skip(ctx):
+        return {"status": "skipped", "reason": skip}
+    with clock.phase("warm-up"):
+        _warm_up(job)
+    chosen = _select(job, method, ctx, clock)
+    train = job.data.train
+    if chosen.selection.used_rows is not None:
+        train = train.without(chosen.selection.used_rows)
+    with clock.phase("train"):
+        trained = method.train(ctx, train, job.data.valid, chosen.selection)
+    job.emit({"event": "phase", "phase": "evaluate"})
+    with clock.phase("evaluate"):
+        columns = quality_columns(trained.model, job.data.test)
+    scores = trained.scores if chosen.selection.scores is None else chosen.selection.scores
+    scores = None if scores is None else np.asarray(scores, dtype=np.float64)
+    kept = chosen.kept(job.data.schema.n_fields)
+    columns |= selection_columns(job.data, chosen, scores)
+    columns["selection"] |= method.columns(trained.model, chosen.selection)
+    columns |= {"recovery": recovery_columns(job.data, kept, scores, columns["auc"])}
+    columns |= size_columns(trained.model, job.data.test)
+    columns |= time_columns(clock, chosen, trained.log)
+    notes = {**ctx.notes, **chosen.selection.notes}
+    if columns["auc"] < LOW_AUC:
+        notes["flags"] = ["LOW-AUC"]
+    memory = peak_memory(job.device, job.own_process)
+    return {**columns, "status": "ok", "resumed": ctx.resumed, "notes": notes, "peak_mem_bytes": memory}
+
+
+def _warm_up(job: Job) -> None:
+    """Train a throw-away model for a few steps, once a process and backbone, so that no cell pays for start-up."""
+    if job.backbone.label in job.warmed:
+        return
+    ctx = replace(job, checkpoints=None, emit=lambda event: None).context(Clock(job.device))
+    rows = job.data.train.take(torch.arange(min(len(job.data.train), job.profile.batch_size)))
+    ctx.fit(ctx.model(), rows, None, epochs=WARM_UP_STEPS, name="warm-up")
+    job.warmed.add(job.backbone.label)
+
+
+def _select(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> Chosen:
+    """Select within the clock, or take the ranking that another cell has paid for."""
+    job.emit({"event": "phase", "phase": "select"})
+    if job.method.sel_split == "valid":
+        train, held = job.data.train, job.data.valid
+    else:
+        train, held = _holdout(job)
+    shared = job.shared if is_shared(method) else None
+    key = shared_key(job.identity, method)
+    stored = None if shared is None else shared.read(key)
+    if stored is None:
+        with clock.phase("select"):
+            selection = method.select(ctx, train, held)
+        pt_s = clock.seconds["select"]
+        if shared is not None:
+            shared.write(key, selection, pt_s)
+    else:
+        selection, pt_s = stored
+    ranked = None
+    if selection.scores is not None and selection.kept is None and method.info.granularity == "field":
+        ranked = keep_top(selection.scores, ctx.n_keep)
+        selection.kept = ranked.fields
+    seen = len(train) + len(held) if selection.rows_seen is None else selection.rows_seen
+    return Chosen(selection, ranked, pt_s, is_shared(method), seen)
+
+
+def _holdout(job: Job) -> tuple[Rows, Rows]:
+    """Split the training rows into those to select on and a stratified holdout to check a selection on."""
+    train = job.data.train
+    draw = generator(dataset=job.cell.dataset, seed=job.cell.seed, use="holdout")
+    held = stratified_sample(train.labels, max(1, round(HOLDOUT_SHARE * len(train))), draw)
+    rest = torch.ones(len(train), dtype=torch.bool)
+    rest[held] = False
+    return train.take(rest.nonzero().squeeze(1)), train.take(held)
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _relative_traceback() -> str:
+    return _relative(traceback.format_exc())
+
+
+def _relative(text: str) -> str:
+    """A traceback with paths relative to the project, or to the folder of installed packages."""
+    home = Path(__file__).resolve().parent.parent
+    text = text.replace(f"{home}/", "")
+    packages = Path(torch.__file__).resolve().parent.parent
+    return text.replace(f"{packages}/", "").replace(f"{Path.home()}/", "")

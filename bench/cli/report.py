@@ -1,0 +1,39 @@
+"""``python -m bench report RUN``: the tables and figures of a run, from its records alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+PROG = "python -m bench report"
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Write tables/ (LaTeX, Markdown, CSV) and figures/ (PDF, PNG) into a run folder and print its results."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder that `python -m bench run --out FOLDER` has written."""
+
+
+def command(argv: Sequence[str]) -> int:
+    """Write the report and print the overall table.
+
+    Raises:
+        ConfigError: the folder is no run.
+        DataError: a record in it cannot be read.
+    """
+    config = tyro.cli(ReportConfig, args=list(argv), prog=PROG)
+    from bench.records import RunFolder, load_frame  # noqa: PLC0415 - --help needs neither NumPy nor pandas
+    from bench.report.build import build_report  # noqa: PLC0415
+    from bench.report.terminal import terminal_table  # noqa: PLC0415
+
+    run = RunFolder(config.run)
+    files = build_report(run)
+    sys.stdout.write(f"{terminal_table(load_frame(run), colour=sys.stdout.isatty())}\n\n")
+    sys.stdout.write(f"{len(files)} files in {run.tables} and {run.figures}\n")
+    return 0

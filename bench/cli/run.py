@@ -1,0 +1,63 @@
+"""``python -m bench run``: the grid of cells, then its tables and figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import tyro
+
+from bench.config import RunConfig, base_config, check
+from bench.registry import check_layout
+
+if TYPE_CHECKING:
+    from bench.records import CellRecord
+
+PROG = "python -m bench run"
+
+
+def parse(argv: Sequence[str]) -> RunConfig:
+    """Flags over config file over experiment.
+
+    Raises:
+        ConfigError: an unknown experiment or key, or a value out of range.
+    """
+    shown = dataclasses.replace(base_config(None, None, True), datasets=())
+    flags = _read_flags(argv, shown)
+    return check(_read_flags(argv, base_config(flags.experiment, flags.config, bool(flags.datasets))))
+
+
+def _read_flags(argv: Sequence[str], default: RunConfig) -> RunConfig:
+    markers = (tyro.conf.HelptextFromCommentsOff,)
+    return tyro.cli(RunConfig, args=list(argv), prog=PROG, default=default, config=markers)
+
+
+def command(argv: Sequence[str]) -> int:
+    """Run the grid; exit status 1 where a cell has failed."""
+    config = parse(argv)
+    check_layout()
+    from bench import sweep  # noqa: PLC0415 - loads torch
+    from bench.data.ready import make_ready  # noqa: PLC0415
+    from bench.progress import reporter  # noqa: PLC0415
+    from bench.records import load_frame  # noqa: PLC0415
+    from bench.report.build import build_report  # noqa: PLC0415
+    from bench.report.terminal import terminal_table  # noqa: PLC0415
+
+    plan = sweep.resolve(config)
+    make_ready(plan.cards.values(), config.data_dir)
+    with reporter() as progress:
+        records = sweep.run(plan, progress)
+    files = build_report(config.out)
+    sys.stdout.write(f"\n{terminal_table(load_frame(config.out))}\n\n")
+    sys.stdout.write(f"{len(files)} files in {config.out}/tables and {config.out}/figures\n")
+    return _list_failures(records)
+
+
+def _list_failures(records: Sequence[CellRecord]) -> int:
+    bad = [record for record in records if record.status not in ("ok", "skipped")]
+    for record in bad:
+        where = f"{record.dataset} {record.backbone} {record.label} τ={record.tau} seed {record.seed}"
+        sys.stderr.write(f"{record.status}: {where}: {record.reason} (cells/{record.config_hash[:16]}.json)\n")
+    return 1 if bad else 0

@@ -1,0 +1,127 @@
+"""What a finished cell says of itself: the columns of its record, from selection, model and clock."""
+
+from __future__ import annotations
+
+import math
+import resource
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench import recovery
+from bench.budget import Kept
+from bench.data.load import LoadedData
+from bench.data.rows import Rows
+from bench.engine.clock import Clock
+from bench.engine.evaluate import evaluate, flops_per_row, inference_time
+from bench.engine.fit import FitLog
+from bench.engine.model import CTRModel
+from bench.method import Selection
+
+
+@dataclass
+class Chosen:
+    """A selection with the harness's part: which fields stay, and what the decision cost."""
+
+    selection: Selection
+    ranked: Kept | None
+    """The harness's choice from the scores; None where the method kept everything or chose itself."""
+    pt_s: float
+    shared: bool
+    """Whether the ranking serves other cells too."""
+    rows_seen: int
+
+    def kept(self, n_fields: int) -> list[int]:
+        kept = self.selection.kept
+        return list(range(n_fields)) if kept is None else sorted(int(f) for f in kept)
+
+
+def quality_columns(model: CTRModel, test: Rows) -> dict[str, Any]:
+    """Quality and inference time on the test split."""
+    quality = evaluate(model, test)
+    timing = inference_time(model, test)
+    p = test.positive_rate
+    return {
+        "auc": quality.auc,
+        "logloss": quality.logloss,
+        "base_logloss": -(p * math.log(p) + (1 - p) * math.log(1 - p)) if 0 < p < 1 else 0.0,
+        "it_s": timing.total_s,
+        "it_rows": len(test),
+        "it_row_p50_s": timing.row_p50_s,
+        "it_row_p99_s": timing.row_p99_s,
+    }
+
+
+def selection_columns(data: LoadedData, chosen: Chosen, scores: np.ndarray | None) -> dict[str, Any]:
+    """What was kept and why; ``scores`` [F] or None."""
+    schema = data.schema
+    details: dict[str, Any] = {}
+    if scores is not None:
+        details["score_cardinality_corr"] = recovery.spearman(scores, np.log(schema.cardinalities))
+    return {
+        "field_names": list(schema.names),
+        "kept_fields": chosen.kept(schema.n_fields),
+        "field_scores": None if scores is None else scores.tolist(),
+        "tie_count": None if chosen.ranked is None else chosen.ranked.ties,
+        "selection": details,
+        "n_rows_used": chosen.rows_seen,
+    }
+
+
+def recovery_columns(
+    data: LoadedData, kept: list[int], scores: np.ndarray | None, auc: float
+) -> dict[str, float] | None:
+    """Agreement with the known truth of generated data; None for real data."""
+    if data.roles is None or data.test_truth is None:
+        return None
+    schema = data.schema
+    found = recovery.recovery(schema.names, data.roles, kept, scores, schema.cardinalities)
+    labels = data.test.labels.cpu().numpy()
+    return found | recovery.attainable_auc_share(auc, data.test_truth, labels)
+
+
+def size_columns(model: CTRModel, test: Rows) -> dict[str, Any]:
+    """Parameters, bytes and operations of the evaluated model; linear weights count with the table."""
+    weight = model.table.weight
+    return {
+        "network_params": sum(p.numel() for p in model.parameters()) - weight.numel(),
+        "embedding_rows": len(weight),
+        "embedding_params": weight.numel(),
+        "embedding_bytes": weight.numel() * weight.element_size(),
+        "flops_per_row": flops_per_row(model, test),
+    }
+
+
+def time_columns(clock: Clock, chosen: Chosen, log: FitLog | None) -> dict[str, Any]:
+    """Seconds by the protocol's names; ``tt_s`` is ``pt_s`` + ``ct_s`` by definition."""
+    phases = clock.report()
+    pt_s, ct_s = chosen.pt_s, phases["train"]
+    columns: dict[str, Any] = {
+        "pt_s": pt_s,
+        "pt_shared": chosen.shared,
+        "ct_s": ct_s,
+        "tt_s": pt_s + ct_s,
+        "surgery_s": phases.get("train/surgery", 0.0),
+        "warmup_s": phases.get("train/warmup"),
+        "phases": phases,
+    }
+    if log is not None:
+        before_first_epoch = ct_s - log.total_s
+        columns |= {
+            "ct_best_s": before_first_epoch + log.best_s,
+            "ct_epoch_s": log.epoch_s,
+            "valid_auc": log.valid_auc,
+            "epochs": log.epochs,
+            "best_epoch": log.best_epoch,
+            "optimizer": log.optimizer,
+        }
+    return columns
+
+
+def peak_memory(device: torch.device, own_process: bool) -> int | None:
+    """Peak bytes of the cell: the device's, or the process's where the cell had one of its own."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if own_process else None

@@ -1,0 +1,188 @@
+"""The context of one cell: everything a method may use, and nothing of the test split."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from bench.data.rows import Rows
+from bench.data.schema import Schema
+from bench.engine.backbone import Backbone, draw_layers
+from bench.engine.clock import Clock
+from bench.engine.fit import FitLog, FitPlan, Fitter, Group, Step
+from bench.engine.model import CTRModel
+from bench.files import write_atomically
+from bench.profiles import Profile
+from bench.seeds import generator, seed
+
+T = TypeVar("T")
+P = TypeVar("P")
+
+Emit = Callable[[dict[str, Any]], None]
+"""Receives progress events: ``{"event": "phase" | "epoch", ...}``."""
+
+
+@dataclass(frozen=True)
+class BackboneChoice:
+    """A backbone with its parameters resolved."""
+
+    name: str
+    label: str
+    cls: type[Backbone[Any]]
+    params: Any
+
+
+class CellContext(Generic[P]):
+    """Implements ``bench.method.Context``."""
+
+    def __init__(  # noqa: PLR0913 - one call site, in the cell
+        self,
+        *,
+        dataset: str,
+        schema: Schema,
+        backbone: BackboneChoice,
+        profile: Profile,
+        params: P,
+        tau: float,
+        n_keep: int,
+        budget: str,
+        seed: int,
+        device: torch.device,
+        clock: Clock,
+        emit: Emit,
+        checkpoints: Path | None = None,
+    ) -> None:
+        """Gather the cell's settings; nothing is built yet."""
+        self.schema = schema
+        self.profile = profile
+        self.params = params
+        self.tau = tau
+        self.n_keep = n_keep
+        self.budget = budget
+        self.seed = seed
+        self.device = device
+        self.notes: dict[str, Any] = {}
+        self.resumed = False
+        self._dataset = dataset
+        self._backbone = backbone
+        self._clock = clock
+        self._emit = emit
+        self._checkpoints = checkpoints
+
+    def rng(self, use: str, *axes: str) -> torch.Generator:
+        """A CPU generator for one named use, seeded by data set and seed and by the named further axes.
+
+        Raises:
+            ValueError: an axis other than "backbone" and "tau".
+        """
+        known: dict[str, str | float] = {"backbone": self._backbone.label, "tau": self.tau}
+        unknown = set(axes) - set(known)
+        if unknown:
+            raise ValueError(f"rng axes {sorted(unknown)} are unknown; known: {sorted(known)}")
+        extra = {axis: known[axis] for axis in axes}
+        return generator(dataset=self._dataset, seed=self.seed, use=use, **extra)
+
+    def model(self, kept: Sequence[int] | None = None) -> CTRModel:
+        """A freshly initialised model; its table rows are those of the full model at the same seed."""
+        kept = list(range(self.schema.n_fields)) if kept is None else sorted(kept)
+        choice = self._backbone
+        with torch.random.fork_rng(devices=[]):  # layers draw once more below, from generators of their own
+            backbone = choice.cls(len(kept), self.profile.dim, choice.params)
+        draw_layers(backbone, backbone=choice.name, seed=self.seed)
+        weight = self._table(backbone.uses_linear)
+        if len(kept) < self.schema.n_fields:
+            offsets = self.schema.offsets
+            weight = torch.cat([weight[int(offsets[f]) : int(offsets[f + 1])] for f in kept])
+        return CTRModel(self.schema.keep(kept), weight, backbone, kept=kept).to(self.device)
+
+    def _table(self, linear: bool) -> torch.Tensor:
+        """Initial table [V, D (+ 1)]; the embeddings are the same with and without linear weights."""
+        rows, std = self.schema.vocabulary_rows, self.profile.init_std
+        embeddings = torch.randn(rows, self.profile.dim, generator=self.rng("embeddings")) * std
+        if not linear:
+            return embeddings
+        column = torch.randn(rows, 1, generator=self.rng("linear")) * std
+        return torch.cat([embeddings, column], dim=1)
+
+    def step(self, model: CTRModel, **changes: Any) -> Step:
+        """The profile's training step; keywords replace fields of ``Step``."""
+        profile = self.profile
+        groups = [
+            Group([model.table.weight], profile.lr, weight_decay=profile.l2),
+            Group(model.network_parameters(), profile.lr),
+        ]
+        return replace(Step(groups), **changes)
+
+    def fit(
+        self,
+        model: CTRModel,
+        train: Rows,
+        valid: Rows | None = None,
+        steps: Sequence[Step] | None = None,
+        schedule: Callable[[int, int], None] | None = None,
+        **plan: Any,
+    ) -> FitLog:
+        """Train ``model`` in place by the profile's plan, keywords replacing fields of ``FitPlan``."""
+        full = replace(self._plan(), **plan)
+
+        def on_epoch(entry: dict[str, float]) -> None:
+            self._emit({"event": "epoch", "fit": full.name, "epochs": full.epochs, **entry})
+
+        self._emit({"event": "phase", "phase": full.name})
+        cuda = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(seed(dataset=self._dataset, seed=self.seed, use="noise", fit=full.name))
+            fitter = Fitter(
+                model,
+                train,
+                valid,
+                steps if steps is not None else [self.step(model)],
+                full,
+                self.rng("batches"),
+                schedule=schedule,
+                on_epoch=on_epoch,
+                checkpoint=self._checkpoint(f"{full.name}.pt"),
+            )
+            with self._clock.phase(full.name):
+                log = fitter.run()
+        self.resumed |= log.resumed
+        return log
+
+    def _plan(self) -> FitPlan:
+        profile = self.profile
+        return FitPlan(
+            epochs=profile.max_epochs,
+            batch_size=profile.batch_size,
+            patience=profile.patience,
+            evaluate_every=profile.evaluate_every,
+            lr_decay=profile.lr_decay,
+            clip_norm=profile.clip_norm,
+        )
+
+    def stage(self, name: str, fn: Callable[[], T]) -> T:
+        """Run ``fn`` under a phase of the clock; with checkpoints its result is kept and reused."""
+        file = self._checkpoint(f"{name}.pkl")
+        self._emit({"event": "phase", "phase": name})
+        with self._clock.phase(name):
+            if file is not None and file.exists():
+                self.resumed = True
+                with file.open("rb") as stored:
+                    kept: T = pickle.load(stored)
+                return kept
+            result = fn()
+            if file is not None:
+                with write_atomically(file, "wb") as stored:
+                    pickle.dump(result, stored)
+            return result
+
+    def _checkpoint(self, name: str) -> Path | None:
+        return None if self._checkpoints is None else self._checkpoints / name
+
+    def log(self, **notes: Any) -> None:
+        """Add diagnostics to the record."""
+        self.notes.update(notes)

@@ -1,0 +1,1 @@
+"""Training engine: model assembly and surgery, fit, evaluation, clock."""

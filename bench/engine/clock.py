@@ -1,0 +1,45 @@
+"""Wall-clock seconds of named phases, the device synchronised at both ends, with an untracked remainder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def now(device: torch.device) -> float:
+    """``perf_counter`` once all work queued on ``device`` is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+class Clock:
+    """Adds up seconds by phase; phases nest, and a nested one is named ``outer/inner``."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Start the clock of one cell."""
+        self._device = device
+        self._start = now(device)
+        self._open: list[str] = []
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measure the body as phase ``name``; repeated phases add up."""
+        self._open.append(name)
+        path = "/".join(self._open)
+        start = now(self._device)
+        try:
+            yield
+        finally:
+            self.seconds[path] = self.seconds.get(path, 0.0) + now(self._device) - start
+            self._open.pop()
+
+    def report(self) -> dict[str, float]:
+        """Seconds by phase, ``total`` since the clock was made, and ``untracked``, which no outer phase covers."""
+        total = now(self._device) - self._start
+        covered = sum(seconds for path, seconds in self.seconds.items() if "/" not in path)
+        return {**self.seconds, "total": total, "untracked": total - covered}

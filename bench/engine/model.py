@@ -1,0 +1,178 @@
+"""The assembled CTR model, and the only place where one is cut down.
+
+    ids [B, F] --table--> e [B, F, D], linear [B, F] --gate--> e · z, linear · z --backbone--> logits [B]
+
+A field's linear weight passes through the same gate as its embedding: otherwise a closed gate would still let the
+field speak, and the output would jump when the field is removed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from bench.data.rows import Batch, Rows
+from bench.data.schema import Field, Schema
+from bench.engine.backbone import Backbone
+from bench.engine.table import EmbeddingTable
+
+
+class Gate(nn.Module):
+    """Multiplies embeddings: ``forward(e [B, F, D], ids [B, F])`` returns factors of the declared ``shape``."""
+
+    shape: ClassVar[Literal["F", "BF", "FD"]] = "F"
+    """One factor a field [F], a row and field [B, F], or a field and embedding coordinate [F, D]."""
+    per_sample: ClassVar[bool] = False
+    """Whether the gate differs from row to row; such a model cannot be cut down."""
+
+    def forward(self, e: Tensor, ids: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class CTRModel(nn.Module):
+    """Embedding table, optional gate, backbone.
+
+    Attributes:
+        schema: the fields the model takes, in order.
+        kept: their indices in the data set's full schema.
+        dim: embedding size D.
+    """
+
+    def __init__(
+        self, schema: Schema, weight: Tensor, backbone: Backbone[Any], kept: Sequence[int] | None = None
+    ) -> None:
+        """Assemble a model around a table [V, D] or, for a backbone with linear weights, [V, D + 1]."""
+        super().__init__()
+        self.schema = schema
+        self.kept = tuple(range(schema.n_fields)) if kept is None else tuple(kept)
+        self.dim = backbone.dim
+        self.table = EmbeddingTable(weight)
+        self.backbone = backbone
+        self.gate: Gate | None = None
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Score a batch: logits [B]."""
+        rows = self.table(batch.ids)  # [B, F, D (+ 1)]
+        if batch.numeric is not None:
+            rows = rows * self._values(batch.numeric)[..., None]
+        e = rows[..., : self.dim]  # [B, F, D]
+        linear = rows[..., self.dim] if self.backbone.uses_linear else None  # [B, F]
+        if self.gate is not None:
+            z = self.gate(e, batch.ids)
+            if self.gate.shape == "FD":
+                e = e * z
+            else:
+                e = e * z[..., None]
+                linear = None if linear is None else linear * z
+        logits: Tensor = self.backbone(e, linear)
+        return logits
+
+    def _values(self, numeric: Tensor) -> Tensor:
+        """Multipliers of all fields, [B, F]: the value of a numeric field, one elsewhere."""
+        values = numeric.new_ones(len(numeric), self.schema.n_fields)
+        values[:, list(self.schema.numeric_fields)] = numeric
+        return values
+
+    def view(self, rows: Rows) -> Rows:
+        """The columns of ``rows`` that this model takes; ``rows`` of this very schema pass through.
+
+        Raises:
+            ValueError: the rows belong to another set of fields.
+        """
+        if rows.schema is self.schema or rows.schema == self.schema:
+            return rows
+        if self.kept and self.kept[-1] < rows.schema.n_fields and rows.schema.keep(self.kept) == self.schema:
+            return rows.keep(self.kept)
+        raise ValueError(f"rows with fields {rows.schema.names} do not fit a model of {self.schema.names}")
+
+    @torch.no_grad()
+    def prune(self, kept: Sequence[int], scale: Tensor | None = None) -> CTRModel:
+        """Remove fields physically and return the smaller model; weights are copied, the gate is gone.
+
+        Args:
+            kept: indices into this model's fields, increasing.
+            scale: factor of each kept field's embeddings and linear weights, [K]; None means 1.
+        """
+        self._refuse_per_sample("prune")
+        kept = sorted(kept)
+        offsets = self.schema.offsets
+        blocks = [self.table.weight[int(offsets[f]) : int(offsets[f + 1])] for f in kept]
+        if scale is not None:
+            blocks = [block * factor for block, factor in zip(blocks, scale, strict=True)]
+        weight = torch.cat(blocks) if blocks else self.table.weight[:0].clone()
+        small = CTRModel(
+            self.schema.keep(kept),
+            weight,
+            self.backbone.slice_fields(kept),
+            kept=[self.kept[f] for f in kept],
+        )
+        return small.train(self.training)
+
+    @torch.no_grad()
+    def fold(self, value_scale: Tensor | None = None, dims: Tensor | None = None) -> CTRModel:
+        """Write a value-level gate into the table and return the ungated model.
+
+        Args:
+            value_scale: factor of each value's embedding and linear weight, [V].
+            dims: embedding coordinates each field keeps, int64 [F]; the rest become zero.
+        """
+        self._refuse_per_sample("fold")
+        model = CTRModel(self.schema, self.table.weight.clone(), copy.deepcopy(self.backbone), kept=self.kept)
+        weight = model.table.weight
+        if value_scale is not None:
+            weight.mul_(value_scale[:, None])
+        if dims is not None:
+            sizes = torch.as_tensor(self.schema.cardinalities, device=weight.device)
+            limit = dims.to(weight.device).repeat_interleave(sizes)[:, None]  # [V, 1]
+            weight[:, : self.dim].mul_(torch.arange(self.dim, device=weight.device) < limit)
+        return model.train(self.training)
+
+    def _refuse_per_sample(self, action: str) -> None:
+        if self.gate is not None and self.gate.per_sample:
+            raise ValueError(f"cannot {action} a model whose gate differs from row to row")
+
+    def network_parameters(self) -> list[nn.Parameter]:
+        """Trainable parameters other than the table and the gate."""
+        return list(self.backbone.parameters())
+
+    @torch.no_grad()
+    def restrict(self, rows: Rows) -> Restricted:
+        """A model over only those table rows that occur in ``rows``, sharing this model's backbone.
+
+        Training it equals training this model as long as rows without data do not move (no weight decay); a step
+        then costs the size of the subset, not of the vocabulary.
+        """
+        used = torch.unique(rows.ids)  # sorted, so the fields stay in blocks
+        offsets = torch.as_tensor(self.schema.offsets, device=used.device)
+        ends = torch.searchsorted(used.long(), offsets)
+        sizes = (ends[1:] - ends[:-1]).tolist()
+        fields = tuple(
+            Field(field.name, field.kind, size) for field, size in zip(self.schema.fields, sizes, strict=True)
+        )
+        schema = Schema(fields)
+        small = CTRModel(schema, self.table.weight[used.long()].clone(), self.backbone, kept=self.kept)
+        small.gate = self.gate
+        ids = torch.searchsorted(used, rows.ids, out_int32=True)
+        return Restricted(self, small, Rows(schema, ids, rows.numeric, rows.labels, rows.index), used.long())
+
+
+@dataclass(frozen=True)
+class Restricted:
+    """A model over the table rows that a subset of the data touches."""
+
+    full: CTRModel
+    model: CTRModel
+    rows: Rows
+    used: Tensor
+    """Rows of the full table, int64 [n], increasing."""
+
+    @torch.no_grad()
+    def write_back(self) -> CTRModel:
+        """Copy the trained rows into the full table and return the full model."""
+        self.full.table.weight[self.used] = self.model.table.weight
+        return self.full

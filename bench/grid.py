@@ -1,0 +1,130 @@
+"""What a run consists of: choices read from the command line, and the cells they make."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from bench import registry
+from bench.errors import ConfigError
+from bench.params import Spec, convert, fill, parse_spec
+from bench.registry import MethodEntry
+
+SelSplit = Literal["train", "valid"]
+
+GROUPS = ("all", "paper")
+"""Names that stand for several plug-ins: every registered one, and the rows of the paper."""
+
+
+@dataclass(frozen=True)
+class MethodChoice:
+    """A method with its parameters resolved.
+
+    ``error`` holds the traceback where the plug-in could not be imported: its cells fail, the others run.
+    """
+
+    name: str
+    label: str
+    entry: MethodEntry
+    params: Any
+    budget: str
+    sel_split: SelSplit
+    error: str | None = None
+
+    def params_dict(self) -> dict[str, Any]:
+        return {} if self.params is None else asdict(self.params)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One configuration: plain text and numbers, so that it travels to another process."""
+
+    dataset: str
+    backbone: str
+    method: str
+    tau: float | None
+    seed: int
+
+    @property
+    def title(self) -> str:
+        tau = "" if self.tau is None else f" τ={self.tau:g}"
+        return f"{self.dataset} {self.backbone} {self.method}{tau} seed {self.seed}"
+
+
+def expand(names: Sequence[str], known: registry.Registry[Any]) -> list[str]:
+    """Replace ``all`` and ``paper`` by the names they stand for; repeated specs are dropped."""
+    expanded: list[str] = []
+    for text in names:
+        if text == "all":
+            expanded += known.names()
+        elif text == "paper":
+            expanded += [name for name in known.names() if known.entry(name).paper]
+        else:
+            expanded.append(text)
+    return list(dict.fromkeys(expanded))
+
+
+def choose_method(text: str) -> MethodChoice:
+    """Resolve ``name[param=value,...]``; ``budget`` and ``sel_split`` are parameters of every method.
+
+    Raises:
+        ConfigError: an unknown method or parameter, or a value that is not allowed.
+    """
+    spec = parse_spec(text)
+    entry = registry.methods().entry(spec.name)
+    own = dict(spec.given)
+    budgets = _budgets(entry)
+    budget = own.pop("budget", budgets[0])
+    if budget not in budgets:
+        raise ConfigError(f"{spec.name}: budget={budget} is not allowed; choose one of {', '.join(budgets)}.")
+    sel_split = convert(
+        own.pop("sel_split", "train"), SelSplit, f"{spec.name}: sel_split={spec.given.get('sel_split')}"
+    )
+    try:
+        cls = registry.methods().load(spec.name)
+    except Exception:  # a plug-in may fail in any way; only its own cells may suffer
+        return MethodChoice(spec.name, spec.label, entry, None, budget, sel_split, traceback.format_exc())
+    params = fill(cls.Params, own, spec.name)
+    return MethodChoice(spec.name, spec.label, entry, params, budget, sel_split)
+
+
+def _budgets(entry: MethodEntry) -> tuple[str, ...]:
+    """Budget rules a method may run under, its default first."""
+    if entry.granularity == "field" and not entry.per_sample:
+        return ("field",)
+    return ("native",) if entry.scores == "none" else ("native", "field")
+
+
+def choose_backbone(text: str) -> Spec:
+    """Check a backbone's name and parameter names early; values are resolved with the profile.
+
+    Raises:
+        ConfigError: an unknown backbone or parameter.
+    """
+    spec = parse_spec(text)
+    registry.backbones().entry(spec.name)
+    return spec
+
+
+def cells(
+    datasets: Sequence[str],
+    backbones: Sequence[str],
+    methods: Sequence[MethodChoice],
+    taus: Sequence[float],
+    seeds: int,
+) -> Iterator[Cell]:
+    """All cells of a run, seed by seed and methods innermost, so that drift of the machine hits all alike.
+
+    A method without a prune ratio makes one cell, not one for every τ.
+    """
+    for dataset in datasets:
+        for seed in range(seeds):
+            for backbone in backbones:
+                for number, tau in enumerate(taus):
+                    for method in methods:
+                        if method.entry.uses_tau:
+                            yield Cell(dataset, backbone, method.label, tau, seed)
+                        elif number == 0:
+                            yield Cell(dataset, backbone, method.label, None, seed)

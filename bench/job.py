@@ -1,0 +1,133 @@
+"""A cell with everything resolved: data, method, backbone, profile, device; and its identity."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import environment, registry
+from bench.budget import n_keep
+from bench.context import BackboneChoice, CellContext, Emit
+from bench.data.load import LoadedData
+from bench.engine.clock import Clock
+from bench.grid import Cell, MethodChoice
+from bench.params import fill, parse_spec
+from bench.profiles import Profile, profile_dict
+from bench.records import CellRecord, config_hash
+from bench.selections import SelectionStore
+
+PROTOCOL = 1
+"""Part of every cell's identity; goes up when a rule of measurement changes."""
+
+
+def _silent(event: dict[str, Any]) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell ready to run."""
+
+    cell: Cell
+    data: LoadedData
+    method: MethodChoice
+    backbone: BackboneChoice
+    profile: Profile
+    device: torch.device
+    own_process: bool = False
+    """Whether the process runs this cell alone, so that its peak memory is the cell's."""
+    checkpoints: Path | None = None
+    """Folder to keep the cell's inner state in; None: keep none."""
+    shared: SelectionStore | None = None
+    warmed: set[str] = field(default_factory=set)
+    """Backbones that this process has warmed up; shared by the jobs of a process."""
+    emit: Emit = _silent
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that decides the result, and nothing of where it is computed."""
+        return {
+            "protocol": PROTOCOL,
+            "dataset": self.cell.dataset,
+            "dataset_revision": self.data.revision,
+            "split_rows": self.data.split_rows,
+            "backbone": self.backbone.name,
+            "backbone_params": asdict(self.backbone.params),
+            "method": self.method.name,
+            "params": self.method.params_dict(),
+            "budget": self.method.budget,
+            "sel_split": self.method.sel_split,
+            "profile": profile_dict(self.profile),
+            "tau": self.cell.tau,
+            "seed": self.cell.seed,
+        }
+
+    @property
+    def hash(self) -> str:
+        """sha256 of the identity: the name of the cell's record."""
+        return config_hash(self.identity)
+
+    def context(self, clock: Clock) -> CellContext[Any]:
+        """The context that the cell's method sees."""
+        schema = self.data.schema
+        tau = 0.0 if self.cell.tau is None else self.cell.tau
+        return CellContext(
+            dataset=self.cell.dataset,
+            schema=schema,
+            backbone=self.backbone,
+            profile=self.profile,
+            params=self.method.params,
+            tau=tau,
+            n_keep=n_keep(tau, schema.n_fields),
+            budget=self.method.budget,
+            seed=self.cell.seed,
+            device=self.device,
+            clock=clock,
+            emit=self.emit,
+            checkpoints=self.checkpoints,
+        )
+
+    def record(self) -> CellRecord:
+        """The record before the cell has run: what it is and where it runs."""
+        method = self.method
+        return CellRecord(
+            dataset=self.cell.dataset,
+            dataset_revision=self.data.revision,
+            split_rows=self.data.split_rows,
+            backbone=self.backbone.label,
+            backbone_params=asdict(self.backbone.params),
+            method=method.name,
+            method_title=method.entry.title,
+            method_order=registry.methods().order(method.name),
+            label=method.label,
+            is_baseline=method.entry.family == "baseline",
+            params=method.params_dict() | {"sel_split": method.sel_split},
+            profile=profile_dict(self.profile),
+            budget=method.budget,
+            tau=self.cell.tau,
+            seed=self.cell.seed,
+            status="failed",
+            io_s=self.data.io_s,
+            config_hash=self.hash,
+            git=environment.git_commit(),
+            host=environment.host(),
+            device=self.device.type,
+            threads=torch.get_num_threads(),
+            versions=environment.versions(),
+            command=environment.command(),
+        )
+
+
+def resolve_backbone(text: str, profile: Profile) -> BackboneChoice:
+    """The backbone of a cell with its parameters: the profile's, then those in brackets.
+
+    Raises:
+        ConfigError: an unknown parameter or a value that is not allowed.
+    """
+    spec = parse_spec(text)
+    cls = registry.backbones().load(spec.name)
+    params = fill(cls.Params, spec.given, spec.name, base=cls.defaults(profile))
+    return BackboneChoice(spec.name, spec.label, cls, params)

@@ -1,0 +1,157 @@
+"""The contract of a feature-selection method: select, then train; evaluation belongs to the harness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+from bench.registry import Axis, MethodEntry
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+    from bench.data.rows import Rows
+    from bench.data.schema import Schema
+    from bench.engine.fit import FitLog, Step
+    from bench.engine.model import CTRModel
+    from bench.profiles import Profile
+
+T = TypeVar("T")
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """For methods without parameters."""
+
+
+@dataclass
+class Selection:
+    """What ``select`` decided to keep.
+
+    Field-level methods give ``scores`` and leave the choice of the K kept fields to the harness; a method that has
+    no scores leaves both ``scores`` and ``kept`` None and keeps every field.
+    """
+
+    scores: np.ndarray | None = None
+    """Higher = keep; float [F], all finite."""
+    kept: Sequence[int] | None = None
+    """Kept fields; filled by the harness from the scores (higher first, ties to the lower index)."""
+    value_mask: Tensor | None = None
+    """Kept values, bool [V]."""
+    dims: Tensor | None = None
+    """Embedding coordinates each field keeps, int64 [F]."""
+    weight_mask: Tensor | None = None
+    """Kept embedding scalars, bool [V, D]."""
+    start: CTRModel | None = None
+    """The model that training continues from, over all fields and not yet cut; None: a fresh one."""
+    scale: Tensor | None = None
+    """Factor of each field's embeddings when ``start`` is cut, [F]; None: 1."""
+    used_rows: Tensor | None = None
+    """Identities (``Rows.index``) of rows that training must not see again, int64 [n]."""
+    rows_seen: int | None = None
+    """Rows the decision is based on, for the record; None: all that ``select`` was given."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """Diagnostics for the record: plain numbers, strings and lists."""
+
+
+@dataclass
+class Trained:
+    """What ``train`` returns: the model to be evaluated, with its best weights in place."""
+
+    model: CTRModel
+    log: FitLog | None = None
+    scores: np.ndarray | None = None
+    """Field scores of methods that have them only now, float [F]."""
+
+
+class Context(Protocol[P]):
+    """All that a method sees of the cell it runs in. The test split is not part of it."""
+
+    schema: Schema
+    tau: float
+    """Share of the fields to prune."""
+    n_keep: int
+    """K, the number of fields to keep."""
+    budget: str
+    profile: Profile
+    device: torch.device
+    params: P
+    seed: int
+
+    def rng(self, use: str, *axes: str) -> torch.Generator:
+        """A generator on the CPU for one named use, seeded by data set, seed and any of "backbone", "tau"."""
+
+    def model(self, kept: Sequence[int] | None = None) -> CTRModel:
+        """A freshly initialised model on all fields, or on ``kept``."""
+
+    def step(self, model: CTRModel, **changes: Any) -> Step:
+        """The profile's training step of ``model``: Adam on the mean log loss, L2 on the table; see ``Step``."""
+
+    def fit(
+        self,
+        model: CTRModel,
+        train: Rows,
+        valid: Rows | None = None,
+        steps: Sequence[Step] | None = None,
+        schedule: Callable[[int, int], None] | None = None,
+        **plan: Any,
+    ) -> FitLog:
+        """Train ``model`` in place; keywords override fields of ``FitPlan``, ``name`` among them."""
+
+    def stage(self, name: str, fn: Callable[[], T]) -> T:
+        """Run ``fn`` as a named stage of the clock; remembered when the cell keeps checkpoints."""
+
+    def log(self, **notes: Any) -> None:
+        """Add diagnostics to the record."""
+
+
+class Method(Generic[P]):
+    """Base of all methods. Shallow methods write ``select`` only."""
+
+    Params: ClassVar[type] = NoParams
+    """Frozen dataclass of parameters, each documented with default and source."""
+
+    def __init__(self, params: P, info: MethodEntry) -> None:
+        """Keep the resolved parameters and the registry's entry; no work is done here."""
+        self.params = params
+        self.info = info
+
+    def depends_on(self) -> frozenset[Axis]:
+        """Axes that change the scores; override where a parameter adds or removes one."""
+        return self.info.depends_on
+
+    def skip(self, ctx: Context[P]) -> str | None:
+        """A reason why this cell makes no sense, or None."""
+        return None
+
+    def select(self, ctx: Context[P], train: Rows, selection_rows: Rows) -> Selection:
+        """Decide what to keep.
+
+        Args:
+            ctx: the cell's context.
+            train: training rows, without those of ``selection_rows``.
+            selection_rows: further rows that a decision may be checked on: a holdout of the training split, or
+                the validation split where ``sel_split=valid`` asks for the authors' protocol.
+        """
+        raise NotImplementedError
+
+    def train(self, ctx: Context[P], train: Rows, valid: Rows, selection: Selection) -> Trained:
+        """Train the final model; the default cuts ``selection.start``, or builds a fresh model on the kept fields."""
+        kept = list(range(ctx.schema.n_fields)) if selection.kept is None else list(selection.kept)
+        start = selection.start
+        if start is None:
+            model = ctx.stage("surgery", lambda: ctx.model(kept))
+        else:
+            scale = None if selection.scale is None else selection.scale[kept]
+            model = ctx.stage("surgery", lambda: start.prune(kept, scale))
+            selection.start = None
+        log = ctx.fit(model, train, valid, name="train")
+        return Trained(model, log)
+
+    def columns(self, model: CTRModel, selection: Selection) -> dict[str, float]:
+        """Extra numbers for the record, by name."""
+        return {}

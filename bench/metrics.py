@@ -1,0 +1,87 @@
+"""The metrics of tables and plots: their names, units, directions and formats, known nowhere else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["LOW_AUC", "METRICS", "Metric"]
+
+LOW_AUC = 0.55
+"""A test AUC below this is hardly better than chance: such a cell is flagged wherever it is shown."""
+
+Format = Callable[[float, float], str]
+"""(value, like) -> text of ``value`` with as many decimals as suit ``like``."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How one column of results is named, ranked and printed."""
+
+    label: str
+    unit: str
+    """Unit as printed; empty for a number without one."""
+    better: Literal["higher", "lower"] | None
+    """None: a description, never ranked."""
+    worst: float
+    """The value of a useless model: where an axis may begin and what a failure cannot beat."""
+    fmt: Format
+    scale: float = 1.0
+    """Recorded value of one printed unit."""
+    counted: bool = False
+    """A whole number by nature, printed without ± where all seeds agree."""
+    clock: Literal["training", "inference"] | None = None
+    """Times of resumed cells are not shown; training times are ranked within one optimizer only."""
+
+    @property
+    def arrow(self) -> str:
+        return {"higher": "↑", "lower": "↓", None: ""}[self.better]
+
+    @property
+    def heading(self) -> str:
+        """Label, unit and direction, e.g. ``IT [s] ↓``."""
+        parts = (self.label, f"[{self.unit}]" if self.unit else "", self.arrow)
+        return " ".join(part for part in parts if part)
+
+    def text(self, value: float, like: float | None = None) -> str:
+        """Print a recorded ``value`` with the decimals that suit ``like`` (default: itself)."""
+        return self.fmt(value / self.scale, (value if like is None else like) / self.scale)
+
+
+def _fixed(decimals: int) -> Format:
+    return lambda value, like: f"{value:,.{decimals}f}"
+
+
+def _significant(digits: int) -> Format:
+    """Decimals that show ``digits`` significant ones of ``like``; digits before the point all stay."""
+
+    def fmt(value: float, like: float) -> str:
+        magnitude = math.floor(math.log10(abs(like))) if like else digits
+        return f"{value:,.{max(0, digits - 1 - magnitude)}f}"
+
+    return fmt
+
+
+def _count(value: float, like: float) -> str:
+    """A whole number, or one decimal where a mean over seeds is not whole."""
+    return f"{value:,.0f}" if float(value).is_integer() and float(like).is_integer() else f"{value:,.1f}"
+
+
+_INF = math.inf
+
+METRICS: dict[str, Metric] = {
+    "auc": Metric("AUC", "", "higher", 0.5, _fixed(4)),
+    "logloss": Metric("Logloss", "", "lower", _INF, _fixed(4)),
+    "tt_ratio": Metric("TT", "", "lower", _INF, _fixed(4), clock="training"),
+    "pt_s": Metric("PT", "s", "lower", _INF, _significant(4), clock="training"),
+    "ct_s": Metric("CT", "s", "lower", _INF, _significant(4), clock="training"),
+    "tt_s": Metric("TT", "s", "lower", _INF, _significant(4), clock="training"),
+    "it_s": Metric("IT", "s", "lower", _INF, _significant(4), clock="inference"),
+    "epochs": Metric("Epochs", "", None, _INF, _count, counted=True),
+    "n_kept": Metric("Fields", "", None, _INF, _count, counted=True),
+    "embedding_params": Metric("Embedding parameters", "", "lower", _INF, _count, counted=True),
+    "embedding_bytes": Metric("Embedding size", "MiB", "lower", _INF, _significant(4), scale=2**20, counted=True),
+}
+"""Every metric by its column: a key of the record, or a quantity derived from records."""

@@ -1,0 +1,376 @@
+"""What is kept of a cell: one documented row type, one JSON file a cell, one typed table for a whole run.
+
+Seconds, bytes and rows are in the names. ``None`` means "not applicable" or "not measured"; a number that
+is not finite is stored as ``None``, because JSON has no word for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from bench.errors import ConfigError, DataError, suggest
+from bench.files import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "STATUSES",
+    "CellRecord",
+    "RunFolder",
+    "Status",
+    "canonical_json",
+    "config_hash",
+    "display_title",
+    "load_frame",
+    "to_frame",
+]
+
+Status = Literal["ok", "skipped", "failed", "oom", "timeout"]
+STATUSES: tuple[Status, ...] = typing.get_args(Status)
+"""ok: has results · skipped: method and setting do not fit · failed: an error · oom: out of memory."""
+
+_HASH_CHARS = 16
+_EXACT_INT = 2**53
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRecord:
+    """One cell: its configuration, its results, and what is needed to trace and repeat it."""
+
+    # -- which cell ----------------------------------------------------------------------------------------
+    dataset: str
+    """Data set as asked for, overrides included."""
+    dataset_revision: str | None = None
+    """Revision of the data set's card and encoded store."""
+    split_rows: dict[str, int] = field(default_factory=dict)
+    """Rows of ``train``, ``valid`` and ``test``."""
+    backbone: str
+    """Registered name of the CTR model."""
+    backbone_params: dict[str, Any] = field(default_factory=dict)
+    """Resolved parameters of the backbone."""
+    method: str
+    """Registered name of the method."""
+    method_title: str | None = None
+    """Name of the method as a paper prints it."""
+    method_order: int | None = None
+    """Position among the registered methods: the order of the rows in every table."""
+    label: str
+    """The method as asked for: its name, and its overrides in brackets."""
+    is_baseline: bool = False
+    """Whether the method keeps every field, so that the times of the others are ratios to its own."""
+    params: dict[str, Any] = field(default_factory=dict)
+    """Resolved parameters of the method."""
+    profile: dict[str, Any] = field(default_factory=dict)
+    """Resolved training profile: its ``name`` and every setting."""
+    budget: str | None = None
+    """Rule that turns τ into what is kept: native, exact, field or match:<label>."""
+    tau: float | None = None
+    """Prune ratio, share of the unit that is removed; None where the method does not use it."""
+    seed: int
+
+    # -- how it ended --------------------------------------------------------------------------------------
+    status: Status
+    reason: str | None = None
+    """Why the status is not ok."""
+    traceback: str | None = None
+    """Traceback of a failure, its paths relative to the package."""
+
+    # -- quality on the test split -------------------------------------------------------------------------
+    auc: float | None = None
+    """Exact area under the ROC curve, from logits."""
+    logloss: float | None = None
+    """Mean binary cross-entropy, nat per row."""
+    valid_auc: float | None = None
+    """AUC of the evaluated weights on the validation split, by which they were chosen."""
+    base_logloss: float | None = None
+    """Cross-entropy of the constant rate of positives on the same rows, nat per row."""
+    recovery: dict[str, Any] | None = None
+    """Agreement with the known roles of generated data; None for real data."""
+
+    # -- time, seconds -------------------------------------------------------------------------------------
+    pt_s: float | None = None
+    """Pretraining: everything that decides what to keep."""
+    pt_shared: bool = False
+    """Whether the selection was computed once for several cells; pt_s is charged in full nevertheless."""
+    ct_s: float | None = None
+    """Continued training until it stops, surgery and validation passes included."""
+    tt_s: float | None = None
+    """Total training: pt_s + ct_s."""
+    it_s: float | None = None
+    """Inference: one pass over the whole test split, median of repeats."""
+    it_rows: int | None = None
+    """Rows of that pass."""
+    surgery_s: float | None = None
+    """Slicing tables and layers; contained in ct_s."""
+    warmup_s: float | None = None
+    """A method's own warm-up phase; contained in ct_s."""
+    compile_s: float | None = None
+    """Compilation; in none of the other times."""
+    io_s: float | None = None
+    """Reading the encoded store; in none of the other times."""
+    ct_best_s: float | None = None
+    """Continued training up to the best validation result."""
+    ct_epoch_s: float | None = None
+    """Median epoch of continued training without validation."""
+    it_row_p50_s: float | None = None
+    """Median latency of one row."""
+    it_row_p99_s: float | None = None
+    """99th percentile of the latency of one row."""
+    phases: dict[str, float] = field(default_factory=dict)
+    """Seconds by named phase, the untracked remainder included."""
+
+    # -- training and selection ----------------------------------------------------------------------------
+    epochs: float | None = None
+    """Epochs of continued training; a fraction where validation is more frequent than epochs."""
+    best_epoch: float | None = None
+    """Epoch of the weights that were evaluated."""
+    field_names: list[str] = field(default_factory=list)
+    """Names of the F fields, in schema order."""
+    kept_fields: list[int] | None = None
+    """Indices of the K kept fields, increasing."""
+    field_scores: list[float | None] | None = None
+    """Importance by field [F], higher is kept first; None for methods that do not score fields."""
+    tie_count: int | None = None
+    """Fields whose scores tie across the cut between kept and dropped."""
+    selection: dict[str, Any] | None = None
+    """Further details of what was selected: shares of values, dimensions or weights."""
+    n_rows_used: int | None = None
+    """Rows of train that the method looked at to select."""
+    optimizer: str | None = None
+    """Optimizer of continued training; rows with different ones are not ranked by time."""
+
+    # -- size ----------------------------------------------------------------------------------------------
+    network_params: int | None = None
+    """Parameters outside the embedding table and the linear weights."""
+    embedding_rows: int | None = None
+    """Rows of the embedding table that remain."""
+    embedding_params: int | None = None
+    """Parameters of the embedding table that remain."""
+    embedding_bytes: int | None = None
+    """Bytes that hold those parameters."""
+    flops_per_row: int | None = None
+    """Floating-point operations of a forward pass, two a multiply-add."""
+    peak_mem_bytes: int | None = None
+    """Peak memory of the cell; None on the CPU unless the cell had a process of its own."""
+
+    # -- where it comes from -------------------------------------------------------------------------------
+    resumed: bool = False
+    """Whether the cell was continued after an interruption; its times are left out of time tables."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """Diagnostics that the method logged."""
+    config_hash: str
+    """sha256 of the canonical resolved configuration: the identity of the cell."""
+    git: str | None = None
+    """Commit of the code."""
+    host: dict[str, Any] = field(default_factory=dict)
+    """CPU or GPU model, cores, memory; no host name."""
+    device: str | None = None
+    threads: int | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    """Versions of Python and of the packages that matter."""
+    command: str | None = None
+    """Command line that made the cell."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, source: str = "record") -> Self:
+        """Build a record from JSON values; keys that are missing take their defaults.
+
+        Raises:
+            DataError: an unknown key, a missing identity key or a wrong type; the message names ``source``.
+        """
+        known = {item.name: item for item in fields(cls)}
+        for key in values:
+            if key not in known:
+                raise DataError(
+                    f"{source}: unknown key {key!r}.{suggest(key, known)} Was it written by a newer version? "
+                    "Then upgrade ctr-field-bench; otherwise delete the file and run the cell again."
+                )
+        missing = [name for name in _REQUIRED if values.get(name) is None]
+        if missing:
+            raise DataError(f"{source}: no {', '.join(missing)}. Delete the file and run the cell again.")
+        checked: dict[str, Any] = {k: _checked(k, v, source) for k, v in values.items() if v is not None}
+        return cls(**checked)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values of every key, in the order of declaration."""
+        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+
+
+_REQUIRED = ("dataset", "backbone", "method", "label", "seed", "status", "config_hash")
+_KINDS = {item.name: str(item.type).removesuffix(" | None").partition("[")[0] for item in fields(CellRecord)}
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "Status": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "list": (list,),
+    "dict": (dict,),
+}
+_DTYPES = {"str": "string", "Status": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
+
+
+def _checked(key: str, value: object, source: str) -> object:
+    kind = _KINDS[key]
+    fits = isinstance(value, _TYPES[kind]) and (kind == "bool" or not isinstance(value, bool))
+    if not fits or (kind == "Status" and value not in STATUSES):
+        wanted = " | ".join(STATUSES) if kind == "Status" else kind
+        raise DataError(
+            f"{source}: {key}={value!r} is not of the kind {wanted}. Delete the file and run the cell again."
+        )
+    return float(typing.cast(float, value)) if kind == "float" else value
+
+
+def _plain(value: object) -> Any:
+    """``value`` in JSON's types; numbers that are not finite become None."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def display_title(label: str, title: str | None) -> str:
+    """A title with the overrides of its label: ``name[a=1]`` titled "Name" is ``Name [a=1]``."""
+    base, bracket, overrides = label.partition("[")
+    return f"{title or base} [{overrides}" if bracket else title or base
+
+
+def canonical_json(config: Mapping[str, Any]) -> str:
+    """One text for equal configurations: keys sorted, no blanks, 1.0 written as 1.
+
+    Raises:
+        ConfigError: a value that JSON cannot hold, or a number that is not finite.
+    """
+    return json.dumps(_canonical(config, ""), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def _canonical(value: object, where: str) -> object:
+    if isinstance(value, Mapping):
+        return {_text_key(key, where): _canonical(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return int(value) if value.is_integer() and abs(value) <= _EXACT_INT else value
+    raise ConfigError(
+        f"{where.lstrip('.') or 'configuration'}={value!r} cannot be part of a cell's identity: "
+        "use text, whole or finite numbers, true/false, lists and tables."
+    )
+
+
+def _text_key(key: object, where: str) -> str:
+    if isinstance(key, str):
+        return key
+    raise ConfigError(f"{where.lstrip('.') or 'configuration'} has the key {key!r}: use text for keys.")
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """sha256 (64 hexadecimal digits) of the canonical JSON of ``config``."""
+    return hashlib.sha256(canonical_json(config).encode()).hexdigest()
+
+
+class RunFolder:
+    """A run on disk: ``run.toml``, ``cells/*.json``, ``tables/``, ``figures/``; the first write makes it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "run.toml"
+        self.cells = path / "cells"
+        self.tables = path / "tables"
+        self.figures = path / "figures"
+
+    def cell_file(self, config_hash: str) -> Path:
+        return self.cells / f"{config_hash[:_HASH_CHARS]}.json"
+
+    def write(self, record: CellRecord) -> Path:
+        """Store ``record``, in the place of an earlier one of the same cell; whole or not at all."""
+        target = self.cell_file(record.config_hash)
+        text = json.dumps(record.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+        with write_atomically(target) as file:
+            file.write(f"{text}\n")
+        return target
+
+    def read(self, config_hash: str) -> CellRecord | None:
+        """Return the record of a cell, or None where there is none.
+
+        Raises:
+            DataError: the file is there but is no readable record.
+        """
+        file = self.cell_file(config_hash)
+        return _read_record(file) if file.is_file() else None
+
+    def records(self) -> list[CellRecord]:
+        """All records, in the order of their file names."""
+        return [_read_record(file) for file in sorted(self.cells.glob("*.json"))]
+
+    def require(self) -> Self:
+        """Return the folder itself.
+
+        Raises:
+            ConfigError: it does not hold the record of any cell.
+        """
+        mend = "Give a folder written by `python -m bench run --out FOLDER`."
+        if not self.path.is_dir():
+            raise ConfigError(f"{self.path} is no run folder: it does not exist. {mend}")
+        if any(self.cells.glob("*.json")):
+            return self
+        if self.config_file.is_file():
+            raise ConfigError(f"{self.path} has no finished cell yet. Repeat the `python -m bench run` that began it.")
+        raise ConfigError(f"{self.path} is no run folder: it has no cells/*.json. {mend}")
+
+
+def _read_record(file: Path) -> CellRecord:
+    mend = "Delete the file and run the cell again."
+    try:
+        values = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} is not readable as a cell record ({error}). {mend}") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{file} holds {type(values).__name__} where a JSON object is expected. {mend}")
+    record = CellRecord.from_dict(values, source=str(file))
+    if file.stem != record.config_hash[:_HASH_CHARS]:
+        raise DataError(f"{file} holds the cell {record.config_hash[:_HASH_CHARS]}: it was renamed or copied. {mend}")
+    return record
+
+
+def load_frame(run: Path | RunFolder) -> pd.DataFrame:
+    """Load a run as a table: one row a cell, one column a key, sorted, with the same dtypes for every run.
+
+    Text is ``string``, whole numbers ``Int64``, other numbers ``float64``, truth values ``boolean``; lists
+    and dictionaries stay Python objects.
+
+    Raises:
+        ConfigError: ``run`` is no run folder.
+        DataError: a file in it is no readable record.
+    """
+    folder = run if isinstance(run, RunFolder) else RunFolder(run)
+    return to_frame(folder.require().records())
+
+
+def to_frame(records: Iterable[CellRecord]) -> pd.DataFrame:
+    """Put records in a table; see ``load_frame``."""
+    import pandas as pd  # noqa: PLC0415 - slow to import, and --help needs none of it
+
+    rows = list(records)
+    columns: dict[str, Any] = {}
+    for name, kind in _KINDS.items():
+        values = [getattr(record, name) for record in rows]
+        columns[name] = pd.Series(values, dtype=_DTYPES.get(kind, "object"))
+    order = ["dataset", "backbone", "method_order", "label", "tau", "seed", "config_hash"]
+    return pd.DataFrame(columns).sort_values(order, kind="stable", ignore_index=True)

@@ -1,0 +1,1 @@
+"""Tables of a run in LaTeX, Markdown, CSV and for the terminal, all from one layout-neutral model."""

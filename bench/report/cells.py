@@ -1,0 +1,165 @@
+"""Cells put in their places: which rows and columns a table has, and which cells stand behind each number."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from bench.metrics import METRICS
+from bench.report.model import Value
+from bench.report.titles import Titles
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Block", "GroupKey", "Record", "RowKey", "Values", "blocks", "records_of"]
+
+Record = dict[str, Any]
+"""One row of the run's table, with None for everything that is null."""
+_LAST = 10**6
+
+
+@dataclass(frozen=True)
+class GroupKey:
+    """What results must share to stand in one column."""
+
+    dataset: str
+    revision: str | None
+    split_rows: str
+    profile: str
+    backbone_params: str
+
+
+@dataclass(frozen=True)
+class RowKey:
+    """What results must share to stand in one row."""
+
+    label: str
+    budget: str | None
+
+
+Values = dict[tuple[GroupKey, RowKey, str], Value]
+"""The numbers of a table by data set, method and metric."""
+
+
+@dataclass
+class Block:
+    """The cells of one backbone and one τ; cells that do not use τ belong to every τ of their backbone."""
+
+    backbone: str
+    tau: float | None
+    groups: list[GroupKey] = field(default_factory=list)
+    rows: list[RowKey] = field(default_factory=list)
+    cells: dict[tuple[GroupKey, RowKey], dict[int, list[Record]]] = field(default_factory=dict)
+
+    def at(self, group: GroupKey, row: RowKey) -> dict[int, list[Record]]:
+        """Cells by seed. More than one for a seed differ in something that the table does not show."""
+        return self.cells.get((group, row), {})
+
+    def ok(self, group: GroupKey, row: RowKey) -> dict[int, Record]:
+        """The one successful cell of each seed; a seed with several cells has no result."""
+        cells = self.at(group, row).items()
+        return {seed: found[0] for seed, found in cells if len(found) == 1 and found[0]["status"] == "ok"}
+
+    def seeds(self, group: GroupKey) -> list[int]:
+        """Seeds of which any row of the column has a result."""
+        return sorted({seed for row in self.rows for seed in self.ok(group, row)})
+
+    def sample(self, group: GroupKey) -> Record:
+        """Any cell of a column."""
+        return next(found[0] for row in self.rows for found in self.at(group, row).values())
+
+    def row_sample(self, row: RowKey) -> Record:
+        return next(found[0] for (_, key), seeds in self.cells.items() if key == row for found in seeds.values())
+
+    def baseline(self, group: GroupKey) -> RowKey | None:
+        """The row that keeps every field; the one without overrides where there are several."""
+        keep_all = [row for row in self.rows if self.at(group, row) and self.row_sample(row)["is_baseline"]]
+        return min(keep_all, key=lambda row: (row.label, row.budget or ""), default=None)
+
+    def value(self, group: GroupKey, row: RowKey, metric: str) -> Value:
+        """Mean and sample standard deviation over the seeds that have a result."""
+        reference = self.baseline(group)
+        base = self.ok(group, reference) if reference else {}
+        measured = {seed: measure(metric, cell, base.get(seed)) for seed, cell in self.ok(group, row).items()}
+        found = {seed: number for seed, number in sorted(measured.items()) if number is not None}
+        if not found:
+            return Value()
+        numbers = list(found.values())
+        mean, sd = fmean(numbers), stdev(numbers) if len(numbers) > 1 else None
+        shown = METRICS[metric]
+        by_definition = metric == "tt_ratio" and row == reference
+        unsaid = sd is None or by_definition or (shown.counted and sd == 0)
+        sd_text = "" if sd is None or unsaid else shown.text(sd, like=mean)
+        return Value(mean, sd, tuple(found), shown.text(mean), sd_text)
+
+
+def measure(metric: str, cell: Record, baseline: Record | None) -> float | None:
+    """One cell's number, or None: not measured, or a time of a resumed cell.
+
+    ``tt_ratio`` is total training time over that of ``baseline``, the baseline's cell of the same seed.
+    """
+    if METRICS[metric].clock is not None and cell["resumed"]:
+        return None
+    if metric == "tt_ratio":
+        if baseline is None or baseline["resumed"] or not baseline["tt_s"] or cell["tt_s"] is None:
+            return None
+        return float(cell["tt_s"] / baseline["tt_s"])
+    number = _n_kept(cell) if metric == "n_kept" else cell[metric]
+    return None if number is None else float(number)
+
+
+def _n_kept(cell: Record) -> int | None:
+    return None if cell["kept_fields"] is None else len(cell["kept_fields"])
+
+
+def records_of(frame: pd.DataFrame) -> list[Record]:
+    """The rows of a run's table as dictionaries, null as None."""
+    plain = frame.astype(object)
+    rows = plain.where(plain.notna(), None).to_dict("records")
+    return [{str(key): value for key, value in row.items()} for row in rows]
+
+
+def group_key(cell: Record) -> GroupKey:
+    parts = (cell["split_rows"], cell["profile"], cell["backbone_params"])
+    return GroupKey(cell["dataset"], cell["dataset_revision"], *(json.dumps(p, sort_keys=True) for p in parts))
+
+
+def blocks(cells: Sequence[Record], titles: Titles) -> list[Block]:
+    """One block by backbone and τ, in table order."""
+    places: dict[str, dict[GroupKey, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for cell in cells:
+        places[cell["backbone"]][group_key(cell)].append(cell)
+    found = []
+    for backbone in sorted(places, key=titles.backbone_rank):
+        groups = list(places[backbone].values())
+        taus = sorted({cell["tau"] for group in groups for cell in group} - {None})
+        for tau in (*taus,) or (None,):
+            columns = [group for group in groups if _belongs(group, tau)]
+            shown = [cell for group in columns for cell in group if cell["tau"] in (None, tau)]
+            found.append(_block(backbone, tau, shown, titles))
+    return found
+
+
+def _belongs(group: Sequence[Record], tau: float | None) -> bool:
+    """Whether a column is part of the table of ``tau``: it has cells there, or at no τ at all."""
+    taus = {cell["tau"] for cell in group} - {None}
+    return not taus or tau in taus
+
+
+def _block(backbone: str, tau: float | None, cells: Iterable[Record], titles: Titles) -> Block:
+    block = Block(backbone, tau)
+    order: dict[RowKey, tuple[int, str, str]] = {}
+    for cell in cells:
+        group, row = group_key(cell), RowKey(cell["label"], cell["budget"])
+        block.cells.setdefault((group, row), {}).setdefault(cell["seed"], []).append(cell)
+        position = _LAST if cell["method_order"] is None else cell["method_order"]
+        order[row] = min(order.get(row, (_LAST + 1, "", "")), (position, row.label, row.budget or ""))
+    block.rows = sorted(order, key=order.__getitem__)
+    found = {group for group, _ in block.cells}
+    block.groups = sorted(found, key=lambda group: (titles.dataset_rank(group.dataset), str(group)))
+    return block

@@ -1,0 +1,60 @@
+"""Tables as tidy CSV: one line a number, with everything that identifies it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from bench.report.model import Group, Row, Table, Value
+
+__all__ = ["document"]
+
+_PLACE = ("table", "backbone", "tau", "dataset", "dataset_title", "dataset_revision", "profile")
+_ROWS = ("train_rows", "valid_rows", "test_rows")
+_METHOD = ("method", "label", "title", "budget", "uses_tau")
+_NUMBER = ("metric", "mean", "sd", "n_seeds", "seeds", "mark", "flags")
+COLUMNS = (*_PLACE, *_ROWS, *_METHOD, *_NUMBER)
+"""Header. ``metric`` is a key of the record or derived, in the record's unit; no ``sd`` under two seeds."""
+
+
+def document(tables: Sequence[Table]) -> str:
+    """All numbers of all tables, missing ones with an empty mean; full precision."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for table in tables:
+        for row in table.rows:
+            for (group, metric), value in zip(table.columns, row.values, strict=True):
+                writer.writerow({**_place(table, group, row), "metric": metric, **_number(value)})
+    return text.getvalue()
+
+
+def _place(table: Table, group: Group, row: Row) -> dict[str, object]:
+    facts = group.facts
+    return {
+        "table": table.name,
+        "backbone": table.backbone,
+        "tau": table.tau,
+        "dataset": group.dataset,
+        "dataset_title": group.title,
+        "dataset_revision": facts.get("revision"),
+        "profile": facts.get("profile"),
+        **{key: facts.get(key) for key in _ROWS},
+        "method": row.method,
+        "label": row.label,
+        "title": row.title,
+        "budget": row.budget,
+        "uses_tau": str(row.uses_tau).lower(),
+    }
+
+
+def _number(value: Value) -> dict[str, object]:
+    return {
+        "mean": value.mean,
+        "sd": value.sd,
+        "n_seeds": len(value.seeds),
+        "seeds": " ".join(str(seed) for seed in value.seeds),
+        "mark": value.mark,
+        "flags": "".join(value.flags),
+    }

@@ -1,0 +1,105 @@
+"""A table before it has a layout: rows of methods, groups of columns, numbers with marks, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from bench.metrics import METRICS, Metric
+
+__all__ = ["MISSING", "Flag", "Group", "Mark", "Note", "Row", "Table", "Value", "ranked"]
+
+MISSING = "—"
+Mark = Literal["", "best", "second"]
+Flag = Literal["†", "‡", "§", "¶"]
+"""† fewer seeds · ‡ resumed cells left out · § low AUC · ¶ another optimizer."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number of a table: mean and sample standard deviation over seeds."""
+
+    mean: float | None = None
+    sd: float | None = None
+    """None with fewer than two seeds."""
+    seeds: tuple[int, ...] = ()
+    text: str = MISSING
+    sd_text: str = ""
+    mark: Mark = ""
+    flags: tuple[Flag, ...] = ()
+    rankable: bool = False
+    """Whether the number may be compared with the others of its column."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Neighbouring columns under one heading: the results on one data set."""
+
+    dataset: str
+    title: str
+    metrics: tuple[str, ...]
+    seeds: tuple[int, ...] = ()
+    """Seeds of which any row has a result."""
+    facts: dict[str, str | int | None] = field(default_factory=dict)
+    """What fixes the numbers besides the data set: revision, profile, rows."""
+
+    @property
+    def columns(self) -> list[Metric]:
+        return [METRICS[name] for name in self.metrics]
+
+
+@dataclass(frozen=True)
+class Row:
+    method: str
+    label: str
+    budget: str | None
+    title: str
+    values: tuple[Value, ...]
+    """One by column, group after group."""
+    flags: tuple[Flag, ...] = ()
+    uses_tau: bool = True
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line under the table; ``symbol`` is a flag, the dash of a missing number, or empty."""
+
+    symbol: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    """Distinguishes the table among those of its kind; fit for a file name."""
+    backbone: str
+    tau: float | None
+    title: str
+    caption: str
+    """What was run and what the columns mean; follows the title."""
+    groups: tuple[Group, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def columns(self) -> list[tuple[Group, str]]:
+        """(group, metric) of every column of numbers, from left to right."""
+        return [(group, metric) for group in self.groups for metric in group.metrics]
+
+
+def ranked(values: Sequence[Value], metric: Metric) -> list[Value]:
+    """Mark the best and the second best of a column, as printed: numbers that look alike share a mark.
+
+    Needs two comparable numbers, otherwise nothing is marked.
+    """
+    shown = {i: _number(value.text) for i, value in enumerate(values) if value.rankable}
+    if metric.better is None or len(shown) < 2:
+        return list(values)
+    places = sorted(set(shown.values()), reverse=metric.better == "higher")
+    marks: dict[float, Mark] = dict(zip(places, ("best", "second"), strict=False))
+    return [replace(v, mark=marks.get(shown[i], "")) if i in shown else v for i, v in enumerate(values)]
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", ""))

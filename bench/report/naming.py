@@ -1,0 +1,149 @@
+"""How the rows and columns of one table are called, and its caption."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from bench.records import display_title
+from bench.report.cells import Block, GroupKey, Record, RowKey
+from bench.report.titles import Titles
+
+__all__ = ["Names", "caption", "distinct_titles", "names_of", "seed_list", "table_title"]
+
+_SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Names:
+    """Titles in one table, no two rows and no two columns alike."""
+
+    backbone: str
+    groups: dict[GroupKey, str]
+    rows: dict[RowKey, str]
+
+    def at(self, group: GroupKey, row: RowKey) -> str:
+        return f"{self.rows[row]} on {self.groups[group]}"
+
+
+def names_of(block: Block, titles: Titles) -> Names:
+    groups = distinct_titles([block.sample(group) for group in block.groups], titles)
+    return Names(titles.backbone(block.backbone), dict(zip(block.groups, groups, strict=True)), _row_titles(block))
+
+
+def _row_titles(block: Block) -> dict[RowKey, str]:
+    """Titles of methods, with the budget where two rows differ in nothing else."""
+    labels = Counter(row.label for row in block.rows)
+    found = {}
+    for row in block.rows:
+        title = display_title(row.label, block.row_sample(row)["method_title"])
+        found[row] = f"{title} ({row.budget or 'no'} budget)" if labels[row.label] > 1 else title
+    return found
+
+
+def distinct_titles(samples: Sequence[Record], titles: Titles) -> list[str]:
+    """Titles of data sets, given a cell of each column; what differs is added where titles would be equal."""
+    texts = []
+    for cell in samples:
+        rivals = [other for other in samples if other["dataset"] == cell["dataset"]]
+        parts = [describe(cell, rivals) for describe in _DISTINCTIONS]
+        texts.append(" · ".join([titles.dataset(cell["dataset"]), *(part for part in parts if part)]))
+    return texts
+
+
+Describe = Callable[[Record, Sequence[Record]], str]
+"""(cell, cells of the same data set) -> what sets the cell apart, or nothing."""
+
+
+def _if_different(text: Callable[[Record], str]) -> Describe:
+    return lambda cell, rivals: text(cell) if len({text(other) for other in rivals}) > 1 else ""
+
+
+def _settings(key: str) -> Describe:
+    """A dictionary's name, if rivals' names differ, and what differs under one name: ``max_epochs=1``."""
+
+    def describe(cell: Record, rivals: Sequence[Record]) -> str:
+        name = cell[key].get("name")
+        alike = [other for other in rivals if other[key].get("name") == name]
+        entries = sorted({entry for other in alike for entry in other[key]})
+        differ = [entry for entry in entries if len({json.dumps(o[key].get(entry)) for o in alike}) > 1]
+        named = [f"{key} {name}"] if len(alike) < len(rivals) else []
+        return ", ".join([*named, *(f"{entry}={cell[key].get(entry)}" for entry in differ)])
+
+    return describe
+
+
+_DISTINCTIONS: tuple[Describe, ...] = (
+    _if_different(lambda cell: f"revision {cell['dataset_revision']}"),
+    _if_different(lambda cell: f"{_split_rows(cell)} rows"),
+    _settings("profile"),
+    _settings("backbone_params"),
+)
+
+
+def _split_rows(cell: Record) -> str:
+    return "/".join(f"{cell['split_rows'].get(split, 0):,}" for split in _SPLITS)
+
+
+def table_title(names: Names, tau: float | None, what: str) -> str:
+    return f"{what} with {names.backbone}" + ("" if tau is None else f" at prune ratio τ = {tau:g}")
+
+
+def caption(block: Block, groups: Sequence[GroupKey], names: Names, *, ratio: bool) -> str:
+    """What was run, on how many rows and seeds, and what the columns mean.
+
+    Args:
+        block: the cells.
+        groups: the data sets that the table shows.
+        names: their titles.
+        ratio: whether TT is a ratio to the baseline, rather than seconds.
+    """
+    titles = [names.groups[group] for group in groups]
+    samples = [block.sample(group) for group in groups]
+    profiles = [f"profile {cell['profile'].get('name', 'unnamed')}" for cell in samples]
+    rows = [f"{_split_rows(cell)} rows" for cell in samples]
+    setting = "; ".join(_once(titles, facts) for facts in (profiles, [_seed_text(block, g) for g in groups], rows))
+    parts = [f"{setting[0].upper()}{setting[1:]} (training/validation/test)."]
+    if ratio:
+        parts.append(f"TT is the ratio, seed by seed, to {_baseline_text(block, groups, names)}.")
+    else:
+        parts.append("PT: pretraining; CT: continued training; TT: both; IT: one pass over the test rows.")
+    return " ".join([*parts, "±: sample standard deviation over seeds."])
+
+
+def _once(titles: Sequence[str], facts: Sequence[str]) -> str:
+    """A fact that all data sets share, said once; otherwise one after the other with their titles."""
+    if len(set(facts)) == 1:
+        return facts[0]
+    return ", ".join(f"{fact} ({title})" for title, fact in zip(titles, facts, strict=True))
+
+
+def _seed_text(block: Block, group: GroupKey) -> str:
+    seeds = block.seeds(group)
+    return f"seed{'s' if len(seeds) > 1 else ''} {seed_list(seeds)}" if seeds else "no results"
+
+
+def _baseline_text(block: Block, groups: Sequence[GroupKey], names: Names) -> str:
+    """The baseline and its seconds on every data set, means over seeds."""
+    rows = {group: row for group in groups if (row := block.baseline(group)) is not None}
+    if not rows:
+        return "a method that keeps every field, which was not run"
+    times = []
+    for group, row in rows.items():
+        time = block.value(group, row, "tt_s")
+        times.append(f"{time.text} s on {names.groups[group]}" if time.seeds else "")
+    who = " or ".join(dict.fromkeys(names.rows[row] for row in rows.values()))
+    return f"the training time of {who} ({', '.join(filter(None, times)) or 'not measured'})"
+
+
+def seed_list(seeds: Iterable[int]) -> str:
+    """Seeds with runs shortened, e.g. ``0–2, 5``."""
+    runs: list[list[int]] = []
+    for seed in sorted(seeds):
+        if runs and seed == runs[-1][1] + 1:
+            runs[-1][1] = seed
+        else:
+            runs.append([seed, seed])
+    return ", ".join(str(a) if a == b else f"{a}–{b}" if b > a + 1 else f"{a}, {b}" for a, b in runs)

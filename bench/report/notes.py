@@ -1,0 +1,136 @@
+"""What a table must say under its numbers: missing cells and why, fewer seeds, low AUC, other optimizers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from bench.metrics import LOW_AUC, METRICS
+from bench.report.cells import Block, GroupKey, Record, RowKey, Values
+from bench.report.model import MISSING, Flag, Note
+from bench.report.naming import Names, seed_list
+
+__all__ = ["low_auc_seeds", "notes_of", "optimizers"]
+
+_REASON_CHARS = 160
+
+
+def low_auc_seeds(block: Block, group: GroupKey, row: RowKey) -> list[int]:
+    cells = block.ok(group, row).items()
+    return [seed for seed, cell in cells if cell["auc"] is not None and cell["auc"] < LOW_AUC]
+
+
+def notes_of(block: Block, values: Values, names: Names) -> tuple[Note, ...]:
+    """All notes of a table that shows ``values``."""
+    places = list(dict.fromkeys((group, row) for group, row, _ in values))
+    notes = [
+        _note("†", "fewer seeds than others in the column, not ranked", _fewer(values, names)),
+        _note("‡", "times of resumed cells are left out", _resumed(block, values, names)),
+        _note("§", f"LOW-AUC, test AUC under {LOW_AUC}", _low_auc(block, places, names)),
+        _note("¶", "trained with different optimizers, not ranked by time", _optimizers(block, values, names)),
+        *(Note(MISSING, text) for text in _absent(block, places, names)),
+        *(Note("", text) for text in _without_baseline(block, values, names)),
+        *(Note("", text) for text in _shared(block, values, names)),
+    ]
+    return tuple(note for note in notes if note is not None)
+
+
+def _note(symbol: Flag, lead: str, items: Sequence[str]) -> Note | None:
+    return Note(symbol, f"{lead}: {'; '.join(items)}.") if items else None
+
+
+def _fewer(values: Values, names: Names) -> list[str]:
+    columns: dict[tuple[GroupKey, str], set[int]] = defaultdict(set)
+    shown: dict[tuple[GroupKey, RowKey], list[str]] = defaultdict(list)
+    for (group, row, metric), value in values.items():
+        columns[group, metric].update(value.seeds)
+        if value.seeds:
+            shown[group, row].append(metric)
+    texts = []
+    for (group, row), metrics in shown.items():
+        counts: dict[tuple[int, int], list[str]] = defaultdict(list)
+        for metric in metrics:
+            value = values[group, row, metric]
+            if "†" in value.flags:
+                counts[len(value.seeds), len(columns[group, metric])].append(METRICS[metric].label)
+        for (n, of), labels in counts.items():
+            which = "" if len(labels) == len(metrics) else f" ({', '.join(labels)})"
+            texts.append(f"{names.at(group, row)} {n} of {of}{which}")
+    return texts
+
+
+def _resumed(block: Block, values: Values, names: Names) -> list[str]:
+    flagged = dict.fromkeys((group, row) for (group, row, _), value in values.items() if "‡" in value.flags)
+    return [
+        f"{names.at(group, row)}, {_seeds(s for s, c in block.ok(group, row).items() if c['resumed'])}"
+        for group, row in flagged
+    ]
+
+
+def _low_auc(block: Block, places: Sequence[tuple[GroupKey, RowKey]], names: Names) -> list[str]:
+    found = ((group, row, low_auc_seeds(block, group, row)) for group, row in places)
+    return [f"{names.at(group, row)}, {_seeds(seeds)}" for group, row, seeds in found if seeds]
+
+
+def _optimizers(block: Block, values: Values, names: Names) -> list[str]:
+    flagged = dict.fromkeys((group, row) for (group, row, _), value in values.items() if "¶" in value.flags)
+    return [
+        f"{names.at(group, row)} ({', '.join(optimizers(block.ok(group, row).values()))})" for group, row in flagged
+    ]
+
+
+def optimizers(cells: Iterable[Record]) -> list[str]:
+    return sorted({cell["optimizer"] or "unknown" for cell in cells})
+
+
+def _absent(block: Block, places: Sequence[tuple[GroupKey, RowKey]], names: Names) -> list[str]:
+    """One line by (status, reason), naming the cells that ended so; and one for those that were never run."""
+    ended: dict[str, list[str]] = defaultdict(list)
+    for group, row in places:
+        cells = block.at(group, row)
+        where = f"{names.at(group, row)}"
+        if not cells:
+            ended["not run"].append(where)
+        reasons: dict[str, list[int]] = defaultdict(list)
+        for seed, found in cells.items():
+            if len(found) > 1:
+                hashes = ", ".join(sorted(cell["config_hash"][:8] for cell in found))
+                reasons[f"several configurations under one name, not averaged (cells {hashes})"].append(seed)
+            elif found[0]["status"] != "ok":
+                reasons[_ending(found[0])].append(seed)
+        for reason, seeds in reasons.items():
+            ended[reason].append(f"{where}, {_seeds(seeds)}")
+    return [f"{reason}: {'; '.join(cells)}." for reason, cells in ended.items()]
+
+
+def _ending(cell: Record) -> str:
+    reason = " ".join((cell["reason"] or "").split())
+    short = reason if len(reason) <= _REASON_CHARS else f"{reason[: _REASON_CHARS - 1]}…"
+    return f"{cell['status']} ({short.rstrip('.')})" if short else str(cell["status"])
+
+
+def _without_baseline(block: Block, values: Values, names: Names) -> list[str]:
+    """Where TT has no or fewer seeds than the results, because the baseline's time is missing."""
+    texts = []
+    for group in dict.fromkeys(group for group, _, metric in values if metric == "tt_ratio"):
+        reference = block.baseline(group)
+        base = block.ok(group, reference) if reference else {}
+        timed = {seed for seed, cell in base.items() if cell["tt_s"] and not cell["resumed"]}
+        lacking = {seed for row in block.rows for seed in block.ok(group, row)} - timed
+        if lacking:
+            who = names.rows[reference] if reference else "a method that keeps every field"
+            texts.append(f"TT on {names.groups[group]} needs the time of {who} at {_seeds(lacking)}.")
+    return texts
+
+
+def _shared(block: Block, values: Values, names: Names) -> list[str]:
+    places = dict.fromkeys((group, row) for group, row, metric in values if metric == "pt_s")
+    shared = dict.fromkeys(
+        names.rows[row] for group, row in places if any(cell["pt_shared"] for cell in block.ok(group, row).values())
+    )
+    return [f"PT computed once for several cells and charged to each in full: {', '.join(shared)}."] if shared else []
+
+
+def _seeds(seeds: Iterable[int]) -> str:
+    numbers = list(seeds)
+    return f"seed{'s' if len(numbers) > 1 else ''} {seed_list(numbers)}"

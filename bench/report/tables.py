@@ -1,0 +1,116 @@
+"""The tables of a run: results across data sets; and what each method costs and leaves, by data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bench.metrics import METRICS
+from bench.report.cells import Block, GroupKey, RowKey, Values, blocks, records_of
+from bench.report.model import Flag, Group, Row, Table, ranked
+from bench.report.naming import Names, caption, names_of, table_title
+from bench.report.notes import low_auc_seeds, notes_of, optimizers
+from bench.report.titles import Titles
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["EFFICIENCY", "OVERALL", "efficiency_tables", "overall_tables"]
+
+OVERALL = ("auc", "logloss", "tt_ratio")
+"""Columns of a data set in the overall table."""
+EFFICIENCY = ("pt_s", "ct_s", "tt_s", "it_s", "epochs", "n_kept", "embedding_params", "embedding_bytes")
+"""Columns of the efficiency table."""
+
+
+def overall_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[Table]:
+    """AUC, Logloss and TT of every method on every data set: one table by backbone and τ.
+
+    Args:
+        frame: a run as ``bench.records.load_frame`` returns it.
+        titles: names and order of data sets and backbones in print; by default those that are registered.
+    """
+    titles = Titles.registered() if titles is None else titles
+    return [_table(block, block.groups, OVERALL, titles) for block in blocks(records_of(frame), titles)]
+
+
+def efficiency_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[Table]:
+    """Times, epochs and sizes of every method: one table by backbone, τ and data set; arguments as above."""
+    titles = Titles.registered() if titles is None else titles
+    found = blocks(records_of(frame), titles)
+    return [_table(block, [group], EFFICIENCY, titles) for block in found for group in block.groups]
+
+
+def _table(block: Block, groups: Sequence[GroupKey], metrics: tuple[str, ...], titles: Titles) -> Table:
+    names = names_of(block, titles)
+    rows = [row for row in block.rows if any(block.at(group, row) for group in groups)]
+    values: Values = {}
+    for group in groups:
+        for metric in metrics:
+            values.update(_column(block, group, metric, rows))
+    parts = [block.backbone, *([f"tau{block.tau:g}"] if block.tau is not None else [])]
+    if metrics == EFFICIENCY:
+        parts += [names_of(block, Titles()).groups[group] for group in groups]
+    return Table(
+        name="-".join(parts),
+        backbone=block.backbone,
+        tau=block.tau,
+        title=table_title(names, block.tau, "Results" if "auc" in metrics else "Cost and size"),
+        caption=caption(block, groups, names, ratio="tt_ratio" in metrics),
+        groups=tuple(_group(block, group, names, metrics) for group in groups),
+        rows=tuple(_row(block, row, names, groups, values) for row in rows),
+        notes=notes_of(block, values, names),
+    )
+
+
+def _column(block: Block, group: GroupKey, metric: str, rows: Sequence[RowKey]) -> Values:
+    """The flagged and ranked numbers of one column."""
+    values = {row: block.value(group, row, metric) for row in rows}
+    seeds = {seed for value in values.values() for seed in value.seeds}
+    other = _other_optimizer(block, group, rows) if METRICS[metric].clock == "training" else set()
+    for row, value in values.items():
+        flags: list[Flag] = []
+        if value.seeds and set(value.seeds) != seeds:
+            flags.append("†")
+        if METRICS[metric].clock and any(cell["resumed"] for cell in block.ok(group, row).values()):
+            flags.append("‡")
+        if metric == "auc" and low_auc_seeds(block, group, row):
+            flags.append("§")
+        if value.seeds and row in other:
+            flags.append("¶")
+        rankable = bool(value.seeds) and not {"†", "¶"} & set(flags)
+        values[row] = replace(value, flags=tuple(flags), rankable=rankable)
+    marked = ranked(list(values.values()), METRICS[metric])
+    return {(group, row, metric): value for row, value in zip(rows, marked, strict=True)}
+
+
+def _other_optimizer(block: Block, group: GroupKey, rows: Iterable[RowKey]) -> set[RowKey]:
+    """Rows whose optimizer is not the baseline's; without a baseline, all rows unless they agree."""
+    used = {row: optimizers(cells.values()) for row in rows if (cells := block.ok(group, row))}
+    reference = block.baseline(group)
+    if reference in used:
+        return {row for row, found in used.items() if found != used[reference]}
+    return set(used) if len({tuple(found) for found in used.values()}) > 1 else set()
+
+
+def _row(block: Block, key: RowKey, names: Names, groups: Sequence[GroupKey], values: Values) -> Row:
+    sample = block.row_sample(key)
+    metrics = list(dict.fromkeys(metric for _, _, metric in values))
+    low = "auc" not in metrics and any(low_auc_seeds(block, group, key) for group in groups)
+    return Row(
+        method=sample["method"],
+        label=key.label,
+        budget=key.budget,
+        title=names.rows[key],
+        values=tuple(values[group, key, metric] for group in groups for metric in metrics),
+        flags=("§",) if low else (),
+        uses_tau=sample["tau"] is not None,
+    )
+
+
+def _group(block: Block, key: GroupKey, names: Names, metrics: tuple[str, ...]) -> Group:
+    sample = block.sample(key)
+    facts: dict[str, str | int | None] = {"revision": key.revision, "profile": sample["profile"].get("name")}
+    facts.update({f"{split}_rows": n for split, n in sample["split_rows"].items()})
+    return Group(key.dataset, names.groups[key], metrics, tuple(block.seeds(key)), facts)

@@ -1,0 +1,53 @@
+"""How data sets and backbones are called and ordered in print; an unregistered name stands for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from bench.records import display_title
+
+__all__ = ["Titles"]
+
+
+@dataclass(frozen=True)
+class Titles:
+    """Titles by registered name, in the order of tables."""
+
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    backbones: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def registered(cls) -> Self:
+        """Titles and order of what is installed."""
+        from bench import registry  # noqa: PLC0415 - tables of plug-ins need not be read for a plain Titles()
+        from bench.datasets import datasets  # noqa: PLC0415
+
+        known, nets = datasets(), registry.backbones()
+        return cls(
+            {name: known.entry(name).title for name in known.names()},
+            {name: nets.entry(name).title for name in nets.names()},
+        )
+
+    def dataset(self, name: str) -> str:
+        return _title(self.datasets, name)
+
+    def backbone(self, name: str) -> str:
+        return _title(self.backbones, name)
+
+    def dataset_rank(self, name: str) -> tuple[int, str]:
+        return _rank(self.datasets, name)
+
+    def backbone_rank(self, name: str) -> tuple[int, str]:
+        return _rank(self.backbones, name)
+
+
+def _title(titles: Mapping[str, str], name: str) -> str:
+    return display_title(name, titles.get(name.partition("[")[0]))
+
+
+def _rank(titles: Mapping[str, str], name: str) -> tuple[int, str]:
+    """Registered names first, in their order, then the others by name."""
+    base = name.partition("[")[0]
+    return (list(titles).index(base) if base in titles else len(titles), name)

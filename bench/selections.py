@@ -1,0 +1,74 @@
+"""Rankings that several cells share: computed once, kept in the run folder, their time charged to every cell.
+
+A method declares which of prune ratio, backbone and seed change its scores; cells that agree on those use one
+ranking. Only plain rankings are shared: a selection that carries a model or masks belongs to its cell.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.errors import DataError
+from bench.files import write_atomically
+from bench.method import Method, Selection
+from bench.records import config_hash
+
+_AXES = {"tau": "tau", "backbone": "backbone", "seed": "seed"}
+
+
+def is_shared(method: Method[Any]) -> bool:
+    """Whether a method's ranking serves more than one cell."""
+    return method.info.scores == "select" and not set(_AXES) <= method.depends_on()
+
+
+def shared_key(identity: dict[str, Any], method: Method[Any]) -> str:
+    """sha256 of a cell's identity without the axes that do not change the ranking."""
+    left_out = {axis for axis in _AXES if axis not in method.depends_on()}
+    if "backbone" in left_out:
+        left_out.add("backbone_params")
+    return config_hash({name: value for name, value in identity.items() if name not in left_out})
+
+
+class SelectionStore:
+    """The shared rankings of a run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _file(self, key: str) -> Path:
+        return self.folder / f"{key[:16]}.json"
+
+    def read(self, key: str) -> tuple[Selection, float] | None:
+        """A stored ranking and the seconds it took, or None.
+
+        Raises:
+            DataError: the file is not readable.
+        """
+        file = self._file(key)
+        if not file.exists():
+            return None
+        try:
+            stored = json.loads(file.read_text(encoding="utf-8"))
+            scores = np.array(stored["scores"], dtype=np.float64)
+            selection = Selection(scores=scores, rows_seen=stored["rows_seen"], notes=stored["notes"])
+            return selection, float(stored["pt_s"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{file} is not a readable ranking ({error}). Delete it and run again.") from error
+
+    def write(self, key: str, selection: Selection, pt_s: float) -> None:
+        """Keep a plain ranking; one that carries a model or masks is left to its cell."""
+        extras = (selection.start, selection.value_mask, selection.dims, selection.weight_mask)
+        if selection.scores is None or any(extra is not None for extra in extras):
+            return
+        stored = {
+            "scores": np.asarray(selection.scores, dtype=np.float64).tolist(),
+            "rows_seen": selection.rows_seen,
+            "notes": selection.notes,
+            "pt_s": pt_s,
+        }
+        with write_atomically(self._file(key)) as file:
+            json.dump(stored, file)

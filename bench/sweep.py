@@ -1,0 +1,176 @@
+"""A run: the grid of cells, what is already done, and one record written after another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import environment, isolation, registry
+from bench.cell import run_cell
+from bench.config import RunConfig, to_toml
+from bench.data.card import DatasetCard
+from bench.data.load import LoadedData, load
+from bench.data.store import store_folder
+from bench.datasets import resolve_dataset
+from bench.errors import ConfigError
+from bench.files import write_atomically
+from bench.grid import Cell, MethodChoice, cells, choose_backbone, choose_method, expand
+from bench.job import Job, resolve_backbone
+from bench.profiles import resolve_profile
+from bench.progress import Reporter
+from bench.records import CellRecord, RunFolder
+from bench.selections import SelectionStore
+
+DONE = ("ok", "skipped")
+"""Statuses that are not computed again."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's settings with every name resolved, checked before anything is computed."""
+
+    config: RunConfig
+    cards: dict[str, DatasetCard]
+    """By the data set's label."""
+    methods: dict[str, MethodChoice]
+    """By label."""
+    backbones: list[str]
+    device: torch.device
+
+    def cells(self) -> Iterator[Cell]:
+        config = self.config
+        return cells(list(self.cards), self.backbones, list(self.methods.values()), config.prune_ratio, config.seeds)
+
+
+def resolve(config: RunConfig) -> Plan:
+    """Resolve every name of a run.
+
+    Raises:
+        ConfigError: an unknown name or parameter, a value out of range, a device that is not there.
+        DataError: a data set that is not prepared, damaged, or of another revision.
+    """
+    methods = [choose_method(text) for text in expand(config.methods, registry.methods())]
+    backbones = [choose_backbone(text).label for text in expand(config.backbones, registry.backbones())]
+    cards = [resolve_dataset(text) for text in config.datasets]
+    device = choose_device(config.device)
+    plan = Plan(
+        config,
+        {card.spec: card for card in cards},
+        {method.label: method for method in methods},
+        list(dict.fromkeys(backbones)),
+        device,
+    )
+    for text in plan.backbones:  # bad parameters must not wait for the first cell
+        resolve_backbone(text, resolve_profile("anchor", 0, {}, config.epochs))
+    return plan
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called ``name``.
+
+    Raises:
+        ConfigError: no such device on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device={name!r} is unknown; choose auto, cpu, cuda or cuda:N.") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device={name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices.")
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device={name!r} is not supported; choose auto, cpu, cuda or cuda:N.")
+    return device
+
+
+@dataclass
+class Session:
+    """What a process needs to run the cells of a plan: the loaded data, the run folder, warmed-up backbones."""
+
+    plan: Plan
+    warmed: set[str] = field(default_factory=set)
+    _data: tuple[str, LoadedData] | None = None
+
+    @property
+    def folder(self) -> RunFolder:
+        return RunFolder(self.plan.config.out)
+
+    def data(self, label: str) -> LoadedData:
+        """The data set ``label``; only the last one used is kept in memory."""
+        if self._data is None or self._data[0] != label:
+            self._data = None
+            card, config = self.plan.cards[label], self.plan.config
+            self._data = label, load(card, store_folder(config.data_dir, card), config.rows, self.plan.device)
+        return self._data[1]
+
+    def job(self, cell: Cell, emit: Callable[[dict[str, Any]], None]) -> Job:
+        config, data = self.plan.config, self.data(cell.dataset)
+        profile = resolve_profile(
+            config.profile, len(data.train), self.plan.cards[cell.dataset].profile_values, config.epochs
+        )
+        job = Job(
+            cell=cell,
+            data=data,
+            method=self.plan.methods[cell.method],
+            backbone=resolve_backbone(cell.backbone, profile),
+            profile=profile,
+            device=self.plan.device,
+            shared=SelectionStore(self.folder.path / "selections"),
+            warmed=self.warmed,
+            emit=emit,
+        )
+        return replace(job, checkpoints=self.checkpoints(job)) if config.checkpoint else job
+
+    def checkpoints(self, job: Job) -> Path:
+        """Folder of the inner state of a cell."""
+        return self.folder.path / "checkpoints" / job.hash[:16]
+
+
+def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
+    """Compute every cell that has no result yet and return the records of the whole grid.
+
+    A failing cell becomes a record and never stops the others.
+    """
+    config = plan.config
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    session = Session(plan)
+    with write_atomically(session.folder.config_file) as file:
+        file.write(to_toml(config, f"Last command: {environment.command()}"))
+    grid = list(plan.cells())
+    records = {}
+    for cell in grid:
+        done = session.folder.read(session.job(cell, lambda event: None).hash)
+        if done is not None and done.status in DONE and config.rerun == "missing":
+            records[cell] = done
+    reporter.plan(len(grid), len(records))
+    for cell in grid:
+        if cell not in records:
+            records[cell] = _compute(session, cell, reporter)
+    return [records[cell] for cell in grid]
+
+
+def _compute(session: Session, cell: Cell, reporter: Reporter) -> CellRecord:
+    reporter.start(cell)
+    start = time.perf_counter()
+    job = session.job(cell, reporter.event)
+    config = session.plan.config
+    record = isolation.run_isolated(job, config, reporter.event) if config.isolate else run_cell(job)
+    session.folder.write(record)
+    if job.checkpoints is not None and record.status in DONE:
+        _remove(job.checkpoints)
+    reporter.finish(cell, record, time.perf_counter() - start)
+    return record
+
+
+def _remove(folder: Path) -> None:
+    for file in folder.glob("*"):
+        file.unlink()
+    if folder.exists():
+        folder.rmdir()

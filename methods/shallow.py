@@ -1,0 +1,115 @@
+"""What the shallow selectors share: a bound on the rows, rows as a matrix of numbers, permutation importance.
+
+Shapes: N rows, F fields. Matrices are column-major, because fields are counted and encoded one at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from bench.api import Rows, stratified_sample
+
+__all__ = [
+    "bound_rows",
+    "category_matrix",
+    "code_matrix",
+    "draw_number",
+    "labels_of",
+    "local_codes",
+    "permutation_importance",
+    "put_numeric",
+]
+
+
+def bound_rows(rows: Rows, limit: int, generator: torch.Generator) -> Rows:
+    """At most ``limit`` of the rows, drawn uniformly within each class: the share of positives stays."""
+    if len(rows) <= limit:
+        return rows
+    return rows.take(stratified_sample(rows.labels, limit, generator))
+
+
+def draw_number(generator: torch.Generator) -> int:
+    """A number below 2^31, the seed of what does not take a generator."""
+    return int(torch.randint(2**31 - 1, (1,), generator=generator))
+
+
+def labels_of(rows: Rows) -> np.ndarray:
+    """Labels on the host, float32 [N]."""
+    return np.asarray(rows.labels.cpu().numpy())
+
+
+def local_codes(rows: Rows) -> np.ndarray:
+    """Ids counted from 0 within each field, int32 [N, F], column-major."""
+    columns = rows.ids.t().contiguous().cpu().numpy()
+    return np.asarray((columns - rows.schema.offsets[:-1, None].astype(np.int32)).T)
+
+
+def put_numeric(matrix: np.ndarray, rows: Rows) -> None:
+    """Overwrite the columns of numeric fields, whose ids say nothing, with their values."""
+    if rows.numeric is not None:
+        matrix[:, list(rows.schema.numeric_fields)] = rows.numeric.cpu().numpy()
+
+
+def code_matrix(rows: Rows) -> np.ndarray:
+    """Codes taken for numbers, float32 [N, F], exact below 2^24; numeric fields give their values."""
+    matrix = local_codes(rows).astype(np.float32)
+    put_numeric(matrix, rows)
+    return matrix
+
+
+def category_matrix(train: Rows, others: Rows, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """Codes renumbered by frequency in ``train``, float32 [N, F] and [M, F]; numeric fields keep values.
+
+    The ``limit`` most frequent values of a field get 0, 1, ... (ties: the lower code first), the others share
+    ``limit``; a value without rows in ``train`` is NaN.
+    """
+    codes, other_codes = local_codes(train), local_codes(others)
+    matrix, other_matrix = (np.empty(c.shape, dtype=np.float32, order="F") for c in (codes, other_codes))
+    for f, field in enumerate(train.schema.fields):
+        counts = np.bincount(codes[:, f], minlength=field.cardinality)
+        number = np.full(field.cardinality, limit, dtype=np.float32)
+        order = np.argsort(-counts, kind="stable")[:limit]
+        number[order] = np.arange(len(order))
+        number[counts == 0] = np.nan
+        matrix[:, f], other_matrix[:, f] = number[codes[:, f]], number[other_codes[:, f]]
+    put_numeric(matrix, train)
+    put_numeric(other_matrix, others)
+    return matrix, other_matrix
+
+
+def permutation_importance(
+    margin: Callable[[np.ndarray], np.ndarray],
+    matrix: np.ndarray,
+    labels: np.ndarray,
+    columns: Sequence[int],
+    repeats: int,
+    generator: torch.Generator,
+) -> np.ndarray:
+    """Log loss that a model loses when one column is shuffled, float64 [repeats, F].
+
+    Args:
+        margin: maps a row-major matrix [N, F] to logits [N].
+        matrix: rows that the model was not fitted on, [N, F].
+        labels: 0 or 1, [N].
+        columns: the columns to shuffle; all others get 0, so leave out only what the model does not use.
+        repeats: orders that are drawn; every column is shuffled once by each of them.
+        generator: draws the orders.
+    """
+    orders = [torch.randperm(len(labels), generator=generator).numpy() for _ in range(repeats)]
+    work = np.array(matrix, order="C")
+    base = _log_loss(margin(work), labels)
+    losses = np.zeros((repeats, matrix.shape[1]))
+    for column in columns:
+        for repeat, order in enumerate(orders):
+            work[:, column] = matrix[order, column]
+            losses[repeat, column] = _log_loss(margin(work), labels) - base
+        work[:, column] = matrix[:, column]
+    return losses
+
+
+def _log_loss(margin: np.ndarray, labels: np.ndarray) -> float:
+    margin = margin.astype(np.float64)
+    return float(np.mean(np.logaddexp(0.0, margin) - labels * margin))
