@@ -12,6 +12,11 @@ from torch import Tensor, nn
 from bench.api import slice_columns
 
 
+def linears(layers: nn.ModuleList) -> list[nn.Linear]:
+    """The linear layers of a list, in order."""
+    return [layer for layer in layers if isinstance(layer, nn.Linear)]
+
+
 class MLP(nn.Module):
     """Linear - ReLU - dropout for every hidden size, then a linear layer to one number."""
 
@@ -24,14 +29,14 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Score rows: x [B, n_inputs] -> [B]."""
-        for layer in self.layers[:-1]:
+        *hidden, last = linears(self.layers)
+        for layer in hidden:
             x = nn.functional.dropout(torch.relu_(layer(x)), self.dropout, self.training)  # [B, H]
-        return self.layers[-1](x).squeeze(1)  # type: ignore[no-any-return]
+        logits: Tensor = last(x).squeeze(1)
+        return logits
 
     def slice_inputs(self, columns: Tensor) -> MLP:
         """A copy that takes only the inputs ``columns`` (int64 [n])."""
         small = copy.deepcopy(self)
-        first = self.layers[0]
-        assert isinstance(first, nn.Linear)
-        small.layers[0] = slice_columns(first, columns)
+        small.layers[0] = slice_columns(linears(self.layers)[0], columns)
         return small

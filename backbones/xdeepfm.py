@@ -16,7 +16,7 @@ from torch import Tensor
 
 from backbones.cin import CIN
 from backbones.layers import MLP
-from bench.api import Backbone, ConfigError, Profile, Range, field_columns
+from bench.api import Backbone, Profile, Range, field_columns
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class XDeepFMParams:
         if self.split and any(size % 2 for size in self.cin[:-1]):
             given = "-".join(map(str, self.cin))
             even = "-".join(str(size + size % 2) for size in self.cin[:-1]) + f"-{self.cin[-1]}"
-            raise ConfigError(
+            raise ValueError(
                 f"cin={given} with split=true needs even sizes in all layers but the last, since half of each goes "
                 f"on to the next; use cin={even} or split=false."
             )

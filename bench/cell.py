@@ -26,6 +26,7 @@ from bench.data.rows import Rows, stratified_sample
 from bench.engine.clock import Clock
 from bench.job import Job
 from bench.method import Method
+from bench.metrics import LOW_AUC
 from bench.records import CellRecord
 from bench.seeds import generator
 from bench.selections import is_shared, shared_key
@@ -33,8 +34,6 @@ from bench.selections import is_shared, shared_key
 HOLDOUT_SHARE = 0.1
 """Share of the training split that a selection may be checked on."""
 WARM_UP_STEPS = 20
-LOW_AUC = 0.55
-"""A test AUC below this is flagged: something is wrong with the data, the split or the model."""
 
 
 def run_cell(job: Job) -> CellRecord:
@@ -62,10 +61,10 @@ def _run(job: Job) -> dict[str, Any]:
     with clock.phase("warm-up"):
         _warm_up(job)
     chosen = _select(job, method, ctx, clock)
-    train = job.data.train
-    if chosen.selection.used_rows is not None:
-        train = train.without(chosen.selection.used_rows)
     with clock.phase("train"):
+        train = job.data.train
+        if chosen.selection.used_rows is not None:
+            train = train.without(chosen.selection.used_rows)
         trained = method.train(ctx, train, job.data.valid, chosen.selection)
     job.emit({"event": "phase", "phase": "evaluate"})
     with clock.phase("evaluate"):

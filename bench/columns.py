@@ -39,8 +39,14 @@ class Chosen:
 
 
 def quality_columns(model: CTRModel, test: Rows) -> dict[str, Any]:
-    """Quality and inference time on the test split."""
+    """Quality and inference time on the test split.
+
+    Raises:
+        ValueError: the model's scores are not finite.
+    """
     quality = evaluate(model, test)
+    if not (math.isfinite(quality.auc) and math.isfinite(quality.logloss)):
+        raise ValueError(f"test AUC {quality.auc} and log loss {quality.logloss}: the model's scores are not finite")
     timing = inference_time(model, test)
     p = test.positive_rate
     return {

@@ -86,15 +86,14 @@ def base_config(experiment: str | None, config: Path | None, has_datasets: bool)
     Raises:
         ConfigError: an unknown experiment or key, a file that cannot be read, a value of the wrong type.
     """
-    given = _read(config) if config is not None else {}
+    given = _values(_read(config), str(config)) if config is not None else {}
     name = experiment or given.get("experiment")
     if name is None:
         name = DEFAULT_EXPERIMENT if has_datasets or given.get("datasets") else QUICK_START
     if name not in experiment_names():
         raise ConfigError(f"experiment {name!r} is unknown.{suggest(name, experiment_names())}")
     values = _values(_read(EXPERIMENTS / f"{name}.toml"), f"experiment {name}")
-    values |= _values(given, str(config))
-    return dataclasses.replace(RunConfig(), **values, config=config)
+    return dataclasses.replace(RunConfig(), **(values | given), config=config)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,8 @@ class BackboneChoice:
     label: str
     cls: type[Backbone[Any]]
     params: Any
+    error: str | None = None
+    """Traceback of a plug-in that could not be imported: its cells fail, the others run."""
 
 
 class CellContext(Generic[P]):
@@ -73,6 +76,7 @@ class CellContext(Generic[P]):
         self._clock = clock
         self._emit = emit
         self._checkpoints = checkpoints
+        self._uses: Counter[str] = Counter()
 
     def rng(self, use: str, *axes: str) -> torch.Generator:
         """A CPU generator for one named use, seeded by data set and seed and by the named further axes.
@@ -146,7 +150,7 @@ class CellContext(Generic[P]):
                 self.rng("batches"),
                 schedule=schedule,
                 on_epoch=on_epoch,
-                checkpoint=self._checkpoint(f"{full.name}.pt"),
+                checkpoint=self._checkpoint(full.name, ".pt"),
             )
             with self._clock.phase(full.name):
                 log = fitter.run()
@@ -166,7 +170,7 @@ class CellContext(Generic[P]):
 
     def stage(self, name: str, fn: Callable[[], T]) -> T:
         """Run ``fn`` under a phase of the clock; with checkpoints its result is kept and reused."""
-        file = self._checkpoint(f"{name}.pkl")
+        file = self._checkpoint(name, ".pkl")
         self._emit({"event": "phase", "phase": name})
         with self._clock.phase(name):
             if file is not None and file.exists():
@@ -180,8 +184,11 @@ class CellContext(Generic[P]):
                     pickle.dump(result, stored)
             return result
 
-    def _checkpoint(self, name: str) -> Path | None:
-        return None if self._checkpoints is None else self._checkpoints / name
+    def _checkpoint(self, name: str, suffix: str) -> Path | None:
+        """File of a fit or stage: told apart by the phases around it and by how often the name came there before."""
+        path = f"{self._clock.path}/{name}".strip("/").replace("/", ".")
+        self._uses[path] += 1
+        return None if self._checkpoints is None else self._checkpoints / f"{path}-{self._uses[path]}{suffix}"
 
     def log(self, **notes: Any) -> None:
         """Add diagnostics to the record."""

@@ -73,5 +73,10 @@ def git_commit() -> str | None:
 
 def command() -> str:
     """The command line, absolute paths cut to their last part."""
-    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
-    return shlex.join(["python", "-m", "bench", *words])
+    return shlex.join(["python", "-m", "bench", *map(_without_folder, sys.argv[1:])])
+
+
+def _without_folder(word: str) -> str:
+    """``/a/b`` as ``b`` and ``--flag=/a/b`` as ``--flag=b``; other words as they are."""
+    flag, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    return f"{flag}{equals}{Path(value).name if Path(value).is_absolute() else value}"

@@ -83,10 +83,10 @@ def choose_method(text: str) -> MethodChoice:
         own.pop("sel_split", "train"), SelSplit, f"{spec.name}: sel_split={spec.given.get('sel_split')}"
     )
     try:
-        cls = registry.methods().load(spec.name)
+        known = registry.methods().load(spec.name).Params
     except Exception:  # a plug-in may fail in any way; only its own cells may suffer
         return MethodChoice(spec.name, spec.label, entry, None, budget, sel_split, traceback.format_exc())
-    params = fill(cls.Params, own, spec.name)
+    params = fill(known, own, spec.name)
     return MethodChoice(spec.name, spec.label, entry, params, budget, sel_split)
 
 

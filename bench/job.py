@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from bench import environment, registry
 from bench.budget import n_keep
 from bench.context import BackboneChoice, CellContext, Emit
 from bench.data.load import LoadedData
+from bench.engine.backbone import Backbone
 from bench.engine.clock import Clock
 from bench.grid import Cell, MethodChoice
+from bench.method import NoParams
 from bench.params import fill, parse_spec
 from bench.profiles import Profile, profile_dict
 from bench.records import CellRecord, config_hash
@@ -128,6 +131,11 @@ def resolve_backbone(text: str, profile: Profile) -> BackboneChoice:
         ConfigError: an unknown parameter or a value that is not allowed.
     """
     spec = parse_spec(text)
-    cls = registry.backbones().load(spec.name)
-    params = fill(cls.Params, spec.given, spec.name, base=cls.defaults(profile))
-    return BackboneChoice(spec.name, spec.label, cls, params)
+    registry.backbones().entry(spec.name)
+    try:
+        cls = registry.backbones().load(spec.name)
+        base = cls.defaults(profile)
+        known = cls.Params
+    except Exception:  # a plug-in may fail in any way; only its own cells may suffer
+        return BackboneChoice(spec.name, spec.label, Backbone, NoParams(), traceback.format_exc())
+    return BackboneChoice(spec.name, spec.label, cls, fill(known, spec.given, spec.name, base=base))

@@ -6,6 +6,7 @@ A field may carry its allowed range: ``lr: Annotated[float, Range(0, 1, open_low
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -128,6 +129,9 @@ def _convert_plain(text: str, hint: Any, where: str) -> Any:
             raise ConfigError(f"{where} must be true or false.")
         return text.lower() == "true"
     try:
-        return hint(text)
+        value = hint(text)
     except ValueError:
         raise ConfigError(f"{where} is not of type {hint.__name__}.") from None
+    if hint is float and not math.isfinite(value):
+        raise ConfigError(f"{where} is not a finite number.")
+    return value

@@ -37,6 +37,7 @@ _UNUSED = {
     "categorical": ("folds",),
 }
 _IMPORTANCE = {"published": "gain", "sound": "total_gain", "categorical": "permutation"}
+_ROWS_PER_THREAD = 100_000  # below that, threads wait for each other longer than they work
 _ROUNDS = {"published": 10, "sound": 500, "categorical": 500}
 
 
@@ -119,22 +120,22 @@ class XGBoost(Method[XGBoostParams]):
 
         p, rounds = self.params, self.params.rounds or _ROUNDS[self.params.variant]
         options = {"objective": "binary:logistic", "tree_method": "hist", "max_depth": p.depth}
-        options |= {"nthread": torch.get_num_threads(), "device": p.device}
-        options |= {"seed": shallow.draw_number(ctx.rng("trees"))}
-        layout: dict[str, Any] = {}
+        threads = min(torch.get_num_threads(), 1 + len(train[1]) // _ROWS_PER_THREAD)
+        options |= {"nthread": threads, "device": p.device, "seed": shallow.draw_number(ctx.rng("trees"))}
+        layout: dict[str, Any] = {"nthread": threads}
         if p.variant == "categorical":
             kinds = ["float" if field.kind == "numeric" else "c" for field in ctx.schema.fields]
-            layout = {"feature_types": kinds, "enable_categorical": True}
+            layout |= {"feature_types": kinds, "enable_categorical": True}
         data = xgboost.QuantileDMatrix(train[0], shallow.labels_of(train[1]), **layout)
         if p.variant == "published":
-            return xgboost.train(options, data, rounds), {"rounds": rounds}
+            return xgboost.train(options, data, rounds), {"rounds": rounds, "threads": threads}
         options |= {"eta": p.eta, "min_child_weight": p.min_child_weight, "eval_metric": "logloss"}
         options |= {"subsample": p.subsample, "colsample_bytree": p.colsample}
         checked = xgboost.QuantileDMatrix(held[0], shallow.labels_of(held[1]), ref=data, **layout)
         watch: dict[str, Any] = {"evals": [(checked, "selection")], "verbose_eval": False}
         booster = xgboost.train(options, data, rounds, early_stopping_rounds=p.patience, **watch)
         best = booster.best_iteration + 1
-        notes = {"rounds": booster.num_boosted_rounds(), "best_round": best}
+        notes = {"rounds": booster.num_boosted_rounds(), "best_round": best, "threads": threads}
         return booster[:best], notes | {"selection_logloss": booster.best_score}
 
     def _scores(self, ctx: Context[XGBoostParams], booster: Booster, held_matrix: np.ndarray, held: Rows) -> np.ndarray:

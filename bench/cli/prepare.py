@@ -82,9 +82,7 @@ def _is_there(card: DatasetCard, folder: Path, raw: Path | None) -> bool:
     except DataError:
         return False
     made_from = manifest["raw"]
-    if raw is not None and not (
-        raw.is_dir() or [one["sha256"] for one in made_from] == [file_sha256(raw)]
-    ):
+    if raw is not None and not (raw.is_dir() or [one["sha256"] for one in made_from] == [file_sha256(raw)]):
         names = ", ".join(one["name"] for one in made_from)
         raise DataError(
             f"{folder} is there already, made from {names} ({manifest['n_rows']:,} rows), not from {raw.name}; "

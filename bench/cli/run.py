@@ -50,7 +50,7 @@ def command(argv: Sequence[str]) -> int:
     with reporter() as progress:
         records = sweep.run(plan, progress)
     files = build_report(config.out)
-    sys.stdout.write(f"\n{terminal_table(load_frame(config.out))}\n\n")
+    sys.stdout.write(f"\n{terminal_table(load_frame(config.out), colour=sys.stdout.isatty())}\n\n")
     sys.stdout.write(f"{len(files)} files in {config.out}/tables and {config.out}/figures\n")
     return _list_failures(records)
 

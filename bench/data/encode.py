@@ -58,7 +58,7 @@ class Dictionary:
     def __init__(self, spill: Spill) -> None:
         """Park what each block's own codes stand for in ``spill``."""
         self._spill = spill
-        self._known: list[pa.Array] = []
+        self._known: pa.Array | None = None
         self._waiting: list[pa.Array] = []
         self._n_waiting = 0
         self._maps: list[Slot] = []
@@ -70,23 +70,28 @@ class Dictionary:
         self._waiting.append(values)
         self._n_waiting += len(values)
         # Waiting for as many values as are known keeps the cost of all merges linear in the values added.
-        if self._n_waiting >= max(sum(map(len, self._known)), _MERGE_VALUES):
+        if self._n_waiting >= max(len(self._known or ()), _MERGE_VALUES):
             self.merge()
 
     def merge(self) -> None:
         """Merge the waiting values; afterwards ``codes`` answers for every block added."""
         if not self._waiting:
             return
-        encoded = pa.chunked_array(self._known + self._waiting).dictionary_encode()
-        for chunk in encoded.chunks[len(self._known) :]:
-            self._maps.append(self._spill.append(np.asarray(chunk.indices)))
-        self._known = [encoded.chunks[-1].dictionary]
+        # The known values come first, so that they keep their codes.
+        parts = ([] if self._known is None else [self._known]) + self._waiting
+        encoded = pa.concat_arrays(parts).dictionary_encode()
+        codes = np.asarray(encoded.indices)
+        start = len(codes) - self._n_waiting
+        for values in self._waiting:
+            self._maps.append(self._spill.append(codes[start : start + len(values)]))
+            start += len(values)
+        self._known = encoded.dictionary
         self._waiting, self._n_waiting = [], 0
 
     @property
     def values(self) -> pa.Array:
-        """The distinct values, by provisional code."""
-        return self._known[0]
+        """The distinct values, by provisional code; only after ``merge``."""
+        return self._known
 
     def codes(self, block: int) -> np.ndarray:
         """Provisional code of each value of a block's own dictionary, int32."""

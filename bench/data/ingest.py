@@ -17,10 +17,11 @@ from bench.data.fields import FieldBlock, LocalColumn, SideTable, make_fields, s
 from bench.data.generated import GeneratedBlock, GeneratedData
 from bench.data.layout import Layout
 from bench.data.parallel import map_ordered
-from bench.data.readers import BlockParser, Chunk, chunks, read_header
+from bench.data.parquet import ParquetReader, is_parquet
+from bench.data.readers import BlockParser, RawBlock, chunks, read_header
 from bench.data.sources import RawSource
 from bench.data.spill import Spill
-from bench.errors import ConfigError, DataError
+from bench.errors import ConfigError, DataError, suggest
 
 Tick = Callable[[int], None]
 ENCODING_PARAMS = ("min_count", "split_seed", "numeric_buckets")
@@ -48,19 +49,17 @@ def ingest_raw(
         DataError: no such table in the source, or a line that cannot be read.
     """
     layout, member = choose_layout(card, source)
-    sides: tuple[SideTable, ...] = load_callable(layout.rule)(source) if layout.rule else ()
-    stream = source.stream(member)
-    header, rest = read_header(stream, layout, chunk_bytes)
-    parser = BlockParser(layout, header)
+    sides = read_sides(layout, source)
+    parts, parse = _reader(source, member, layout, chunk_bytes)
 
-    def work(chunk: Chunk) -> tuple[np.ndarray, StoredBlock]:
-        block = make_fields(parser.parse(chunk), layout, sides, card.merged_buckets)
+    def work(part: Any) -> tuple[np.ndarray, StoredBlock]:
+        block = make_fields(parse(part), layout, sides, card.merged_buckets)
         return block.labels, store_block(block, spill)
 
     encoder = Encoder(layout.fields, [layout.kind(name) for name in layout.fields], spill)
     labels: list[np.ndarray] = []
     rows = 0
-    for found, stored in map_ordered(work, chunks(stream, chunk_bytes, header, rest), pool):
+    for found, stored in map_ordered(work, parts, pool):
         encoder.add(stored)
         labels.append(found)
         rows += len(found)
@@ -68,6 +67,39 @@ def ingest_raw(
     if not labels:
         raise DataError(f"{member}: there are no rows below the header; pass the file with the rows.")
     return Ingested(encoder, np.concatenate(labels))
+
+
+def _reader(
+    source: RawSource, member: str, layout: Layout, chunk_bytes: int
+) -> tuple[Iterator[Any], Callable[[Any], RawBlock]]:
+    """The table's parts in order, and what turns one into a block."""
+    if source.is_single and is_parquet(source.path):
+        reader = ParquetReader(source.path, layout)
+        return reader.batches(chunk_bytes), reader.block
+    stream = source.stream(member)
+    header, rest = read_header(stream, layout, chunk_bytes)
+    return chunks(stream, chunk_bytes, header, rest), BlockParser(layout, header).parse
+
+
+def read_sides(layout: Layout, source: RawSource) -> tuple[SideTable, ...]:
+    """The side tables of ``layout``.
+
+    Raises:
+        ConfigError: the rule looks up by a column that is not there, or leaves a field of the card without values.
+    """
+    if not layout.rule:
+        return ()
+    sides: tuple[SideTable, ...] = tuple(load_callable(layout.rule)(source))
+    keys = {column.name for column in layout.columns if column.role == "categorical"}
+    made = {name for column in layout.columns for name in column.fields}
+    for side in sides:
+        made |= set(side.columns)
+        if side.key not in keys:
+            raise ConfigError(f"rule {layout.rule!r} looks up by {side.key!r}.{suggest(side.key, keys)}")
+    for name in layout.fields:
+        if name not in made:
+            raise ConfigError(f"rule {layout.rule!r} gives no values of the field {name!r}.{suggest(name, made)}")
+    return sides
 
 
 def choose_layout(card: DatasetCard, source: RawSource) -> tuple[Layout, str]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ VOCABULARY = "vocabulary.parquet"
 
 
 class ArrayFile:
-    """An ``.npy`` file written block by block; its checksum grows with it."""
+    """An ``.npy`` file written block by block, its checksum with it; a context manager."""
 
     def __init__(self, path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
         self.path = path
@@ -41,17 +42,25 @@ class ArrayFile:
         self._file.write(data)
         self._digest.update(data)
 
-    def close(self) -> str:
-        """Finish the file; its sha256."""
-        self._file.close()
+    @property
+    def sha256(self) -> str:
+        """Checksum of all that was written, in hexadecimal."""
         return self._digest.hexdigest()
+
+    def __enter__(self) -> ArrayFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
 
 
 def write_array(path: Path, array: np.ndarray) -> str:
     """Save ``array``; its sha256."""
-    file = ArrayFile(path, array.dtype.type, array.shape)
-    file.write(array)
-    return file.close()
+    with ArrayFile(path, array.dtype.type, array.shape) as file:
+        file.write(array)
+    return file.sha256
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:

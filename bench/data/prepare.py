@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,10 +85,12 @@ def prepare(
         raise DataError(f"data set {card.name!r}: pass its raw data with --raw PATH.")
     if raw is not None and card.generator:
         raise DataError(f"data set {card.name!r} is generated: leave out --raw {raw}.")
-    with Workspace(out) as work, settings.pool() as pool:
-        preparer = _Preparer(card, work.folder, pool, progress or (lambda _: None))
+    with Workspace(out) as work:
         try:
-            manifest = preparer.build(raw, settings.chunk_bytes)
+            # The threads end first: none may touch the spill file once it is closed.
+            with Spill(work.folder) as spill, settings.pool() as pool:
+                tools = _Tools(spill, pool, progress or (lambda _: None), settings.chunk_bytes)
+                manifest = _Preparer(card, work.folder, tools).build(raw)
             files.write_manifest(work.folder, manifest)
             return work.publish()
         except OSError as error:
@@ -96,44 +98,51 @@ def prepare(
             raise DataError(f"{out.parent}: cannot be written ({reason}); choose another --data-dir.") from None
 
 
+@dataclass(frozen=True)
+class _Tools:
+    """What every step of one preparation works with."""
+
+    spill: Spill
+    pool: Executor
+    tell: Tell
+    chunk_bytes: int
+
+    def ticker(self, phase: str, n_rows: int) -> Callable[[int], None]:
+        """Tells that so many of ``n_rows`` rows are through ``phase``."""
+        return lambda rows: self.tell(Progress(phase, rows, rows / n_rows))
+
+
 class _Preparer:
     """One preparation, in the folder where the store grows."""
 
-    def __init__(self, card: DatasetCard, folder: Path, pool: Executor, tell: Tell) -> None:
-        self._card, self._folder, self._pool, self._tell = card, folder, pool, tell
+    def __init__(self, card: DatasetCard, folder: Path, tools: _Tools) -> None:
+        """Prepare ``card`` in ``folder``."""
+        self._card, self._folder, self._tools = card, folder, tools
 
-    def build(self, raw: Path | None, chunk_bytes: int) -> dict[str, Any]:
+    def build(self, raw: Path | None) -> dict[str, Any]:
         """Write all files but the manifest, and return it."""
-        path = self._folder / "codes"
-        spill = Spill(path)
-        try:
-            data, prints = self._ingest(raw, spill, chunk_bytes)
-            splits = assign_splits(data.labels, self._card.split_seed, self._card.shares)
-            check_splits(data.labels, splits, f"data set {self._card.name!r}")
-            schema = data.encoder.fit(
-                splits == TRAIN, self._card.min_count, self._pool, self._ticker("count", len(splits))
-            )
-            sums = self._write_arrays(data, schema, splits)
-        finally:
-            spill.close()
-            path.unlink()
-        return self._describe(data, schema, splits, sums) | {"raw": prints}
+        card, tools = self._card, self._tools
+        data, prints = self._ingest(raw)
+        splits = assign_splits(data.labels, card.split_seed, card.shares)
+        check_splits(data.labels, splits, f"data set {card.name!r}")
+        tick = tools.ticker("count", len(splits))
+        schema = data.encoder.fit(splits == TRAIN, card.min_count, tools.pool, tick)
+        sums = self._write_arrays(data, schema, splits)
+        return self._describe(data, schema, splits) | {"raw": prints.result(), "files": sums}
 
-    def _ticker(self, phase: str, n_rows: int) -> Callable[[int], None]:
-        return lambda rows: self._tell(Progress(phase, rows, rows / n_rows))
-
-    def _ingest(self, raw: Path | None, spill: Spill, chunk_bytes: int) -> tuple[Ingested, list[dict[str, object]]]:
+    def _ingest(self, raw: Path | None) -> tuple[Ingested, Future[list[dict[str, object]]]]:
+        """All rows, and the checksums of the raw files on their way."""
+        tools = self._tools
         if raw is None:
-            data = ingest_generated(self._card, spill, lambda rows: self._tell(Progress("read", rows, None)))
-            return data, []
+            return ingest_generated(self._card, tools.spill, lambda rows: tools.tell(Progress("read", rows, None))), []
         with RawSource(raw) as source:
 
             def tick(rows: int) -> None:
                 done = source.progress_bytes()
-                self._tell(Progress("read", rows, None if done is None else done[0] / done[1]))
+                tools.tell(Progress("read", rows, None if done is None else done[0] / done[1]))
 
-            data = ingest_raw(self._card, source, spill, self._pool, chunk_bytes, tick)
-            return data, source.fingerprints()
+            data = ingest_raw(self._card, source, tools.spill, tools.pool, tools.chunk_bytes, tick)
+            return data, tools.pool.submit(source.fingerprints)
 
     def _write_arrays(self, data: Ingested, schema: Schema, splits: np.ndarray) -> dict[str, str]:
         """Write all data files; file name -> sha256."""
@@ -151,22 +160,24 @@ class _Preparer:
 
     def _write_ids(self, data: Ingested, schema: Schema) -> dict[str, str]:
         n_rows, n_numeric = len(data.labels), len(schema.numeric_fields)
-        ids = files.ArrayFile(self._folder / files.IDS, np.int32, (n_rows, schema.n_fields))
-        numeric = files.ArrayFile(self._folder / files.NUMERIC, np.float32, (n_rows, n_numeric))
-        tick = self._ticker("write", n_rows)
+        tick = self._tools.ticker("write", n_rows)
         done = 0
-        for block, numbers in data.encoder.id_blocks(schema.offsets, self._pool):
-            ids.write(block)
-            numeric.write(numbers)
-            done += len(block)
-            tick(done)
-        sums = {files.IDS: ids.close(), files.NUMERIC: numeric.close()}
+        with (
+            files.ArrayFile(self._folder / files.IDS, np.int32, (n_rows, schema.n_fields)) as ids,
+            files.ArrayFile(self._folder / files.NUMERIC, np.float32, (n_rows, n_numeric)) as numeric,
+        ):
+            for block, numbers in data.encoder.id_blocks(schema.offsets, self._tools.pool):
+                ids.write(block)
+                numeric.write(numbers)
+                done += len(block)
+                tick(done)
+        sums = {files.IDS: ids.sha256, files.NUMERIC: numeric.sha256}
         if not n_numeric:
             (self._folder / files.NUMERIC).unlink()
             del sums[files.NUMERIC]
         return sums
 
-    def _describe(self, data: Ingested, schema: Schema, splits: np.ndarray, sums: dict[str, str]) -> dict[str, Any]:
+    def _describe(self, data: Ingested, schema: Schema, splits: np.ndarray) -> dict[str, Any]:
         card = self._card
         return {
             "format": files.FORMAT,
@@ -183,7 +194,6 @@ class _Preparer:
             "min_count": card.min_count,
             "scaling": self._scalings(schema, splits),
             "roles": data.roles,
-            "files": sums,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 

@@ -76,7 +76,7 @@ def chunks(stream: RawStream, chunk_bytes: int, header: Header, rest: bytes) -> 
                     f"{stream.name}: line {line} is longer than {_LONGEST_LINE} bytes; is this a text table?"
                 )
             continue
-        whole, held = _hold_blank_lines(rest + data[:end])
+        whole, held = _hold_blank_lines(b"".join((rest, memoryview(data)[:end])))
         rest = held + data[end:]
         if whole:
             yield Chunk(stream.name, line, whole)
@@ -87,7 +87,9 @@ def chunks(stream: RawStream, chunk_bytes: int, header: Header, rest: bytes) -> 
 
 def _hold_blank_lines(data: bytes) -> tuple[bytes, bytes]:
     """Split off blank lines at the end: they are rows only if other rows follow."""
-    kept = len(data.rstrip(b"\r\n"))
+    kept = len(data)
+    while kept and data[kept - 1] in b"\r\n":
+        kept -= 1
     if not kept:
         return b"", data
     kept += 2 if data[kept : kept + 2] == b"\r\n" else 1
@@ -116,7 +118,7 @@ def read_header(stream: RawStream, layout: Layout, chunk_bytes: int) -> tuple[He
     except UnicodeDecodeError:
         raise DataError(f"{stream.name}: the header (line 1) is not {layout.encoding} text.") from None
     names = _split(text, layout)
-    _check_header(names, layout, stream.name)
+    check_columns(names, layout, stream.name)
     return Header(tuple(names), 1), rest
 
 
@@ -126,7 +128,12 @@ def _split(text: str, layout: Layout) -> list[str]:
     return text.split(layout.delimiter)
 
 
-def _check_header(names: list[str], layout: Layout, member: str) -> None:
+def check_columns(names: list[str], layout: Layout, member: str) -> None:
+    """Compare the columns of a table with those of the card.
+
+    Raises:
+        DataError: a column is missing, is there twice, or is one the card does not name.
+    """
     declared = [column.name for column in layout.columns]
     for name in declared:
         if name not in names:

@@ -13,7 +13,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol, cast
@@ -37,8 +37,6 @@ class _Container(Protocol):
 
     def open(self, name: str) -> _Peekable: ...
 
-    def close(self) -> None: ...
-
 
 class _Single:
     """One plain or gzip file."""
@@ -52,9 +50,6 @@ class _Single:
     def open(self, name: str) -> _Peekable:
         self._file.seek(0)
         return self._file
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class _Folder:
@@ -71,13 +66,9 @@ class _Folder:
     def open(self, name: str) -> _Peekable:
         return (self._path / name).open("rb")
 
-    def close(self) -> None:
-        """Nothing is held open."""
-
 
 class _Zip:
     def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
         self._zip = zipfile.ZipFile(file)
 
     def names(self) -> Iterator[str]:
@@ -86,17 +77,12 @@ class _Zip:
     def open(self, name: str) -> _Peekable:
         return cast("_Peekable", self._zip.open(name))
 
-    def close(self) -> None:
-        self._zip.close()
-        self._file.close()
-
 
 class _Tar:
     """A tar archive; members come in the archive's order, so that a search may stop before its end."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._tar = tarfile.open(fileobj=file, mode="r:*")  # noqa: SIM115 - closed with the container
+        self._tar = tarfile.open(fileobj=file, mode="r:*")  # noqa: SIM115 - its file is closed
         self._members: dict[str, tarfile.TarInfo] = {}
 
     def names(self) -> Iterator[str]:
@@ -108,10 +94,6 @@ class _Tar:
     def open(self, name: str) -> _Peekable:
         # By its TarInfo, not by its name: a look-up by name would read the archive to its end.
         return cast("_Peekable", self._tar.extractfile(self._members[name]))
-
-    def close(self) -> None:
-        self._tar.close()
-        self._file.close()
 
 
 class RawSource:
@@ -127,13 +109,14 @@ class RawSource:
         self.opened: list[str] = []
         """Members read so far."""
         self._plain: IO[bytes] | None = None
-        with _readable(path.name):
-            self._container = self._open()
+        with ExitStack() as stack, _readable(path.name):
+            self._container = self._open(stack)
+            self._stack = stack.pop_all()
 
-    def _open(self) -> _Container:
+    def _open(self, stack: ExitStack) -> _Container:
         if self.path.is_dir():
             return _Folder(self.path)
-        file = self.path.open("rb")
+        file = stack.enter_context(self.path.open("rb"))
         self._plain = file
         head = file.read(6)
         file.seek(0)
@@ -152,7 +135,7 @@ class RawSource:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._container.close()
+        self._stack.close()
 
     @property
     def is_single(self) -> bool:
@@ -201,6 +184,7 @@ class RawSource:
             self.opened.append(member)
         with _readable(member):
             file = self._container.open(member)
+            self._stack.callback(file.close)
             if file.peek(2)[:2] == b"\x1f\x8b":
                 file = gzip.GzipFile(fileobj=cast("IO[bytes]", file))
             return RawStream(member, file)
@@ -224,7 +208,8 @@ class RawSource:
             files = [(name, self.path / name) for name in sorted(self.opened)]
         else:
             files = [(self.path.name, self.path)]
-        return [{"name": name, "bytes": path.stat().st_size, "sha256": file_sha256(path)} for name, path in files]
+        with _readable(self.path.name):
+            return [{"name": name, "bytes": path.stat().st_size, "sha256": file_sha256(path)} for name, path in files]
 
 
 class RawStream:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 
@@ -22,11 +24,19 @@ class Slot:
 class Spill:
     """An append-only file of arrays; safe to use from several threads."""
 
-    def __init__(self, path: Path) -> None:
-        """Make the file ``path``."""
-        self._file = path.open("w+b", buffering=0)
+    def __init__(self, folder: Path) -> None:
+        """Make a nameless file in ``folder``: it is gone when closed, or when its process dies."""
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed at exit
         self._end = 0
         self._lock = threading.Lock()
+
+    def __enter__(self) -> Spill:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
 
     def append(self, array: np.ndarray) -> Slot:
         """Write a one-dimensional array."""
@@ -47,6 +57,3 @@ class Spill:
         while done < array.nbytes:
             done += os.preadv(self._file.fileno(), [view[done:]], slot.offset + done)
         return array
-
-    def close(self) -> None:
-        self._file.close()

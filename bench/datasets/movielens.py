@@ -79,7 +79,7 @@ def _text(source: RawSource, name: str, encoding: str) -> tuple[str, str]:
 def _rows(source: RawSource, name: str, delimiter: str, n_columns: int) -> Iterator[list[str]]:
     """The rows of a latin-1 table without a header."""
     member, text = _text(source, name, "latin-1")
-    for line, row in enumerate(text.splitlines(), start=1):
+    for line, row in enumerate(text.split("\n"), start=1):
         if row:
             yield _columns(member, line, row.split(delimiter), n_columns)
 

@@ -65,9 +65,10 @@ def draw_layers(module: Backbone[Any], **axes: str | int) -> None:
 
 def slice_columns(layer: nn.Linear, columns: Tensor) -> nn.Linear:
     """A copy of ``layer`` that takes only the inputs ``columns`` (int64 [n])."""
-    with torch.random.fork_rng(devices=[]):
-        cut = nn.Linear(len(columns), layer.out_features, bias=layer.bias is not None)
-    cut = cut.to(layer.weight.device, layer.weight.dtype)
+    has_bias, like = layer.bias is not None, layer.weight
+    cut: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+        nn.Linear, len(columns), layer.out_features, bias=has_bias, device=like.device, dtype=like.dtype
+    )
     with torch.no_grad():
         cut.weight.copy_(layer.weight[:, columns])
         if layer.bias is not None:

@@ -26,11 +26,16 @@ class Clock:
         self._open: list[str] = []
         self.seconds: dict[str, float] = {}
 
+    @property
+    def path(self) -> str:
+        """The phases that are open, as ``outer/inner``; empty outside of all."""
+        return "/".join(self._open)
+
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Measure the body as phase ``name``; repeated phases add up."""
         self._open.append(name)
-        path = "/".join(self._open)
+        path = self.path
         start = now(self._device)
         try:
             yield

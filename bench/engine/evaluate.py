@@ -46,7 +46,7 @@ def auc(logits: Tensor, labels: Tensor) -> float:
         labels: 0 or 1, [N].
 
     Returns:
-        NaN where one class is missing.
+        NaN where one class is missing or a score is no number.
     """
     scores, order = torch.sort(logits)
     positive = (labels[order] > 0.5).to(torch.int64)  # [N]
@@ -57,7 +57,7 @@ def auc(logits: Tensor, labels: Tensor) -> float:
     positives_tied = positives_below[ends] - positives_below[ends - counts]
     n_positive = int(positives_below[-1])
     n_negative = len(labels) - n_positive
-    if n_positive == 0 or n_negative == 0:
+    if n_positive == 0 or n_negative == 0 or bool(scores[-1].isnan()):  # NaN sorts last
         return math.nan
     rank_sum = float((mid_rank * positives_tied).sum())
     return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)

@@ -185,7 +185,7 @@ class Fitter:
         self.log = FitLog(optimizer=self.steps[0].optimizer)
         self.epoch_seconds: list[float] = []
         self._loss_sum = torch.zeros((), device=self.device, dtype=torch.float64)
-        self._first_bad = torch.full((), math.inf, device=self.device)
+        self._first_bad = [torch.full((), math.inf, device=self.device) for _ in self.steps]
         self._clock_zero = 0.0
 
     def _sampler(self, step: Step) -> _Sampler | None:
@@ -236,14 +236,15 @@ class Fitter:
             for number, step in enumerate(self.steps):
                 if self.iteration % step.every == 0:
                     sampler = self.samplers[number]
-                    self._update(step, self.optimizers[number], sampler.next() if sampler else batch)
+                    self._update(number, sampler.next() if sampler else batch)
             if self.iteration % self.per_epoch == 0:
                 end = now(self.device)
                 self.epoch_seconds.append(epoch_time + end - start)
                 epoch_time, start = 0.0, end
         return epoch_time + now(self.device) - start
 
-    def _update(self, step: Step, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
+    def _update(self, number: int, batch: Batch) -> None:
+        step, optimizer = self.steps[number], self.optimizers[number]
         own = {id(param) for param in step.params}
         for param in self._all_params():
             param.requires_grad_(id(param) in own)
@@ -260,10 +261,11 @@ class Fitter:
         if step.after is not None:
             step.after(optimizer)
         value = loss.detach()
-        if step is self.steps[0]:
+        if number == 0:
             self._loss_sum += value
-        bad = torch.where(torch.isfinite(value), math.inf, float(self.iteration)).to(self._first_bad.dtype)
-        self._first_bad = torch.minimum(self._first_bad, bad)
+        first = self._first_bad[number]
+        bad = torch.where(torch.isfinite(value), math.inf, float(self.iteration)).to(first.dtype)
+        self._first_bad[number] = torch.minimum(first, bad)
 
     def _all_params(self) -> Iterable[nn.Parameter]:
         yield from self.model.parameters()
@@ -271,22 +273,23 @@ class Fitter:
             yield from step.params
 
     def _check_finite(self) -> None:
-        first = float(self._first_bad)
-        if math.isinf(first):
+        first = torch.stack(self._first_bad).tolist()
+        number = first.index(min(first))
+        if math.isinf(first[number]):
             return
-        names = {id(param): name for name, param in self.model.named_parameters()}
-        for step in self.steps:
-            for number, param in enumerate(step.params):
-                if not bool(torch.isfinite(param).all()):
-                    culprit = names.get(id(param), f"parameter {number}")
-                    where = f"{culprit} of step {step.name!r}"
-                    raise NonFiniteLossError(
-                        f"{self.plan.name}: the loss is not finite from iteration {int(first)} on; first parameter "
-                        f"that is not finite: {where}. Lower its learning rate."
-                    )
-        raise NonFiniteLossError(
-            f"{self.plan.name}: the loss was not finite at iteration {int(first)}, though all parameters are."
+        guilty = self.steps[number]
+        what = (
+            f"{self.plan.name}: the loss of step {guilty.name!r} is not finite from iteration {int(first[number])} on"
         )
+        names = {id(param): name for name, param in self.model.named_parameters()}
+        for step in (guilty, *self.steps):
+            for place, param in enumerate(step.params):
+                if not bool(torch.isfinite(param).all()):
+                    culprit = f"{names.get(id(param), f'parameter {place}')} of step {step.name!r}"
+                    raise NonFiniteLossError(
+                        f"{what}; first parameter that is not finite: {culprit}. Lower its learning rate."
+                    )
+        raise NonFiniteLossError(f"{what}, though all parameters are.")
 
     def _validate(self, valid: Rows) -> None:
         quality = evaluate(self.model, valid)

@@ -97,9 +97,13 @@ class CTRModel(nn.Module):
         Args:
             kept: indices into this model's fields, increasing.
             scale: factor of each kept field's embeddings and linear weights, [K]; None means 1.
+
+        Raises:
+            ValueError: ``kept`` is not increasing or names no field of this model, or the gate is per sample.
         """
         self._refuse_per_sample("prune")
-        kept = sorted(kept)
+        if list(kept) != sorted(set(kept) & set(range(self.schema.n_fields))):
+            raise ValueError(f"kept={list(kept)} must be increasing indices below {self.schema.n_fields}")
         offsets = self.schema.offsets
         blocks = [self.table.weight[int(offsets[f]) : int(offsets[f + 1])] for f in kept]
         if scale is not None:
@@ -147,6 +151,7 @@ class CTRModel(nn.Module):
         Training it equals training this model as long as rows without data do not move (no weight decay); a step
         then costs the size of the subset, not of the vocabulary.
         """
+        rows = self.view(rows)
         used = torch.unique(rows.ids)  # sorted, so the fields stay in blocks
         offsets = torch.as_tensor(self.schema.offsets, device=used.device)
         ends = torch.searchsorted(used.long(), offsets)
@@ -157,6 +162,7 @@ class CTRModel(nn.Module):
         schema = Schema(fields)
         small = CTRModel(schema, self.table.weight[used.long()].clone(), self.backbone, kept=self.kept)
         small.gate = self.gate
+        small.train(self.training)
         ids = torch.searchsorted(used, rows.ids, out_int32=True)
         return Restricted(self, small, Rows(schema, ids, rows.numeric, rows.labels, rows.index), used.long())
 

@@ -29,7 +29,7 @@ class EmbeddingTable(nn.Module):
             rows: Tensor = _Gather.apply(self.weight, flat, self)  # type: ignore[no-untyped-call]
         else:
             rows = self.weight.index_select(0, flat)
-        return rows.view(*ids.shape, -1)
+        return rows.view(*ids.shape, self.weight.shape[1])
 
     def accumulate(self, flat: Tensor, grad: Tensor) -> None:
         """Add ``grad`` [n, W] to the gradient of rows ``flat`` [n]."""
@@ -42,6 +42,7 @@ class EmbeddingTable(nn.Module):
         """Zero the gradient, writing only the rows that the last backward passes touched."""
         grad = self.weight.grad
         if grad is None:
+            self._touched.clear()
             return
         if sum(len(flat) for flat in self._touched) >= len(grad):
             grad.zero_()

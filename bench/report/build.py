@@ -87,7 +87,7 @@ def _unique(names: Iterable[str]) -> list[str]:
     """Names fit for files, numbered where two become equal."""
     found: list[str] = []
     for name in names:
-        plain = re.sub(r"[^A-Za-z0-9._=-]+", "-", name).strip("-.") or "unnamed"
+        plain = re.sub(r"[^A-Za-z0-9._=]+", "-", name).strip("-.") or "unnamed"
         count = sum(other == plain or other.startswith(f"{plain}~") for other in found)
         found.append(f"{plain}~{count + 1}" if count else plain)
     return found

@@ -91,11 +91,17 @@ class Block:
             return Value()
         numbers = list(found.values())
         mean, sd = fmean(numbers), stdev(numbers) if len(numbers) > 1 else None
-        shown = METRICS[metric]
-        by_definition = metric == "tt_ratio" and row == reference
-        unsaid = sd is None or by_definition or (shown.counted and sd == 0)
-        sd_text = "" if sd is None or unsaid else shown.text(sd, like=mean)
-        return Value(mean, sd, tuple(found), shown.text(mean), sd_text)
+        one_by_definition = metric == "tt_ratio" and row == reference
+        sd_text = "" if one_by_definition else _sd_text(metric, mean, sd)
+        return Value(mean, sd, tuple(found), METRICS[metric].text(mean), sd_text)
+
+
+def _sd_text(metric: str, mean: float, sd: float | None) -> str:
+    """The deviation in its mean's decimals; nothing under two seeds, or for equal counts or equal zeros."""
+    shown = METRICS[metric]
+    if sd is None or (sd == 0 and (shown.counted or mean == 0)):
+        return ""
+    return shown.text(sd, like=mean)
 
 
 def measure(metric: str, cell: Record, baseline: Record | None) -> float | None:

@@ -110,6 +110,7 @@ def _page(table: Table) -> str:
             rf"\caption{{{escape(table.title)}. {escape(table.caption)} {legend}}}",
             r"\smallskip",
             r"\footnotesize",
+            r"\renewcommand{\arraystretch}{1.1}",
             tabular(table).rstrip(),
             *([r"\par\medskip", r"\raggedright\scriptsize", *notes] if notes else []),
             r"\end{table}",
@@ -120,7 +121,7 @@ def _page(table: Table) -> str:
 
 def _paper_mm(tables: Sequence[Table]) -> tuple[int, int]:
     """Width and height in mm, from the letters of the widest table and the lines of the longest."""
-    widths, heights = [500.0], [400.0]
+    widths, heights = [500.0], [280.0]
     for table in tables:
         titles = max((len(row.title) for row in table.rows), default=0) * _DIGIT_PT
         columns = [

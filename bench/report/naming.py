@@ -110,7 +110,9 @@ def caption(block: Block, groups: Sequence[GroupKey], names: Names, *, ratio: bo
         parts.append(f"TT is the ratio, seed by seed, to {_baseline_text(block, groups, names)}.")
     else:
         parts.append("PT: pretraining; CT: continued training; TT: both; IT: one pass over the test rows.")
-    return " ".join([*parts, "±: sample standard deviation over seeds."])
+    if any(len(block.seeds(group)) > 1 for group in groups):
+        parts.append("±: sample standard deviation over seeds.")
+    return " ".join(parts)
 
 
 def _once(titles: Sequence[str], facts: Sequence[str]) -> str:

@@ -139,6 +139,15 @@ def test_the_order_of_the_codes_changes_no_bit(rows_of: Callable[..., Rows]) -> 
         assert np.array_equal(one, other)
 
 
+def test_the_order_of_the_values_does_not_move_the_prior() -> None:
+    rng = np.random.default_rng(3)
+    counts = rng.integers(0, 50, 5000)
+    clicks = rng.binomial(counts, rng.beta(2, 5, 5000))
+    for _ in range(20):
+        order = rng.permutation(5000)
+        assert prior_strength(counts[order], clicks[order]) == prior_strength(counts, clicks)
+
+
 def test_encode_goes_field_by_field_and_keeps_numeric_values() -> None:
     codes, positive, _ = example()
     schema = Schema((Field("n", "numeric", 2), Field("a", "categorical", 40), Field("m", "numeric", 2)))

@@ -109,7 +109,7 @@ def test_names_of_values_matter_to_published_and_not_to_sound(toy: Any, select: 
 def test_published_is_the_public_call(toy: Any, select: Callable[..., Selection]) -> None:
     import xgboost
 
-    reference = xgboost.XGBClassifier(n_estimators=10, n_jobs=2)
+    reference = xgboost.XGBClassifier(n_estimators=10, n_jobs=1)
     reference.fit(code_matrix(toy.train), toy.train.labels.numpy())
     selection = select(toy, variant="published")
     np.testing.assert_allclose(scores_of(selection), reference.feature_importances_, rtol=1e-5)
@@ -144,12 +144,15 @@ def test_a_seed_settles_the_scores(variant: str, toy: Any, select: Callable[...,
 
 
 @pytest.mark.usefixtures("restore_threads")
-def test_threads_do_not_move_the_scores(toy: Any, select: Callable[..., Selection]) -> None:
-    scores = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        scores.append(scores_of(select(toy)))
-    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-6)
+def test_threads_do_not_move_the_scores(
+    toy: Any, select: Callable[..., Selection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(2)
+    one = select(toy, rounds="5")
+    monkeypatch.setattr("methods.xgboost._ROWS_PER_THREAD", 1000)
+    two = select(toy, rounds="5")
+    assert (one.notes["threads"], two.notes["threads"]) == (1, 2)
+    np.testing.assert_allclose(scores_of(one), scores_of(two), rtol=1e-6)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -1,0 +1,345 @@
+"""A tiny generated data set, jobs on it, the command line in this process or another, and a plug-in package."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench import registry
+from bench.cli import main
+from bench.data.load import LoadedData, load
+from bench.data.prepare import prepare
+from bench.data.store import store_folder
+from bench.datasets import datasets, resolve_dataset
+from bench.grid import Cell, choose_method
+from bench.job import Job, resolve_backbone
+from bench.profiles import resolve_profile
+
+HOME = Path(__file__).resolve().parent.parent
+TINY = "planted[rows=1200,fields=8,main=4,interaction=2,redundant=1]"
+NET = "dnn[mlp=8]"
+
+ZOO_ENTRIES = """
+from bench.api import BackboneEntry, MethodEntry
+
+def entry(name, **declared):
+    return MethodEntry(target=f"zoo.{name}", title=name.rpartition(":")[2], family="shallow", **declared)
+
+plain = entry("animals:Plain")
+broken = entry("broken:Nothing")
+absent = entry("animals:Absent")
+nan = entry("animals:NotANumber")
+short = entry("animals:Short")
+raises = entry("animals:Raises")
+hungry = entry("animals:Hungry")
+killed = entry("animals:Killed")
+sleeps = entry("animals:Sleeps")
+skips = entry("animals:Skips")
+leaks = entry("animals:LogsTensor")
+exploding = entry("animals:Exploding")
+counted = entry("animals:Counted", depends_on=frozenset({"seed"}))
+fragile = entry("animals:Fragile")
+linear = BackboneEntry(target="zoo.linear:Linear", title="Linear")
+"""
+
+ZOO_METHODS = '''
+import os, signal, time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+
+from bench.api import Method, Range, Selection, Step
+
+
+@dataclass(frozen=True)
+class PlainParams:
+    shift: Annotated[int, Range(0, 7)] = 0
+
+
+class Plain(Method[PlainParams]):
+    """Keeps the first fields, counted from ``shift``."""
+
+    Params = PlainParams
+
+    def select(self, ctx, train, selection_rows):
+        order = np.roll(np.arange(ctx.schema.n_fields), self.params.shift)
+        return Selection(scores=-order.astype(float))
+
+
+class NotANumber(Method):
+    def select(self, ctx, train, selection_rows):
+        scores = np.ones(ctx.schema.n_fields)
+        scores[[2, 5]] = np.nan
+        return Selection(scores=scores)
+
+
+class Short(Method):
+    def select(self, ctx, train, selection_rows):
+        return Selection(scores=np.ones(ctx.schema.n_fields - 1))
+
+
+class Raises(Method):
+    def select(self, ctx, train, selection_rows):
+        raise KeyError("no such thing")
+
+
+class Hungry(Method):
+    def select(self, ctx, train, selection_rows):
+        torch.empty(2**60, dtype=torch.uint8)
+
+
+class Killed(Method):
+    def select(self, ctx, train, selection_rows):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Sleeps(Method):
+    def select(self, ctx, train, selection_rows):
+        time.sleep(60)
+
+
+class Skips(Method):
+    def skip(self, ctx):
+        return "not on Sundays"
+
+
+class LogsTensor(Method):
+    def select(self, ctx, train, selection_rows):
+        ctx.log(weights=torch.ones(3))
+        return Selection(scores=np.ones(ctx.schema.n_fields))
+
+
+class Exploding(Method):
+    """Leaves a model whose scores are not finite."""
+
+    def select(self, ctx, train, selection_rows):
+        return Selection(scores=np.ones(ctx.schema.n_fields))
+
+    def train(self, ctx, train, valid, selection):
+        trained = super().train(ctx, train, valid, selection)
+        with torch.no_grad():
+            trained.model.table.weight.fill_(torch.nan)
+        return trained
+
+
+class Counted(Method):
+    """Writes down every selection."""
+
+    def select(self, ctx, train, selection_rows):
+        with Path(os.environ["ZOO_LOG"]).open("a") as log:
+            log.write("select\\n")
+        ctx.log(logged=np.float32(1.5))
+        scores = torch.rand(ctx.schema.n_fields, generator=ctx.rng("counted")).double().numpy()
+        return Selection(scores=scores, notes={"noted": np.int64(7), "ratio": float("nan")})
+
+
+class Fragile(Method):
+    """Has its process killed in the middle of training, once."""
+
+    def select(self, ctx, train, selection_rows):
+        return Selection(scores=np.ones(ctx.schema.n_fields))
+
+    def train(self, ctx, train, valid, selection):
+        marker = Path(os.environ["ZOO_MARKER"])
+        model = ctx.stage("surgery", lambda: ctx.model(selection.kept))
+
+        def schedule(iteration, planned):
+            if iteration >= planned // 2 and not marker.exists():
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        from bench.api import Trained
+        return Trained(model, ctx.fit(model, train, valid, schedule=schedule, name="train"))
+'''
+
+ZOO_BACKBONE = """
+from dataclasses import dataclass
+
+from torch import nn
+
+from bench.api import Backbone, slice_columns, field_columns
+
+
+@dataclass(frozen=True)
+class LinearParams:
+    pass
+
+
+class Linear(Backbone[LinearParams]):
+    Params = LinearParams
+    uses_linear = True
+
+    def __init__(self, n_fields, dim, params):
+        super().__init__(n_fields, dim, params)
+        self.layer = nn.Linear(n_fields * dim, 1)
+
+    @classmethod
+    def defaults(cls, profile):
+        return LinearParams()
+
+    def forward(self, e, linear):
+        return self.layer(e.flatten(1)).squeeze(1) + linear.sum(1)
+
+    def slice_fields(self, kept):
+        small = type(self)(len(kept), self.dim, self.params)
+        small.layer = slice_columns(self.layer, field_columns(kept, self.dim))
+        return small
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command line left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """One thread here and in processes started from here: the data are too small for more."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the store of ``TINY``."""
+    folder = tmp_path_factory.mktemp("data")
+    card = resolve_dataset(TINY)
+    prepare(card, None, store_folder(folder, card))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(data_dir: Path) -> LoadedData:
+    """The tiny data set; tests must not write into it."""
+    card = resolve_dataset(TINY)
+    return load(card, store_folder(data_dir, card), None, torch.device("cpu"))
+
+
+@pytest.fixture
+def make_job(tiny: LoadedData) -> Callable[..., Job]:
+    """Make a cell of ``tiny``: ``make_job(method, tau=0.5, seed=0, backbone=..., epochs=2, **fields of Job)``."""
+
+    def make(
+        method: str, tau: float | None = 0.5, seed: int = 0, backbone: str = NET, epochs: int = 2, **fields: Any
+    ) -> Job:
+        choice = choose_method(method)
+        profile = resolve_profile("small", len(tiny.train), {}, epochs)
+        net = resolve_backbone(backbone, profile)
+        cell = Cell(tiny.label, net.label, choice.label, tau if choice.entry.uses_tau else None, seed)
+        fields = {"warmed": {net.label}} | fields
+        return Job(cell, tiny, choice, net, profile, torch.device("cpu"), **fields)
+
+    return make
+
+
+@pytest.fixture
+def quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure inference once instead of for half a second."""
+    from bench import columns
+    from bench.engine.evaluate import inference_time
+
+    monkeypatch.setattr(columns, "inference_time", lambda model, rows: inference_time(model, rows, 1, 0.0))
+
+
+@pytest.fixture
+def bench(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Outcome]:
+    """Run the command line in this process, in an empty folder: ``bench("run", "--seeds", "0")``."""
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def run(*argv: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["bench", *argv])
+        capsys.readouterr()
+        try:
+            code = main(argv)
+        except SystemExit as end:  # the flag parser's own way out
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def bench_process(tmp_path: Path) -> Callable[..., Outcome]:
+    """Run the command line in a process of its own; ``path`` comes first on its import path."""
+
+    def run(*argv: str, path: Path | None = None, timeout: float = 120, **environment: str) -> Outcome:
+        roots = [str(folder) for folder in (path, HOME) if folder is not None]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(roots), "OMP_NUM_THREADS": "1", **environment}
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", *argv],
+            capture_output=True,
+            text=True,
+            env=env,
+            cwd=tmp_path,
+            timeout=timeout,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def zoo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds an installed plug-in package, ``zoo``, written with nothing but ``bench.api``."""
+    folder = tmp_path_factory.mktemp("site")
+    package = folder / "zoo"
+    package.mkdir()
+    (package / "__init__.py").write_text(ZOO_ENTRIES)
+    (package / "animals.py").write_text(ZOO_METHODS)
+    (package / "linear.py").write_text(ZOO_BACKBONE)
+    (package / "broken.py").write_text("import a_module_that_nobody_has\n")
+    names = [line.partition(" = ")[0] for line in ZOO_ENTRIES.splitlines() if " = entry(" in line]
+    points = ["[bench.methods]", *(f"zoo-{name} = zoo:{name}" for name in names)]
+    points += ["[bench.backbones]", "zoo-linear = zoo:linear"]
+    info = folder / "zoo-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("\n".join(points) + "\n")
+    return folder
+
+
+@pytest.fixture
+def fresh_registries() -> Iterator[Callable[[], None]]:
+    """Forget what the registries have read, now, on call and afterwards."""
+
+    def forget() -> None:
+        for known in (registry.methods, registry.backbones, datasets):
+            known.cache_clear()
+
+    forget()
+    yield forget
+    forget()
+
+
+@pytest.fixture
+def zoo(
+    zoo_folder: Path, monkeypatch: pytest.MonkeyPatch, fresh_registries: Callable[[], None], tmp_path: Path
+) -> Iterator[Path]:
+    """Install the package ``zoo`` in this process; ``ZOO_LOG`` and ``ZOO_MARKER`` are the files it writes."""
+    monkeypatch.syspath_prepend(zoo_folder)
+    monkeypatch.setenv("ZOO_LOG", str(tmp_path / "zoo.log"))
+    monkeypatch.setenv("ZOO_MARKER", str(tmp_path / "zoo.marker"))
+    fresh_registries()
+    yield zoo_folder
+    for name in [name for name in sys.modules if name == "zoo" or name.startswith("zoo.")]:
+        del sys.modules[name]

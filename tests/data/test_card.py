@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from plain_reference import write_card
+
+from bench.data.card import load_card
+from bench.datasets import TABLE, card_path, resolve_dataset
+from bench.errors import ConfigError
+
+CARD = """
+name = "mine"
+[raw.columns]
+clicked = "label"
+age = "integer"
+city = "categorical"
+"""
+
+
+@pytest.mark.parametrize("name", list(TABLE))
+def test_shipped_cards_can_be_read_and_agree_with_their_table(name):
+    card = load_card(card_path(TABLE[name]))
+    assert (card.name, card.key, card.spec) == (name, name, name)
+    assert card.title and card.licence
+    assert (TABLE[name].access == "terms") == bool(card.terms)
+    if not card.generator:
+        assert card.citation and card.homepage
+        assert bool(card.downloads) != bool(card.terms)
+
+
+FIELDS = {
+    "criteo": [39],
+    "avazu": [24],
+    "movielens": [7],
+    "movielens-latest-small": [7],
+    "movielens-1m": [11, 8],
+    "movielens-100k": [10],
+}
+
+
+@pytest.mark.parametrize("name", list(FIELDS))
+def test_shipped_cards_follow_the_protocol(name):
+    card = resolve_dataset(name)
+    assert [len(layout.fields) for layout in card.layouts] == FIELDS[name]
+    assert card.shares == ((0.72, 0.18, 0.1) if name == "criteo" else (0.8, 0.1, 0.1))
+    assert card.min_count == {"criteo": 10, "avazu": 2}.get(name, 1)
+    assert card.profile_values["embedding_dim"]["anchor"] == (64 if "movielens" in name else 10)
+
+
+def test_field_names_of_the_movielens_cards():
+    user = ["gender", "age", "occupation", "zip"]
+    movie = ["user", "movie", "genres", "release_year"]
+    times = ["rating_year", "weekday", "hour"]
+    assert list(resolve_dataset("movielens").layouts[0].fields) == movie + times
+    assert [list(one.fields) for one in resolve_dataset("movielens-1m").layouts] == [movie + user + times, movie + user]
+    assert list(resolve_dataset("movielens-100k").layouts[0].fields) == movie + user + times[1:]
+
+
+def test_overrides_are_typed_and_make_a_key_of_their_own():
+    card = resolve_dataset("criteo[min_count=2,numeric_buckets=merged,split_seed=1]")
+    changed = {"min_count": 2, "numeric_buckets": "merged", "split_seed": 1}
+    assert (card.min_count, card.merged_buckets, card.split_seed) == (2, True, 1)
+    text = json.dumps(changed, sort_keys=True, separators=(",", ":"))
+    assert card.key == f"criteo@{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    assert card.spec == "criteo[min_count=2,numeric_buckets=merged,split_seed=1]"
+    assert resolve_dataset("criteo[min_count=10]").key == "criteo"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("crite", "data set 'crite' is unknown. Did you mean 'criteo'"),
+        ("criteo[min_cuont=3]", "no parameter 'min_cuont' .*Did you mean 'min_count'"),
+        ("criteo[min_count=0]", r"min_count=0 is out of range; allowed: \[1, inf\)"),
+        ("criteo[min_count=two]", "min_count=two is not of type int"),
+        ("criteo[split_seed=-1]", "split_seed=-1 is out of range"),
+        ("criteo[numeric_buckets=both]", "numeric_buckets=both is not allowed; choose one of apart, merged"),
+        ("avazu[numeric_buckets=merged]", "no parameter 'numeric_buckets'"),
+        ("no/such/card.toml", "card.toml: cannot be read .No such file"),
+    ],
+)
+def test_bad_specs_name_thing_value_and_mend(spec, message):
+    with pytest.raises(ConfigError, match=message):
+        resolve_dataset(spec)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("name =", "nmae =", "key 'name' is missing"),
+        ('"mine"', '"mine"\nmin_cout = 3', "key 'min_cout' is unknown. Did you mean 'min_count'"),
+        ('"mine"', '"mine"\nmin_count = "3"', "min_count = '3' must be of type int"),
+        ('"mine"', '"mine"\nmin_count = 0', "min_count = 0 is out of range"),
+        ('"mine"', '"mine"\nrevision = true', "revision = True must be of type int"),
+        ('"mine"', '"a/b"', "name = 'a/b' must consist of"),
+        ('"mine"', '"mine"\nsplit = { train = 0.9 }', "train = 0.9, valid = 0.1, test = 0.1 must .* sum to 1"),
+        ('"mine"', '"mine"\ngenerator = "a:b"', r"either a \[raw\] table or a generator"),
+        ("[raw.columns]", '[raw]\ndelimeter = ";"\n[raw.columns]', "'delimeter' is unknown. Did you mean 'delimiter'"),
+        ("[raw.columns]", '[raw]\nlabel_rule = "4"\n[raw.columns]', "label_rule = '4' is not of the form"),
+        ("[raw.columns]", '[raw]\nlabel_rule = "> a"\n[raw.columns]', "'> a' compares with 'a', which is no number"),
+        ("[raw.columns]", '[raw]\nfields = ["town"]\n[raw.columns]', "field 'town' is made by no column"),
+        ('"integer"', '"intger"', "kind 'intger' does not exist. Did you mean 'integer'"),
+        ('"integer"', '"label"', r"exactly one column must have the kind 'label'; found \['clicked', 'age'\]"),
+        ('"integer"', '{ kind = "integer", field = "city" }', "the field 'city' is made by two columns"),
+        ('"integer"', '{ kind = "time", format = "unix", parts = { h = "hours" } }', "part 'hours' does not exist"),
+        ('"integer"', '{ kind = "time", format = "iso", parts = { h = "hour" } }', "format 'iso' must be"),
+        ('age = "integer"\ncity = "categorical"', 'age = "ignore"', "no column makes a field"),
+    ],
+)
+def test_a_card_is_read_strictly(tmp_path, old, new, message):
+    write_card(tmp_path, CARD)
+    with pytest.raises(ConfigError, match=message):
+        write_card(tmp_path, CARD.replace(old, new))
+
+
+def test_a_card_that_is_no_toml(tmp_path):
+    with pytest.raises(ConfigError, match=r"own.toml: is not valid TOML"):
+        write_card(tmp_path, "name =")
+
+
+def test_a_card_of_ones_own_by_path(tmp_path):
+    write_card(tmp_path, CARD)
+    card = resolve_dataset(f"{tmp_path}/own.toml[min_count=3]")
+    assert (card.name, card.min_count, card.spec) == ("mine", 3, "mine[min_count=3]")
+    assert card.typed_spec == f"{tmp_path}/own.toml[min_count=3]"
+    write_card(tmp_path, CARD.replace("mine", "criteo"))
+    with pytest.raises(ConfigError, match=r"'criteo' is the name of another data set; choose your own"):
+        resolve_dataset(f"{tmp_path}/own.toml")
+
+
+def test_declared_parameters_of_a_generated_card(tmp_path):
+    text = """
+    name = "made"
+    generator = "module:make"
+    [params]
+    rows = { default = 100, min = 10, max = 1000 }
+    rate = 0.5
+    shape = { default = "flat", choices = ["flat", "steep"] }
+    """
+    card = write_card(tmp_path, text, rows="20", rate="1", shape="steep")
+    assert card.params == {"min_count": 1, "split_seed": 0, "rows": 20, "rate": 1.0, "shape": "steep"}
+    assert card.overrides == {"rows": 20, "rate": 1.0, "shape": "steep"}
+    for given, message in [
+        ({"rows": "9"}, r"rows=9 is out of range; allowed: \[10, 1000\]"),
+        ({"rows": "1.5"}, "rows=1.5 is not of type int"),
+        ({"shape": "round"}, "shape=round is not allowed; choose one of flat, steep"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            write_card(tmp_path, text, **given)
+
+
+def test_the_definition_changes_with_what_decides_the_store_and_with_nothing_else(tmp_path):
+    first = write_card(tmp_path, CARD).definition
+    assert write_card(tmp_path, CARD + "\n[l2]\nanchor = 0.1").definition == first
+    assert write_card(tmp_path, CARD.replace("integer", "categorical")).definition != first
+    assert write_card(tmp_path, CARD + "\n[split]\ntrain = 0.7\nvalid = 0.2").definition != first

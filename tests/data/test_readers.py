@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from plain_reference import write_card
+
+from bench.data.readers import BlockParser, chunks, read_header
+from bench.data.sources import RawStream
+from bench.errors import DataError
+
+TABBED = """
+name = "mine"
+[raw]
+delimiter = "\\t"
+header = false
+[raw.columns]
+y = "label"
+skip = "ignore"
+n = "integer"
+x = "numeric"
+c = "categorical"
+"""
+CSV = TABBED.replace('delimiter = "\\t"\nheader = false', "")
+
+
+def rows_of(tmp_path, card, data, size=1 << 20):
+    layout = write_card(tmp_path, card).layouts[0]
+    stream = RawStream("rows", io.BufferedReader(io.BytesIO(data)))
+    header, rest = read_header(stream, layout, size)
+    parser = BlockParser(layout, header)
+    rows = []
+    for chunk in chunks(stream, size, header, rest):
+        block = parser.parse(chunk)
+        assert chunk.first_line == len(rows) + 1 + header.lines
+        rows += zip(*(block.columns[name].to_pylist() for name in "ynxc"), strict=True)
+    return rows
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 1 << 20])
+@pytest.mark.parametrize("end", ["", "\n", "\n\n\n"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_rows_do_not_depend_on_chunks_or_line_ends(tmp_path, size, end, line_end):
+    lines = ["1\tq\t-3\t0.5\ta", "0\t\t\t\t", '1\t"\t3\t1e3\t "b', "0\té\t4\tnan\té"]
+    data = ("\n".join(lines) + end).replace("\n", line_end).encode()
+    found = rows_of(tmp_path, TABBED, data, size)
+    assert found[:3] == [("1", -3, 0.5, "a"), ("0", None, None, None), ("1", 3, 1000.0, ' "b')]
+    assert len(found) == 4 and found[3][3] == "é"
+
+
+def test_csv_with_header_in_any_order_and_quotes(tmp_path):
+    data = b'\xef\xbb\xbfc,x,"n",y,skip\n"a,b",1,2,1,z\n"say ""hi""",,,0,\n'
+    assert rows_of(tmp_path, CSV, data) == [("1", 2, 1.0, "a,b"), ("0", None, None, 'say "hi"')]
+
+
+@pytest.mark.parametrize("size", [3, 1 << 20])
+def test_a_long_delimiter_and_another_encoding(tmp_path, size):
+    card = TABBED.replace('"\\t"', '"::"\nencoding = "latin-1"')
+    assert rows_of(tmp_path, card, b"1::q::5::2::caf\xe9\n0::::::::", size) == [
+        ("1", 5, 2.0, "café"),
+        ("0", None, None, None),
+    ]
+
+
+def test_words_for_missing_values(tmp_path):
+    card = TABBED.replace("header = false", 'header = false\nmissing = ["", "NA"]')
+    assert rows_of(tmp_path, card, b"1\tq\tNA\tNA\tNA\n") == [("1", None, None, None)]
+
+
+GOOD = b"1\tq\t1\t1\ta\n"
+
+
+@pytest.mark.parametrize("size", [8, 1 << 20])
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (b"1\tq\t1\t1\n", r"rows: line 4 has 4 columns, the card wants 5 \(TAB between them\). Mend that line"),
+        (b"1\tq\t1\t1\ta\tb\n", "rows: line 4 has 6 columns, the card wants 5"),
+        (b"1\tq\t1.5\t1\ta\n", "rows: line 4, column 'n': '1.5' is not an integer; mend the value or the column's"),
+        (b"1\tq\t1\tone\ta\n", "rows: line 4, column 'x': 'one' is not a number"),
+        (b"1\tq\t1\t1\t\xff\n", "rows: line 4, column 'c': not utf-8; set the card's encoding"),
+    ],
+)
+def test_a_bad_line_is_named_by_its_number(tmp_path, bad, message, size):
+    with pytest.raises(DataError, match=message):
+        rows_of(tmp_path, TABBED, GOOD * 3 + bad + GOOD * 3, size)
+
+
+def test_a_bad_line_below_a_header(tmp_path):
+    with pytest.raises(DataError, match=r"rows: line 3 has 2 columns, the card wants 5 .',' between them"):
+        rows_of(tmp_path, CSV, b"y,skip,n,x,c\n1,q,1,1,a\n1,q\n")
+    with pytest.raises(DataError, match=r"line 2 has 3 columns, .* A quote is not closed on that line"):
+        rows_of(tmp_path, CSV, b'y,skip,n,x,c\n1,q,"1\n,1,a\n')
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (b"y,skip,n,x,d\n", "rows: the header lacks the column 'c'; it reads: y, skip, n, x, d."),
+        (b"y,skip,n,x,c,d,e\n", "columns that the card does not name: 'd', 'e'; add them under .*'ignore'"),
+        (b"y,skip,n,x,c,c\n", "names the column 'c' twice"),
+        (b"\n", "the file is empty"),
+    ],
+)
+def test_a_bad_header(tmp_path, header, message):
+    with pytest.raises(DataError, match=message):
+        rows_of(tmp_path, CSV, header)
+
+
+def test_a_blank_line_between_rows_is_not_skipped(tmp_path):
+    """Skipping it would shift all row numbers, and with them the split."""
+    assert len(rows_of(tmp_path, TABBED, GOOD + b"\n" + GOOD)) == 3

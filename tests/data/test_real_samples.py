@@ -1,0 +1,137 @@
+"""The real samples against pandas; skipped where they are not at hand."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.data.prepare import prepare
+from bench.data.store import OpenedData, open_store
+from bench.datasets import resolve_dataset
+
+SAMPLES = Path(os.environ.get("BENCH_SAMPLES", Path(__file__).parents[3] / "shared" / "data"))
+
+
+def sample(name):
+    path = SAMPLES / name
+    if not path.exists():
+        pytest.skip(f"real sample {name} is not at hand; BENCH_SAMPLES names its folder")
+    return path
+
+
+def opened(spec, raw, tmp_path) -> OpenedData:
+    card = resolve_dataset(spec)
+    return open_store(prepare(card, raw, tmp_path / "out"), card)
+
+
+def assert_frame(data: OpenedData, frame: pd.DataFrame, labels: pd.Series, min_count: int) -> None:
+    """Each field's ids against ranks of the values that are frequent in train."""
+    n_rows = len(frame)
+    assert sum(data.split_rows.values()) == n_rows
+    assert data.schema.names == tuple(frame.columns)
+    ids = np.empty((n_rows, frame.shape[1]), dtype=np.int64)
+    for part in (data.train, data.valid, data.test):
+        ids[part.row_numbers] = part.ids
+        np.testing.assert_array_equal(part.labels, labels.to_numpy()[part.row_numbers])
+        assert abs(part.labels.mean() - labels.mean()) < 1 / len(part)
+    train = frame.iloc[data.train.row_numbers]
+    for f, name in enumerate(frame.columns):
+        counts = train[name].value_counts()
+        kept = sorted(counts[counts >= min_count].index)
+        ranks = pd.Index(kept).get_indexer(frame[name])
+        expected = np.select([frame[name].isna(), ranks >= 0], [1, 2 + ranks], 0)
+        np.testing.assert_array_equal(ids[:, f] - data.schema.offsets[f], expected, err_msg=name)
+
+
+def test_criteo(tmp_path):
+    raw = sample("criteo_kaggle_10k.tsv.gz")
+    names = ["y", *(f"I{i}" for i in range(1, 14)), *(f"C{i}" for i in range(1, 27))]
+    frame = pd.read_csv(raw, sep="\t", header=None, names=names, dtype=dict.fromkeys(names[14:], str))
+    data = opened("criteo", raw, tmp_path)
+    for name in names[1:14]:
+        x = frame[name]
+        bucket = np.floor(np.log(x.where(x > 2, 3)) ** 2)
+        frame[name] = x.where(x.isna() | (x <= 2), 1000 + bucket)
+    assert data.split_rows == {"train": 7200, "valid": 1800, "test": 1000}
+    assert_frame(data, frame[names[1:]], frame["y"], 10)
+
+
+def test_avazu(tmp_path):
+    raw = sample("avazu_first9999.csv.gz")
+    frame = pd.read_csv(raw, dtype=str)
+    labels = frame.pop("click").astype(int)
+    time = pd.to_datetime(frame.pop("hour"), format="%y%m%d%H").dt
+    weekday = time.day_of_week
+    parts = {
+        "hour": time.hour.astype(str),
+        "weekday": weekday.astype(str),
+        "weekend": (weekday > 4).astype(int).astype(str),
+    }
+    frame = pd.concat([pd.DataFrame(parts), frame.drop(columns="id")], axis=1)
+    assert frame.shape[1] == 24
+    assert_frame(opened("avazu", raw, tmp_path), frame, labels, 2)
+
+
+def member(path, name):
+    with tarfile.open(path) as tar:
+        return tar.extractfile(next(one for one in tar if one.name.endswith("/" + name))).read()
+
+
+def frame_of(path, name, sep, columns):
+    lines = member(path, name).decode("latin-1").split("\n")
+    return pd.DataFrame([line.split(sep) for line in lines if line], columns=columns, dtype=object)
+
+
+def test_movielens_latest_small(tmp_path):
+    raw = sample("movielens_latest_small.tar.gz")
+    with tarfile.open(raw) as tar:
+        tar.extractall(tmp_path / "raw", filter="data")
+    folder = tmp_path / "raw" / "movielens_latest_small"
+    ratings = pd.read_csv(folder / "ratings.csv", dtype=str)
+    movies = pd.read_csv(folder / "movies.csv", dtype=str)
+    movies["release_year"] = movies["title"].str.strip().str.extract(r"\((\d{4})\)$", expand=False)
+    frame = ratings.merge(movies, on="movieId", how="left")
+    time = pd.to_datetime(frame["timestamp"].astype(np.int64), unit="s").dt
+    frame = frame.rename(columns={"userId": "user", "movieId": "movie"}).assign(
+        rating_year=time.year.astype(str), weekday=time.day_of_week.astype(str), hour=time.hour.astype(str)
+    )
+    labels = (frame["rating"].astype(float) >= 4).astype(int)
+    data = opened("movielens-latest-small", raw, tmp_path)
+    columns = ["user", "movie", "genres", "release_year", "rating_year", "weekday", "hour"]
+    assert_frame(data, frame[columns], labels, 1)
+    again = opened("movielens-latest-small", folder, tmp_path)
+    assert again.manifest["files"] == data.manifest["files"]
+
+
+def test_movielens_100k(tmp_path):
+    raw = sample("movielens_100k.tar.gz")
+    ratings = frame_of(raw, "u.data", "\t", ["user", "movie", "rating", "timestamp"])
+    genre_names = frame_of(raw, "u.genre", "|", ["genre", "place"])["genre"].tolist()
+    items = frame_of(raw, "u.item", "|", ["movie", "title", "date", "video", "url", *genre_names])
+    flags = items[genre_names] == "1"
+    items["genres"] = flags.apply(lambda row: "|".join(name for name in genre_names if row[name]), axis=1)
+    items["release_year"] = items["date"].str[-4:].replace("", None)
+    users = frame_of(raw, "u.user", "|", ["user", "age", "gender", "occupation", "zip"])
+    frame = ratings.merge(items, on="movie", how="left").merge(users, on="user", how="left")
+    time = pd.to_datetime(frame["timestamp"].astype(np.int64), unit="s").dt
+    frame = frame.assign(weekday=time.day_of_week.astype(str), hour=time.hour.astype(str))
+    columns = ["user", "movie", "genres", "release_year", "gender", "age", "occupation", "zip", "weekday", "hour"]
+    labels = (frame["rating"].astype(int) >= 4).astype(int)
+    assert_frame(opened("movielens-100k", raw, tmp_path), frame[columns], labels, 1)
+
+
+def test_movielens_1m(tmp_path):
+    raw = sample("movielens_1m.tar.gz")
+    columns = ["user", "movie", "genres", "release_year", "gender", "age", "occupation", "zip"]
+    ratings = frame_of(raw, "ratings_no_timestamp.dat", "::", ["user", "movie", "rating"])
+    movies = frame_of(raw, "movies.dat", "::", ["movie", "title", "genres"])
+    movies["release_year"] = movies["title"].str.extract(r"\((\d{4})\)$", expand=False)
+    users = frame_of(raw, "users.dat", "::", ["user", "gender", "age", "occupation", "zip"])
+    frame = ratings.merge(movies, on="movie", how="left").merge(users, on="user", how="left")
+    labels = (frame["rating"].astype(int) >= 4).astype(int)
+    assert_frame(opened("movielens-1m", raw, tmp_path), frame[columns], labels, 1)

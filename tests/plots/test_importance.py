@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from bench.records import CellRecord, to_frame
+from plots.importance import draw, heatmap, normalised
+from plots.style import ACCENT, look, render
+
+FIELDS = ["a", "b", "c"]
+
+
+def cell(label: str, scores: list[float | None] | None, **changes: Any) -> CellRecord:
+    values: dict[str, Any] = {
+        "dataset": "d", "backbone": "net", "method": label, "method_title": label.title(), "method_order": 1,
+        "label": label, "seed": 0, "status": "ok", "tau": 0.5, "field_names": FIELDS, "field_scores": scores,
+        "kept_fields": [0, 1], "config_hash": "0" * 64,
+    }  # fmt: skip
+    return CellRecord(**{**values, **changes})
+
+
+def frame(*cells: CellRecord) -> pd.DataFrame:
+    return to_frame(cells)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([1.0, 3.0, 2.0], [0.0, 1.0, 0.5]),
+        ([-4.0, 0.0, -1.0], [0.0, 1.0, 0.75]),
+        ([2.0, 2.0, 2.0], [0.5, 0.5, 0.5]),
+        ([np.nan, 5.0, 7.0], [np.nan, 0.0, 1.0]),
+        ([np.nan, 5.0, 5.0], [np.nan, 0.5, 0.5]),
+    ],
+)
+def test_normalised_by_the_extremes_of_the_row(scores: list[float], expected: list[float]) -> None:
+    np.testing.assert_array_equal(normalised(np.array(scores)), expected)
+
+
+def test_scores_and_kept_fields_are_means_over_seeds() -> None:
+    content = heatmap(
+        frame(
+            cell("x", [1.0, 2.0, None], seed=0, kept_fields=[0, 1]),
+            cell("x", [3.0, None, None], seed=1, kept_fields=[0]),
+        )
+    )
+    (line,) = content.lines
+    np.testing.assert_array_equal(line.scores, [2.0, 2.0, np.nan])
+    np.testing.assert_array_equal(line.kept, [1.0, 0.5, 0.0])
+    assert content.fields == FIELDS
+
+
+def test_methods_without_scores_are_named_and_left_out() -> None:
+    content = heatmap(
+        frame(
+            cell("none", None, method_order=0, tau=None),
+            cell("empty", [None, None, None]),
+            cell("x", [1.0, 2.0, 3.0], method_order=2),
+            cell("broken", [9.0, 9.0, 9.0], method_order=3, status="failed"),
+        )
+    )
+    assert [line.title for line in content.lines] == ["X"]
+    assert content.without == ["None", "Empty"]
+    figure = draw(frame(cell("none", None, tau=None), cell("x", [1.0, 2.0, 3.0])), "title")
+    assert figure is not None
+    assert "No field scores: None." in [text.get_text() for text in figure.texts]
+
+
+def test_rows_are_methods_or_taus_or_both() -> None:
+    s: list[float | None] = [1.0, 2.0, 3.0]
+    methods = heatmap(frame(cell("x", s), cell("y[p=1]", s, method_title=None)))
+    assert ([line.title for line in methods.lines], methods.method) == (["X", "y [p=1]"], "")
+    taus = heatmap(frame(cell("x", s, tau=0.25), cell("x", s, tau=0.0)))
+    assert ([line.title for line in taus.lines], taus.method) == (["τ = 0", "τ = 0.25"], "X")
+    both = heatmap(frame(cell("x", s, tau=0.25), cell("x", s, tau=0.5), cell("y", s, tau=None)))
+    assert [line.title for line in both.lines] == ["X, τ = 0.25", "X, τ = 0.5", "Y"]
+
+
+def test_nothing_to_show_gives_no_figure() -> None:
+    assert draw(frame(cell("x", None)), "t") is None
+    assert draw(frame(cell("x", [1.0, 2.0, 3.0], status="failed")), "t") is None
+
+
+def _heat(figure: Figure) -> Any:
+    return figure.axes[0]
+
+
+def test_figure_shows_fields_by_name_and_kept_ones_in_blue() -> None:
+    figure = draw(frame(cell("x", [1.0, 2.0, 3.0], kept_fields=[2]), cell("y", [0.0, 0.0, 0.0], kept_fields=[])), "t")
+    assert figure is not None
+    axes = _heat(figure)
+    assert [label.get_text() for label in axes.get_xticklabels()] == FIELDS
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["X", "Y"]
+    np.testing.assert_array_equal(axes.collections[0].get_array(), [[0.0, 0.5, 1.0], [0.5, 0.5, 0.5]])
+    (bars,) = axes.patches
+    assert bars.get_facecolor() == to_rgba(ACCENT)
+    box = bars.get_path().get_extents()
+    assert 2 < box.x0 < box.x1 < 3, "the third field"
+    assert 0 < box.y0 < box.y1 < 1, "the first row"
+    assert box.width == pytest.approx(0.8), "kept by all seeds"
+
+
+def test_figure_spans_a_page_and_grows_with_many_fields() -> None:
+    few = draw(frame(cell("x", [1.0, 2.0, 3.0])), "t")
+    names = [f"field_{i}" for i in range(200)]
+    many = draw(frame(cell("x", list(map(float, range(200))), field_names=names, kept_fields=[])), "t")
+    assert few is not None
+    assert many is not None
+    assert few.get_figwidth() == 7.0
+    assert many.get_figwidth() > 20
+
+
+def test_drawing_changes_no_global_setting_and_obeys_none() -> None:
+    data = frame(cell("x", [1.0, 2.0, 3.0]))
+    before = dict(mpl.rcParams)
+    first = draw(data, "t")
+    assert first is not None
+    clean = render(first)
+    assert dict(mpl.rcParams) == before
+    with mpl.rc_context({"font.size": 20, "axes.facecolor": "red", "savefig.bbox": "tight"}):
+        second = draw(data, "t")
+        assert second is not None
+        assert render(second) == clean
+
+
+def test_look_is_undone_after_an_error() -> None:
+    before = dict(mpl.rcParams)
+    with pytest.raises(RuntimeError), look():
+        raise RuntimeError
+    assert dict(mpl.rcParams) == before
+
+
+def test_names_of_fields_are_shown_letter_by_letter() -> None:
+    names = ["a$b$c", "点", "x_{y}"]
+    figure = draw(frame(cell("m$1$", [1.0, 2.0, 3.0], field_names=names)), "$t$")
+    assert figure is not None
+    assert [label.get_text() for label in _heat(figure).get_xticklabels()] == names
+    assert not any(text.get_parse_math() for text in [*figure.texts, *_heat(figure).get_xticklabels()])
+    assert set(render(figure)) == {".pdf", ".png"}
