@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import tempfile
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +28,9 @@ from bench.context import CellContext
 from bench.data.rows import Rows, stratified_sample
 from bench.engine.clock import Clock
 from bench.job import Job
-from bench.method import Method
+from bench.method import Method, Selection
 from bench.metrics import LOW_AUC
-from bench.records import CellRecord
+from bench.records import CellRecord, Status
 from bench.seeds import generator
 from bench.selections import is_shared, shared_key
 
@@ -42,17 +45,18 @@ def run_cell(job: Job) -> CellRecord:
     if job.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(job.device)
     try:
-        return replace(base, **_run(job))
-    except (MemoryError, torch.cuda.OutOfMemoryError) as error:
-        return replace(base, status="oom", reason=_one_line(error), traceback=_relative_traceback())
-    except Exception as error:  # a failing cell must not stop the others
-        return replace(base, status="failed", reason=_one_line(error), traceback=_relative_traceback())
+        record = replace(base, **_run(job))
+        json.dumps(record.to_dict())  # a note that JSON cannot hold fails its cell here, not the run later
+        return record
+    except (Exception, SystemExit) as error:  # a failing cell must not stop the others
+        status: Status = "oom" if _is_out_of_memory(error) else "failed"
+        return replace(base, status=status, reason=_one_line(error), traceback=_relative(traceback.format_exc()))
 
 
 def _run(job: Job) -> dict[str, Any]:
-    if job.method.error is not None:
-        reason = job.method.error.strip().splitlines()[-1]
-        return {"status": "failed", "reason": reason, "traceback": _relative(job.method.error)}
+    if broken := job.method.error or job.backbone.error:
+        reason = _relative(broken.strip().splitlines()[-1])
+        return {"status": "failed", "reason": reason, "traceback": _relative(broken)}
     method: Method[Any] = registry.methods().load(job.method.name)(job.method.params, job.method.entry)
     clock = Clock(job.device)
     ctx = job.context(clock)
@@ -77,7 +81,7 @@ def _run(job: Job) -> dict[str, Any]:
     columns |= {"recovery": recovery_columns(job.data, kept, scores, columns["auc"])}
     columns |= size_columns(trained.model, job.data.test)
     columns |= time_columns(clock, chosen, trained.log)
-    notes = {**ctx.notes, **chosen.selection.notes}
+    notes = {**chosen.selection.notes, **ctx.notes}
     if columns["auc"] < LOW_AUC:
         notes["flags"] = ["LOW-AUC"]
     memory = peak_memory(job.device, job.own_process)
@@ -108,16 +112,28 @@ def _select(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) 
         with clock.phase("select"):
             selection = method.select(ctx, train, held)
         pt_s = clock.seconds["select"]
+        selection.notes = {**ctx.notes, **selection.notes}  # what is shared includes what was logged
+        ctx.notes.clear()
         if shared is not None:
             shared.write(key, selection, pt_s)
     else:
         selection, pt_s = stored
+    _check_scores(selection, method, ctx.schema.n_fields)
     ranked = None
     if selection.scores is not None and selection.kept is None and method.info.granularity == "field":
         ranked = keep_top(selection.scores, ctx.n_keep)
         selection.kept = ranked.fields
     seen = len(train) + len(held) if selection.rows_seen is None else selection.rows_seen
     return Chosen(selection, ranked, pt_s, is_shared(method), seen)
+
+
+def _check_scores(selection: Selection, method: Method[Any], n_fields: int) -> None:
+    shape = np.shape(selection.scores) if selection.scores is not None else None
+    if shape not in (None, (n_fields,)):
+        raise ValueError(f"select returned scores of shape {shape}; wanted one for each of the {n_fields} fields")
+    owes_scores = method.info.granularity == "field" and method.info.scores == "select"
+    if owes_scores and shape is None and selection.kept is None:
+        raise ValueError("select returned neither scores nor kept fields")
 
 
 def _holdout(job: Job) -> tuple[Rows, Rows]:
@@ -130,18 +146,22 @@ def _holdout(job: Job) -> tuple[Rows, Rows]:
     return train.take(rest.nonzero().squeeze(1)), train.take(held)
 
 
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; the CPU allocator of torch says so in the text of a RuntimeError only."""
+    known = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
+    return known or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+
+
 def _one_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
-
-
-def _relative_traceback() -> str:
-    return _relative(traceback.format_exc())
+    return _relative(f"{type(error).__name__}: {text[0]}" if text else type(error).__name__)
 
 
 def _relative(text: str) -> str:
-    """A traceback with paths relative to the project, or to the folder of installed packages."""
-    home = Path(__file__).resolve().parent.parent
-    text = text.replace(f"{home}/", "")
-    packages = Path(torch.__file__).resolve().parent.parent
-    return text.replace(f"{packages}/", "").replace(f"{Path.home()}/", "")
+    """A text with paths relative to the project, the import path, the working folder or the user's home."""
+    roots = {Path(__file__).resolve().parent.parent, Path.cwd(), Path.home(), Path(tempfile.gettempdir())}
+    roots |= {Path(entry) for entry in sys.path if Path(entry).is_absolute()}
+    for root in sorted(roots, key=lambda root: len(root.parts), reverse=True):
+        if len(root.parts) > 1:
+            text = text.replace(f"{root}/", "")
+    return text

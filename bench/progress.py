@@ -134,8 +134,10 @@ class Display:
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None:
         self.tally.add(record, seconds)
-        style = "" if record.status in ("ok", "skipped") else "[red]"
-        self.live.console.print(f"{style}{cell.title.replace('[', chr(92) + '[')}: {outcome(record)}", highlight=False)
+        from rich.text import Text  # noqa: PLC0415
+
+        style = "" if record.status in ("ok", "skipped") else "red"
+        self.live.console.print(Text(f"{cell.title}: {outcome(record)}", style))
         self.cell = None
         self._draw()
 

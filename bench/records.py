@@ -32,6 +32,7 @@ __all__ = [
     "config_hash",
     "display_title",
     "load_frame",
+    "plain",
     "to_frame",
 ]
 
@@ -203,7 +204,7 @@ class CellRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values of every key, in the order of declaration."""
-        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+        return {item.name: plain(getattr(self, item.name)) for item in fields(self)}
 
 
 _REQUIRED = ("dataset", "backbone", "method", "label", "seed", "status", "config_hash")
@@ -231,14 +232,14 @@ def _checked(key: str, value: object, source: str) -> object:
     return float(typing.cast(float, value)) if kind == "float" else value
 
 
-def _plain(value: object) -> Any:
+def plain(value: object) -> Any:
     """``value`` in JSON's types; numbers that are not finite become None."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -15,7 +15,7 @@ import numpy as np
 from bench.errors import DataError
 from bench.files import write_atomically
 from bench.method import Method, Selection
-from bench.records import config_hash
+from bench.records import config_hash, plain
 
 _AXES = {"tau": "tau", "backbone": "backbone", "seed": "seed"}
 
@@ -60,14 +60,22 @@ class SelectionStore:
             raise DataError(f"{file} is not a readable ranking ({error}). Delete it and run again.") from error
 
     def write(self, key: str, selection: Selection, pt_s: float) -> None:
-        """Keep a plain ranking; one that carries a model or masks is left to its cell."""
-        extras = (selection.start, selection.value_mask, selection.dims, selection.weight_mask)
+        """Keep a plain ranking; one that carries a model, masks, rows or its own choice is left to its cell."""
+        extras = (
+            selection.start,
+            selection.scale,
+            selection.kept,
+            selection.used_rows,
+            selection.value_mask,
+            selection.dims,
+            selection.weight_mask,
+        )
         if selection.scores is None or any(extra is not None for extra in extras):
             return
         stored = {
             "scores": np.asarray(selection.scores, dtype=np.float64).tolist(),
             "rows_seen": selection.rows_seen,
-            "notes": selection.notes,
+            "notes": plain(selection.notes),
             "pt_s": pt_s,
         }
         with write_atomically(self._file(key)) as file:

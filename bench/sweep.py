@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,10 @@ from bench.selections import SelectionStore
 
 DONE = ("ok", "skipped")
 """Statuses that are not computed again."""
+SELECTIONS = "selections"
+"""Folder of the rankings that cells share, within the run folder."""
+CHECKPOINTS = "checkpoints"
+"""Folder of the inner state of cells, within the run folder."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class Plan:
 
     def cells(self) -> Iterator[Cell]:
         config = self.config
-        return cells(list(self.cards), self.backbones, list(self.methods.values()), config.prune_ratio, config.seeds)
+        taus = list(dict.fromkeys(config.prune_ratio))
+        return cells(list(self.cards), self.backbones, list(self.methods.values()), taus, config.seeds)
 
 
 def resolve(config: RunConfig) -> Plan:
@@ -121,7 +127,7 @@ class Session:
             backbone=resolve_backbone(cell.backbone, profile),
             profile=profile,
             device=self.plan.device,
-            shared=SelectionStore(self.folder.path / "selections"),
+            shared=SelectionStore(self.folder.path / SELECTIONS),
             warmed=self.warmed,
             emit=emit,
         )
@@ -129,7 +135,7 @@ class Session:
 
     def checkpoints(self, job: Job) -> Path:
         """Folder of the inner state of a cell."""
-        return self.folder.path / "checkpoints" / job.hash[:16]
+        return self.folder.path / CHECKPOINTS / job.hash[:16]
 
 
 def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
@@ -141,14 +147,17 @@ def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     session = Session(plan)
-    with write_atomically(session.folder.config_file) as file:
-        file.write(to_toml(config, f"Last command: {environment.command()}"))
     grid = list(plan.cells())
     records = {}
-    for cell in grid:
+    for cell in grid:  # opens every data set, so that bad input is found before anything is written
         done = session.folder.read(session.job(cell, lambda event: None).hash)
         if done is not None and done.status in DONE and config.rerun == "missing":
             records[cell] = done
+    if config.rerun == "always":
+        for name in (SELECTIONS, CHECKPOINTS):
+            shutil.rmtree(session.folder.path / name, ignore_errors=True)
+    with write_atomically(session.folder.config_file) as file:
+        file.write(to_toml(config, f"Last command: {environment.command()}"))
     reporter.plan(len(grid), len(records))
     for cell in grid:
         if cell not in records:
@@ -164,13 +173,6 @@ def _compute(session: Session, cell: Cell, reporter: Reporter) -> CellRecord:
     record = isolation.run_isolated(job, config, reporter.event) if config.isolate else run_cell(job)
     session.folder.write(record)
     if job.checkpoints is not None and record.status in DONE:
-        _remove(job.checkpoints)
+        shutil.rmtree(job.checkpoints, ignore_errors=True)
     reporter.finish(cell, record, time.perf_counter() - start)
     return record
-
-
-def _remove(folder: Path) -> None:
-    for file in folder.glob("*"):
-        file.unlink()
-    if folder.exists():
-        folder.rmdir()

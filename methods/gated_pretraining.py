@@ -79,21 +79,29 @@ class Pretrained:
 
 
 class _Average:
-    """Clamps a after every step and averages it over the last steps."""
+    """Clamps a after every step and averages it over the last steps.
 
-    def __init__(self, gate: HardConcreteGate, first: int, clamp: float) -> None:
-        self.gate, self.first, self.bound = gate, first, math.log(clamp)
-        self.step, self.total = 0, torch.zeros_like(gate.log_alpha)
+    The running sum is a buffer of the gate, so that a training resumed from a checkpoint goes on with it.
+    """
+
+    def __init__(self, gate: HardConcreteGate, steps: int, params: PretrainParams) -> None:
+        self.gate, self.bound = gate, math.log(params.clamp)
+        self.last = max(1, round(params.rank_share * steps))
+        self.first, self.iteration = steps - self.last, 0
+        self.total = torch.zeros_like(gate.log_alpha, requires_grad=False)
+        gate.register_buffer("log_alpha_sum", self.total)
+
+    def schedule(self, iteration: int, planned: int) -> None:
+        self.iteration = iteration
 
     @torch.no_grad()
     def __call__(self, optimizer: torch.optim.Optimizer) -> None:
         self.gate.log_alpha.clamp_(-self.bound, self.bound)
-        if self.step >= self.first:
+        if self.iteration >= self.first:
             self.total += self.gate.log_alpha
-        self.step += 1
 
     def mean(self) -> Tensor:
-        return (self.total / (self.step - self.first)).detach().cpu()
+        return (self.total / self.last).cpu()
 
 
 def pretrain(ctx: Context[Any], params: PretrainParams, train: Rows) -> Pretrained:
@@ -121,7 +129,7 @@ def pretrain(ctx: Context[Any], params: PretrainParams, train: Rows) -> Pretrain
         return bce + penalty
 
     steps = params.pretrain_epochs * math.ceil(len(rows) / params.pretrain_batch)
-    average = _Average(gate, steps - max(1, round(params.rank_share * steps)), params.clamp)
+    average = _Average(gate, steps, params)
     step = Step(
         groups=[
             Group([restricted.model.table.weight, *full.network_parameters()], params.pretrain_lr),
@@ -136,6 +144,7 @@ def pretrain(ctx: Context[Any], params: PretrainParams, train: Rows) -> Pretrain
         restricted.model,
         restricted.rows,
         steps=[step],
+        schedule=average.schedule,
         name="pretrain",
         epochs=params.pretrain_epochs,
         batch_size=params.pretrain_batch,

@@ -134,7 +134,9 @@ class _Preparer:
         """All rows, and the checksums of the raw files on their way."""
         tools = self._tools
         if raw is None:
-            return ingest_generated(self._card, tools.spill, lambda rows: tools.tell(Progress("read", rows, None))), []
+            tell = tools.tell
+            made = ingest_generated(self._card, tools.spill, lambda rows: tell(Progress("read", rows, None)))
+            return made, tools.pool.submit(list)
         with RawSource(raw) as source:
 
             def tick(rows: int) -> None:

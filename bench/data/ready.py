@@ -18,14 +18,17 @@ def make_ready(cards: Iterable[DatasetCard], data_dir: Path) -> None:
     Raises:
         DataError: a data set is not prepared, or its store is of another revision; the message says what to do.
     """
-    missing = []
+    missing, to_make = [], []
     for card in cards:
         folder = store_folder(data_dir, card)
         if card.generator and not (folder / MANIFEST).exists():
-            prepare(card, None, folder)
+            to_make.append(card)
+            continue
         try:
             read_checked(folder, card)
         except DataError as error:
             missing.append(str(error))
     if missing:
         raise DataError("\n\n".join(missing))
+    for card in to_make:
+        prepare(card, None, store_folder(data_dir, card))

@@ -1,0 +1,137 @@
+"""``python -m bench prepare`` as a user meets it: exit status, messages, what lies on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import threading
+import zipfile
+from functools import partial
+
+import pytest
+from plain_reference import criteo_lines
+
+from bench.data.card import load_card
+from bench.data.fetch import fetch_raw
+from bench.datasets import resolve_dataset
+
+OWN = """
+name = "mine"
+[raw.columns]
+y = "label"
+c = "categorical"
+"""
+
+
+@pytest.fixture
+def raw(tmp_path):
+    path = tmp_path / "train.txt"
+    path.write_text("\n".join(criteo_lines(300)))
+    return path
+
+
+def test_a_data_set_is_prepared_once_and_again_when_forced(bench, raw):
+    done = bench("prepare", "criteo", "--raw", str(raw))
+    assert done.code == 0, done.err
+    assert done.out.startswith("data/criteo: 300 rows (train 216, valid 54, test 30), ")
+    assert "39 fields" in done.out and "rows/s" in done.out
+    assert done.err.splitlines() == ["reading", "counting", "writing"]
+    again = bench("prepare", "criteo", "--raw", str(raw))
+    assert (again.code, again.out) == (0, "")
+    assert "data/criteo is there already (300 rows); --force makes it anew" in again.err
+    assert bench("prepare", "criteo", "--raw", str(raw), "--force").out.startswith("data/criteo: 300 rows")
+
+
+def test_other_raw_data_do_not_replace_a_store_unasked(bench, raw, tmp_path):
+    assert bench("prepare", "criteo", "--raw", str(raw)).code == 0
+    other = tmp_path / "other.txt"
+    other.write_text("\n".join(criteo_lines(200)))
+    done = bench("prepare", "criteo", "--raw", str(other))
+    assert done.code == 2
+    assert "made from train.txt (300 rows), not from other.txt; --force replaces it" in done.err
+    assert bench("prepare", "criteo", "--raw", str(other), "--force").out.startswith("data/criteo: 200 rows")
+
+
+def test_the_command_that_a_refused_store_names_remakes_it(bench, raw, tmp_path):
+    folder = tmp_path / "cwd" / "data" / "criteo"
+    assert bench("prepare", "criteo", "--raw", str(raw)).code == 0
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"revision": 0}))
+    assert bench("prepare", "criteo", "--raw", str(raw)).out.startswith("data/criteo: 300 rows")
+    (folder / "ids.npy").write_bytes(b"damaged")
+    assert bench("prepare", "criteo", "--raw", str(raw)).out.startswith("data/criteo: 300 rows")
+    assert [path.name for path in folder.parent.iterdir()] == ["criteo"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["criteo"], "data set 'criteo' is not prepared"),
+        (["criteo", "--download"], "data set 'criteo' cannot be downloaded by a program"),
+        (["movielens-1m"], "python -m bench prepare movielens-1m --download"),
+        (["crite", "--raw", "x"], "Did you mean 'criteo'?"),
+        (["criteo[min_count=0]", "--raw", "x"], "min_count=0 is out of range"),
+        (["criteo", "--raw", "/no/such"], "--raw /no/such: there is no such file or folder; check the path"),
+        (["movielens-1m", "--raw", ".", "--download"], "--download and --raw . exclude each other; give one"),
+        (["my.toml", "--raw", "."], "my.toml: cannot be read (No such file or directory)"),
+        (["planted", "--raw", "."], "'planted' is generated: leave out --raw ."),
+    ],
+)
+def test_bad_input_is_named_with_its_mend(bench, tmp_path, argv, message):
+    done = bench("prepare", *argv)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: ") and message in done.err
+    assert list((tmp_path / "cwd").iterdir()) == []
+
+
+def test_a_bad_line_leaves_no_store(bench, raw, tmp_path):
+    raw.write_text(raw.read_text() + "\n1\t2\n")
+    done = bench("prepare", "criteo", "--raw", str(raw), "--data-dir", "elsewhere")
+    assert done.code == 2
+    assert "train.txt: line 301 has 2 columns, the card wants 40 (TAB between them)" in done.err
+    assert list((tmp_path / "cwd" / "elsewhere").iterdir()) == []
+
+
+def test_a_card_of_ones_own(bench, tmp_path):
+    cwd = tmp_path / "cwd"
+    (cwd / "my.toml").write_text(OWN)
+    (cwd / "table.csv").write_text("y,c\n" + "1,a\n0,b\n" * 50)
+    assert bench("prepare", "my.toml", "--raw", "table.csv").out.startswith("data/mine: 100 rows")
+    done = bench("prepare", "my.toml[min_count=3]", "--raw", "table.csv")
+    assert done.out.startswith("data/mine@")
+    missing = bench("prepare", "my.toml[min_count=4]")
+    assert "python -m bench prepare 'my.toml[min_count=4]' --raw PATH" in missing.err
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def test_a_free_data_set_is_fetched_with_the_checksum_published_beside_it(tmp_path):
+    served = tmp_path / "served"
+    served.mkdir()
+    with zipfile.ZipFile(served / "set.zip", "w") as archive:
+        archive.writestr("set/t.csv", "y,c\n" + "1,a\n0,b\n" * 50)
+    digest = hashlib.md5((served / "set.zip").read_bytes()).hexdigest()
+    (served / "set.zip.md5").write_text(f"{digest}  set.zip\n")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=served)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        path = tmp_path / "own.toml"
+        url = f"http://127.0.0.1:{server.server_port}/set.zip"
+        path.write_text(OWN.replace("[raw.columns]", f'[[download]]\nurl = "{url}"\n[raw.columns]'))
+        fetched = fetch_raw(load_card(path), tmp_path / "data")
+        server.shutdown()
+    assert fetched == tmp_path / "data" / "raw" / "set.zip"
+    assert fetched.read_bytes() == (served / "set.zip").read_bytes()
+
+
+def test_published_checksums_of_the_movielens_files():
+    published = {name: resolve_dataset(name).downloads[0] for name in ("movielens", "movielens-1m", "movielens-100k")}
+    assert {name: (one.file_name, one.md5[:4]) for name, one in published.items()} == {
+        "movielens": ("ml-20m.zip", "cd24"),
+        "movielens-1m": ("ml-1m.zip", "c4d9"),
+        "movielens-100k": ("ml-100k.zip", "0e33"),
+    }
+    assert all(len(one.md5) == 32 for one in published.values())
