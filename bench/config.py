@@ -154,7 +154,7 @@ def check(config: RunConfig) -> RunConfig:
             raise ConfigError(f"prune-ratio={tau:g} is out of range; allowed: [0, 1): the share of fields to prune.")
     if config.timeout_s is not None and not config.isolate:
         raise ConfigError(f"timeout-s={config.timeout_s:g} needs --isolate: only a child process can be stopped.")
-    if config.timeout_s is not None and config.timeout_s <= 0:
+    if config.timeout_s is not None and not config.timeout_s > 0:  # so that NaN is refused too
         raise ConfigError(f"timeout-s={config.timeout_s:g} is out of range; allowed: (0, inf).")
     return config
 

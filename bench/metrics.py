@@ -83,5 +83,10 @@ METRICS: dict[str, Metric] = {
     "n_kept": Metric("Fields", "", None, _INF, _count, counted=True),
     "embedding_params": Metric("Embedding parameters", "", "lower", _INF, _count, counted=True),
     "embedding_bytes": Metric("Embedding size", "MiB", "lower", _INF, _significant(4), scale=2**20, counted=True),
+    "precision_at_k": Metric("Precision at K", "", "higher", 0.0, _fixed(2)),
+    "main_recall": Metric("Main fields kept", "", None, 0.0, _fixed(2)),
+    "interaction_recall": Metric("Interaction fields kept", "", None, 0.0, _fixed(2)),
+    "attainable_auc_share": Metric("Attainable AUC", "", "higher", 0.0, _fixed(2)),
+    "score_cardinality_corr": Metric("Score ~ log values", "", None, _INF, _fixed(2)),
 }
 """Every metric by its column: a key of the record, or a quantity derived from records."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -29,7 +29,7 @@ LINE_EVERY_S = 10.0
 class PrepareFlags:
     """Encode a data set: split its rows, fit the vocabularies on train, write the ids."""
 
-    dataset: Annotated[str, tyro.conf.Positional]
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
     """Name of a data set, with parameters in brackets if need be, e.g. "criteo[min_count=2]"; or the path of a
     card of your own, my.toml."""
     raw: Path | None = None
@@ -144,37 +144,51 @@ def _meter() -> Iterator[Show]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, int] = {}
-        started: dict[str, float] = {}
+        clock = _Clock()
+        tasks: dict[str, Any] = {}
 
         def show(phase: str, done: int, total: int, unit: str) -> None:
+            rate = clock.rate(phase, done, unit)
             if phase not in tasks:
-                started[phase] = time.perf_counter()
-                tasks[phase] = int(bars.add_task(PHASES[phase], total=None, unit=unit, rate=""))
-            rate = _rate(done, unit, started[phase])
-            bars.update(tasks[phase], completed=done, total=total or None, rate=rate)  # type: ignore[arg-type]
+                tasks[phase] = bars.add_task(PHASES[phase], total=None, unit=unit, rate=rate)
+            bars.update(tasks[phase], completed=done, total=total or None, rate=rate)
 
         yield show
 
 
-def _rate(done: int, unit: str, started: float) -> str:
-    return f"{done / max(time.perf_counter() - started, 1e-9):,.0f} {unit}/s"
+class _Clock:
+    """Rates since a phase began, which is when the one before it was last heard of."""
+
+    def __init__(self) -> None:
+        """Start now."""
+        self._phase = ""
+        self._began = self._heard = time.perf_counter()
+
+    def rate(self, phase: str, done: int, unit: str) -> str:
+        """How fast ``phase`` has been so far."""
+        if phase != self._phase:
+            self._phase, self._began = phase, self._heard
+        self._heard = time.perf_counter()
+        return f"{done / max(self._heard - self._began, 1e-9):,.0f} {unit}/s"
 
 
 class _Lines:
     """Plain lines: the start of each phase, then one every few seconds."""
 
     def __init__(self) -> None:
+        """Write to stderr."""
+        self._clock = _Clock()
         self._phase = ""
-        self._started = self._said = 0.0
+        self._said = 0.0
 
     def show(self, phase: str, done: int, total: int, unit: str) -> None:
-        now = time.perf_counter()
+        """Take in how far the work is."""
+        now, rate = time.perf_counter(), self._clock.rate(phase, done, unit)
         if phase != self._phase:
-            self._phase, self._started, self._said = phase, now, now
+            self._phase, self._said = phase, now
             sys.stderr.write(f"{PHASES[phase]}\n")
         elif now - self._said >= LINE_EVERY_S:
             self._said = now
             of = f" of about {total:,}" if total else ""
-            sys.stderr.write(f"{PHASES[phase]}: {done:,}{of} {unit}, {_rate(done, unit, self._started)}\n")
+            sys.stderr.write(f"{PHASES[phase]}: {done:,}{of} {unit}, {rate}\n")
         sys.stderr.flush()

@@ -16,6 +16,8 @@ from bench.data.toml_table import TomlTable
 from bench.errors import ConfigError
 
 SPLITS = ("train", "valid", "test")
+DOWNLOADS = "raw"
+"""Folder of fetched files, beside the stores and therefore no data set's name."""
 
 
 @dataclass(frozen=True)
@@ -157,8 +159,11 @@ def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> Dataset
         evaluate_every=table.take("evaluate_every", float, 1.0),
     )
     table.done()
-    if not name or not all(letter.isalnum() or letter in "-_." for letter in name) or name.startswith("."):
-        raise ConfigError(f"{path.name}: name = {name!r} must consist of letters, digits, '-', '_' and '.'.")
+    plain = bool(name) and not name.startswith(".") and all(letter.isalnum() or letter in "-_." for letter in name)
+    if not plain or name == DOWNLOADS:
+        raise ConfigError(
+            f"{path.name}: name = {name!r} must consist of letters, digits, '-', '_', '.' and not be {DOWNLOADS!r}."
+        )
     return card
 
 

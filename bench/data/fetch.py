@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.data.card import DatasetCard
+from bench.data.card import DOWNLOADS, DatasetCard
 from bench.data.download import Report, download
 from bench.data.store import store_folder, unprepared_message
 from bench.errors import DataError
@@ -28,7 +28,7 @@ def fetch_raw(card: DatasetCard, data_dir: Path, progress: Report | None = None)
     checksum = f"md5:{first.md5}" if first.md5 else None
     return download(
         [one.url for one in card.downloads],
-        data_dir / "raw" / first.file_name,
+        data_dir / DOWNLOADS / first.file_name,
         checksum=checksum,
         checksum_url=None if checksum else f"{first.url}.md5",
         progress=progress,

@@ -10,7 +10,7 @@ rows of the whole.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -46,12 +46,13 @@ def _mix_int(state: int) -> int:
     return state ^ (state >> 31)
 
 
-def _hash_all(seed: int, n_rows: int) -> np.ndarray:
-    hashes = np.empty(n_rows, dtype=np.uint64)
-    for start in range(0, n_rows, _BLOCK):
-        stop = min(start + _BLOCK, n_rows)
-        hashes[start:stop] = row_hash(seed, np.arange(start, stop, dtype=np.uint64))
-    return hashes
+def _blocks(n: int) -> Iterator[slice]:
+    """Slices that cover ``n`` rows; hashes are made anew for each, so that they need not all be in memory."""
+    return (slice(start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK))
+
+
+def _hashes(seed: int, part: slice, rows: np.ndarray | None) -> np.ndarray:
+    return row_hash(seed, np.arange(part.start, part.stop) if rows is None else rows[part])
 
 
 def class_cuts(n: int, shares: Sequence[float], positive: bool) -> tuple[int, int]:
@@ -73,17 +74,20 @@ def assign_splits(labels: np.ndarray, seed: int, shares: Sequence[float], rows: 
         shares: of train, valid and test.
         rows: row numbers of ``labels``, int64 [n]; None: 0, 1, ….
     """
-    hashes = _hash_all(seed, len(labels)) if rows is None else row_hash(seed, rows)
-    splits = np.empty(len(labels), dtype=np.uint8)
+    splits = np.full(len(labels), TRAIN, dtype=np.uint8)
     for label in (0, 1):
-        members = np.flatnonzero(labels == label)
-        mine = hashes[members]
-        cuts = class_cuts(len(members), shares, positive=label == 1)
-        ordered = np.sort(mine)
-        splits[members] = TRAIN
-        for split, cut in zip((VALID, TEST), cuts, strict=True):
-            if cut < len(members):
-                splits[members[mine >= ordered[cut]]] = split
+        parts = [_hashes(seed, part, rows)[labels[part] == label] for part in _blocks(len(labels))]
+        hashes = np.concatenate(parts) if parts else np.empty(0, np.uint64)
+        del parts
+        cuts = [cut for cut in class_cuts(len(hashes), shares, positive=label == 1) if cut < len(hashes)]
+        if not cuts:
+            continue
+        hashes.partition(cuts)
+        for part in _blocks(len(labels)):
+            members = labels[part] == label
+            found = _hashes(seed, part, rows)
+            for cut in cuts:
+                splits[part] += members & (found >= hashes[cut])
     return splits
 
 
@@ -91,9 +95,12 @@ def smallest_hashes(n_rows: int, seed: int, wanted: int) -> np.ndarray:
     """The ``wanted`` row numbers of smallest hash among 0 … n_rows - 1, increasing; int64 [min(wanted, n_rows)]."""
     if wanted >= n_rows:
         return np.arange(n_rows, dtype=np.int64)
-    hashes = _hash_all(seed, n_rows)
-    largest = np.partition(hashes, wanted - 1)[wanted - 1]
-    return np.flatnonzero(hashes <= largest)
+    hashes = np.concatenate([_hashes(seed, part, None) for part in _blocks(n_rows)])
+    hashes.partition(wanted - 1)
+    largest = hashes[wanted - 1]
+    del hashes
+    chosen = [np.flatnonzero(_hashes(seed, part, None) <= largest) + part.start for part in _blocks(n_rows)]
+    return np.concatenate(chosen)
 
 
 def check_splits(labels: np.ndarray, splits: np.ndarray, what: str) -> None:

@@ -61,8 +61,16 @@ def resolve_dataset(spec: str) -> DatasetCard:
 
 
 def card_path(entry: DatasetEntry) -> Path:
-    """Where the card of ``entry`` lies."""
+    """Where the card of ``entry`` lies.
+
+    Raises:
+        ConfigError: the plug-in that should say so fails.
+    """
     if entry.target.endswith(".toml"):
         return Path(__file__).parent / entry.target
     module, _, attribute = entry.target.partition(":")
-    return Path(getattr(importlib.import_module(module), attribute)())
+    try:
+        return Path(getattr(importlib.import_module(module), attribute)())
+    except Exception as error:  # a plug-in may fail in any way
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"data set plug-in {entry.target!r} gives no card: {reason}. Mend or remove it.") from error

@@ -13,7 +13,7 @@ from bench.report import csv, latex, markdown
 from bench.report.cells import GroupKey, group_key, records_of
 from bench.report.model import Table
 from bench.report.naming import distinct_titles
-from bench.report.tables import efficiency_tables, overall_tables
+from bench.report.tables import efficiency_tables, overall_tables, recovery_tables
 from bench.report.titles import Titles
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
         **_table_files("overall", "Results", overall_tables(frame, titles)),
         **_table_files("efficiency", "Cost and size", efficiency_tables(frame, titles)),
     }
+    if recovered := recovery_tables(frame, titles):
+        files |= _table_files("recovery", "Recovery", recovered)
     written = [_write(folder.tables / name, text.encode()) for name, text in files.items()]
     for name, data in _figure_files(frame, titles):
         written.append(_write(folder.figures / name, data))

@@ -115,7 +115,10 @@ def measure(metric: str, cell: Record, baseline: Record | None) -> float | None:
         if baseline is None or baseline["resumed"] or not baseline["tt_s"] or cell["tt_s"] is None:
             return None
         return float(cell["tt_s"] / baseline["tt_s"])
-    number = _n_kept(cell) if metric == "n_kept" else cell[metric]
+    if metric == "n_kept":
+        number = _n_kept(cell)
+    else:
+        number = cell[metric] if metric in cell else (cell["recovery"] or {}).get(metric)
     return None if number is None else float(number)
 
 

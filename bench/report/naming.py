@@ -91,14 +91,14 @@ def table_title(names: Names, tau: float | None, what: str) -> str:
     return f"{what} with {names.backbone}" + ("" if tau is None else f" at prune ratio τ = {tau:g}")
 
 
-def caption(block: Block, groups: Sequence[GroupKey], names: Names, *, ratio: bool) -> str:
+def caption(block: Block, groups: Sequence[GroupKey], names: Names, meaning: str) -> str:
     """What was run, on how many rows and seeds, and what the columns mean.
 
     Args:
         block: the cells.
         groups: the data sets that the table shows.
         names: their titles.
-        ratio: whether TT is a ratio to the baseline, rather than seconds.
+        meaning: what the columns mean; ``{baseline}`` becomes the baseline and its seconds.
     """
     titles = [names.groups[group] for group in groups]
     samples = [block.sample(group) for group in groups]
@@ -106,10 +106,7 @@ def caption(block: Block, groups: Sequence[GroupKey], names: Names, *, ratio: bo
     rows = [f"{_split_rows(cell)} rows" for cell in samples]
     setting = "; ".join(_once(titles, facts) for facts in (profiles, [_seed_text(block, g) for g in groups], rows))
     parts = [f"{setting[0].upper()}{setting[1:]} (training/validation/test)."]
-    if ratio:
-        parts.append(f"TT is the ratio, seed by seed, to {_baseline_text(block, groups, names)}.")
-    else:
-        parts.append("PT: pretraining; CT: continued training; TT: both; IT: one pass over the test rows.")
+    parts.append(meaning.format(baseline=_baseline_text(block, groups, names)))
     if any(len(block.seeds(group)) > 1 for group in groups):
         parts.append("±: sample standard deviation over seeds.")
     return " ".join(parts)

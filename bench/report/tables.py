@@ -16,12 +16,24 @@ from bench.report.titles import Titles
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["EFFICIENCY", "OVERALL", "efficiency_tables", "overall_tables"]
+__all__ = ["EFFICIENCY", "OVERALL", "RECOVERY", "efficiency_tables", "overall_tables", "recovery_tables"]
 
 OVERALL = ("auc", "logloss", "tt_ratio")
 """Columns of a data set in the overall table."""
 EFFICIENCY = ("pt_s", "ct_s", "tt_s", "it_s", "epochs", "n_kept", "embedding_params", "embedding_bytes")
 """Columns of the efficiency table."""
+RECOVERY = ("precision_at_k", "main_recall", "interaction_recall", "attainable_auc_share", "score_cardinality_corr")
+"""Columns of the recovery table; ``bench.recovery`` defines them."""
+_HEADINGS = {OVERALL: "Results", EFFICIENCY: "Cost and size", RECOVERY: "Recovery of the true fields"}
+_MEANINGS = {
+    OVERALL: "TT is the ratio, seed by seed, to {baseline}.",
+    EFFICIENCY: "PT: pretraining; CT: continued training; TT: both; IT: one pass over the test rows.",
+    RECOVERY: (
+        "Precision at K: true fields among the K highest scores, K being their number, a field and its copies counted "
+        "once. Attainable AUC: share of what the true probabilities reach above 0.5. Score ~ log values: rank "
+        "correlation of scores with vocabulary size."
+    ),
+}
 
 
 def overall_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[Table]:
@@ -42,6 +54,18 @@ def efficiency_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list
     return [_table(block, [group], EFFICIENCY, titles) for block in found for group in block.groups]
 
 
+def recovery_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[Table]:
+    """What of a known truth every method found: by backbone, τ and generated data set; arguments as above."""
+    titles = Titles.registered() if titles is None else titles
+    tables = []
+    for block in blocks(records_of(frame), titles):
+        for group in block.groups:
+            cells = [cell for row in block.rows for cell in block.ok(group, row).values()]
+            if any(cell["recovery"] for cell in cells):
+                tables.append(_table(block, [group], RECOVERY, titles))
+    return tables
+
+
 def _table(block: Block, groups: Sequence[GroupKey], metrics: tuple[str, ...], titles: Titles) -> Table:
     names = names_of(block, titles)
     rows = [row for row in block.rows if any(block.at(group, row) for group in groups)]
@@ -50,14 +74,14 @@ def _table(block: Block, groups: Sequence[GroupKey], metrics: tuple[str, ...], t
         for metric in metrics:
             values.update(_column(block, group, metric, rows))
     parts = [block.backbone, *([f"tau{block.tau:g}"] if block.tau is not None else [])]
-    if metrics == EFFICIENCY:
+    if metrics != OVERALL:
         parts += [names_of(block, Titles()).groups[group] for group in groups]
     return Table(
         name="-".join(parts),
         backbone=block.backbone,
         tau=block.tau,
-        title=table_title(names, block.tau, "Results" if "auc" in metrics else "Cost and size"),
-        caption=caption(block, groups, names, ratio="tt_ratio" in metrics),
+        title=table_title(names, block.tau, _HEADINGS[metrics]),
+        caption=caption(block, groups, names, _MEANINGS[metrics]),
         groups=tuple(_group(block, group, names, metrics) for group in groups),
         rows=tuple(_row(block, row, names, groups, values) for row in rows),
         notes=notes_of(block, values, names),

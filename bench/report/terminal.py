@@ -1,4 +1,4 @@
-"""The overall table as plain text: data sets side by side where they fit, else one below the other."""
+"""Results and recovery of a known truth as plain text: data sets side by side if they fit, else below each other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from bench.report.model import Group, Table, Value
-from bench.report.tables import overall_tables
+from bench.report.tables import overall_tables, recovery_tables
 from bench.report.titles import Titles
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _LEGEND = "¹ best, ² second best of a column."
 def terminal_table(
     frame: pd.DataFrame, titles: Titles | None = None, *, width: int | None = None, colour: bool = False
 ) -> str:
-    """AUC, Logloss and TT of a run, with captions and notes, in lines of at most about ``width`` letters.
+    """AUC, Logloss and TT of a run and what was found of a known truth, in lines of about ``width`` letters.
 
     Args:
         frame: a run as ``bench.records.load_frame`` returns it.
@@ -33,7 +33,8 @@ def terminal_table(
         colour: mark the best bold and the second best underlined by escape sequences, for a terminal.
     """
     columns = shutil.get_terminal_size((120, 24)).columns if width is None else width
-    return "\n\n".join(_text(table, columns, colour) for table in overall_tables(frame, titles))
+    tables = [*overall_tables(frame, titles), *recovery_tables(frame, titles)]
+    return "\n\n".join(_text(table, columns, colour) for table in tables)
 
 
 def _text(table: Table, width: int, colour: bool) -> str:

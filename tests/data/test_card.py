@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 
 import pytest
 from plain_reference import write_card
 
 from bench.data.card import load_card
-from bench.datasets import TABLE, card_path, resolve_dataset
+from bench.datasets import TABLE, DatasetEntry, card_path, resolve_dataset
 from bench.errors import ConfigError
 
 CARD = """
@@ -94,6 +96,7 @@ def test_bad_specs_name_thing_value_and_mend(spec, message):
         ('"mine"', '"mine"\nmin_count = "3"', "min_count = '3' must be of type int"),
         ('"mine"', '"mine"\nmin_count = 0', "min_count = 0 is out of range"),
         ('"mine"', '"mine"\nrevision = true', "revision = True must be of type int"),
+        ('"mine"', '"raw"', r"name = 'raw' must consist of .* not be 'raw'"),
         ('"mine"', '"a/b"', "name = 'a/b' must consist of"),
         ('"mine"', '"mine"\nsplit = { train = 0.9 }', "train = 0.9, valid = 0.1, test = 0.1 must .* sum to 1"),
         ('"mine"', '"mine"\ngenerator = "a:b"', r"either a \[raw\] table or a generator"),
@@ -156,3 +159,21 @@ def test_the_definition_changes_with_what_decides_the_store_and_with_nothing_els
     assert write_card(tmp_path, CARD + "\n[l2]\nanchor = 0.1").definition == first
     assert write_card(tmp_path, CARD.replace("integer", "categorical")).definition != first
     assert write_card(tmp_path, CARD + "\n[split]\ntrain = 0.7\nvalid = 0.2").definition != first
+
+
+def own_path():
+    return "/somewhere/else.toml"
+
+
+def test_a_plug_in_names_its_card_by_a_callable():
+    assert str(card_path(DatasetEntry("test_card:own_path", "Own"))) == "/somewhere/else.toml"
+    with pytest.raises(
+        ConfigError, match=r"plug-in 'test_card:nothing' gives no card: AttributeError.*Mend or remove it"
+    ):
+        card_path(DatasetEntry("test_card:nothing", "Own"))
+
+
+def test_cards_are_listed_without_pyarrow_and_torch():
+    code = "import sys, bench.datasets as d; d.datasets(); d.resolve_dataset('criteo'); import bench.cli.prepare; "
+    code += "sys.exit(bool({'torch', 'pyarrow', 'pandas', 'rich.progress'} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=card_path(TABLE["criteo"]).parents[2])

@@ -104,6 +104,16 @@ def test_a_card_of_ones_own(bench, tmp_path):
     assert "python -m bench prepare 'my.toml[min_count=4]' --raw PATH" in missing.err
 
 
+def test_progress_on_a_terminal_and_in_lines(bench, raw, monkeypatch):
+    monkeypatch.setattr("bench.cli.prepare.LINE_EVERY_S", 0.0)
+    lines = bench("prepare", "criteo", "--raw", str(raw), "--force").err.splitlines()
+    assert {line.partition(":")[0] for line in lines} >= {"reading", "counting", "writing"}
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    shown = bench("prepare", "criteo", "--raw", str(raw), "--force").err
+    for word in ("reading", "counting", "writing", "300 rows", "rows/s"):
+        assert word in shown
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args):
         pass

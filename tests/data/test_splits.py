@@ -73,3 +73,12 @@ def test_a_split_without_both_classes_is_refused():
         check_splits(np.where(splits == 2, 0, labels), splits, "data")
     with pytest.raises(DataError, match=r"data: 9 rows are too few to split; give at least 10"):
         check_splits(labels[:9], splits[:9], "data")
+
+
+def test_blocks_of_rows_do_not_matter(monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = (rng.random(5000) < 0.3).astype(np.uint8)
+    whole, some = assign_splits(labels, 3, CRITEO), smallest_hashes(5000, 3, 777)
+    monkeypatch.setattr("bench.data.splits._BLOCK", 64)
+    np.testing.assert_array_equal(assign_splits(labels, 3, CRITEO), whole)
+    np.testing.assert_array_equal(smallest_hashes(5000, 3, 777), some)

@@ -9,7 +9,7 @@ import pytest
 from bench.metrics import METRICS
 from bench.records import CellRecord, to_frame
 from bench.report.model import Table, Value, ranked
-from bench.report.tables import EFFICIENCY, OVERALL, efficiency_tables, overall_tables
+from bench.report.tables import EFFICIENCY, OVERALL, RECOVERY, efficiency_tables, overall_tables, recovery_tables
 from bench.report.titles import Titles
 
 Cell = Callable[..., CellRecord]
@@ -282,3 +282,13 @@ def test_a_run_where_everything_failed_still_has_a_table(cell: Cell) -> None:
 
 def test_columns_of_the_overall_table(cell: Cell) -> None:
     assert [METRICS[m].heading for m in OVERALL] == ["AUC ↑", "Logloss ↓", "TT ↓"]
+
+
+def test_recovery_is_tabled_for_generated_data_alone(cell):
+    found = {"precision_at_k": 0.8, "main_recall": 1.0, "interaction_recall": 0.0, "attainable_auc_share": 0.5}
+    cells = [cell("alpha", dataset="made", recovery=found | {"score_cardinality_corr": None}), cell("alpha")]
+    (table,) = recovery_tables(to_frame(cells), PLAIN)
+    assert [group.dataset for group in table.groups] == ["made"]
+    assert [value.mean for value in table.rows[0].values] == [*found.values(), None]
+    assert RECOVERY[:-1] == tuple(found)
+    assert "true fields among the K highest scores" in table.caption

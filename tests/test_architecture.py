@@ -1,0 +1,145 @@
+"""The shape of the code: who imports whom, who knows which name, and how long a file may be."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import registry
+from bench.datasets import datasets
+
+HOME = Path(__file__).resolve().parent.parent
+OURS = ("bench", "methods", "backbones", "plots")
+MAX_LINES = 400
+DEFINITIONS = (HOME / "bench" / "datasets", HOME / "bench" / "experiments")
+
+
+def sources(package: str) -> list[Path]:
+    files = sorted((HOME / package).rglob("*.py"))
+    assert files
+    return files
+
+
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """String constants other than docstrings, f-string parts included."""
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            yield node.lineno, node.value
+
+
+def imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Full names of all imported modules, those inside functions and for type checkers included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.lineno, str(node.module)
+            if node.module in OURS:  # `from bench import registry` imports a module too
+                yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def ours(file: Path) -> list[tuple[int, str]]:
+    return [(line, name) for line, name in imported(parsed(file)) if name.partition(".")[0] in OURS]
+
+
+def registered_names() -> set[str]:
+    return {name for known in (registry.methods(), registry.backbones(), datasets()) for name in known.names()}
+
+
+def mentions(text: str, names: set[str]) -> set[str]:
+    return names & set(re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", text))
+
+
+def test_the_search_for_names_finds_them() -> None:
+    tree = ast.parse('"""criteo"""\nx = "planted"\ny = f"run {x} on light-fmp[a=1]"\nz = "planted-x replanted"')
+    found = [mentions(text, {"criteo", "planted", "light-fmp"}) for _, text in texts(tree)]
+    assert [names for names in found if names] == [{"planted"}, {"light-fmp"}]
+
+
+def test_the_harness_names_no_method_backbone_or_data_set() -> None:
+    names = registered_names()
+    assert {"light-fmp", "dnn", "criteo", "no-selection"} <= names
+    packages = {"xgboost"}  # whose version every record carries
+    for file in sources("bench"):
+        if not any(folder in file.parents for folder in DEFINITIONS):
+            allowed = packages if file.name == "environment.py" else set()
+            for line, text in texts(parsed(file)):
+                assert mentions(text, names) <= allowed, f"{file.relative_to(HOME)}:{line}"
+
+
+@pytest.mark.parametrize("package", ["methods", "backbones"])
+def test_plug_ins_import_the_api_and_their_siblings_only(package: str) -> None:
+    for file in sources(package):
+        for line, name in ours(file):
+            allowed = name == "bench.api" or name.partition(".")[0] == package
+            assert allowed, f"{file.relative_to(HOME)}:{line} imports {name}"
+
+
+def test_plots_import_records_metrics_and_their_siblings_only() -> None:
+    for file in sources("plots"):
+        for line, name in ours(file):
+            allowed = name in ("bench.records", "bench.metrics", "bench") or name.startswith("plots")
+            assert allowed, f"{file.relative_to(HOME)}:{line} imports {name}"
+
+
+def test_the_harness_imports_no_plug_in_but_the_registry_its_tables() -> None:
+    for file in sources("bench"):
+        tables = file == HOME / "bench" / "registry.py"
+        for line, name in ours(file):
+            root, dot, _ = name.partition(".")
+            allowed = root not in ("methods", "backbones") or (tables and not dot)
+            assert allowed, f"{file.relative_to(HOME)}:{line} imports {name}"
+
+
+def test_the_engine_and_the_data_layer_know_nothing_above_them() -> None:
+    above = re.compile(r"bench\.(cli|report|sweep|cell|job|isolation|progress|config)\b")
+    for folder in ("bench/engine", "bench/data"):
+        for file in sources(folder):
+            for line, name in ours(file):
+                assert not above.match(name), f"{file.relative_to(HOME)}:{line} imports {name}"
+
+
+def test_only_the_command_line_prints() -> None:
+    for package in OURS:
+        for file in sources(package):
+            for node in ast.walk(parsed(file)):
+                prints = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+                assert not prints, f"{file.relative_to(HOME)}:{getattr(node, 'lineno', 0)}"
+
+
+def test_files_stay_readable() -> None:
+    for package in (*OURS, "tests"):
+        for file in sources(package):
+            lines = file.read_text(encoding="utf-8").count("\n")
+            longest = MAX_LINES + 200 if package == "tests" else MAX_LINES
+            assert lines <= longest, f"{file.relative_to(HOME)} has {lines} lines"
+
+
+def test_every_name_of_the_api_resolves_and_none_is_missing_from_it() -> None:
+    from bench import api
+
+    for name in api.__all__:
+        assert getattr(api, name) is not None
+    assert api.__all__ == sorted(api.__all__)
+    assert set(api._LAZY) <= set(api.__all__)
+    used = {
+        alias.name
+        for package in ("methods", "backbones")
+        for file in sources(package)
+        for node in ast.walk(parsed(file))
+        if isinstance(node, ast.ImportFrom) and node.module == "bench.api"
+        for alias in node.names
+    }
+    assert used <= set(api.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        api.__getattr__("nothing")

@@ -1,0 +1,466 @@
+from __future__ import annotations
+
+import dataclasses
+import gc
+import math
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import log_loss, roc_auc_score
+
+from bench import registry
+from bench.api import CTRModel, Rows, Selection, Trained
+from bench.cell import run_cell
+from bench.engine.clock import Clock
+from bench.engine.evaluate import predict
+from bench.job import Job
+from bench.method import Method
+from bench.records import CellRecord
+
+MakeJob = Callable[..., Job]
+
+pytestmark = pytest.mark.usefixtures("quick_timing")
+
+
+class Spy(Method[Any]):
+    """Keeps what the harness hands out, for tests to look at."""
+
+    calls: dict[str, Any]
+
+    def select(self, ctx: Any, train: Rows, selection_rows: Rows) -> Selection:
+        Spy.calls = {"ctx": ctx, "train": train, "held": selection_rows}
+        scores = np.arange(ctx.schema.n_fields, dtype=float) % 3  # ties
+        return Selection(scores=scores, used_rows=train.index[:50])
+
+    def train(self, ctx: Any, train: Rows, valid: Rows, selection: Selection) -> Trained:
+        trained = super().train(ctx, train, valid, selection)
+        Spy.calls |= {"final_train": train, "valid": valid, "selection": selection, "trained": trained}
+        return trained
+
+    def columns(self, model: CTRModel, selection: Selection) -> dict[str, float]:
+        return {"rows_in_table": float(len(model.table.weight))}
+
+
+@pytest.fixture
+def spy(monkeypatch: pytest.MonkeyPatch) -> type[Spy]:
+    """Stands in for every method."""
+    monkeypatch.setattr(registry.methods(), "load", lambda name: Spy)
+    return Spy
+
+
+def spied(make_job: MakeJob, spy: type[Spy], **changes: Any) -> tuple[Job, CellRecord]:
+    job = make_job("no-selection", **changes)
+    entry = replace(job.method.entry, granularity="field", scores="select")
+    tau = changes.get("tau", 0.5)
+    job = replace(job, cell=replace(job.cell, tau=tau), method=replace(job.method, entry=entry))
+    return job, run_cell(job)
+
+
+def test_a_good_cell_s_record(make_job: MakeJob, spy: type[Spy]) -> None:
+    job, record = spied(make_job, spy, tau=0.25)
+    assert (record.status, record.reason, record.traceback) == ("ok", None, None)
+    calls, data = spy.calls, job.data
+    # scores 0 1 2 0 1 2 0 1: six of eight stay; 2, 5 then 1, 4, 7 then the first 0; three zeros share the cut
+    assert record.kept_fields == [0, 1, 2, 4, 5, 7]
+    assert record.tie_count == 3
+    assert record.field_scores == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert record.field_names == list(data.schema.names)
+    model = calls["trained"].model
+    assert model.kept == (0, 1, 2, 4, 5, 7)
+    p = torch.sigmoid(predict(model, data.test).double()).numpy()
+    labels = data.test.labels.numpy()
+    assert record.auc == pytest.approx(roc_auc_score(labels, p), abs=1e-12)
+    assert record.logloss == pytest.approx(log_loss(labels, p), abs=1e-9)
+    rate = labels.mean(dtype=np.float64)
+    assert record.base_logloss == pytest.approx(log_loss(labels, np.full(len(labels), rate)), abs=1e-9)
+    rows = int(sum(data.schema.cardinalities[[0, 1, 2, 4, 5, 7]]))
+    assert (record.embedding_rows, record.embedding_params) == (rows, rows * 8)
+    assert record.embedding_bytes == rows * 8 * 4
+    assert record.network_params == 6 * 8 * 8 + 8 + 8 + 1  # MLP of 48 inputs, 8 hidden units, one output
+    assert record.flops_per_row == 2 * (6 * 8 * 8 + 8)
+    assert record.selection is not None
+    assert record.selection["rows_in_table"] == rows
+    assert record.n_rows_used == len(data.train)
+    assert record.it_rows == len(data.test)
+    assert record.valid_auc == pytest.approx(
+        roc_auc_score(data.valid.labels.numpy(), predict(model, data.valid).numpy()), abs=1e-12
+    )
+    assert (record.epochs, record.optimizer, record.resumed, record.peak_mem_bytes) == (2, "adam", False, None)
+    assert record.split_rows == {"train": 960, "valid": 120, "test": 120}
+    assert (record.tau, record.seed, record.config_hash) == (0.25, 0, job.hash)
+
+
+def test_the_times_of_a_record_add_up(make_job: MakeJob, spy: type[Spy]) -> None:
+    _, record = spied(make_job, spy)
+    phases = record.phases
+    assert record.tt_s == record.pt_s + record.ct_s
+    assert record.pt_s == phases["select"]
+    assert record.ct_s == phases["train"]
+    assert 0 < record.surgery_s == phases["train/surgery"] < record.ct_s
+    assert 0 < record.ct_best_s <= record.ct_s
+    assert 0 < record.ct_epoch_s < record.ct_s
+    assert record.it_row_p99_s >= record.it_row_p50_s > 0
+    assert phases["untracked"] >= 0
+    outer = sum(seconds for name, seconds in phases.items() if "/" not in name and name not in ("total", "untracked"))
+    assert outer + phases["untracked"] == pytest.approx(phases["total"])
+
+
+def test_selection_sees_a_stratified_holdout_and_training_gets_it_back(make_job: MakeJob, spy: type[Spy]) -> None:
+    job, record = spied(make_job, spy)
+    assert record.status == "ok", record.traceback
+    data, calls = job.data, spy.calls
+    train, held = calls["train"].index.tolist(), calls["held"].index.tolist()
+    assert len(held) == 96  # a tenth of 960
+    assert sorted(train + held) == sorted(data.train.index.tolist())
+    assert float(calls["held"].labels.sum()) == round(96 * data.train.positive_rate)
+    used = calls["selection"].used_rows.tolist()
+    assert sorted(calls["final_train"].index.tolist() + used) == sorted(data.train.index.tolist())
+    assert torch.equal(calls["valid"].index, data.valid.index)
+    spied(make_job, spy, seed=1)
+    assert sorted(calls["held"].index.tolist()) != sorted(spy.calls["held"].index.tolist())
+
+
+def test_sel_split_valid_shows_the_validation_split_to_the_selection(make_job: MakeJob, spy: type[Spy]) -> None:
+    job = make_job("no-selection[sel_split=valid]")
+    assert run_cell(job).params["sel_split"] == "valid"
+    assert torch.equal(spy.calls["held"].index, job.data.valid.index)
+    assert torch.equal(spy.calls["train"].index, job.data.train.index)
+
+
+def reachable(*roots: object) -> Iterator[object]:
+    """Everything that can be got at from ``roots`` without going through modules and the names of functions."""
+    seen: set[int] = set()
+    queue = list(roots)
+    while queue:
+        item = queue.pop()
+        if id(item) in seen or isinstance(item, types.ModuleType | type):
+            continue
+        seen.add(id(item))
+        yield item
+        if isinstance(item, types.FunctionType):
+            queue += [item.__closure__, item.__defaults__, item.__kwdefaults__]
+        else:
+            queue += gc.get_referents(item)
+
+
+def found_in(item: object) -> np.ndarray | None:
+    if isinstance(item, torch.Tensor):
+        return item.detach().cpu().numpy()
+    return item if isinstance(item, np.ndarray) else None
+
+
+@pytest.fixture
+def marked(make_job: MakeJob) -> Job:
+    """A job whose test rows carry numbers that occur nowhere else."""
+    job = make_job("no-selection")
+    n = len(job.data.test)
+    test = replace(job.data.test, labels=torch.full((n,), 0.123), index=torch.arange(n) + 10**9)
+    return replace(job, data=replace(job.data, test=test, test_truth=np.full(n, 0.456, np.float32)))
+
+
+def sees_the_test_split(job: Job, *roots: object) -> bool:
+    test = job.data.test
+    storages = {tensor.untyped_storage().data_ptr() for tensor in (test.ids, test.labels, test.index)}
+    for item in reachable(*roots):
+        if isinstance(item, torch.Tensor) and item.untyped_storage().data_ptr() in storages and item.numel():
+            return True
+        values = found_in(item)
+        if values is not None and values.size and values.dtype.kind in "if":
+            strange = np.isin(values.astype(np.float64), [float(np.float32(0.123)), float(np.float32(0.456))])
+            if strange.any() or (values >= 10**9).any():
+                return True
+    return False
+
+
+def test_the_search_for_the_test_split_finds_it(marked: Job) -> None:
+    hidden = {"a": [(lambda: marked.data.test.ids)]}
+    assert sees_the_test_split(marked, hidden)
+    assert sees_the_test_split(marked, types.SimpleNamespace(x=marked.data.test.labels[3:].clone()))
+    assert sees_the_test_split(marked, types.SimpleNamespace(x=marked.data.test_truth))
+    assert not sees_the_test_split(marked, marked.data.train, marked.data.valid, marked.data.schema)
+
+
+def test_a_method_cannot_reach_the_test_split(marked: Job, spy: type[Spy]) -> None:
+    run_cell(marked)
+    calls = spy.calls
+    assert not sees_the_test_split(marked, calls["ctx"], calls["train"], calls["held"])
+    assert not sees_the_test_split(marked, calls["final_train"], calls["valid"], calls["trained"].log)
+
+
+def test_select_is_not_shown_the_validation_split_unless_asked(make_job: MakeJob, spy: type[Spy]) -> None:
+    job, _ = spied(make_job, spy)
+    shown = [spy.calls[name].index for name in ("train", "held")]
+    assert not torch.isin(job.data.valid.index, torch.cat(shown)).any()
+    storage = job.data.valid.ids.untyped_storage().data_ptr()
+    tensors = [item for item in reachable(spy.calls["ctx"]) if isinstance(item, torch.Tensor) and item.numel()]
+    assert all(tensor.untyped_storage().data_ptr() != storage for tensor in tensors)
+
+
+def test_a_test_auc_below_the_floor_is_flagged(make_job: MakeJob, spy: type[Spy]) -> None:
+    job, _ = spied(make_job, spy)
+    logits = predict(spy.calls["trained"].model, job.data.test)
+    above = (logits > logits.median()).float()
+    records = [
+        run_cell(replace(job, data=replace(job.data, test=replace(job.data.test, labels=labels))))
+        for labels in (above, 1 - above)
+    ]
+    assert [record.auc for record in records] == [1.0, 0.0]
+    assert [record.notes.get("flags") for record in records] == [None, ["LOW-AUC"]]
+    assert [record.status for record in records] == ["ok", "ok"]
+
+
+@pytest.mark.usefixtures("zoo")
+@pytest.mark.parametrize(
+    ("method", "status", "reason"),
+    [
+        ("zoo-raises", "failed", "KeyError: 'no such thing'"),
+        ("zoo-nan", "failed", "ValueError: field scores must be finite; fields [2, 5] have [nan, nan]"),
+        (
+            "zoo-short",
+            "failed",
+            "ValueError: select returned scores of shape (7,); wanted one for each of the 8 fields",
+        ),
+        ("zoo-hungry", "oom", "can't allocate memory"),
+        ("zoo-broken", "failed", "ModuleNotFoundError: No module named 'a_module_that_nobody_has'"),
+        ("zoo-absent", "failed", "AttributeError: module 'zoo.animals' has no attribute 'Absent'"),
+        ("zoo-leaks", "failed", "TypeError: Object of type Tensor is not JSON serializable"),
+        ("zoo-exploding", "failed", "the model's scores are not finite"),
+    ],
+)
+def test_what_goes_wrong_becomes_status_reason_and_traceback(
+    make_job: MakeJob, zoo_folder: Path, method: str, status: str, reason: str
+) -> None:
+    record = run_cell(make_job(method, epochs=1))
+    assert record.status == status
+    assert record.reason is not None
+    assert reason in record.reason
+    assert record.traceback is not None
+    assert record.traceback.startswith("Traceback (most recent call last):")
+    assert record.auc is None
+    home = Path(__file__).resolve().parent.parent
+    for folder in (home, zoo_folder, Path.home(), Path(torch.__file__).parent.parent):
+        assert f'"{folder}' not in record.traceback
+
+
+@pytest.mark.usefixtures("zoo")
+def test_an_incompatible_cell_is_skipped_with_its_reason(make_job: MakeJob) -> None:
+    record = run_cell(make_job("zoo-skips"))
+    assert (record.status, record.reason, record.traceback, record.auc) == ("skipped", "not on Sundays", None, None)
+
+
+class Silent(Spy):
+    def select(self, ctx: Any, train: Rows, selection_rows: Rows) -> Selection:
+        return Selection()
+
+
+class Exits(Spy):
+    def select(self, ctx: Any, train: Rows, selection_rows: Rows) -> Selection:
+        raise SystemExit(3)
+
+
+@pytest.mark.parametrize(("kind", "reason"), [(Silent, "neither scores nor kept fields"), (Exits, "SystemExit: 3")])
+def test_a_method_that_returns_nothing_or_leaves_fails(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, kind: type[Spy], reason: str
+) -> None:
+    monkeypatch.setattr(registry.methods(), "load", lambda name: kind)
+    _, record = spied(make_job, kind)
+    assert record.status == "failed"
+    assert reason in str(record.reason)
+
+
+def test_an_interruption_is_no_failure(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: Any, ctx: Any, train: Rows, selection_rows: Rows) -> Selection:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("methods.no_selection.NoSelection.select", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(make_job("no-selection"))
+
+
+def without_circumstances(record: CellRecord) -> dict[str, Any]:
+    """A record without times, memory, dates, resumption and command."""
+    kept = record.to_dict()
+    for name in list(kept):
+        if name.endswith("_s") or name in ("phases", "peak_mem_bytes", "resumed", "command"):
+            del kept[name]
+    return kept
+
+
+@pytest.mark.parametrize("method", ["no-selection", "random-k", "light-fmp", "light-fmp[noise=sample]"])
+@pytest.mark.parametrize("backbone", ["dnn[mlp=8]", "xdeepfm[mlp=8,cin=4-4]"])
+def test_a_cell_repeats_bit_for_bit_and_another_seed_does_not(make_job: MakeJob, method: str, backbone: str) -> None:
+    first, again, other = (run_cell(make_job(method, seed=seed, backbone=backbone)) for seed in (0, 0, 1))
+    assert first.status == "ok", first.traceback
+    assert without_circumstances(first) == without_circumstances(again)
+    assert first.auc != other.auc
+    assert first.logloss != other.logloss
+    assert first.config_hash != other.config_hash
+
+
+def test_the_seed_decides_batch_order_initial_rows_and_layers_by_its_named_axes(make_job: MakeJob) -> None:
+    def draws(**changes: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        job = make_job(changes.pop("method", "random-k"), **changes)
+        ctx = job.context(Clock(torch.device("cpu")))
+        model = ctx.model()
+        layer = next(w for name, w in model.backbone.named_parameters() if name.endswith("weight"))
+        return torch.randperm(99, generator=ctx.rng("batches")), model.table.weight[:, :8].detach(), layer.detach()
+
+    first = draws()
+    for same in (draws(tau=0.0), draws(method="light-fmp")):
+        assert all(torch.equal(a, b) for a, b in zip(first, same, strict=True))
+    order, table, layer = draws(seed=1)
+    assert not torch.equal(first[0], order)
+    assert not torch.equal(first[1], table)
+    assert not torch.equal(first[2], layer)
+    order, table, _ = draws(backbone="xdeepfm[mlp=8]")
+    assert torch.equal(first[0], order)
+    assert torch.equal(first[1], table)  # the embeddings of a data set and seed are shared by all backbones
+
+
+def test_a_smaller_model_starts_from_the_rows_of_the_full_one(make_job: MakeJob) -> None:
+    ctx = make_job("random-k").context(Clock(torch.device("cpu")))
+    offsets = ctx.schema.offsets
+    kept = [1, 4, 6]
+    expected = torch.cat([ctx.model().table.weight[offsets[f] : offsets[f + 1]] for f in kept])
+    assert torch.equal(ctx.model(kept).table.weight, expected)
+    assert ctx.model(kept).kept == (1, 4, 6)
+
+
+def test_building_and_training_leave_the_global_random_state_alone(make_job: MakeJob) -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    run_cell(make_job("light-fmp", epochs=1, warmed=set()))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_unknown_axes_of_randomness_are_refused(make_job: MakeJob) -> None:
+    ctx = make_job("random-k").context(Clock(torch.device("cpu")))
+    with pytest.raises(ValueError, match="bakbone"):
+        ctx.rng("x", "bakbone")
+    draws = [torch.rand(3, generator=ctx.rng("x", *axes)) for axes in ((), ("tau",), ("backbone",))]
+    assert len({tuple(draw.tolist()) for draw in draws}) == 3
+
+
+def test_the_identity_holds_all_that_decides_the_result(make_job: MakeJob) -> None:
+    base = make_job("light-fmp")
+    others = [
+        make_job("light-fmp", tau=0.25),
+        make_job("light-fmp", seed=1),
+        make_job("light-fmp", epochs=3),
+        make_job("light-fmp", backbone="dnn[mlp=9]"),
+        make_job("light-fmp[noise=sample]"),
+        make_job("light-fmp[sel_split=valid]"),
+        make_job("random-k"),
+        replace(base, data=replace(base.data, revision="9")),
+        replace(base, data=replace(base.data, split_rows={"train": 1})),
+    ]
+    assert len({job.hash for job in [base, *others]}) == 1 + len(others)
+    same = [
+        make_job("light-fmp[noise=batch]"),  # the default, spelled out
+        replace(base, own_process=True),
+        replace(base, checkpoints=Path("somewhere")),
+        replace(base, device=torch.device("cuda")),
+    ]
+    assert {job.hash for job in same} == {base.hash}
+
+
+class Interrupting:
+    """Raises at the n-th progress event of a kind, as a kill would end a cell there."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.events = at, 0
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        self.events += 1
+        if self.events == self.at:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("method", ["light-fmp", "light-fmp[noise=sample,fold=absorb]", "random-k[carry_over=true]"])
+def test_a_cell_with_checkpoints_resumes_inside_with_the_same_result(
+    make_job: MakeJob, tmp_path: Path, method: str
+) -> None:
+    whole = run_cell(make_job(method, epochs=4))
+    events = Interrupting(0)
+    run_cell(make_job(method, epochs=4, emit=events))
+    for at in range(2, events.events + 1):  # at every event once: phases of the cell and epochs of training
+        folder = tmp_path / str(at)
+        with pytest.raises(KeyboardInterrupt):
+            run_cell(make_job(method, epochs=4, checkpoints=folder, emit=Interrupting(at)))
+        resumed = run_cell(make_job(method, epochs=4, checkpoints=folder))
+        assert without_circumstances(resumed) == without_circumstances(whole)
+        assert resumed.resumed is (at >= 3)  # the second event opens the pretraining, the third follows it
+
+
+def test_pretraining_killed_in_the_middle_goes_on_with_the_same_average(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ranking averages over the last steps: a part of them before the kill, the rest after it."""
+    from methods import gated_pretraining
+
+    method = "light-fmp[pretrain_epochs=10,pretrain_batch=20,rank_share=0.6]"
+    whole = run_cell(make_job(method))
+    schedule = gated_pretraining._Average.schedule
+
+    def killed(self: Any, iteration: int, planned: int) -> None:
+        if iteration == planned * 3 // 4:
+            raise KeyboardInterrupt
+        schedule(self, iteration, planned)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(gated_pretraining._Average, "schedule", killed)
+        run_cell(make_job(method, checkpoints=tmp_path))
+    resumed = run_cell(make_job(method, checkpoints=tmp_path))
+    assert resumed.resumed
+    assert without_circumstances(resumed) == without_circumstances(whole)
+
+
+def test_stages_and_fits_of_one_name_keep_states_of_their_own(make_job: MakeJob, tmp_path: Path) -> None:
+    def results(job: Job) -> tuple[list[Any], bool]:
+        ctx = job.context(Clock(torch.device("cpu")))
+        numbers = iter(range(100))
+        with ctx._clock.phase("select"):
+            found: list[Any] = [ctx.stage("score", lambda: next(numbers)) for _ in range(3)]
+            for epochs in (1, 2):
+                model = ctx.model()
+                log = ctx.fit(model, job.data.train, epochs=epochs, name="score")
+                found += [log.epochs, model.table.weight.sum().item()]
+        with ctx._clock.phase("train"):
+            found.append(ctx.stage("score", lambda: next(numbers)))
+        return found, ctx.resumed
+
+    plain, _ = results(make_job("random-k"))
+    kept, resumed = results(make_job("random-k", checkpoints=tmp_path))
+    again, resumed_again = results(make_job("random-k", checkpoints=tmp_path))
+    assert plain[:4] == [0, 1, 2, 1.0]
+    assert plain[-1] == 3
+    assert kept == plain == again
+    assert (resumed, resumed_again) == (False, True)
+
+
+def test_warm_up_happens_once_a_backbone_and_changes_nothing(make_job: MakeJob) -> None:
+    warmed: set[str] = set()
+    cold = run_cell(make_job("no-selection", warmed=warmed))
+    assert warmed == {"dnn[mlp=8]"}
+    warm = run_cell(make_job("no-selection", warmed=warmed))
+    assert without_circumstances(cold) == without_circumstances(warm)
+    assert cold.phases["warm-up"] > warm.phases["warm-up"]
+    assert math.isclose(cold.phases["train"], cold.ct_s)
+
+
+def test_the_record_is_complete(make_job: MakeJob) -> None:
+    record = run_cell(make_job("light-fmp"))
+    optional = {"reason", "traceback", "compile_s", "warmup_s", "peak_mem_bytes", "git"}
+    empty = {name for name, value in dataclasses.asdict(record).items() if value is None}
+    assert empty <= optional
+    assert record.recovery is not None
+    data = make_job("light-fmp").data
+    best = roc_auc_score(data.test.labels.numpy(), data.test_truth)
+    assert record.recovery["auc_truth"] == pytest.approx(best, abs=1e-12)
+    assert record.recovery["attainable_auc_share"] == pytest.approx((record.auc - 0.5) / (best - 0.5))

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench import environment
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["run", "--seeds", "3"], "python -m bench run --seeds 3"),
+        (["run", "--out", "/home/someone/runs/x"], "python -m bench run --out x"),
+        (["run", "--out=/home/someone/runs/x", "--rows=5"], "python -m bench run --out=x --rows=5"),
+        (["report", "runs/first"], "python -m bench report runs/first"),
+        (["run", "--methods", "a[b=1,c=2]", "x y"], "python -m bench run --methods 'a[b=1,c=2]' 'x y'"),
+    ],
+)
+def test_the_command_can_be_repeated_and_shows_no_absolute_path(
+    monkeypatch: pytest.MonkeyPatch, argv: list[str], expected: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bench/__main__.py", *argv])
+    assert environment.command() == expected
+    assert len(shlex.split(environment.command())) == 3 + len(argv)
+
+
+def test_versions_are_those_imported() -> None:
+    versions = environment.versions()
+    assert versions["numpy"] == np.__version__
+    assert versions["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
+    assert versions["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+def test_the_host_is_described_without_its_name() -> None:
+    host = environment.host()
+    assert host["cores"] == os.cpu_count()
+    assert host["memory_bytes"] > 2**28
+    assert host["cpu"]
+    assert socket.gethostname() not in map(str, host.values())
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository in whose ``bench/`` the module believes to lie."""
+    home = tmp_path / "checkout"
+    (home / "bench").mkdir(parents=True)
+    monkeypatch.setattr(environment, "__file__", str(home / "bench" / "environment.py"))
+    return home
+
+
+def commit(home: Path) -> str:
+    """The commit as a process that starts now would see it."""
+    return str(environment.git_commit.__wrapped__())
+
+
+def test_the_commit_says_whether_the_tree_differs(checkout: Path) -> None:
+    def git(*words: str) -> str:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+        done = subprocess.run(["git", *identity, *words], cwd=checkout, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert commit(checkout) == "None"
+    git("init", "-q")
+    assert commit(checkout) == "None"  # no commit yet
+    (checkout / "a.py").write_text("1")
+    git("add", "a.py")
+    git("commit", "-qm", "first")
+    head = git("rev-parse", "HEAD")
+    assert re.fullmatch("[0-9a-f]{40}", head)
+    assert commit(checkout) == head
+    (checkout / "a.py").write_text("2")
+    assert commit(checkout) == f"{head}+changes"
