@@ -60,6 +60,8 @@ class RunConfig:
     """missing: compute cells that have no result yet; always: compute all again."""
     threads: int | None = None
     """CPU threads; all cores by default."""
+    plan: bool = False
+    """Show rows, vocabulary, memory and time per epoch, and stop."""
     experiment: str | None = None
     """Named settings to start from; see `python -m bench list experiments`."""
     config: Path | None = None
@@ -119,8 +121,9 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
     """A TOML value as the annotated type."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple:
-        items = value if isinstance(value, list) else [value]
-        return tuple(_typed(item, args[0], where) for item in items)
+        if isinstance(value, list):
+            return tuple(_typed(item, args[0], f"{where}: {item!r}") for item in value)
+        return (_typed(value, args[0], where),)
     if origin is Literal:
         if value not in args:
             raise ConfigError(f"{where} is not allowed; choose one of {', '.join(map(str, args))}.")
@@ -164,7 +167,7 @@ def to_toml(config: RunConfig, comment: str) -> str:
     lines = [f"# {comment}"]
     for field in dataclasses.fields(RunConfig):
         value = getattr(config, field.name)
-        if value is not None and field.name not in ("config", "experiment"):
+        if value is not None and field.name not in ("config", "experiment", "plan"):
             lines.append(f"{field.name} = {_toml(value)}")
     return "\n".join(lines) + "\n"
 

@@ -80,13 +80,10 @@ def _died(exitcode: int | None) -> dict[str, Any]:
 
 def _child(config: RunConfig, cell: Cell, send: Connection) -> None:
     """Body of the child: resolve the run again, run one cell, send events and then the record."""
-    import torch  # noqa: PLC0415
-
     from bench.cell import run_cell  # noqa: PLC0415 - the parent's import of this module must stay acyclic
-    from bench.sweep import Session, resolve  # noqa: PLC0415
+    from bench.sweep import Session, resolve, use_threads  # noqa: PLC0415
 
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    use_threads(config)
     session = Session(resolve(config))
     job = replace(session.job(cell, lambda event: send.send(("event", event))), own_process=True)
     send.send(("record", run_cell(job).to_dict()))

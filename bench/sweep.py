@@ -95,6 +95,12 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def use_threads(config: RunConfig) -> None:
+    """Set the number of CPU threads of this process where the settings name one."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+
+
 @dataclass
 class Session:
     """What a process needs to run the cells of a plan: the loaded data, the run folder, warmed-up backbones."""
@@ -144,8 +150,7 @@ def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
     A failing cell becomes a record and never stops the others.
     """
     config = plan.config
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    use_threads(config)
     session = Session(plan)
     grid = list(plan.cells())
     records = {}

@@ -47,6 +47,12 @@ def command(argv: Sequence[str]) -> int:
 
     plan = sweep.resolve(config)
     make_ready(plan.cards.values(), config.data_dir)
+    if config.plan:
+        from bench import plan as planning  # noqa: PLC0415
+
+        sweep.use_threads(config)
+        sys.stdout.write(f"{planning.table(planning.estimate(sweep.Session(plan)))}\n")
+        return 0
     with reporter() as progress:
         records = sweep.run(plan, progress)
     files = build_report(config.out)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench import registry
+from bench.api import Selection
+from bench.errors import DataError
+from bench.grid import choose_method
+from bench.job import Job
+from bench.method import Method
+from bench.selections import SelectionStore, is_shared, shared_key
+
+
+def method(text: str) -> Method[Any]:
+    choice = choose_method(text)
+    made: Method[Any] = registry.methods().load(choice.name)(choice.params, choice.entry)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("text", "shared"),
+    [
+        ("random-k", True),
+        ("random-k[carry_over=true]", False),
+        ("light-fmp", False),
+        ("no-selection", False),
+        ("xgboost", True),
+    ],
+)
+def test_a_ranking_is_shared_where_an_axis_does_not_change_it(text: str, shared: bool) -> None:
+    assert is_shared(method(text)) is shared
+
+
+def test_the_key_leaves_out_exactly_the_axes_that_do_not_matter(make_job: Callable[..., Job]) -> None:
+    def key(text: str = "random-k", **changes: Any) -> str:
+        return shared_key(make_job(text, **changes).identity, method(text))
+
+    base = key()
+    assert key(tau=0.25) == key(backbone="xdeepfm[mlp=8]") == key(backbone="dnn[mlp=9]") == base
+    others = [key(seed=1), key("xgboost"), key("random-k[sel_split=valid]"), key(epochs=9)]
+    assert len({base, *others}) == 5
+    carried = "random-k[carry_over=true]"
+    assert len({key(carried), key(carried, tau=0.25), key(carried, backbone="dnn[mlp=9]")}) == 3
+
+
+def test_a_ranking_comes_back_as_it_was(tmp_path: Path) -> None:
+    store = SelectionStore(tmp_path / "selections")
+    scores = np.array([0.1, 1 / 3, -1e-300])
+    assert store.read("a" * 64) is None
+    selection = Selection(scores=scores, rows_seen=7, notes={"n": np.int64(3), "x": np.float32(0.5), "y": float("nan")})
+    store.write("a" * 64, selection, 1.25)
+    found = store.read("a" * 64)
+    assert found is not None
+    assert found[0].scores is not None
+    assert found[0].scores.tolist() == scores.tolist()
+    assert (found[0].rows_seen, found[0].notes, found[1]) == (7, {"n": 3, "x": 0.5, "y": None}, 1.25)
+    assert store.read("b" * 64) is None
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"value_mask": torch.ones(3, dtype=torch.bool)},
+        {"dims": torch.ones(3)},
+        {"weight_mask": torch.ones(3, 2)},
+        {"scale": torch.ones(3)},
+        {"used_rows": torch.arange(3)},
+        {"kept": (0, 2)},
+        {"start": object()},
+        {"scores": None},
+    ],
+    ids=lambda extra: next(iter(extra)),
+)
+def test_a_selection_that_is_more_than_a_ranking_is_not_shared(tmp_path: Path, extra: dict[str, Any]) -> None:
+    store = SelectionStore(tmp_path)
+    store.write("a" * 64, Selection(**({"scores": np.ones(3)} | extra)), 1.0)
+    assert store.read("a" * 64) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", json.dumps({"scores": [1], "notes": {}, "rows_seen": 1})])
+def test_a_damaged_ranking_is_refused_by_its_file(tmp_path: Path, text: str) -> None:
+    store = SelectionStore(tmp_path)
+    (tmp_path / f"{'a' * 16}.json").write_text(text)
+    with pytest.raises(DataError) as caught:
+        store.read("a" * 64)
+    assert f"{'a' * 16}.json" in str(caught.value)
+    assert "Delete it" in str(caught.value)
