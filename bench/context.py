@@ -98,16 +98,16 @@ class CellContext(Generic[P]):
         with torch.random.fork_rng(devices=[]):  # layers draw once more below, from generators of their own
             backbone = choice.cls(len(kept), self.profile.dim, choice.params)
         draw_layers(backbone, backbone=choice.name, seed=self.seed)
-        weight = self._table(backbone.uses_linear)
+        weight = self._table(backbone.dim, backbone.uses_linear)
         if len(kept) < self.schema.n_fields:
             offsets = self.schema.offsets
             weight = torch.cat([weight[int(offsets[f]) : int(offsets[f + 1])] for f in kept])
         return CTRModel(self.schema.keep(kept), weight, backbone, kept=kept).to(self.device)
 
-    def _table(self, linear: bool) -> torch.Tensor:
+    def _table(self, dim: int, linear: bool) -> torch.Tensor:
         """Initial table [V, D (+ 1)]; the embeddings are the same with and without linear weights."""
         rows, std = self.schema.vocabulary_rows, self.profile.init_std
-        embeddings = torch.randn(rows, self.profile.dim, generator=self.rng("embeddings")) * std
+        embeddings = torch.randn(rows, dim, generator=self.rng("embeddings")) * std
         if not linear:
             return embeddings
         column = torch.randn(rows, 1, generator=self.rng("linear")) * std

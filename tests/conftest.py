@@ -139,9 +139,9 @@ class Counted(Method):
     def select(self, ctx, train, selection_rows):
         with Path(os.environ["ZOO_LOG"]).open("a") as log:
             log.write("select\\n")
-        ctx.log(logged=np.float32(1.5))
+        ctx.log(logged=np.float32(1.5), both=1)
         scores = torch.rand(ctx.schema.n_fields, generator=ctx.rng("counted")).double().numpy()
-        return Selection(scores=scores, notes={"noted": np.int64(7), "ratio": float("nan")})
+        return Selection(scores=scores, notes={"noted": np.int64(7), "ratio": float("nan"), "both": 2})
 
 
 class Fragile(Method):

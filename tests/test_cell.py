@@ -15,7 +15,7 @@ import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
 from bench import registry
-from bench.api import CTRModel, Rows, Selection, Trained
+from bench.api import Batch, CTRModel, Rows, Selection, Trained
 from bench.cell import run_cell
 from bench.engine.clock import Clock
 from bench.engine.evaluate import predict
@@ -442,6 +442,33 @@ def test_stages_and_fits_of_one_name_keep_states_of_their_own(make_job: MakeJob,
     assert plain[-1] == 3
     assert kept == plain == again
     assert (resumed, resumed_again) == (False, True)
+
+
+def test_a_stage_that_is_not_entered_again_does_not_shift_the_others(make_job: MakeJob, tmp_path: Path) -> None:
+    def results() -> tuple[Any, ...]:
+        ctx = make_job("random-k", checkpoints=tmp_path).context(Clock(torch.device("cpu")))
+        outer = ctx.stage("rank", lambda: ctx.stage("score", lambda: "inner"))
+        return outer, ctx.stage("score", lambda: "outer")
+
+    assert results() == results() == ("inner", "outer")
+
+
+def test_noise_in_training_follows_data_set_seed_and_name_of_the_fit(make_job: MakeJob) -> None:
+    def noise(name: str = "train", **changes: Any) -> list[float]:
+        job = make_job("random-k", **changes)
+        ctx = job.context(Clock(torch.device("cpu")))
+        drawn: list[float] = []
+
+        def loss(model: CTRModel, batch: Batch) -> torch.Tensor:
+            drawn.append(torch.rand(()).item())
+            return model(batch).mean()
+
+        model = ctx.model()
+        ctx.fit(model, job.data.train, steps=[ctx.step(model, loss=loss)], epochs=1, name=name)
+        return drawn
+
+    assert noise() == noise() == noise(tau=0.0)
+    assert len({tuple(draws) for draws in (noise(), noise(seed=1), noise("pretrain"))}) == 3
 
 
 def test_warm_up_happens_once_a_backbone_and_changes_nothing(make_job: MakeJob) -> None:

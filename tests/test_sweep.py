@@ -196,6 +196,8 @@ def test_a_shared_ranking_is_computed_once_and_charged_to_every_cell(config: Run
         assert all(record.pt_s > 0 and record.pt_shared for record in mine)
         assert all(record.tt_s == record.pt_s + record.ct_s for record in mine)
         assert {len(record.kept_fields or ()) for record in mine} == {8, 4}
+        notes = [{**record.to_dict()["notes"], "flags": None} for record in mine]
+        assert notes == [notes[0]] * 4
     assert all((record.notes["logged"], record.notes["noted"]) == (1.5, 7) for record in records)
     assert records[0].field_scores != records[-1].field_scores
 

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from backbones.dnn import DNN, DNNParams
 from backbones.layers import MLP, linears
 from backbones.xdeepfm import XDeepFM, XDeepFMParams
+from bench.context import BackboneChoice, CellContext
 from bench.data.rows import Batch
 from bench.data.schema import Field, Schema
 from bench.engine.backbone import Backbone, draw_layers
+from bench.engine.clock import Clock
 from bench.engine.model import CTRModel, Gate
 from bench.errors import ConfigError
 from bench.params import fill
@@ -44,7 +46,7 @@ def build(name: str, n_fields: int = F, dim: int = D) -> Backbone[Any]:
 
 def model(name: str) -> CTRModel:
     backbone = build(name)
-    width = D + 1 if backbone.uses_linear else D
+    width = backbone.dim + backbone.uses_linear
     weight = torch.randn(SCHEMA.vocabulary_rows, width, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     return CTRModel(SCHEMA, weight, backbone).eval()
 
@@ -121,6 +123,38 @@ def test_rows_are_scored_one_by_one(name: str) -> None:
     together = full(rows)
     assert together.shape == (B,)
     torch.testing.assert_close(torch.cat(singles), together, rtol=0, atol=1e-12)
+
+
+def context(name: str) -> CellContext[None]:
+    cls = backbones().load(name)
+    device = torch.device("cpu")
+    return CellContext(
+        dataset="any",
+        schema=SCHEMA,
+        backbone=BackboneChoice(name, name, cls, cls.defaults(SMALL)),
+        profile=replace(SMALL, dim=D),
+        params=None,
+        tau=0.5,
+        n_keep=3,
+        budget="fields",
+        seed=0,
+        device=device,
+        clock=Clock(device),
+        emit=lambda event: None,
+    )
+
+
+@pytest.mark.parametrize("name", backbones().names())
+def test_the_table_is_as_wide_as_the_backbone_asks(name: str) -> None:
+    """Embeddings and linear weights are the same for all backbones at one seed; logistic regression has no former."""
+    reference = context("xdeepfm").model().table.weight
+    built = context(name).model()
+    linear_only = name == "logistic"
+    assert built.dim == (0 if linear_only else D)
+    embeddings, linear = built.table.weight[:, : built.dim], built.table.weight[:, built.dim :]
+    assert torch.equal(embeddings, reference[:, : built.dim])
+    assert torch.equal(linear, reference[:, D:] if built.backbone.uses_linear else linear[:, :0])
+    assert built(batch()).shape == (B,)
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
