@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ def resolve(config: RunConfig) -> Plan:
     methods = [choose_method(text) for text in expand(config.methods, registry.methods())]
     backbones = [choose_backbone(text).label for text in expand(config.backbones, registry.backbones())]
     cards = [resolve_dataset(text) for text in config.datasets]
+    _refuse_aliases(methods)
     device = choose_device(config.device)
     plan = Plan(
         config,
@@ -74,6 +75,20 @@ def resolve(config: RunConfig) -> Plan:
     for text in plan.backbones:  # bad parameters must not wait for the first cell
         resolve_backbone(text, resolve_profile("anchor", 0, {}, config.epochs))
     return plan
+
+
+def _refuse_aliases(methods: Sequence[MethodChoice]) -> None:
+    """Two spellings of one configuration would share a record and show under one label.
+
+    Raises:
+        ConfigError: two specs resolve to the same settings.
+    """
+    seen: dict[tuple[object, ...], str] = {}
+    for method in methods:
+        key = (method.name, method.params, method.budget, method.sel_split)
+        other = seen.setdefault(key, method.label)
+        if other != method.label:
+            raise ConfigError(f"methods={other!r} and {method.label!r} have the same settings; name one of them.")
 
 
 def choose_device(name: str) -> torch.device:

@@ -16,7 +16,6 @@ Shapes: N rows, F fields.
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -90,7 +89,9 @@ class XGBoost(Method[XGBoostParams]):
     Params = XGBoostParams
 
     def skip(self, ctx: Context[XGBoostParams]) -> str | None:
-        if importlib.util.find_spec("xgboost") is None:
+        try:
+            import xgboost  # noqa: F401, PLC0415 - loaded here, before the clock of the selection runs
+        except ImportError:
             return "xgboost is not installed: pip install xgboost"
         if self.params.device == "cuda" and ctx.device.type != "cuda":
             return f"device=cuda, but the run is on {ctx.device.type}; leave the parameter out"

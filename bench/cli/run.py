@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from bench.config import RunConfig, base_config, check
+from bench.grid import Cell
 from bench.registry import check_layout
 
 if TYPE_CHECKING:
@@ -64,6 +65,6 @@ def command(argv: Sequence[str]) -> int:
 def _list_failures(records: Sequence[CellRecord]) -> int:
     bad = [record for record in records if record.status not in ("ok", "skipped")]
     for record in bad:
-        where = f"{record.dataset} {record.backbone} {record.label} τ={record.tau} seed {record.seed}"
+        where = Cell(record.dataset, record.backbone, record.label, record.tau, record.seed).title
         sys.stderr.write(f"{record.status}: {where}: {record.reason} (cells/{record.config_hash[:16]}.json)\n")
     return 1 if bad else 0

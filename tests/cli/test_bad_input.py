@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from bench.cli import COMMANDS
+
 Bench = Callable[..., Any]
 
 TINY = "planted[rows=1200,fields=8,main=4,interaction=2,redundant=1]"
@@ -55,6 +57,7 @@ def left() -> list[str]:
         (["--backbones", "dnn[mlp=0]"], ["dnn: mlp=0 is out of range; allowed: [1, inf)"]),
         (["--backbones", "xdeepfm[cin=3-4,split=true]"], ["cin=3-4", "split=false"]),
         (["--experiment", "table3x"], ["experiment 'table3x' is unknown.", "table2"]),
+        (["--methods", "random-k", "random-k[carry_over=false]"], ["'random-k[carry_over=false]' have the same"]),
         (["--prune-ratio", "1"], ["prune-ratio=1 is out of range; allowed: [0, 1)"]),
         (["--prune-ratio", "0.5", "-0.25"], ["prune-ratio=-0.25", "[0, 1)"]),
         (["--prune-ratio", "nan"], ["prune-ratio=nan", "[0, 1)"]),
@@ -133,7 +136,7 @@ def test_run_refuses_a_damaged_record_in_its_folder(bench: Bench, data_dir: Path
         (["report"], ["run"]),
         (["list", "metods"], ["metods", "methods"]),
         (["raport"], ["command 'raport' is unknown.", "Did you mean 'report'?"]),
-        (["--version-please"], ["unknown", "run, prepare, report, list"]),
+        (["--version-please"], ["unknown", ", ".join(COMMANDS)]),
     ],
     ids=" ".join,
 )

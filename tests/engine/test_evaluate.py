@@ -75,10 +75,11 @@ def test_auc_of_scores_that_are_no_numbers_is_nan() -> None:
 
 
 def test_auc_is_exact_where_float32_ranks_would_round() -> None:
-    n = 2**24 + 3  # float32 holds no odd number this large
-    labels = torch.zeros(n)
-    labels[-1] = 1
-    assert auc(torch.arange(n), labels) == 1.0
+    n = 200_001  # the ranks of the positives sum to some 10^10; float32 is exact up to 10^7
+    labels = np.random.default_rng(0).random(n) < 0.5
+    negatives_below = np.cumsum(~labels)  # scores are 0, 1, 2, …
+    won, pairs = int(negatives_below[labels].sum()), int(labels.sum()) * int((~labels).sum())
+    assert auc(torch.arange(n), torch.from_numpy(labels.astype(np.float32))) == won / pairs
 
 
 def test_logloss_agrees_with_scikit_learn() -> None:
