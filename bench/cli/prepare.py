@@ -14,6 +14,7 @@ import tyro
 
 from bench.datasets import resolve_dataset
 from bench.errors import ConfigError, DataError
+from bench.params import Spec, parse_spec
 
 if TYPE_CHECKING:
     from bench.data.card import DatasetCard
@@ -39,7 +40,11 @@ class PrepareFlags:
     download: bool = False
     """Fetch the raw data first, where that needs nobody's consent; it stays in <data-dir>/raw."""
     force: bool = False
-    """Make the data set anew even if it is there."""
+    """Make the data set, or the file of --raw-out, anew even if it is there."""
+    rows: int | None = None
+    """Rows of a generated data set; short for its parameter in brackets, DATASET[rows=N]."""
+    raw_out: Path | None = None
+    """Write the rows of a generated data set to this file as raw text, TAB between columns, and encode nothing."""
 
 
 def command(argv: Sequence[str]) -> int:
@@ -50,7 +55,9 @@ def command(argv: Sequence[str]) -> int:
         prog=PROG,
         config=(tyro.conf.HelptextFromCommentsOff, tyro.conf.FlagCreatePairsOff),
     )
-    card = resolve_dataset(flags.dataset)
+    card = _resolve(flags)
+    if flags.raw_out is not None:
+        return _write_raw(card, flags, flags.raw_out)
     if flags.download and flags.raw is not None:
         raise ConfigError(f"--download and --raw {flags.raw} exclude each other; give one.")
     if flags.raw is not None and not flags.raw.exists():
@@ -63,6 +70,45 @@ def command(argv: Sequence[str]) -> int:
     if flags.raw is None and not flags.download and not card.generator:
         raise DataError(unprepared_message(folder, card))
     _make(card, flags, folder)
+    return 0
+
+
+def _resolve(flags: PrepareFlags) -> DatasetCard:
+    """The card, with the number of rows asked for.
+
+    Raises:
+        ConfigError: the data set has no such parameter, or it is given twice.
+    """
+    card = resolve_dataset(flags.dataset)
+    if flags.rows is None:
+        return card
+    spec = parse_spec(flags.dataset)
+    if "rows" in spec.given:
+        raise ConfigError(f"--rows {flags.rows} and {flags.dataset} exclude each other; give one.")
+    if "rows" not in card.params:
+        raise ConfigError(
+            f"--rows {flags.rows}: data set {card.name!r} is not generated and is prepared whole; leave --rows out "
+            f"here, and give it to `python -m bench run` to use fewer rows."
+        )
+    return resolve_dataset(Spec(spec.name, spec.given | {"rows": str(flags.rows)}).label)
+
+
+def _write_raw(card: DatasetCard, flags: PrepareFlags, path: Path) -> int:
+    """Write raw text instead of a store."""
+    from bench.data.prepare import Progress, Settings  # noqa: PLC0415
+    from bench.data.raw_text import write_raw  # noqa: PLC0415
+
+    if flags.raw is not None or flags.download:
+        raise ConfigError(f"--raw-out {path} writes generated rows; leave out --raw and --download.")
+    if path.is_dir() or (path.exists() and not flags.force):
+        raise DataError(f"--raw-out {path} is there already; name another file, or replace a file with --force.")
+    started = time.perf_counter()
+    with _meter() as show, Settings().pool() as pool:
+        tell = _teller(show)
+        rows = write_raw(card, path, pool, lambda n, of: tell(Progress("write", n, n / of if of else None)))
+    seconds = time.perf_counter() - started
+    size = path.stat().st_size / 1e6
+    sys.stdout.write(f"{path}: {rows:,} rows, {size:,.1f} MB; {seconds:.1f} s, {rows / seconds:,.0f} rows/s\n")
     return 0
 
 

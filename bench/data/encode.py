@@ -16,15 +16,15 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from bench.data.dictionaries import Dictionary, NumberDictionary
 from bench.data.fields import FieldBlock
 from bench.data.parallel import map_ordered
 from bench.data.schema import FIRST_VALUE, MISSING, RARE, Field, Kind, Schema
 from bench.data.spill import Slot, Spill
+from bench.data.texts import pack
 
 T = TypeVar("T")
 
-_MERGE_VALUES = 1 << 19
-"""Values that wait at least before they are merged into a field's dictionary."""
 _ROWS_AT_ONCE = 8192
 """Rows whose ids are put together while they stay in the processor's cache."""
 
@@ -37,7 +37,7 @@ class StoredBlock:
     codes: tuple[Slot, ...]
     """Of each field."""
     values: tuple[pa.Array, ...]
-    """Of each field: the values behind its codes."""
+    """Of each field: the values behind its codes, short texts as numbers."""
     numbers: Slot
     """float32 [n · numeric fields]."""
 
@@ -47,55 +47,9 @@ def store_block(block: FieldBlock, spill: Spill) -> StoredBlock:
     return StoredBlock(
         n_rows=len(block.labels),
         codes=tuple(spill.append(column.codes) for column in block.columns),
-        values=tuple(column.values for column in block.columns),
+        values=tuple(pack(column.values) for column in block.columns),
         numbers=spill.append(block.numbers.ravel()),
     )
-
-
-class Dictionary:
-    """The distinct values of one field over all blocks; the place of a value is its provisional code."""
-
-    def __init__(self, spill: Spill) -> None:
-        """Park what each block's own codes stand for in ``spill``."""
-        self._spill = spill
-        self._known: pa.Array | None = None
-        self._waiting: list[pa.Array] = []
-        self._n_waiting = 0
-        self._maps: list[Slot] = []
-
-    def add(self, values: pa.Array) -> None:
-        """Take in the values of the next block."""
-        if pa.types.is_string(values.type):
-            values = values.cast(pa.large_string())
-        self._waiting.append(values)
-        self._n_waiting += len(values)
-        # Waiting for as many values as are known keeps the cost of all merges linear in the values added.
-        if self._n_waiting >= max(len(self._known or ()), _MERGE_VALUES):
-            self.merge()
-
-    def merge(self) -> None:
-        """Merge the waiting values; afterwards ``codes`` answers for every block added."""
-        if not self._waiting:
-            return
-        # The known values come first, so that they keep their codes.
-        parts = ([] if self._known is None else [self._known]) + self._waiting
-        encoded = pa.concat_arrays(parts).dictionary_encode()
-        codes = np.asarray(encoded.indices)
-        start = len(codes) - self._n_waiting
-        for values in self._waiting:
-            self._maps.append(self._spill.append(codes[start : start + len(values)]))
-            start += len(values)
-        self._known = encoded.dictionary
-        self._waiting, self._n_waiting = [], 0
-
-    @property
-    def values(self) -> pa.Array:
-        """The distinct values, by provisional code; only after ``merge``."""
-        return self._known
-
-    def codes(self, block: int) -> np.ndarray:
-        """Provisional code of each value of a block's own dictionary, int32."""
-        return self._spill.read(self._maps[block])
 
 
 @dataclass(frozen=True)
@@ -114,13 +68,13 @@ def build_vocabulary(values: pa.Array, counts: np.ndarray, min_count: int) -> Vo
     """Choose the values that get an id of their own.
 
     Args:
-        values: distinct values by provisional code.
+        values: distinct values by provisional code; numbers in increasing order.
         counts: train rows of each provisional code + 1, int64 [len(values) + 1]; place 0 counts missing values.
         min_count: train rows that a value needs.
     """
     kept = np.flatnonzero(counts[1:] >= min_count)
-    order = np.asarray(pc.array_sort_indices(values.take(pa.array(kept)))).astype(np.int64)
-    kept = kept[order]
+    if not pa.types.is_integer(values.type):
+        kept = kept[np.asarray(pc.array_sort_indices(values.take(pa.array(kept)))).astype(np.int64)]
     table = np.full(len(values) + 1, RARE, dtype=np.int32)
     table[0] = MISSING
     table[kept + 1] = np.arange(FIRST_VALUE, FIRST_VALUE + len(kept), dtype=np.int32)
@@ -136,15 +90,20 @@ class Encoder:
         """Encode the fields ``names``, whose blocks are parked in ``spill``."""
         self.names, self.kinds = tuple(names), tuple(kinds)
         self._spill = spill
-        self._dictionaries = [Dictionary(spill) for _ in names]
+        self._dictionaries: list[Dictionary] = [NumberDictionary(spill) for _ in names]
         self._blocks: list[StoredBlock] = []
         self.vocabularies: list[Vocabulary] = []
 
-    def add(self, block: StoredBlock) -> None:
+    def add(self, block: StoredBlock, pool: Executor) -> None:
         """Take in the next block in file order."""
-        for dictionary, values in zip(self._dictionaries, block.values, strict=True):
-            dictionary.add(values)
+        for field, values in enumerate(block.values):
+            known = self._dictionaries[field]
+            if isinstance(known, NumberDictionary) and not pa.types.is_integer(values.type):
+                self._dictionaries[field] = known = known.to_texts()
+            known.add(values)
         self._blocks.append(StoredBlock(block.n_rows, block.codes, (), block.numbers))
+        due = [dictionary.merge for dictionary in self._dictionaries if dictionary.is_due]
+        list(pool.map(_call, due))
 
     def fit(self, in_train: np.ndarray, min_count: int, pool: Executor, tick: Callable[[int], None]) -> Schema:
         """Count values over the train rows and build every field's vocabulary.
@@ -155,17 +114,18 @@ class Encoder:
             pool: runs blocks side by side.
             tick: is told the number of rows counted so far.
         """
-        list(pool.map(Dictionary.merge, self._dictionaries))
+        list(pool.map(_call, [dictionary.finish for dictionary in self._dictionaries]))
         totals = [np.zeros(len(dictionary.values) + 1, np.int64) for dictionary in self._dictionaries]
 
         def count(block: int, start: int) -> list[np.ndarray]:
-            train = in_train[start : start + self._blocks[block].n_rows]
-            return [np.bincount(self._spill.read(slot)[train]) for slot in self._blocks[block].codes]
+            train = np.flatnonzero(in_train[start : start + self._blocks[block].n_rows])
+            codes = (self._spill.read(slot) for slot in self._blocks[block].codes)
+            return [np.bincount(code.take(train), minlength=1) for code in codes]
 
         for block, start, counts in self._each_block(count, pool):
             for total, dictionary, found in zip(totals, self._dictionaries, counts, strict=True):
-                total[:1] += found[:1]
-                total[1 + dictionary.codes(block)[: max(len(found) - 1, 0)]] += found[1:]
+                total[0] += found[0]
+                total[1 + dictionary.codes(block)[: len(found) - 1]] += found[1:]
             tick(start + self._blocks[block].n_rows)
         # The one value of a numeric field stands for its number and is kept, however often it is missing.
         needs = [0 if kind == "numeric" else min_count for kind in self.kinds]
@@ -203,6 +163,10 @@ class Encoder:
         jobs = list(enumerate([0, *ends[:-1]]))
         for (block, start), result in zip(jobs, map_ordered(lambda job: work(*job), jobs, pool), strict=True):
             yield block, start, result
+
+
+def _call(work: Callable[[], None]) -> None:
+    work()
 
 
 def _look_up(codes: list[np.ndarray], tables: list[np.ndarray], n_rows: int) -> np.ndarray:

@@ -9,9 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from bench.data.buckets import bucket_keys
+from bench.data.columns import LocalColumn, recode
 from bench.data.layout import Column, Layout
 from bench.data.readers import RawBlock
 from bench.data.sources import RawSource
+from bench.data.texts import as_texts
 from bench.errors import DataError
 
 _NUMBER = pa.array(["number"])
@@ -19,16 +21,6 @@ _NUMBER = pa.array(["number"])
 _DAY_S = 86_400
 _END_OF_TIME_S = 4_102_444_800
 """2100-01-01 UTC: what lies beyond was not counted in seconds."""
-
-
-@dataclass(frozen=True)
-class LocalColumn:
-    """One field of one block, its values coded by a dictionary of the block's own."""
-
-    codes: np.ndarray
-    """Unsigned integers [n]: 0 is a missing value, i + 1 stands for ``values[i]``."""
-    values: pa.Array
-    """Distinct strings, or distinct int64 keys of an integer field."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +57,10 @@ def make_fields(block: RawBlock, layout: Layout, sides: tuple[SideTable, ...], m
     made: dict[str, LocalColumn] = {}
     numbers: dict[str, np.ndarray] = {}
     for column in layout.columns:
-        if column.role in ("categorical", "integer"):
-            made[column.field] = _coded(block.columns[column.name], column.role == "integer", merged_buckets)
+        if column.role == "categorical":
+            made[column.field] = block.columns[column.name]
+        elif column.role == "integer":
+            made[column.field] = _bucketed(block.columns[column.name], merged_buckets)
         elif column.role == "numeric":
             numbers[column.field] = _numbers(block, column)
             present = ~np.isnan(numbers[column.field])
@@ -75,67 +69,40 @@ def make_fields(block: RawBlock, layout: Layout, sides: tuple[SideTable, ...], m
             made |= _time_parts(block, column)
     for side in sides:
         keys = block.columns[side.key]
-        texts = keys.dictionary.to_pylist()
+        texts = as_texts(keys.values).to_pylist()
         for name, values in side.columns.items():
             found = pa.array([values.get(text) for text in texts], type=pa.string())
-            made[name] = recode(_indices(keys), found)
+            made[name] = recode(keys.codes, found)
     ordered = [numbers[name] for name in layout.fields if name in numbers]
     stacked = np.stack(ordered, axis=1) if ordered else np.empty((block.n_rows, 0), np.float32)
     return FieldBlock(_labels(block, layout), [made[name] for name in layout.fields], stacked)
 
 
-def recode(codes: np.ndarray, derived: pa.Array) -> LocalColumn:
-    """Replace each code's value by another.
-
-    Args:
-        codes: unsigned integers [n], 0 = missing.
-        derived: the new value of code i + 1 at place i, null = missing; values may repeat.
-    """
-    encoded = derived.dictionary_encode()
-    table = np.zeros(len(derived) + 1, dtype=smallest_unsigned(len(encoded.dictionary)))
-    table[1:] = np.asarray(encoded.indices.fill_null(-1)) + 1
-    return LocalColumn(table[codes], encoded.dictionary)
-
-
-def smallest_unsigned(largest: int) -> np.dtype[np.unsignedinteger]:
-    """The narrowest unsigned type that holds ``largest``."""
-    return np.min_scalar_type(largest)
-
-
-def _indices(array: pa.Array) -> np.ndarray:
-    """Codes of a dictionary array: 0 = missing, i + 1 = dictionary[i]."""
-    codes: np.ndarray = np.asarray(array.indices.fill_null(-1)) + 1
-    return codes.astype(smallest_unsigned(len(array.dictionary)))
-
-
-def _coded(array: pa.Array, is_integer: bool, merged_buckets: bool) -> LocalColumn:
-    codes = _indices(array)
-    if not is_integer:
-        return LocalColumn(codes, array.dictionary)
-    return recode(codes, pa.array(bucket_keys(np.asarray(array.dictionary), merged_buckets)))
+def _bucketed(column: LocalColumn, merged_buckets: bool) -> LocalColumn:
+    return recode(column.codes, pa.array(bucket_keys(np.asarray(column.values), merged_buckets)))
 
 
 def _numbers(block: RawBlock, column: Column) -> np.ndarray:
-    exact = block.columns[column.name].fill_null(np.nan).to_numpy(zero_copy_only=False)
+    exact = block.numbers[column.name].fill_null(np.nan).to_numpy(zero_copy_only=False)
     with np.errstate(over="ignore"):
         numbers: np.ndarray = exact.astype(np.float32)
     if np.isinf(numbers).any():
         row = int(np.isinf(numbers).argmax())
-        value = block.columns[column.name][row].as_py()
+        value = block.numbers[column.name][row].as_py()
         raise _bad_value(block, column, row, f"{value!r} does not fit a 32-bit number; mend the value")
     return numbers
 
 
 def _labels(block: RawBlock, layout: Layout) -> np.ndarray:
     column = block.columns[layout.label.name]
-    texts = column.dictionary.to_pylist()
+    texts = as_texts(column.values).to_pylist()
     labels = [layout.label_rule.label(text) for text in texts]
     table = np.array([2] + [2 if label is None else label for label in labels], dtype=np.uint8)
-    found: np.ndarray = table[_indices(column)]
+    found: np.ndarray = table[column.codes]
     if (found == 2).any():
         row = int((found == 2).argmax())
-        value = column[row].as_py()
-        shown = "is missing" if value is None else f"is {value!r}"
+        code = int(column.codes[row])
+        shown = f"is {texts[code - 1]!r}" if code else "is missing"
         wanted = layout.label_rule.wanted
         raise _bad_value(block, layout.label, row, f"the label {shown}, not {wanted}; mend the line or the label rule")
     return found
@@ -146,9 +113,8 @@ def _bad_value(block: RawBlock, column: Column, row: int, what: str) -> DataErro
 
 
 def _time_parts(block: RawBlock, column: Column) -> dict[str, LocalColumn]:
-    array = block.columns[column.name]
-    codes = _indices(array)
-    stamps = np.asarray(array.dictionary)
+    codes = block.columns[column.name].codes
+    stamps = np.asarray(block.columns[column.name].values)
     seconds, valid = _unix_seconds(stamps) if column.time_format == "unix" else _digits_seconds(stamps)
     if not valid.all():
         bad = int((~valid).argmax())

@@ -6,10 +6,24 @@ parameters and returns a ``GeneratedData``, whose rows pass through the same enc
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
+
+from bench.data.card import DatasetCard
+from bench.errors import ConfigError
+
+NO_VALUE = -(2**63)
+"""Stands for a missing value where -1 is a value."""
+Content = Literal["code", "integer", "hex"]
+"""What a column's numbers are: arbitrary codes, written in decimal; counts, bucketed by the encoder; or codes below
+2^32 written as eight hexadecimal digits."""
+ENCODING_PARAMS = ("min_count", "split_seed", "numeric_buckets")
+"""Parameters of the encoder, which a generator is not told."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +31,7 @@ class GeneratedBlock:
     """Consecutive rows."""
 
     columns: dict[str, np.ndarray]
-    """Field name -> int64 [n]; -1 stands for a missing value, anything else is a value."""
+    """Field name -> int64 [n]; one number stands for a missing value, anything else is a value."""
     labels: np.ndarray
     """uint8 [n], 0 or 1."""
     truth: np.ndarray
@@ -32,6 +46,68 @@ class GeneratedData:
     roles: dict[str, str]
     """Field name -> what the field was made to be."""
     blocks: Iterator[GeneratedBlock]
+    contents: Mapping[str, Content] = field(default_factory=dict)
+    """Field name -> what its numbers are; ``code`` where nothing is said."""
+    missing: int = -1
+    """The number that stands for a missing value."""
+    n_rows: int | None = None
+    """Rows of all blocks, where that is known."""
+
+    def content(self, name: str) -> Content:
+        """What the numbers of the field ``name`` are."""
+        return self.contents.get(name, "code")
 
 
 Generator = Callable[[Mapping[str, object]], GeneratedData]
+
+
+def generated_data(card: DatasetCard) -> GeneratedData:
+    """The data that the generator of ``card`` makes.
+
+    Raises:
+        ConfigError: there is no such generator, or it refuses the parameters.
+    """
+    params = {name: value for name, value in card.params.items() if name not in ENCODING_PARAMS}
+    data: GeneratedData = load_callable(card.generator)(params)
+    return data
+
+
+def load_callable(target: str) -> Callable[..., Any]:
+    """What ``module:callable`` names.
+
+    Raises:
+        ConfigError: there is no such thing.
+    """
+    module, _, attribute = target.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{target!r} (named by the card) cannot be imported: {error}.") from None
+    if not callable(found):
+        raise ConfigError(f"{target!r} (named by the card) cannot be called.")
+    return found  # type: ignore[no-any-return]
+
+
+@cache
+def _four_digits() -> np.ndarray:
+    """The hexadecimal digits of 0 … 2^16 - 1, four bytes each as a little-endian number; uint32 [2^16]."""
+    digits = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
+    nibbles = np.arange(1 << 16)[:, None] >> np.array([12, 8, 4, 0]) & 15
+    four: np.ndarray = digits[nibbles].view("<u4").ravel()
+    return four
+
+
+def hex_words(codes: np.ndarray) -> np.ndarray:
+    """Eight hexadecimal digits of each code.
+
+    Args:
+        codes: int64 [n], below 2^32.
+
+    Returns:
+        uint64 [n]; its bytes in memory (little-endian) are the digits in reading order.
+    """
+    four = _four_digits()
+    words = np.empty((len(codes), 2), dtype="<u4")
+    words[:, 0] = four[codes >> 16]
+    words[:, 1] = four[codes & 0xFFFF]
+    return words.view("<u8").ravel()

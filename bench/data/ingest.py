@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -11,21 +10,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from bench.data.buckets import bucket_keys
 from bench.data.card import DatasetCard
+from bench.data.columns import LocalColumn, code_numbers, recode
 from bench.data.encode import Encoder, StoredBlock, store_block
-from bench.data.fields import FieldBlock, LocalColumn, SideTable, make_fields, smallest_unsigned
-from bench.data.generated import GeneratedBlock, GeneratedData
+from bench.data.fields import FieldBlock, SideTable, make_fields
+from bench.data.generated import Content, GeneratedBlock, generated_data, hex_words, load_callable
 from bench.data.layout import Layout
 from bench.data.parallel import map_ordered
 from bench.data.parquet import ParquetReader, is_parquet
 from bench.data.readers import BlockParser, RawBlock, chunks, read_header
+from bench.data.schema import Kind
 from bench.data.sources import RawSource
 from bench.data.spill import Spill
 from bench.errors import ConfigError, DataError, suggest
 
 Tick = Callable[[int], None]
-ENCODING_PARAMS = ("min_count", "split_seed", "numeric_buckets")
-"""Parameters of the encoder, which a generator is not told."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def ingest_raw(
     labels: list[np.ndarray] = []
     rows = 0
     for found, stored in map_ordered(work, parts, pool):
-        encoder.add(stored)
+        encoder.add(stored, pool)
         labels.append(found)
         rows += len(found)
         tick(rows)
@@ -121,50 +121,42 @@ def choose_layout(card: DatasetCard, source: RawSource) -> tuple[Layout, str]:
     raise DataError(f"{source.path.name}: holds no {' or '.join(wanted)} (it holds {held}); pass the table's own file.")
 
 
-def load_callable(target: str) -> Callable[..., Any]:
-    """What ``module:callable`` names.
+def ingest_generated(
+    card: DatasetCard, spill: Spill, pool: Executor, tick: Callable[[int, int | None], None]
+) -> Ingested:
+    """Make the rows of a generated card.
 
     Raises:
-        ConfigError: there is no such thing.
+        ConfigError: the generator cannot be found, or refuses the card's parameters.
+        DataError: it makes no rows.
     """
-    module, _, attribute = target.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{target!r} (named by the card) cannot be imported: {error}.") from None
-    if not callable(found):
-        raise ConfigError(f"{target!r} (named by the card) cannot be called.")
-    return found  # type: ignore[no-any-return]
+    data = generated_data(card)
 
+    def work(block: GeneratedBlock) -> tuple[GeneratedBlock, StoredBlock]:
+        columns = [_coded(block.columns[name], data.content(name), data.missing) for name in data.fields]
+        no_numbers = np.empty((len(block.labels), 0), np.float32)
+        return block, store_block(FieldBlock(block.labels, columns, no_numbers), spill)
 
-def ingest_generated(card: DatasetCard, spill: Spill, tick: Tick) -> Ingested:
-    """Make the rows of a generated card."""
-    params = {name: value for name, value in card.params.items() if name not in ENCODING_PARAMS}
-    data: GeneratedData = load_callable(card.generator)(params)
-    encoder = Encoder(data.fields, ["categorical"] * len(data.fields), spill)
+    kinds: list[Kind] = ["integer" if data.content(name) == "integer" else "categorical" for name in data.fields]
+    encoder = Encoder(data.fields, kinds, spill)
     labels: list[np.ndarray] = []
     truth: list[np.ndarray] = []
     rows = 0
-    for generated in _non_empty(data.blocks):
-        columns = [_coded(generated.columns[name]) for name in data.fields]
-        no_numbers = np.empty((len(generated.labels), 0), np.float32)
-        encoder.add(store_block(FieldBlock(generated.labels, columns, no_numbers), spill))
-        labels.append(generated.labels.astype(np.uint8))
-        truth.append(generated.truth.astype(np.float32))
-        rows += len(generated.labels)
-        tick(rows)
+    for block, stored in map_ordered(work, (block for block in data.blocks if len(block.labels)), pool):
+        encoder.add(stored, pool)
+        labels.append(block.labels.astype(np.uint8))
+        truth.append(block.truth.astype(np.float32))
+        rows += len(block.labels)
+        tick(rows, data.n_rows)
     if not labels:
         raise DataError(f"data set {card.name!r}: the generator made no rows; ask for more with its parameters.")
     return Ingested(encoder, np.concatenate(labels), np.concatenate(truth), dict(data.roles))
 
 
-def _non_empty(blocks: Iterator[GeneratedBlock]) -> Iterator[GeneratedBlock]:
-    yield from (block for block in blocks if len(block.labels))
-
-
-def _coded(values: np.ndarray) -> LocalColumn:
-    distinct, places = np.unique(values, return_inverse=True)
-    known = distinct[distinct >= 0]
-    n_missing = len(distinct) - len(known)
-    codes = np.maximum(places + 1 - n_missing, 0).astype(smallest_unsigned(len(known)))
-    return LocalColumn(codes, pa.array(known).cast(pa.string()))
+def _coded(numbers: np.ndarray, content: Content, missing: int) -> LocalColumn:
+    codes, distinct = code_numbers(numbers, np.array([missing]))
+    if content == "integer":
+        return recode(codes, pa.array(bucket_keys(distinct, merged=False)))
+    if content == "hex":
+        return LocalColumn(codes, pa.array(hex_words(distinct).byteswap()))
+    return LocalColumn(codes, pa.array(distinct).cast(pa.string()))

@@ -38,7 +38,7 @@ class ArrayFile:
 
     def write(self, block: np.ndarray) -> None:
         """Append rows."""
-        data = np.ascontiguousarray(block, dtype=self._dtype).tobytes()
+        data = np.ascontiguousarray(block, dtype=self._dtype).reshape(-1).view(np.uint8).data
         self._file.write(data)
         self._digest.update(data)
 

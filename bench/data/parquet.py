@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import parquet
 
+from bench.data.columns import local_column
 from bench.data.layout import Column, Layout
 from bench.data.readers import RawBlock, arrow_type, check_columns
 from bench.errors import DataError
@@ -72,8 +73,15 @@ class ParquetReader:
         Raises:
             DataError: a column that is not of its field's kind.
         """
-        columns = {column.name: self._typed(batch, column) for column in self._columns}
-        return RawBlock(self._path.name, batch.first_row, batch.columns.num_rows, columns)
+        arrays = {column.name: self._typed(batch, column) for column in self._columns}
+        numeric = {column.name for column in self._columns if column.role == "numeric"}
+        return RawBlock(
+            self._path.name,
+            batch.first_row,
+            batch.columns.num_rows,
+            {name: local_column(array) for name, array in arrays.items() if name not in numeric},
+            {name: array for name, array in arrays.items() if name in numeric},
+        )
 
     def _typed(self, batch: Batch, column: Column) -> pa.Array:
         array = batch.columns.column(column.name)

@@ -134,9 +134,11 @@ class _Preparer:
         """All rows, and the checksums of the raw files on their way."""
         tools = self._tools
         if raw is None:
-            tell = tools.tell
-            made = ingest_generated(self._card, tools.spill, lambda rows: tell(Progress("read", rows, None)))
-            return made, tools.pool.submit(list)
+
+            def made(rows: int, total: int | None) -> None:
+                tools.tell(Progress("read", rows, rows / total if total else None))
+
+            return ingest_generated(self._card, tools.spill, tools.pool, made), tools.pool.submit(list)
         with RawSource(raw) as source:
 
             def tick(rows: int) -> None:

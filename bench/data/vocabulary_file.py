@@ -10,6 +10,7 @@ from pyarrow import parquet
 
 from bench.data.buckets import key_texts
 from bench.data.encode import Encoder
+from bench.data.texts import as_texts
 
 _SCHEMA = pa.schema(
     [
@@ -31,6 +32,6 @@ def write_vocabulary(path: Path, encoder: Encoder, merged_buckets: bool) -> None
             if kind == "integer":
                 values = pa.array(key_texts(np.asarray(values), merged_buckets), type=pa.large_string())
             n = len(vocabulary.counts)
-            texts = pa.concat_arrays([pa.nulls(2, pa.large_string()), values.cast(pa.large_string())])
+            texts = pa.concat_arrays([pa.nulls(2, pa.large_string()), as_texts(values)])
             columns = [pa.array([name] * n), pa.array(np.arange(n, dtype=np.int32)), texts, vocabulary.counts]
             writer.write_table(pa.table(columns, schema=_SCHEMA))

@@ -21,8 +21,12 @@ _SUFFIX = ".tmp"
 class Workspace:
     """A context manager: write into ``folder``, then ``publish`` it; without that, nothing stays."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, flag: str = "--data-dir") -> None:
         """Make a temporary sibling of ``target``, after removing those of dead runs.
+
+        Args:
+            target: what comes into being.
+            flag: of the command line, which chose the place; for messages.
 
         Raises:
             DataError: the folder cannot be made.
@@ -33,9 +37,7 @@ class Workspace:
             remove_leftovers(target)
             self.folder, self._lock = _make(target)
         except OSError as error:
-            raise DataError(
-                f"{target.parent}: cannot be written ({error.strerror}); choose another --data-dir."
-            ) from None
+            raise DataError(f"{target.parent}: cannot be written ({error.strerror}); choose another {flag}.") from None
 
     def __enter__(self) -> Workspace:
         return self

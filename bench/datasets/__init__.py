@@ -34,6 +34,7 @@ TABLE: dict[str, DatasetEntry] = {
     "movielens-1m": DatasetEntry("movielens-1m.toml", "MovieLens-1M", _HARPER),
     "movielens-100k": DatasetEntry("movielens-100k.toml", "MovieLens-100k", _HARPER),
     "planted": DatasetEntry("planted.toml", "Planted"),
+    "criteo-like": DatasetEntry("criteo-like.toml", "Criteo-like"),
 }
 
 

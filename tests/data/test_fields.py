@@ -10,6 +10,7 @@ from plain_reference import write_card
 from bench.data.fields import make_fields, time_part
 from bench.data.layout import TIME_PARTS, LabelRule
 from bench.data.readers import BlockParser, Chunk, Header
+from bench.data.texts import as_texts
 from bench.errors import ConfigError, DataError
 
 
@@ -75,7 +76,7 @@ def fields_of(tmp_path, text, time_format="YYMMDDHH", rule=""):
     parser = BlockParser(layout, Header(("y", "t", "x"), 0))
     block = parser.parse(Chunk("rows", 11, text.encode()))
     made = make_fields(block, layout, (), False)
-    texts = [[None, *column.values.to_pylist()] for column in made.columns]
+    texts = [[None, *as_texts(column.values).to_pylist()] for column in made.columns]
     values = [[text[i] for i in column.codes] for text, column in zip(texts, made.columns, strict=True)]
     return made.labels.tolist(), values, made.numbers
 

@@ -190,7 +190,7 @@ def test_numbers_that_are_always_missing_or_missing_in_train(tmp_path):
 @pytest.mark.parametrize("chunk_bytes", [200, 3000, 1 << 24])
 @pytest.mark.parametrize("threads", [1, 4])
 def test_the_store_does_not_depend_on_chunks_and_threads(tmp_path, monkeypatch, chunk_bytes, threads):
-    monkeypatch.setattr("bench.data.encode._MERGE_VALUES", 40)
+    monkeypatch.setattr("bench.data.dictionaries.MERGE_VALUES", 40)
     rows = own_table(tmp_path / "table.csv", 250, seed=3)
     assert rows
     card = write_card(tmp_path, OWN)
@@ -199,6 +199,57 @@ def test_the_store_does_not_depend_on_chunks_and_threads(tmp_path, monkeypatch, 
     found = manifest_of(other)
     for key in ("files", "scaling", "fields", "split_rows"):
         assert found[key] == plain[key], key
+
+
+MIXED = """
+name = "mixed"
+min_count = 2
+[raw]
+header = false
+delimiter = "DELIMITER"
+missing = ["", "NA", "not known at all"]
+[raw.columns]
+y = "label"
+late = "categorical"
+words = "categorical"
+n = "integer"
+"""
+
+
+def mixed_rows(n):
+    """Short texts first and long ones late, texts that are no ASCII, integers in odd spellings."""
+    rng = random.Random(5)
+    rows = []
+    for i in range(n):
+        late = rng.choice(["a", "b", "12345678", ""]) if i < n // 2 else rng.choice(["a", "b" * 9, "é" * 5, "NA"])
+        words = rng.choice(["", "NA", "not known at all", "x", "ü", "yz"])
+        number = rng.choice(["", "7", "007", "-0", "0", "-12", "123456789012", "99999999"])
+        rows.append((rng.choice("01"), late, words, number))
+    return rows
+
+
+@pytest.mark.parametrize("delimiter", [",", "::"])
+@pytest.mark.parametrize("chunk_bytes", [40, 700, 1 << 24])
+def test_values_that_turn_long_midway_equal_the_plain_preparation(tmp_path, monkeypatch, delimiter, chunk_bytes):
+    monkeypatch.setattr("bench.data.dictionaries.MERGE_VALUES", 10)
+    raw = mixed_rows(400)
+    (tmp_path / "t.csv").write_text("".join(delimiter.join(row) + "\n" for row in raw))
+    card = write_card(tmp_path, MIXED.replace("DELIMITER", delimiter))
+    store = prepare(card, tmp_path / "t.csv", tmp_path / "out", settings=Settings(chunk_bytes, 2))
+    gone = {"", "NA", "not known at all"}
+    rows = [
+        {
+            "late": None if late in gone else late,
+            "words": None if words in gone else words,
+            "n": plain_bucket(number, False),
+        }
+        for _, late, words, number in raw
+    ]
+    expected, kept = plain_arrays(rows, [int(row[0]) for row in raw], ["late", "words", "n"], card)
+    assert_same(arrays(store), expected)
+    table = pq.read_table(store / "vocabulary.parquet").to_pylist()
+    assert [row["value"] for row in table if row["field"] == "late"] == [None, None, *kept["late"]]
+    assert "b" * 9 in kept["late"] and "a" in kept["late"]
 
 
 def test_manifest_names_raw_files_but_no_paths(tmp_path):

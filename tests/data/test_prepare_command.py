@@ -76,6 +76,12 @@ def test_the_command_that_a_refused_store_names_remakes_it(bench, raw, tmp_path)
         (["movielens-1m", "--raw", ".", "--download"], "--download and --raw . exclude each other; give one"),
         (["my.toml", "--raw", "."], "my.toml: cannot be read (No such file or directory)"),
         (["planted", "--raw", "."], "'planted' is generated: leave out --raw ."),
+        (["criteo", "--rows", "500"], "--rows 500: data set 'criteo' is not generated and is prepared whole"),
+        (["planted[rows=500]", "--rows", "600"], "--rows 600 and planted[rows=500] exclude each other; give one"),
+        (["planted", "--rows", "5"], "rows=5 is out of range"),
+        (["criteo", "--raw-out", "x.tsv"], "'criteo' is not generated: there is no raw text to write to x.tsv"),
+        (["planted", "--raw-out", ".", "--force"], "--raw-out . is there already; name another file"),
+        (["planted", "--raw-out", "x.tsv", "--raw", "."], "--raw-out x.tsv writes generated rows; leave out --raw"),
     ],
 )
 def test_bad_input_is_named_with_its_mend(bench, tmp_path, argv, message):
@@ -112,6 +118,21 @@ def test_progress_on_a_terminal_and_in_lines(bench, raw, monkeypatch):
     shown = bench("prepare", "criteo", "--raw", str(raw), "--force").err
     for word in ("reading", "counting", "writing", "300 rows", "rows/s"):
         assert word in shown
+
+
+def test_rows_of_generated_data_and_their_raw_text(bench, tmp_path):
+    cwd = tmp_path / "cwd"
+    assert bench("prepare", "planted", "--rows", "500").out.startswith("data/planted@")
+    assert "is there already (500 rows)" in bench("prepare", "planted[rows=500]").err
+    done = bench("prepare", "criteo-like", "--rows", "3_000", "--raw-out", "new/rows.tsv")
+    assert (done.code, done.err.splitlines()) == (0, ["writing"])
+    assert done.out.startswith("new/rows.tsv: 3,000 rows, 0.7 MB; ") and "rows/s" in done.out
+    assert [path.name for path in (cwd / "new").iterdir()] == ["rows.tsv"]
+    refused = bench("prepare", "criteo-like", "--rows", "2000", "--raw-out", "new/rows.tsv")
+    assert refused.code == 2 and "is there already; name another file, or replace a file with --force" in refused.err
+    again = bench("prepare", "criteo-like", "--rows", "2000", "--raw-out", "new/rows.tsv", "--force")
+    assert again.out.startswith("new/rows.tsv: 2,000 rows")
+    assert bench("prepare", "criteo", "--raw", "new/rows.tsv").out.startswith("data/criteo: 2,000 rows")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -7,6 +7,7 @@ from plain_reference import write_card
 
 from bench.data.readers import BlockParser, chunks, read_header
 from bench.data.sources import RawStream
+from bench.data.texts import as_texts
 from bench.errors import DataError
 
 TABBED = """
@@ -24,6 +25,14 @@ c = "categorical"
 CSV = TABBED.replace('delimiter = "\\t"\nheader = false', "")
 
 
+def values_of(block, name):
+    if name in block.numbers:
+        return block.numbers[name].to_pylist()
+    column = block.columns[name]
+    values = [None, *as_texts(column.values).to_pylist()]
+    return [values[code] for code in column.codes]
+
+
 def rows_of(tmp_path, card, data, size=1 << 20):
     layout = write_card(tmp_path, card).layouts[0]
     stream = RawStream("rows", io.BufferedReader(io.BytesIO(data)))
@@ -33,7 +42,7 @@ def rows_of(tmp_path, card, data, size=1 << 20):
     for chunk in chunks(stream, size, header, rest):
         block = parser.parse(chunk)
         assert chunk.first_line == len(rows) + 1 + header.lines
-        rows += zip(*(block.columns[name].to_pylist() for name in "ynxc"), strict=True)
+        rows += zip(*(values_of(block, name) for name in "ynxc"), strict=True)
     return rows
 
 

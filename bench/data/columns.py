@@ -1,0 +1,60 @@
+"""One column of one block of rows, coded by a dictionary of the block's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class LocalColumn:
+    """Codes and the values they stand for."""
+
+    codes: np.ndarray
+    """Unsigned integers [n]: 0 is a missing value, i + 1 stands for ``values[i]``."""
+    values: pa.Array
+    """Distinct values in any order: texts, short texts as numbers (see ``texts``), or int64."""
+
+
+def smallest_unsigned(largest: int) -> np.dtype[np.unsignedinteger]:
+    """The narrowest unsigned type that holds ``largest``."""
+    return np.min_scalar_type(largest)
+
+
+def local_column(array: pa.DictionaryArray) -> LocalColumn:
+    """The codes of a dictionary array."""
+    codes: np.ndarray = np.asarray(array.indices.fill_null(-1)) + 1
+    return LocalColumn(codes.astype(smallest_unsigned(len(array.dictionary))), array.dictionary)
+
+
+def code_numbers(numbers: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Code a column of numbers.
+
+    Args:
+        numbers: [n].
+        missing: the numbers that stand for a missing value.
+
+    Returns:
+        codes as in ``LocalColumn``, and the distinct numbers that are no missing ones, by code.
+    """
+    encoded = pa.array(numbers).dictionary_encode()
+    distinct = np.asarray(encoded.dictionary)
+    known = ~np.isin(distinct, missing)
+    n_known = int(np.count_nonzero(known))
+    table = np.where(known, np.cumsum(known), 0).astype(smallest_unsigned(n_known))
+    return table[np.asarray(encoded.indices)], distinct[known]
+
+
+def recode(codes: np.ndarray, derived: pa.Array) -> LocalColumn:
+    """Replace each code's value by another.
+
+    Args:
+        codes: unsigned integers [n], 0 = missing.
+        derived: the new value of code i + 1 at place i, null = missing; values may repeat.
+    """
+    encoded = derived.dictionary_encode()
+    table = np.zeros(len(derived) + 1, dtype=smallest_unsigned(len(encoded.dictionary)))
+    table[1:] = np.asarray(encoded.indices.fill_null(-1)) + 1
+    return LocalColumn(table[codes], encoded.dictionary)

@@ -1,0 +1,330 @@
+"""Rows shaped like Criteo's, as many as wanted, with a known truth: for trials of speed and memory at scale.
+
+Fields, their order, their numbers of values over the full 45.8 million rows and their missing rates are those of the
+Display Advertising Challenge; 13 integers with heavy tails (one of them below zero now and then) and 26 columns of
+hexadecimal codes whose frequencies follow Zipf's law. Nothing else is Criteo's: no row and no value was copied.
+
+How many values occur grows with the rows as it does in the original, because the domains stay as they are: 2 million
+rows show about 3 million different values, all rows 34 million. A shorter data set is the beginning of a longer one.
+
+The logit is an intercept plus the effects of the fields whose role is ``main`` or ``interaction`` (the roles of
+``bench.recovery``, as in the planted data), and the label is drawn from that probability, which is kept.
+
+A draw is a hash of (seed, field, row number): 16 bits choose one of 65,536 equally likely slots, a range of values of
+the field; 32 bits choose the value in that range; 15 bits decide whether it is missing. So a row does not depend on
+how many are made at a time, and ids are made of integers alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import NormalDist
+
+import numpy as np
+
+from bench.data.generated import NO_VALUE, Content, GeneratedBlock, GeneratedData
+from bench.data.splits import row_hash
+from bench.recovery import INTERACTION, MAIN, NOISE_HIGH, NOISE_LOW, REDUNDANT
+from bench.seeds import seed as derive_seed
+
+LABEL_RATE = 0.256
+SIGNAL_VARIANCE = 1.85
+"""Variance of the logit over rows; sets the AUC of the truth near 0.80."""
+INTERACTION_SHARE = 0.2
+"""Share of that variance carried by the interactions."""
+COPY_NOISE = 0.15
+"""Probability that a redundant field's value is drawn afresh instead of copied."""
+HIGH_CARDINALITY = 1000
+"""Values from which on a field without an effect counts as noise of high cardinality."""
+
+PILOT_ROWS = 65_536
+"""Rows on which effects are scaled and the intercept is found."""
+BLOCK_ROWS = 131_072
+_SLOTS = 1 << 16
+_MISSING_ONE = 1 << 15
+"""The missing draw is below this."""
+
+
+@dataclass(frozen=True)
+class _Integer:
+    """A count: ``median`` times the odds of its quantile to the power ``spread``, less ``shift``, at most ``top``."""
+
+    name: str
+    missing: float
+    median: float
+    spread: float
+    top: int
+    shift: int = 0
+    absent: str = ""
+    """Fields of one group are missing in the same rows."""
+    role: str = NOISE_LOW
+
+    @cached_property
+    def edges(self) -> np.ndarray:
+        """Where each slot's values begin, int64 [65,537]."""
+        quantiles = np.arange(_SLOTS + 1) / _SLOTS
+        quantiles[-1] = (_SLOTS - 0.5) / _SLOTS
+        values = self.median * (quantiles / (1 - quantiles)) ** self.spread - self.shift
+        edges: np.ndarray = np.minimum(np.floor(values), self.top).astype(np.int64)
+        return edges
+
+
+@dataclass(frozen=True)
+class _Code:
+    """A categorical field: ``size`` possible values, the one of rank r with a share that falls as r^-``zipf``."""
+
+    name: str
+    missing: float
+    size: int
+    zipf: float
+    absent: str = ""
+    role: str = ""
+    partner: str = ""
+    """The other field of an interaction, or the source of a copy."""
+
+    @cached_property
+    def edges(self) -> np.ndarray:
+        """Where each slot's ranks begin, int64 [65,537]; an interaction's values come in pairs of equal share."""
+        size = self.size // 2 if self.role == INTERACTION else self.size
+        quantiles = np.arange(_SLOTS + 1) / _SLOTS
+        power = 1 - self.zipf
+        ranks = (1 + quantiles * ((size + 1.0) ** power - 1)) ** (1 / power)
+        edges: np.ndarray = np.minimum(np.floor(ranks).astype(np.int64), size) - 1
+        edges[-1] = size
+        return edges
+
+
+_FIELDS: tuple[_Integer | _Code, ...] = (
+    _Integer("I1", 0.45, 1.4, 0.8, 5_775, absent="I1 I10"),
+    _Integer("I2", 0.0, 5.0, 1.6, 257_675, shift=2, role=MAIN),
+    _Integer("I3", 0.21, 7.0, 0.9, 65_535),
+    _Integer("I4", 0.22, 4.5, 0.7, 969, absent="I4 I13"),
+    _Integer("I5", 0.026, 2_480.0, 1.15, 23_159_456, role=MAIN),
+    _Integer("I6", 0.22, 40.0, 0.95, 431_037, role=MAIN),
+    _Integer("I7", 0.043, 3.0, 1.0, 56_311, absent="I7 I9 I11", role=MAIN),
+    _Integer("I8", 0.0005, 7.0, 0.7, 6_047),
+    _Integer("I9", 0.043, 41.0, 0.85, 29_019, absent="I7 I9 I11"),
+    _Integer("I10", 0.45, 0.6, 0.8, 11, absent="I1 I10"),
+    _Integer("I11", 0.043, 1.3, 0.8, 231, absent="I7 I9 I11", role=MAIN),
+    _Integer("I12", 0.765, 0.5, 1.1, 4_008),
+    _Integer("I13", 0.22, 5.5, 0.7, 7_393, absent="I4 I13", role=MAIN),
+    _Code("C1", 0.0, 1_460, 1.98),
+    _Code("C2", 0.0, 584, 1.51, role=INTERACTION, partner="C8"),
+    _Code("C3", 0.034, 4_000_000_000, 1.063, absent="codes"),
+    _Code("C4", 0.034, 3_986_000, 1.104, absent="codes"),
+    _Code("C5", 0.0, 305, 2.6),
+    _Code("C6", 0.12, 24, 1.5, role=INTERACTION, partner="C17"),
+    _Code("C7", 0.0, 12_517, 0.99, role=MAIN),
+    _Code("C8", 0.0, 634, 2.3, role=INTERACTION, partner="C2"),
+    _Code("C9", 0.0, 3, 2.9),
+    _Code("C10", 0.0, 93_145, 1.127, role=MAIN),
+    _Code("C11", 0.0, 5_683, 1.077, role=MAIN),
+    _Code("C12", 0.034, 1_506_000_000, 1.077, absent="codes"),
+    _Code("C13", 0.0, 3_194, 1.065),
+    _Code("C14", 0.0, 27, 1.1, role=MAIN),
+    _Code("C15", 0.0, 14_992, 1.172, role=REDUNDANT, partner="C7"),
+    _Code("C16", 0.034, 83_230_000, 1.089, absent="codes"),
+    _Code("C17", 0.0, 10, 1.1, role=INTERACTION, partner="C6"),
+    _Code("C18", 0.0, 5_652, 1.308),
+    _Code("C19", 0.44, 2_173, 1.391, absent="half"),
+    _Code("C20", 0.44, 4, 1.1, absent="half"),
+    _Code("C21", 0.034, 392_600_000, 1.083, absent="codes"),
+    _Code("C22", 0.76, 18, 2.5),
+    _Code("C23", 0.0, 15, 1.3, role=MAIN),
+    _Code("C24", 0.034, 289_000, 1.189, absent="codes", role=MAIN),
+    _Code("C25", 0.44, 105, 1.6, absent="half"),
+    _Code("C26", 0.44, 142_600, 1.131, absent="half"),
+)
+_STRENGTHS = (1.0, 0.6, 0.8)
+"""Of the main fields in turn, so that the size of a vocabulary says nothing about a field's worth."""
+_NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """One field's values in some rows."""
+
+    numbers: np.ndarray
+    """Counts, or codes; int64 [n]."""
+    missing: np.ndarray
+    """bool [n]."""
+    effects: np.ndarray | None
+    """float64 [n], 0 where missing; of an interaction +1 or -1. None for a field without."""
+
+
+class _Source:
+    """One field and its random stream."""
+
+    def __init__(self, field: _Integer | _Code, seed: int) -> None:
+        self.field = field
+        self._stream = derive_seed(seed=seed, stream=field.name)
+        self._absent = derive_seed(seed=seed, stream=f"missing {field.absent}") if field.absent else None
+        self._salt = np.uint32(derive_seed(seed=seed, stream=f"codes {field.name}") & 0xFFFFFFFF)
+        self._starts = field.edges[:-1]
+        self._widths = np.maximum(np.diff(field.edges), 1).astype(np.uint64)
+
+    def hashes(self, rows: np.ndarray) -> np.ndarray:
+        """The field's own draws, uint64 [n]."""
+        return row_hash(self._stream, rows)
+
+    def ranks(self, hashes: np.ndarray) -> np.ndarray:
+        """Ranks from 0, or counts; int64 [n]."""
+        slots = (hashes >> np.uint64(48)).astype(np.int64)
+        inside = hashes >> np.uint64(16)
+        inside &= np.uint64(0xFFFFFFFF)
+        inside *= self._widths[slots]
+        inside >>= np.uint64(32)
+        ranks: np.ndarray = self._starts[slots] + inside.astype(np.int64)
+        return ranks
+
+    def missing(self, rows: np.ndarray, hashes: np.ndarray) -> np.ndarray:
+        """Which values are missing, bool [n]."""
+        if not self.field.missing:
+            return np.zeros(len(rows), dtype=bool)
+        draws = hashes if self._absent is None else row_hash(self._absent, rows)
+        return (draws & np.uint64(_MISSING_ONE - 1)) < np.uint64(round(self.field.missing * _MISSING_ONE))
+
+    def codes(self, ranks: np.ndarray) -> np.ndarray:
+        """The code of each rank: a bijection of 32 bits, so that the order of codes says nothing; uint32 [n]."""
+        codes = ranks.astype(np.uint32)
+        codes ^= self._salt
+        for factor, shift in ((0x7FEB352D, 15), (0x846CA68B, 16)):
+            codes ^= codes >> np.uint32(16)
+            codes *= np.uint32(factor)
+            codes ^= codes >> np.uint32(shift)
+        return codes
+
+    @cached_property
+    def _slot_effects(self) -> np.ndarray:
+        """Effect of a count, by slot: it grows from -1 to 1 with the quantile where its range of values begins."""
+        return 2 * np.searchsorted(self._starts, self._starts) / _SLOTS - 1
+
+    def draw(self, rows: np.ndarray, source_ranks: np.ndarray | None = None) -> tuple[_Drawn, np.ndarray]:
+        """The field's values, and their ranks for a copy.
+
+        Args:
+            rows: row numbers, int64 [n].
+            source_ranks: ranks of the field that this one copies.
+        """
+        hashes = self.hashes(rows)
+        missing = self.missing(rows, hashes)
+        ranks = self.ranks(hashes)
+        is_main = self.field.role == MAIN
+        if isinstance(self.field, _Integer):
+            effects = self._slot_effects[(hashes >> np.uint64(48)).astype(np.int64)] if is_main else None
+            return _Drawn(ranks, missing, _known(effects, missing)), ranks
+        signs = None
+        if self.field.role == INTERACTION:
+            bits = (hashes >> np.uint64(15) & np.uint64(1)).astype(np.int64)
+            ranks = 2 * ranks + bits
+            signs = 1.0 - 2 * bits
+        if source_ranks is not None:
+            own = (hashes & np.uint64(_MISSING_ONE - 1)) < np.uint64(round(COPY_NOISE * _MISSING_ONE))
+            ranks = np.where(own, ranks, source_ranks)
+        codes = self.codes(ranks)
+        effects = _NORMAL[codes * np.uint32(0x9E3779B1) >> np.uint32(24)] if is_main else signs
+        return _Drawn(codes.astype(np.int64), missing, _known(effects, missing)), ranks
+
+
+def _known(effects: np.ndarray | None, missing: np.ndarray) -> np.ndarray | None:
+    return None if effects is None else np.where(missing, 0.0, effects)
+
+
+class _Plan:
+    """All fields, and the logit over them."""
+
+    def __init__(self, rows: int, seed: int) -> None:
+        self.rows, self._seed = rows, seed
+        self._sources = {field.name: _Source(field, seed) for field in _FIELDS}
+        self._labels = derive_seed(seed=seed, stream="labels")
+        self._weights: dict[str, tuple[float, float]] = {}
+        self._pair_weight, self._intercept = 0.0, 0.0
+        self._scale(self._draw(np.arange(PILOT_ROWS)))
+
+    def roles(self) -> dict[str, str]:
+        """Field -> role."""
+        return {field.name: _role(field) for field in _FIELDS}
+
+    def _draw(self, rows: np.ndarray) -> dict[str, _Drawn]:
+        drawn: dict[str, _Drawn] = {}
+        ranks: dict[str, np.ndarray] = {}
+        for name, source in self._sources.items():
+            copied = getattr(source.field, "partner", "") if source.field.role == REDUNDANT else ""
+            drawn[name], ranks[name] = source.draw(rows, ranks.get(copied))
+        return drawn
+
+    def _scale(self, pilot: Mapping[str, _Drawn]) -> None:
+        """Fix weights and intercept such that the pilot rows have the wanted variance and label rate."""
+        main = [field.name for field in _FIELDS if field.role == MAIN]
+        strengths = [_STRENGTHS[i % len(_STRENGTHS)] for i in range(len(main))]
+        unit = SIGNAL_VARIANCE * (1 - INTERACTION_SHARE) / sum(strength**2 for strength in strengths)
+        for name, strength in zip(main, strengths, strict=True):
+            effects = pilot[name].effects
+            assert effects is not None
+            self._weights[name] = strength * float(np.sqrt(unit)) / float(effects.std()), float(effects.mean())
+        pairs = self._pairs()
+        self._pair_weight = float(np.sqrt(SIGNAL_VARIANCE * INTERACTION_SHARE / len(pairs)))
+        signal = self._signal(pilot)
+        low, high = -20.0, 20.0
+        for _ in range(60):
+            self._intercept = (low + high) / 2
+            if _sigmoid(signal + self._intercept).mean() < LABEL_RATE:
+                low = self._intercept
+            else:
+                high = self._intercept
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        ends = [(f.name, f.partner) for f in _FIELDS if isinstance(f, _Code) and f.role == INTERACTION]
+        return [(a, b) for a, b in ends if a < b]
+
+    def _signal(self, drawn: Mapping[str, _Drawn]) -> np.ndarray:
+        """Logit without the intercept, float64 [n]."""
+        logit = np.zeros(len(drawn[_FIELDS[0].name].numbers))
+        for name, (weight, mean) in self._weights.items():
+            effects = drawn[name].effects
+            assert effects is not None
+            logit += weight * (effects - mean)
+        for a, b in self._pairs():
+            signs_a, signs_b = drawn[a].effects, drawn[b].effects
+            assert signs_a is not None and signs_b is not None
+            logit += self._pair_weight * signs_a * signs_b
+        return logit
+
+    def blocks(self, block_rows: int) -> Iterator[GeneratedBlock]:
+        """All rows in blocks of ``block_rows``."""
+        for start in range(0, self.rows, block_rows):
+            rows = np.arange(start, min(start + block_rows, self.rows))
+            drawn = self._draw(rows)
+            truth = _sigmoid(self._signal(drawn) + self._intercept)
+            draws = (row_hash(self._labels, rows) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+            columns = {name: np.where(one.missing, NO_VALUE, one.numbers) for name, one in drawn.items()}
+            yield GeneratedBlock(columns, (draws < truth).astype(np.uint8), truth.astype(np.float32))
+
+
+def _role(field: _Integer | _Code) -> str:
+    if isinstance(field, _Code) and field.partner:
+        return f"{field.role}:{field.partner}"
+    if field.role:
+        return field.role
+    return NOISE_HIGH if isinstance(field, _Code) and field.size >= HIGH_CARDINALITY else NOISE_LOW
+
+
+def _sigmoid(logit: np.ndarray) -> np.ndarray:
+    probability: np.ndarray = 1 / (1 + np.exp(-logit))
+    return probability
+
+
+def generate(params: Mapping[str, object], block_rows: int = BLOCK_ROWS) -> GeneratedData:
+    """Plan the data set and yield it in blocks.
+
+    Args:
+        params: ``rows`` and ``seed``; the card keeps them within their ranges.
+        block_rows: rows made at a time; the data do not depend on it.
+    """
+    rows, seed = int(str(params["rows"])), int(str(params["seed"]))
+    plan = _Plan(rows, seed)
+    contents: dict[str, Content] = {f.name: "integer" if isinstance(f, _Integer) else "hex" for f in _FIELDS}
+    names = tuple(field.name for field in _FIELDS)
+    return GeneratedData(names, plan.roles(), plan.blocks(block_rows), contents, NO_VALUE, rows)
