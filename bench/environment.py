@@ -36,6 +36,7 @@ def host() -> dict[str, Any]:
         "system": platform.system(),
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
+        "thread_waiting": os.environ.get("OMP_WAIT_POLICY", "default").lower(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
     if torch.cuda.is_available():

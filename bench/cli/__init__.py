@@ -12,6 +12,7 @@ COMMANDS = {
     "run": "compare methods: select, train, evaluate, record, tabulate",
     "prepare": "turn a raw file into an encoded data set",
     "report": "write the tables and figures of a run",
+    "speed": "measure how fast every stage is on this machine, and against its limits",
     "list": "show methods, backbones, datasets, experiments, runs",
 }
 
@@ -53,5 +54,5 @@ def main(argv: Sequence[str]) -> int:
 
 
 def entry() -> None:
-    """Console script."""
+    """Console script, and ``python -m bench``."""
     sys.exit(main(sys.argv[1:]))

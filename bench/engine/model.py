@@ -57,11 +57,13 @@ class CTRModel(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Score a batch: logits [B]."""
-        rows = self.table(batch.ids)  # [B, F, D (+ 1)]
+        e, linear = self.table.split(batch.ids, self.dim)  # [B, F, D], [B, F]
+        if not self.backbone.uses_linear:
+            linear = None
         if batch.numeric is not None:
-            rows = rows * self._values(batch.numeric)[..., None]
-        e = rows[..., : self.dim]  # [B, F, D]
-        linear = rows[..., self.dim] if self.backbone.uses_linear else None  # [B, F]
+            values = self._values(batch.numeric)  # [B, F]
+            e = e * values[..., None]
+            linear = None if linear is None else linear * values
         if self.gate is not None:
             z = self.gate(e, batch.ids)
             if self.gate.shape == "FD":

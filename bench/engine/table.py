@@ -1,8 +1,8 @@
 """The fused embedding table, with a gradient buffer that outlives the step.
 
-PyTorch's own dense gradient of an embedding allocates and clears V × D numbers in every step. Here the backward
-pass adds the rows' gradients into one persistent buffer, and clearing touches only the rows that were written.
-The numbers are those of a dense gradient; only the traffic differs.
+PyTorch's own dense gradient of an embedding allocates and clears V × W numbers in every step. Here the backward
+pass adds the rows' gradients into one persistent buffer, and clearing, its norm and clipping touch only the rows
+that were written. The numbers are those of a dense gradient; only the traffic differs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+DENSE_BELOW = 4
+"""Rows of the table for each id written, below which a pass over the whole buffer is cheaper than over the ids."""
+
 
 class EmbeddingTable(nn.Module):
     """One table for all fields: [V, W], W = D or D + 1 when the last column holds the linear weights."""
@@ -19,53 +22,154 @@ class EmbeddingTable(nn.Module):
     def __init__(self, weight: Tensor) -> None:
         """Take ``weight`` [V, W] as the table's values."""
         super().__init__()
-        self.weight = nn.Parameter(weight)
+        self.weight = nn.Parameter(weight.contiguous())
         self._touched: list[Tensor] = []
+        self._rows: Tensor | None = None
+        self._slots: Tensor | None = None
+        self._written: tuple[int, int] | None = None
+        self._whole = False
 
     def forward(self, ids: Tensor) -> Tensor:
         """Gather rows: ids int32 [B, F] -> [B, F, W]."""
+        rows, _ = self._gather(ids, self.weight.shape[1])
+        return rows
+
+    def split(self, ids: Tensor, dim: int) -> tuple[Tensor, Tensor | None]:
+        """Gather rows: ids int32 [B, F] -> embeddings [B, F, dim] and, if there is a column more, linear [B, F].
+
+        Both are contiguous, and their gradients go into the buffer without being joined first.
+        """
+        return self._gather(ids, dim)
+
+    def _gather(self, ids: Tensor, dim: int) -> tuple[Tensor, Tensor | None]:
         flat = ids.reshape(-1)
         if torch.is_grad_enabled() and self.weight.requires_grad:
-            rows: Tensor = _Gather.apply(self.weight, flat, self)  # type: ignore[no-untyped-call]
+            parts: tuple[Tensor, ...] = _Gather.apply(self.weight, flat, self, dim)  # type: ignore[no-untyped-call]
         else:
-            rows = self.weight.index_select(0, flat)
-        return rows.view(*ids.shape, self.weight.shape[1])
+            parts = _gather_parts(self.weight, flat, dim)
+        e = parts[0].view(*ids.shape, dim)
+        return e, parts[1].view(ids.shape) if len(parts) > 1 else None
 
-    def accumulate(self, flat: Tensor, grad: Tensor) -> None:
-        """Add ``grad`` [n, W] to the gradient of rows ``flat`` [n]."""
+    def accumulate(self, flat: Tensor, grads: list[tuple[int, Tensor]]) -> None:
+        """Add gradients to the rows ``flat`` [n]: pairs of a first column and a gradient [n, columns]."""
         if self.weight.grad is None:
             self.weight.grad = torch.zeros_like(self.weight)
-        self.weight.grad.index_add_(0, flat, grad)
+        elif self._foreign():
+            self._whole = True
+        for column, grad in grads:
+            add_rows(self.weight.grad, flat, column, grad)
         self._touched.append(flat)
+        self._rows = None
+        self._note()
 
+    def _note(self) -> None:
+        grad = self.weight.grad
+        self._written = None if grad is None else (id(grad), grad._version)
+
+    def _foreign(self) -> bool:
+        """Whether something else has written into the gradient, e.g. the backward pass of a penalty on the weights."""
+        grad = self.weight.grad
+        return grad is not None and (id(grad), grad._version) != self._written
+
+    def _rows_written(self, grad: Tensor) -> Tensor | None:
+        """Distinct rows that hold the gradient, int64; None where a pass over all rows is as good or needed."""
+        count = sum(len(flat) for flat in self._touched)
+        if self._whole or self._foreign() or grad.is_cuda or count * DENSE_BELOW >= len(grad) or not count:
+            return None
+        if self._rows is None:
+            ids = self._touched[0] if len(self._touched) == 1 else torch.cat(self._touched)
+            places = torch.arange(len(ids), dtype=torch.int32, device=ids.device)
+            if self._slots is None:
+                self._slots = torch.empty(len(grad), dtype=torch.int32, device=grad.device)
+            self._slots.index_copy_(0, ids.long(), places)  # of a row's places one stays: cheaper than to sort
+            self._rows = ids[self._slots.index_select(0, ids) == places].long()
+        return self._rows
+
+    @torch.no_grad()
+    def grad_norm(self) -> Tensor | None:
+        """2-norm of the gradient, a scalar; None where there is no gradient."""
+        grad: Tensor | None = self.weight.grad
+        if grad is None:
+            return None
+        rows = self._rows_written(grad)
+        norm: Tensor = torch.linalg.vector_norm(grad if rows is None else grad.index_select(0, rows))
+        return norm
+
+    @torch.no_grad()
+    def scale_grad(self, factor: Tensor) -> None:
+        """Multiply the gradient by ``factor``, a scalar."""
+        grad = self.weight.grad
+        if grad is None:
+            return
+        rows = self._rows_written(grad)
+        self._whole |= self._foreign()
+        if rows is None:
+            grad.mul_(factor)
+        else:
+            grad.index_copy_(0, rows, grad.index_select(0, rows).mul_(factor))
+        self._note()
+
+    @torch.no_grad()
     def clear_grad(self) -> None:
         """Zero the gradient, writing only the rows that the last backward passes touched."""
         grad = self.weight.grad
-        if grad is None:
-            self._touched.clear()
-            return
-        if sum(len(flat) for flat in self._touched) >= len(grad):
+        if grad is not None and (self._whole or self._foreign()):
             grad.zero_()
-        else:
-            for flat in self._touched:
-                grad.index_fill_(0, flat.long(), 0.0)
+        elif grad is not None and self._touched:
+            if self._rows is not None:
+                grad.index_fill_(0, self._rows, 0.0)
+            elif sum(len(flat) for flat in self._touched) >= len(grad):
+                grad.zero_()
+            else:
+                for flat in self._touched:
+                    grad.index_fill_(0, flat.long(), 0.0)
         self._touched.clear()
+        self._rows = None
+        self._whole = False
+        self._note()
 
     def release(self) -> None:
         """Free the gradient buffer once training is over."""
-        self.weight.grad = None
-        self._touched.clear()
+        self.weight.grad = self._slots = None
+        self.clear_grad()
+
+
+def _gather_parts(weight: Tensor, flat: Tensor, dim: int) -> tuple[Tensor, ...]:
+    """Rows ``flat`` of the table, [n, dim], and the column after those, [n], if there is one."""
+    rows = weight.index_select(0, flat)
+    if dim == weight.shape[1]:
+        return (rows,)
+    return rows[:, :dim].contiguous(), rows[:, dim].contiguous()
+
+
+def add_rows(total: Tensor, flat: Tensor, column: int, grad: Tensor) -> None:
+    """``total[flat, column : column + k] += grad`` [n, k], repeated rows added up in their order.
+
+    On a CPU the numbers are added one by one through places in the flat buffer: same sums, bit for bit, in less
+    than half the time of adding rows.
+    """
+    width = total.shape[1]
+    if not total.is_cpu:
+        total[:, column : column + grad.shape[1]].index_add_(0, flat, grad)
+        return
+    base = flat if total.numel() < 2**31 else flat.long()
+    columns = torch.arange(column, column + grad.shape[1], dtype=base.dtype)
+    places = (base[:, None] * width + columns).view(-1)
+    total.view(-1).index_add_(0, places, grad.reshape(-1))
 
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, flat: Tensor, table: EmbeddingTable) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, flat: Tensor, table: EmbeddingTable, dim: int) -> tuple[Tensor, ...]:
         ctx.save_for_backward(flat)
-        ctx.table = table
-        return weight.index_select(0, flat)
+        ctx.set_materialize_grads(False)
+        ctx.table, ctx.dim = table, dim
+        return _gather_parts(weight, flat, dim)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, None, None, None]:
         (flat,) = ctx.saved_tensors
-        ctx.table.accumulate(flat, grads[0])
-        return None, None, None
+        starts = (0, ctx.dim)
+        given = [(start, grad) for start, grad in zip(starts, grads, strict=False) if grad is not None]
+        ctx.table.accumulate(flat, [(start, grad.reshape(len(flat), -1)) for start, grad in given if grad.numel()])
+        return None, None, None, None

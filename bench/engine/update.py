@@ -1,0 +1,145 @@
+"""One update of the parameters of one step: loss, backward pass, clipping, optimiser, cleared gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from bench.data.rows import Batch
+from bench.engine.model import CTRModel
+from bench.engine.steps import Step
+from bench.engine.table import EmbeddingTable
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss became NaN or infinite; names the step and the first parameter that is not finite."""
+
+
+class Updates:
+    """The steps of a training with their optimisers; nothing is read back from the device before ``check``."""
+
+    def __init__(self, model: CTRModel, steps: Sequence[Step], clip_norm: float | None, name: str) -> None:
+        """Build the optimisers; ``name`` opens the messages of errors."""
+        self.model, self.steps, self.clip_norm, self.name = model, list(steps), clip_norm, name
+        self.optimizers = [_optimizer(step) for step in self.steps]
+        self.params = [step.params for step in self.steps]
+        self._tables = [module for module in model.modules() if isinstance(module, EmbeddingTable)]
+        buffered = {id(table.weight) for table in self._tables}
+        self._plain = [[param for param in params if id(param) not in buffered] for params in self.params]
+        self._all = list({id(p): p for params in (model.parameters(), *self.params) for p in params}.values())
+        self._active: int | None = None
+        self._seen: list[list[tuple[int, Tensor]]] = [[] for _ in self.steps]
+
+    def run(self, number: int, batch: Batch, iteration: int) -> None:
+        """Update the parameters of step ``number`` on ``batch``."""
+        step, optimizer = self.steps[number], self.optimizers[number]
+        self._train_only(number)
+        loss = step.loss(self.model, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.clip_norm is not None:
+            clip_gradients(self.params[number], self._tables, self.clip_norm)
+        optimizer.step()
+        for param in self._plain[number]:
+            param.grad = None
+        for table in self._tables:
+            table.clear_grad()
+        if step.after is not None:
+            step.after(optimizer)
+        self._seen[number].append((iteration, loss.detach()))
+
+    def _train_only(self, number: int) -> None:
+        """Let gradients flow to the parameters of one step alone."""
+        if self._active != number:
+            own = {id(param) for param in self.params[number]}
+            for param in self._all:
+                param.requires_grad_(id(param) in own)
+            self._active = number
+
+    def finish(self) -> None:
+        """Give the memory of gradients back and let all parameters be trained again."""
+        for table in self._tables:
+            table.release()
+        for param in self._all:
+            param.requires_grad_(True)
+        self._active = None
+
+    def check(self) -> float:
+        """Mean loss of the first step since the last check; NaN where it has not run.
+
+        Raises:
+            NonFiniteLossError: a loss was NaN or infinite.
+        """
+        mean, first_bad, guilty = math.nan, math.inf, 0
+        for number, seen in enumerate(self._seen):
+            if not seen:
+                continue
+            losses = torch.stack([loss for _, loss in seen])
+            if number == 0:
+                mean = float(losses.mean(dtype=torch.float64))
+            bad = losses.isfinite().logical_not_().nonzero()
+            if len(bad) and seen[int(bad[0])][0] < first_bad:
+                first_bad, guilty = seen[int(bad[0])][0], number
+            seen.clear()
+        if math.isfinite(first_bad):
+            raise NonFiniteLossError(self._blame(guilty, int(first_bad)))
+        return mean
+
+    def _blame(self, number: int, iteration: int) -> str:
+        guilty = self.steps[number]
+        what = f"{self.name}: the loss of step {guilty.name!r} is not finite from iteration {iteration} on"
+        names = {id(param): name for name, param in self.model.named_parameters()}
+        for step in (guilty, *self.steps):
+            for place, param in enumerate(step.params):
+                if not bool(torch.isfinite(param).all()):
+                    culprit = f"{names.get(id(param), f'parameter {place}')} of step {step.name!r}"
+                    return f"{what}; first parameter that is not finite: {culprit}. Lower its learning rate."
+        return f"{what}, though all parameters are."
+
+
+@torch.no_grad()
+def clip_gradients(params: Sequence[nn.Parameter], tables: Sequence[EmbeddingTable], bound: float) -> None:
+    """Scale gradients so that their joint 2-norm is at most ``bound``, as ``torch.nn.utils.clip_grad_norm_`` does.
+
+    Of a table's gradient only the rows written are read; where nothing is to be clipped a CPU writes nothing.
+    """
+    of_weight = {id(table.weight): table for table in tables}
+    given = [param for param in params if param.grad is not None]
+    norms: list[Tensor] = []
+    for param in given:
+        table = of_weight.get(id(param))
+        norm = torch.linalg.vector_norm(_grad(param)) if table is None else table.grad_norm()
+        assert norm is not None
+        norms.append(norm)
+    if not norms:
+        return
+    factor = (bound / (torch.linalg.vector_norm(torch.stack(norms)) + 1e-6)).clamp(max=1.0)
+    if factor.is_cpu and factor.item() == 1.0:
+        return
+    for param in given:
+        if id(param) in of_weight:
+            of_weight[id(param)].scale_grad(factor)
+        else:
+            _grad(param).mul_(factor)
+
+
+def _grad(param: nn.Parameter) -> Tensor:
+    assert param.grad is not None
+    return param.grad
+
+
+def _optimizer(step: Step) -> torch.optim.Optimizer:
+    groups = [
+        {
+            "params": list(group.params),
+            "lr": group.lr,
+            "weight_decay": group.weight_decay,
+            "maximize": group.maximize,
+        }
+        for group in step.groups
+    ]
+    if step.optimizer == "adam":
+        return torch.optim.Adam(groups, fused=True)
+    return torch.optim.SGD(groups, fused=True)

@@ -1,0 +1,1 @@
+"""How fast every stage is, in what memory, and what share of the machine's limits that is."""

@@ -1,0 +1,101 @@
+"""What this machine can do at best at the few things that a training step must do."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from bench.engine.clock import now
+from bench.engine.table import add_rows
+from bench.speed.data import make_rows
+from bench.speed.settings import SpeedConfig
+
+COPY_BYTES = 1 << 28
+ADAM_BYTES = 28
+"""Bytes a parameter that a fused Adam moves: reads weight, gradient and two moments, writes all but the gradient."""
+AT_LEAST_S = 0.2
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Measured rates."""
+
+    gemm_flops_per_s: float
+    """float32 matrix products of the MLP: forward, to the inputs, to the weights; all layers, weighted by work."""
+    copy_bytes_per_s: float
+    """Read and write of a large tensor."""
+    adam_bytes_per_s: float
+    """Fused Adam over a table, at ``ADAM_BYTES`` a parameter."""
+    gather_rows_per_s: float
+    """Table rows looked up by the ids of batches."""
+    scatter_rows_per_s: float
+    """Rows of gradient added to the table's buffer."""
+
+
+def measure_limits(config: SpeedConfig) -> Limits:
+    """Measure all of them; takes a few seconds."""
+    device = torch.device(config.device)
+    return Limits(_gemm(config, device), _copy(device), _adam(config, device), *_gather_and_scatter(config, device))
+
+
+def seconds(work: Callable[[], object], device: torch.device, repeats: int = 5) -> float:
+    """Median seconds of ``work``, each measurement long enough for the clock."""
+    work()
+    measured: list[float] = []
+    for _ in range(repeats):
+        count, start = 0, now(device)
+        while count == 0 or now(device) - start < AT_LEAST_S / repeats:
+            work()
+            count += 1
+        measured.append((now(device) - start) / count)
+    return statistics.median(measured)
+
+
+def _gemm(config: SpeedConfig, device: torch.device) -> float:
+    flops, total_s = 0.0, 0.0
+    for inputs, outputs in pairwise((config.fields * config.dim, *config.mlp)):
+        x = torch.randn(config.batch, inputs, device=device)
+        weight = torch.randn(outputs, inputs, device=device)
+        grad = torch.randn(config.batch, outputs, device=device)
+        products: tuple[tuple[Tensor, Tensor], ...] = ((x, weight.t()), (grad, weight), (grad.t(), x))
+        for left, right in products:
+            flops += 2 * config.batch * inputs * outputs
+            total_s += seconds(lambda left=left, right=right: torch.mm(left, right), device)  # type: ignore[misc]
+    return flops / total_s
+
+
+def _copy(device: torch.device) -> float:
+    source = torch.ones(COPY_BYTES // 4, device=device)
+    target = torch.empty_like(source)
+    return 2 * COPY_BYTES / seconds(lambda: target.copy_(source), device)
+
+
+def _adam(config: SpeedConfig, device: torch.device) -> float:
+    weight = torch.zeros(config.vocabulary, config.dim, device=device, requires_grad=True)
+    weight.grad = torch.ones_like(weight)
+    optimizer = torch.optim.Adam([weight], weight_decay=config.l2, fused=True)
+    return ADAM_BYTES * weight.numel() / seconds(optimizer.step, device)
+
+
+def _gather_and_scatter(config: SpeedConfig, device: torch.device) -> tuple[float, float]:
+    """Rows per second over the batches of generated data, of D columns."""
+    ids = make_rows(config, min(config.rows, 16 * config.batch)).ids.to(device)
+    starts = range(0, len(ids), config.batch)
+    batches = [ids[start : start + config.batch].reshape(-1) for start in starts]
+    table = torch.zeros(config.vocabulary, config.dim, device=device)
+    grads = torch.ones(config.batch * config.fields, config.dim, device=device)
+
+    def gather() -> None:
+        for flat in batches:
+            table.index_select(0, flat)
+
+    def scatter() -> None:
+        for flat in batches:
+            add_rows(table, flat, 0, grads[: len(flat)])
+
+    return ids.numel() / seconds(gather, device), ids.numel() / seconds(scatter, device)

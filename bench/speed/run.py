@@ -1,0 +1,147 @@
+"""The order of the measurements, and the file they end in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bench import environment, registry
+from bench.errors import ConfigError
+from bench.files import write_atomically
+from bench.speed import fuxictr, stages
+from bench.speed.gates import GATES
+from bench.speed.limits import Limits
+from bench.speed.rate import ChildDiedError, Rate, in_child
+from bench.speed.settings import SpeedConfig, Stage
+
+PEERS = {fuxictr.PACKAGE: fuxictr}
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was measured, and where."""
+
+    config: SpeedConfig
+    against: str | None
+    limits: Limits | None
+    rates: list[Rate]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "config": asdict(self.config),
+            "against": self.against,
+            "limits": None if self.limits is None else asdict(self.limits),
+            "rates": [rate.to_dict() for rate in self.rates],
+            "host": environment.host(),
+            "versions": environment.versions(),
+            "git": environment.git_commit(),
+            "command": environment.command(),
+        }
+
+    def write(self, file: Path) -> None:
+        """Write the report as JSON."""
+        with write_atomically(file) as out:
+            json.dump(self.to_dict(), out, indent=2)
+            out.write("\n")
+
+
+def measure(
+    config: SpeedConfig,
+    wanted: Sequence[Stage],
+    backbones: Sequence[str],
+    against: str | None = None,
+    tell: Callable[[Rate], None] = lambda rate: None,
+) -> Report:
+    """Measure the ``wanted`` stages, each in a process of its own; a peer's right after ours.
+
+    Args:
+        config: sizes and repeats.
+        wanted: the stages.
+        backbones: specs of backbones; the one that trains fastest is measured with gates.
+        against: a peer's package.
+        tell: hears of every measurement.
+
+    Raises:
+        ConfigError: the peer is unknown or not installed.
+    """
+    peer = None if against is None else _peer(against)
+    limits = in_child(stages.limits, config) if {"train", "gates"} & set(wanted) else None
+    made = Measurements(config, limits, tell)
+    if "prepare" in wanted:
+        made.add("prepare", "raw table", stages.preparation)
+    trained = []
+    if "train" in wanted:
+        trained = [(backbone, made.train(backbone, peer)) for backbone in backbones]
+    if "gates" in wanted:
+        backbone = _fastest(trained) if trained else backbones[0]
+        for gate in GATES:
+            made.add("gated train", f"{backbone}, {gate} gate", stages.train, backbone, gate, limits)
+    if "evaluate" in wanted:
+        for backbone in backbones:
+            made.add("evaluate", backbone, stages.evaluation, backbone)
+    if "metrics" in wanted:
+        made.add("metrics", "AUC + log loss", stages.metrics)
+    if "select" in wanted:
+        for name in shallow_methods():
+            made.add("select", name, stages.selector, name)
+    return Report(config, against, limits, made.rates)
+
+
+@dataclass
+class Measurements:
+    """What has been measured so far."""
+
+    config: SpeedConfig
+    limits: Limits | None
+    tell: Callable[[Rate], None]
+    rates: list[Rate] = field(default_factory=list)
+
+    def add(self, stage: str, what: str, work: Callable[..., Rate], *arguments: Any) -> Rate:
+        """Measure in a child process, or say why there is no measurement."""
+        return self._keep(self._measured(stage, what, work, *arguments))
+
+    def train(self, backbone: str, peer: Any) -> Rate:
+        """Train a backbone, and the peer's right after it."""
+        rate = self._measured("train", backbone, stages.train, backbone, None, self.limits)
+        if peer is not None and peer.model_name(backbone) is None:
+            rate = replace(rate, note=f"{peer.PACKAGE} has no such model")
+        elif peer is not None:
+            try:
+                rate = replace(rate, **in_child(peer.measure, self.config, backbone))
+            except ChildDiedError as error:
+                rate = replace(rate, note=f"{peer.PACKAGE}: {error}")
+        return self._keep(rate)
+
+    def _measured(self, stage: str, what: str, work: Callable[..., Rate], *arguments: Any) -> Rate:
+        try:
+            return in_child(work, self.config, *arguments)
+        except ChildDiedError as error:
+            return Rate(stage, what, note=str(error))
+
+    def _keep(self, rate: Rate) -> Rate:
+        self.rates.append(rate)
+        self.tell(rate)
+        return rate
+
+
+def shallow_methods() -> list[str]:
+    """Names of the registered methods that train no network."""
+    known = registry.methods()
+    return [name for name in known.names() if known.entry(name).family == "shallow"]
+
+
+def _peer(name: str) -> Any:
+    if name not in PEERS:
+        raise ConfigError(f"against={name!r} is unknown; known: {', '.join(PEERS)}.")
+    PEERS[name].require()
+    return PEERS[name]
+
+
+def _fastest(trained: Sequence[tuple[str, Rate]]) -> str:
+    """The backbone that trains fastest, of those with matrix products: on it a gate weighs most."""
+    networks = [one for one in trained if one[1].flops_per_row] or trained
+    return max(networks, key=lambda one: one[1].rows_per_s or 0.0)[0]

@@ -1,0 +1,206 @@
+"""The stages, each the work of one child process: the harness's own code on generated rows."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import registry
+from bench.budget import n_keep
+from bench.context import CellContext
+from bench.data.rows import Rows
+from bench.engine.clock import Clock, now
+from bench.engine.evaluate import auc, evaluate, logloss
+from bench.engine.steps import Group
+from bench.grid import choose_method
+from bench.job import resolve_backbone
+from bench.profiles import ANCHOR, Profile
+from bench.speed.bound import bound_rows_per_s, step_flops_per_row
+from bench.speed.data import make_rows, write_raw
+from bench.speed.gates import GATES
+from bench.speed.limits import Limits, measure_limits
+from bench.speed.rate import Rate, peak_rss, summary
+from bench.speed.settings import SpeedConfig
+
+WARM_UP_STEPS = 4
+LEAST_STEPS = 3
+"""Steps of a timed window at least."""
+TAU = 0.5
+
+
+def limits(config: SpeedConfig) -> Limits:
+    """The machine's limits."""
+    _set_up(config)
+    return measure_limits(config)
+
+
+def train(config: SpeedConfig, backbone: str, gate: str | None, found: Limits) -> Rate:
+    """Training of a backbone, with a gate of the label given or without."""
+    device = _set_up(config)
+    rows = make_rows(config, config.rows // config.batch * config.batch).to(device)  # every batch is full
+    ctx = context(config, rows, backbone)
+    model = ctx.model()
+    groups = list(ctx.step(model).groups)
+    if gate is not None:
+        model.gate = GATES[gate](rows.schema, model.dim).to(device)
+        groups.append(Group(list(model.gate.parameters()), ctx.profile.lr))
+    batch = next(rows.slices(config.batch))
+    flops = step_flops_per_row(model, batch)
+    windows = Windows(config, device)
+    steps = [ctx.step(model, groups=groups)]
+    with suppress(WindowsDone):
+        ctx.fit(model, rows, steps=steps, schedule=windows, epochs=10**6, evaluate_every=1e6)
+    what = ctx.label if gate is None else f"{ctx.label}, {gate} gate"
+    stage = "train" if gate is None else "gated train"
+    bound = bound_rows_per_s(model, batch, flops, found)
+    measured: dict[str, Any] = {**summary(windows.rates), "peak_bytes": peak(device), "flops_per_row": flops}
+    return Rate(stage, what, **measured, bound_rows_per_s=bound)
+
+
+def evaluation(config: SpeedConfig, backbone: str) -> Rate:
+    """Scores, exact AUC and log loss of all rows."""
+    device = _set_up(config)
+    rows = make_rows(config).to(device)
+    ctx = context(config, rows, backbone)
+    model = ctx.model()
+    return Rate("evaluate", ctx.label, **_repeated(config, len(rows), lambda: evaluate(model, rows)))
+
+
+def metrics(config: SpeedConfig) -> Rate:
+    """Exact AUC and log loss of ready predictions; the note has the memory above theirs."""
+    device = _set_up(config)
+    draw = torch.Generator().manual_seed(config.seed)
+    logits = torch.randn(config.predictions, generator=draw)
+    labels = (torch.rand(config.predictions, generator=draw) < torch.sigmoid(logits - 1)).float()
+    logits, labels = logits.to(device), labels.to(device)
+    before = peak(device)
+    found = _repeated(config, config.predictions, lambda: (auc(logits, labels), logloss(logits, labels)))
+    above = (found["peak_bytes"] - before) / 2**20
+    took = config.predictions / found["rows_per_s"]
+    note = f"{config.predictions:,} predictions in {took:.2f} s, {above:,.0f} MiB above them"
+    return Rate("metrics", "AUC + log loss", **found, note=note)
+
+
+def selector(config: SpeedConfig, method: str) -> Rate:
+    """The selection of a method that trains no network."""
+    device = _set_up(config)
+    rows = make_rows(config).to(device)
+    choice = choose_method(method)
+    if choice.error is not None:
+        return Rate("select", choice.label, note=choice.error.strip().splitlines()[-1])
+    cut = max(1, len(rows) // 10)
+    held, rest = rows.take(torch.arange(cut)), rows.take(torch.arange(cut, len(rows)))
+    ctx = context(config, rows, registry.backbones().names()[0], choice.params)
+    made = registry.methods().load(choice.name)(choice.params, choice.entry)
+    if reason := made.skip(ctx):
+        return Rate("select", choice.label, note=reason)
+    return Rate("select", choice.label, **_repeated(config, len(rows), lambda: made.select(ctx, rest, held)))
+
+
+def preparation(config: SpeedConfig) -> Rate:
+    """Encoding of a generated raw table."""
+    from bench.data.card import load_card  # noqa: PLC0415 - loads pyarrow
+    from bench.data.prepare import prepare  # noqa: PLC0415
+
+    _set_up(config)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        card, table = write_raw(config, folder)
+        number = iter(range(10**6))
+        made = load_card(card, {})
+        found = _repeated(config, config.rows, lambda: prepare(made, table, folder / f"store-{next(number)}"))
+        size = table.stat().st_size / 2**20
+    return Rate("prepare", "raw table", **found, note=f"{size:,.0f} MiB of text")
+
+
+class WindowsDone(Exception):
+    """All windows are measured."""
+
+
+class Windows:
+    """Called before every iteration of a training: cuts it into timed windows, and ends it after the last one."""
+
+    def __init__(self, config: SpeedConfig, device: torch.device) -> None:
+        """Measure ``config.repeats`` windows after a warm-up."""
+        self.config, self.device = config, device
+        self.rates: list[float] = []
+        self._first, self._start = -1, 0.0
+
+    def __call__(self, iteration: int, planned: int) -> None:
+        steps = iteration - self._first
+        if self._first < 0:
+            if iteration >= WARM_UP_STEPS:
+                self._begin(iteration)
+        elif steps >= LEAST_STEPS and time.perf_counter() - self._start >= self.config.window_s:
+            self.rates.append(steps * self.config.batch / (now(self.device) - self._start))
+            if len(self.rates) == self.config.repeats:
+                raise WindowsDone
+            self._begin(iteration)
+
+    def _begin(self, iteration: int) -> None:
+        self._first, self._start = iteration, now(self.device)
+
+
+def peak(device: torch.device) -> int:
+    """Most memory so far: of the GPU, or of this process."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_rss()
+
+
+def _set_up(config: SpeedConfig) -> torch.device:
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    return torch.device(config.device)
+
+
+def _repeated(config: SpeedConfig, n_rows: int, work: Callable[[], object]) -> dict[str, Any]:
+    """Rates and peak memory of ``work`` on ``n_rows`` rows; one run goes before as warm-up."""
+    device = torch.device(config.device)
+    work()
+    rates = []
+    for _ in range(config.repeats):
+        start = now(device)
+        work()
+        rates.append(n_rows / (now(device) - start))
+    return summary(rates) | {"peak_bytes": peak(device)}
+
+
+def profile_of(config: SpeedConfig) -> Profile:
+    """The harness's default profile with the workload's sizes, and without dropout."""
+    return replace(
+        ANCHOR, name="speed", dim=config.dim, mlp=config.mlp, l2=config.l2, batch_size=config.batch, dropout=0.0
+    )
+
+
+class SpeedContext(CellContext[Any]):
+    """The context of a cell on generated rows."""
+
+    label: str
+
+
+def context(config: SpeedConfig, rows: Rows, backbone: str, params: Any = None) -> SpeedContext:
+    profile = profile_of(config)
+    choice = resolve_backbone(backbone, profile)
+    device = torch.device(config.device)
+    ctx = SpeedContext(
+        dataset="generated",
+        schema=rows.schema,
+        backbone=choice,
+        profile=profile,
+        params=params,
+        tau=TAU,
+        n_keep=n_keep(TAU, rows.schema.n_fields),
+        budget="field",
+        seed=config.seed,
+        device=device,
+        clock=Clock(device),
+        emit=lambda event: None,
+    )
+    ctx.label = choice.label
+    return ctx

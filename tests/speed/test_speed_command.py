@@ -1,0 +1,141 @@
+"""``python -m bench speed`` from flags to table and file; stages run in this process, to save their start."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import ConfigError
+from bench.registry import backbones
+from bench.speed import fuxictr, run, stages
+from bench.speed.rate import ChildDiedError, Rate
+from bench.speed.settings import SpeedConfig
+
+SMALL = [
+    "--rows", "400", "--vocabulary", "900", "--fields", "5", "--dim", "3", "--batch", "50", "--mlp", "6", "4",
+    "--predictions", "300", "--repeats", "1", "--window-s", "0.000001", "--threads", "1",
+]  # fmt: skip
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "in_child", lambda work, *arguments: work(*arguments))
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_table_and_file_hold_every_stage(bench: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "speed.json"
+    done = bench("speed", *SMALL, "--backbones", "deepfm", "logistic", "--json", str(file))
+    assert done.code == 0, done.err
+    report = json.loads(file.read_text())
+    found = [(rate["stage"], rate["what"]) for rate in report["rates"]]
+    assert found[:3] == [("prepare", "raw table"), ("train", "deepfm"), ("train", "logistic")]
+    assert [what for stage, what in found if stage == "gated train"] == [
+        "deepfm, field [F] gate", "deepfm, sample [B, F] gate", "deepfm, value [V] gate",
+    ]  # fmt: skip
+    assert [what for stage, what in found if stage == "evaluate"] == ["deepfm", "logistic"]
+    assert ("select", "xgboost") in found
+    assert report["config"]["vocabulary"] == 900
+    assert report["limits"]["gemm_flops_per_s"] > 0
+    assert str(tmp_path) not in report["command"]
+    for word in ("rows/s", "of bound", "limits: matrix products", "V 900", "300 predictions"):
+        assert word in done.out
+    assert done.err.count("\n") == len(found)  # one line as each comes in
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_only_the_wanted_stages_run(bench: Callable[..., Any]) -> None:
+    done = bench("speed", *SMALL, "--stages", "metrics")
+    assert done.code == 0
+    assert "limits" not in done.out
+    assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--backbones", "dnm"], "dnm"),
+        (["--rows", "7"], "rows=7"),
+        (["--device", "cuda:99"], "cuda:99"),
+        (["--against", "nobody"], "against='nobody' is unknown; known: fuxictr"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_refused_before_anything_is_measured(
+    bench: Callable[..., Any], flags: list[str], text: str
+) -> None:
+    done = bench("speed", *flags)
+    assert done.code == 2
+    assert text in done.err
+    assert done.out == ""
+
+
+def test_an_absent_peer_is_named_with_its_mend(bench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuxictr, "PACKAGE", "a_package_that_nobody_has")
+    done = bench("speed", *SMALL, "--against", "fuxictr")
+    assert done.code == 2
+    assert "pip install a_package_that_nobody_has" in done.err
+
+
+class _Peer:
+    PACKAGE = "peer"
+
+    def __init__(self, death: bool) -> None:
+        self.death = death
+
+    def model_name(self, backbone: str) -> str | None:
+        return None if backbone == "logistic" else backbone
+
+    def measure(self, config: Any, backbone: str) -> dict[str, Any]:
+        if self.death:
+            raise ChildDiedError("killed")
+        return {"peer_rows_per_s": 2.0, "peer_step_rows_per_s": 4.0, "peer_peak_bytes": 7}
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("death", [False, True])
+def test_a_peer_is_measured_beside_each_model_that_it_has(monkeypatch: pytest.MonkeyPatch, death: bool) -> None:
+    monkeypatch.setattr(stages, "train", lambda *arguments: Rate("train", arguments[1], rows_per_s=8.0))
+    made = run.Measurements(SpeedConfig(), None, lambda rate: None)
+    measured, without = made.train("dnn", _Peer(death)), made.train("logistic", _Peer(death))
+    assert without.note == "peer has no such model"
+    assert without.peer_rows_per_s is None
+    if death:
+        assert measured.note == "peer: killed"
+    else:
+        assert (measured.ratio(measured.peer_rows_per_s), measured.ratio(measured.peer_step_rows_per_s)) == (4.0, 2.0)
+
+
+def test_models_of_the_peer_are_found_by_title() -> None:
+    assert fuxictr.model_name("wide-deep") == "WideDeep"
+    assert fuxictr.model_name("xdeepfm[cin=16-16]") == "xDeepFM"
+    assert {fuxictr.model_name(name) for name in backbones().names()} <= {*fuxictr.MODELS, None}
+
+
+def test_a_process_out_of_memory_leaves_a_row_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(work: Any, *arguments: Any) -> None:
+        raise ChildDiedError("the process was killed: out of memory?")
+
+    monkeypatch.setattr(run, "in_child", die)
+    made = run.Measurements(SpeedConfig(), None, lambda rate: None)
+    assert made.add("evaluate", "dnn", stages.evaluation).note == "the process was killed: out of memory?"
+
+
+def test_help_loads_no_torch() -> None:
+    code = "import sys; from bench.cli import main\ntry: main(['speed', '--help'])\nexcept SystemExit: pass\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code + "print('torch' in sys.modules)"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().endswith("False")
+    assert "--against" in done.stdout
+
+
+def test_the_peer_must_be_asked_for_by_a_known_name() -> None:
+    with pytest.raises(ConfigError, match="known: fuxictr"):
+        run.measure(SpeedConfig(), [], ["dnn"], against="nothing")
