@@ -83,9 +83,7 @@ def published_checksum(url: str, filename: str) -> str:
         path = Path(folder) / "checksum"
         fault = _try_mirror(url, path, None, None)
         if fault is not None:
-            raise DataError(
-                f"the checksum of {filename} could not be downloaded.\n  {url}: {fault}\nTry again later."
-            )
+            raise DataError(f"the checksum of {filename} could not be downloaded.\n  {url}: {fault}\nTry again later.")
         text = path.read_bytes()[:65_536].decode(errors="replace")
     digests = _digests(text)
     if len(digests) > 1:
@@ -110,9 +108,7 @@ def _parsed(checksum: str | None) -> str | None:
     algorithm, _, digest = checksum.lower().partition(":")
     length = DIGEST_LENGTHS.get(algorithm)
     if length is None or not re.fullmatch(rf"[0-9a-f]{{{length}}}", digest):
-        raise ConfigError(
-            f"checksum={checksum!r} is none; write 'sha256:' and 64 or 'md5:' and 32 hexadecimal digits."
-        )
+        raise ConfigError(f"checksum={checksum!r} is none; write 'sha256:' and 64 or 'md5:' and 32 hexadecimal digits.")
     return f"{algorithm}:{digest}"
 
 

@@ -212,8 +212,7 @@ def _redundant_columns(p: PlantedParams, main: list[_Column]) -> list[_Column]:
     sources = sorted(range(p.main), key=lambda i: -MAIN_STRENGTHS[i % len(MAIN_STRENGTHS)])
     chosen = [main[sources[i % p.main]] for i in range(p.redundant)]
     return [
-        _Column(p.seed, f"redundant {i}", REDUNDANT, source.size, origin=source.key)
-        for i, source in enumerate(chosen)
+        _Column(p.seed, f"redundant {i}", REDUNDANT, source.size, origin=source.key) for i, source in enumerate(chosen)
     ]
 
 

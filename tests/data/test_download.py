@@ -88,9 +88,7 @@ def test_a_file_that_is_there_and_right_is_not_fetched_again(server: _Server, tm
     assert server.hits.total() == 0
 
 
-def test_a_file_that_is_there_and_wrong_is_replaced_only_by_a_right_one(
-    server: _Server, tmp_path: Path
-) -> None:
+def test_a_file_that_is_there_and_wrong_is_replaced_only_by_a_right_one(server: _Server, tmp_path: Path) -> None:
     target = tmp_path / "file.zip"
     target.write_bytes(b"old")
     with pytest.raises(DataError):
@@ -102,17 +100,13 @@ def test_a_file_that_is_there_and_wrong_is_replaced_only_by_a_right_one(
 
 def test_progress_ends_at_the_size_of_the_file(server: _Server, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    download(
-        [server.url("/file.zip")], tmp_path / "f", progress=lambda done, total: seen.append((done, total))
-    )
+    download([server.url("/file.zip")], tmp_path / "f", progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (len(BODY), len(BODY))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert len(seen) >= len(BODY) / module.CHUNK_BYTES
 
 
-def test_the_second_mirror_serves_where_the_first_is_dead(
-    server: _Server, dead_url: str, tmp_path: Path
-) -> None:
+def test_the_second_mirror_serves_where_the_first_is_dead(server: _Server, dead_url: str, tmp_path: Path) -> None:
     target = tmp_path / "file.zip"
     download([dead_url, server.url("/file.zip")], target, checksum=SHA256)
     assert target.read_bytes() == BODY
