@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bench.data.rows import Batch, Rows
 from bench.data.schema import Field, Schema
+from bench.engine.arithmetic import PLAIN, Arithmetic
 from bench.engine.backbone import Backbone
 from bench.engine.table import EmbeddingTable
 
@@ -44,7 +45,12 @@ class CTRModel(nn.Module):
     """
 
     def __init__(
-        self, schema: Schema, weight: Tensor, backbone: Backbone[Any], kept: Sequence[int] | None = None
+        self,
+        schema: Schema,
+        weight: Tensor,
+        backbone: Backbone[Any],
+        kept: Sequence[int] | None = None,
+        arithmetic: Arithmetic = PLAIN,
     ) -> None:
         """Assemble a model around a table [V, D] or, for a backbone with linear weights, [V, D + 1]."""
         super().__init__()
@@ -54,6 +60,8 @@ class CTRModel(nn.Module):
         self.table = EmbeddingTable(weight)
         self.backbone = backbone
         self.gate: Gate | None = None
+        self.arithmetic = arithmetic
+        arithmetic.prepare(backbone)
 
     def forward(self, batch: Batch) -> Tensor:
         """Score a batch: logits [B]."""
@@ -71,8 +79,7 @@ class CTRModel(nn.Module):
             else:
                 e = e * z[..., None]
                 linear = None if linear is None else linear * z
-        logits: Tensor = self.backbone(e, linear)
-        return logits
+        return self.arithmetic.score(self.backbone, e, linear)
 
     def _values(self, numeric: Tensor) -> Tensor:
         """Multipliers of all fields, [B, F]: the value of a numeric field, one elsewhere."""
@@ -116,6 +123,7 @@ class CTRModel(nn.Module):
             weight,
             self.backbone.slice_fields(kept),
             kept=[self.kept[f] for f in kept],
+            arithmetic=self.arithmetic,
         )
         return small.train(self.training)
 
@@ -128,7 +136,8 @@ class CTRModel(nn.Module):
             dims: embedding coordinates each field keeps, int64 [F]; the rest become zero.
         """
         self._refuse_per_sample("fold")
-        model = CTRModel(self.schema, self.table.weight.clone(), copy.deepcopy(self.backbone), kept=self.kept)
+        backbone = copy.deepcopy(self.backbone)
+        model = CTRModel(self.schema, self.table.weight.clone(), backbone, self.kept, self.arithmetic)
         weight = model.table.weight
         if value_scale is not None:
             weight.mul_(value_scale[:, None])
@@ -162,7 +171,8 @@ class CTRModel(nn.Module):
             Field(field.name, field.kind, size) for field, size in zip(self.schema.fields, sizes, strict=True)
         )
         schema = Schema(fields)
-        small = CTRModel(schema, self.table.weight[used.long()].clone(), self.backbone, kept=self.kept)
+        weight = self.table.weight[used.long()].clone()
+        small = CTRModel(schema, weight, self.backbone, self.kept, self.arithmetic)
         small.gate = self.gate
         small.train(self.training)
         ids = torch.searchsorted(used, rows.ids, out_int32=True)
