@@ -20,12 +20,12 @@ class Arithmetic:
     bf16: bool = False
     """Run under bfloat16 autocast; embeddings, gates, weights and their updates stay as they are."""
     compile: bool = False
-    """Translate with ``torch.compile``."""
+    """Translate with ``torch.compile``; random numbers are drawn as in the untranslated backbone."""
 
     def prepare(self, backbone: nn.Module) -> None:
         """Have ``backbone`` compiled at its next call, if that is wanted."""
         if self.compile:
-            backbone.compile()
+            backbone.compile(options={"fallback_random": True})
 
     def score(self, backbone: nn.Module, e: Tensor, linear: Tensor | None) -> Tensor:
         """Logits [B] of e [B, F, D] and linear [B, F], in the type of ``e``."""

@@ -82,7 +82,7 @@ def test_bf16_cells_differ_from_float32_ones_and_reach_about_the_same(make_job: 
 def test_surgery_keeps_the_arithmetic(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[nn.Module] = []
 
-    def note(module: nn.Module) -> None:
+    def note(module: nn.Module, **settings: object) -> None:
         compiled.append(module)
 
     monkeypatch.setattr(nn.Module, "compile", note)
@@ -119,7 +119,7 @@ def test_compiling_ahead_meets_every_shape_and_leaves_the_model_as_it_was(make_j
 def test_compilation_counts_as_its_own_time(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(10**6))
     monkeypatch.setattr("bench.engine.clock.now", lambda device: float(next(ticks)))
-    monkeypatch.setattr(nn.Module, "compile", lambda self: None)
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **settings: None)
     job = make_job("no-selection")
     record = run_cell(replace(job, profile=replace(job.profile, compile=True), warmed={job.backbone.label}))
     assert record.status == "ok", record.traceback
