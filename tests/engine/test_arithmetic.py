@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench import registry
 from bench.cell import run_cell
 from bench.data.rows import batch_sizes
 from bench.engine.arithmetic import PLAIN, Arithmetic, compile_ahead, matmul_precision
@@ -141,3 +142,23 @@ def test_a_compiled_cell_gives_the_same_result_to_rounding(make_job: Callable[..
     assert compiled.auc == pytest.approx(plain.auc, abs=1e-3)
     assert compiled.compile_s is not None
     assert compiled.compile_s > 0
+
+
+@pytest.mark.parametrize("name", registry.backbones().names())
+def test_every_backbone_scores_and_learns_under_bf16(make_job: Callable[..., Job], name: str) -> None:
+    job = make_job("no-selection", backbone=f"{name}[mlp=8]" if name not in ("logistic", "fm") else name)
+    model = job.context(Clock(job.device)).model().eval()
+    with torch.no_grad():
+        for param in model.parameters():
+            param.uniform_(0.1, 0.2)  # of one sign: nothing cancels, and relative errors only add up
+    batch = next(job.data.train.slices(64))
+    made = []
+    for arithmetic in (PLAIN, Arithmetic(bf16=True)):
+        model.arithmetic = arithmetic
+        logits = model(batch)
+        grads = torch.autograd.grad(logits.square().sum(), model.network_parameters())
+        made.append([logits.detach(), *grads])
+    for plain, low in zip(*made, strict=True):
+        assert low.dtype == plain.dtype == torch.float32
+        error = float((plain - low).norm() / plain.norm().clamp_min(1e-12))
+        assert error < 12 * 2**-8  # a dozen numbers rounded to 8 bits on the longest way, sums in float32
