@@ -64,8 +64,12 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 
 
 def render(figure: Figure) -> dict[str, bytes]:
-    """``figure`` by file suffix: PDF with embedded fonts, and PNG; neither holds a date."""
-    metadata = {".pdf": {"CreationDate": None, "Producer": None, "Creator": None}, ".png": {"Software": None}}
+    """``figure`` by file suffix: PDF with embedded fonts, PNG, and SVG; none holds a date."""
+    metadata: dict[str, dict[str, None]] = {
+        ".pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+        ".png": {"Software": None},
+        ".svg": {"Date": None, "Creator": None},
+    }
     files = {}
     with look(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # it shows as a box; names are the user's

@@ -14,7 +14,7 @@ PROG = "python -m bench report"
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Write tables/ (LaTeX, Markdown, CSV) and figures/ (PDF, PNG) into a run folder and print its results."""
+    """Write tables, figures and report.html into a run folder, from its records alone, and print its results."""
 
     run: tyro.conf.Positional[Path]
     """Folder that `python -m bench run --out FOLDER` has written."""
@@ -30,10 +30,10 @@ def command(argv: Sequence[str]) -> int:
     config = tyro.cli(ReportConfig, args=list(argv), prog=PROG)
     from bench.records import RunFolder, load_frame  # noqa: PLC0415 - --help needs neither NumPy nor pandas
     from bench.report.build import build_report  # noqa: PLC0415
-    from bench.report.terminal import terminal_table  # noqa: PLC0415
+    from bench.report.terminal import terminal_table, written_line  # noqa: PLC0415
 
     run = RunFolder(config.run)
     files = build_report(run)
     sys.stdout.write(f"{terminal_table(load_frame(run), colour=sys.stdout.isatty())}\n\n")
-    sys.stdout.write(f"{len(files)} files in {run.tables} and {run.figures}\n")
+    sys.stdout.write(f"{written_line(run.path, len(files))}\n")
     return 0

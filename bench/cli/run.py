@@ -44,7 +44,7 @@ def command(argv: Sequence[str]) -> int:
     from bench.progress import reporter  # noqa: PLC0415
     from bench.records import load_frame  # noqa: PLC0415
     from bench.report.build import build_report  # noqa: PLC0415
-    from bench.report.terminal import terminal_table  # noqa: PLC0415
+    from bench.report.terminal import terminal_table, written_line  # noqa: PLC0415
 
     plan = sweep.resolve(config)
     make_ready(plan.cards.values(), config.data_dir)
@@ -58,7 +58,7 @@ def command(argv: Sequence[str]) -> int:
         records = sweep.run(plan, progress)
     files = build_report(config.out)
     sys.stdout.write(f"\n{terminal_table(load_frame(config.out), colour=sys.stdout.isatty())}\n\n")
-    sys.stdout.write(f"{len(files)} files in {config.out}/tables and {config.out}/figures\n")
+    sys.stdout.write(f"{written_line(config.out, len(files))}\n")
     return _list_failures(records)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.files import write_atomically
 from bench.records import RunFolder, load_frame
-from bench.report import csv, latex, markdown
+from bench.report import csv, html, latex, markdown
 from bench.report.cells import GroupKey, group_key, records_of
 from bench.report.model import Table
 from bench.report.naming import distinct_titles
@@ -23,10 +23,10 @@ __all__ = ["build_report"]
 
 
 def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Path]:
-    """Write ``tables/`` and ``figures/`` of a run; the same records give the same bytes.
+    """Write ``tables/``, ``figures/`` and ``report.html`` of a run; the same records give the same bytes.
 
     Returns:
-        The files written, tables first.
+        The files written: tables, figures, and last the page that shows both.
 
     Raises:
         ConfigError: ``run`` is no run folder.
@@ -35,16 +35,22 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     titles = Titles.registered() if titles is None else titles
     frame = load_frame(folder)
-    files = {
-        **_table_files("overall", "Results", overall_tables(frame, titles)),
-        **_table_files("efficiency", "Cost and size", efficiency_tables(frame, titles)),
-    }
+    kinds = [
+        ("overall", "Results", overall_tables(frame, titles)),
+        ("efficiency", "Cost and size", efficiency_tables(frame, titles)),
+    ]
     if recovered := recovery_tables(frame, titles):
-        files |= _table_files("recovery", "Recovery", recovered)
+        kinds.append(("recovery", "Recovery", recovered))
+    files = {name: text for kind in kinds for name, text in _table_files(*kind).items()}
     written = [_write(folder.tables / name, text.encode()) for name, text in files.items()]
-    for name, data in _figure_files(frame, titles):
+    figures: dict[str, bytes] = {}
+    for name, title, data in _figure_files(frame, titles):
         written.append(_write(folder.figures / name, data))
-    return written
+        if name.endswith(".svg"):
+            figures[title] = data
+    sections = [html.Section(heading, tables) for _, heading, tables in kinds]
+    text = html.page(records_of(frame), sections, figures)
+    return [*written, _write(folder.path / "report.html", text.encode())]
 
 
 def _table_files(kind: str, heading: str, tables: Sequence[Table]) -> dict[str, str]:
@@ -58,7 +64,8 @@ def _table_files(kind: str, heading: str, tables: Sequence[Table]) -> dict[str, 
     }
 
 
-def _figure_files(frame: pd.DataFrame, titles: Titles) -> Iterator[tuple[str, bytes]]:
+def _figure_files(frame: pd.DataFrame, titles: Titles) -> Iterator[tuple[str, str, bytes]]:
+    """(file name, title, contents) of every figure in every format."""
     from plots import importance, style  # noqa: PLC0415 - Matplotlib is slow to import
 
     groups = list(_by_dataset(frame, titles))
@@ -67,7 +74,7 @@ def _figure_files(frame: pd.DataFrame, titles: Titles) -> Iterator[tuple[str, by
         figure = importance.draw(cells, f"Importance of fields: {title}")
         if figure is not None:
             for suffix, data in style.render(figure).items():
-                yield f"importance-{name}{suffix}", data
+                yield f"importance-{name}{suffix}", f"Importance of fields: {title}", data
 
 
 def _by_dataset(frame: pd.DataFrame, titles: Titles) -> Iterator[tuple[str, str, pd.DataFrame]]:

@@ -85,7 +85,8 @@ class Block:
         """Mean and sample standard deviation over the seeds that have a result."""
         reference = self.baseline(group)
         base = self.ok(group, reference) if reference else {}
-        measured = {seed: measure(metric, cell, base.get(seed)) for seed, cell in self.ok(group, row).items()}
+        cells = self.ok(group, row)
+        measured = {seed: measure(metric, cell, base.get(seed)) for seed, cell in cells.items()}
         found = {seed: number for seed, number in sorted(measured.items()) if number is not None}
         if not found:
             return Value()
@@ -93,7 +94,8 @@ class Block:
         mean, sd = fmean(numbers), stdev(numbers) if len(numbers) > 1 else None
         one_by_definition = metric == "tt_ratio" and row == reference
         sd_text = "" if one_by_definition else _sd_text(metric, mean, sd)
-        return Value(mean, sd, tuple(found), METRICS[metric].text(mean), sd_text)
+        hashes = tuple(cells[seed]["config_hash"] for seed in found)
+        return Value(mean, sd, tuple(found), hashes, METRICS[metric].text(mean), sd_text)
 
 
 def _sd_text(metric: str, mean: float, sd: float | None) -> str:

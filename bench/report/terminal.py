@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tabulate import tabulate
@@ -16,7 +17,7 @@ from bench.report.titles import Titles
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["terminal_table"]
+__all__ = ["terminal_table", "written_line"]
 
 _LEGEND = "¹ best, ² second best of a column."
 
@@ -35,6 +36,11 @@ def terminal_table(
     columns = shutil.get_terminal_size((120, 24)).columns if width is None else width
     tables = [*overall_tables(frame, titles), *recovery_tables(frame, titles)]
     return "\n\n".join(_text(table, columns, colour) for table in tables)
+
+
+def written_line(run: Path, n_files: int) -> str:
+    """What a report of ``n_files`` files has left in a run folder."""
+    return f"{n_files} files: {run}/tables, {run}/figures, and both in one page: {run}/report.html"
 
 
 def _text(table: Table, width: int, colour: bool) -> str:

@@ -46,9 +46,10 @@ def test_a_run_ends_with_its_table_and_a_repeat_computes_nothing(bench: Bench, c
         assert name in first.out
     for record in found.values():
         assert f"{record['auc']:.4f}" in first.out
-    assert first.out.splitlines()[-1].endswith("files in runs/x/tables and runs/x/figures")
+    assert first.out.splitlines()[-1].endswith("in one page: runs/x/report.html")
+    assert Path("runs/x/report.html").is_file()
     assert {path.suffix for path in Path("runs/x/tables").iterdir()} >= {".tex", ".md", ".csv"}
-    assert {path.suffix for path in Path("runs/x/figures").iterdir()} >= {".pdf", ".png"}
+    assert {path.suffix for path in Path("runs/x/figures").iterdir()} >= {".pdf", ".png", ".svg"}
     assert found["light-fmp"]["command"].startswith("python -m bench run --datasets")
     again = bench(*argv, "--out", "runs/x")
     assert (again.code, again.err) == (0, "3 cells, 3 done before, 0 to run\n")

@@ -142,4 +142,4 @@ def test_names_of_fields_are_shown_letter_by_letter() -> None:
     assert figure is not None
     assert [label.get_text() for label in _heat(figure).get_xticklabels()] == names
     assert not any(text.get_parse_math() for text in [*figure.texts, *_heat(figure).get_xticklabels()])
-    assert set(render(figure)) == {".pdf", ".png"}
+    assert set(render(figure)) == {".pdf", ".png", ".svg"}

@@ -37,7 +37,8 @@ def test_report_writes_tables_and_figures(tmp_path: Path, cell: Cell) -> None:
         "tables/tabular/overall-net-tau0.5.tex",
         "tables/tabular/efficiency-net-tau0.5-clicks.tex",
         "tables/tabular/efficiency-net-tau0.5-a-b-x=1.tex",
-        *(f"figures/importance-{d}-net.{s}" for d in ("clicks", "a-b-x=1") for s in ("pdf", "png")),
+        *(f"figures/importance-{d}-net.{s}" for d in ("clicks", "a-b-x=1") for s in ("pdf", "png", "svg")),
+        "report.html",
     }
     assert {path for path in files(tmp_path) if not path.startswith("cells/")} == names
 
@@ -89,7 +90,7 @@ def test_command_prints_the_table_and_where_the_files_are(
     assert main(["report", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "Keep-All" in out
-    assert f"{run.tables} and {run.figures}" in out
+    assert f"{run.tables}, {run.figures}, and both in one page: {run.path}/report.html" in out
 
 
 def test_command_refuses_a_folder_that_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

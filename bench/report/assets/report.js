@@ -1,0 +1,35 @@
+"use strict";
+// Sort a table by the column whose heading is pressed; a dash stays below all numbers.
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
+  heads.forEach((head, column) => {
+    const button = head.querySelector("button");
+    if (!button) return;
+    button.addEventListener("click", () => {
+      const up = head.getAttribute("aria-sort") !== "ascending";
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const key = (row) => row.cells[column].dataset.sort ?? row.cells[column].textContent.trim();
+      const number = (row) => (key(row) === "" ? NaN : Number(key(row)));
+      const rows = [...table.tBodies[0].rows].sort((a, b) => {
+        const [x, y] = [number(a), number(b)];
+        if (column === 0) return up ? key(a).localeCompare(key(b)) : key(b).localeCompare(key(a));
+        if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
+        return up ? x - y : y - x;
+      });
+      table.tBodies[0].append(...rows);
+    });
+  });
+}
+// A number leads to all cells behind it: they are opened, and the first is scrolled to.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-cells]");
+  if (!link) return;
+  document.querySelectorAll("details.shown").forEach((cell) => cell.classList.remove("shown"));
+  for (const id of link.dataset.cells.split(" ")) {
+    const cell = document.getElementById(`cell-${id}`);
+    if (cell) { cell.open = true; cell.classList.add("shown"); }
+  }
+});
+const target = location.hash && document.getElementById(location.hash.slice(1));
+if (target && target.tagName === "DETAILS") target.open = true;

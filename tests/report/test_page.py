@@ -1,0 +1,137 @@
+"""The page of a run: complete, self-contained, the same for the same records, and quiet in a real browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from bench.records import CellRecord, RunFolder, load_frame
+from bench.report.build import build_report
+from bench.report.tables import overall_tables
+from bench.report.titles import Titles
+
+Cell = Callable[..., CellRecord]
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class Page(HTMLParser):
+    """Tags, ids and links of a page; complains about tags that are left open."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[dict[str, str]] = []
+        self.loads: list[str] = []
+        self.rows: list[list[str]] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag not in ("meta", "link", "br", "path", "use", "rect", "image", "line"):
+            self.open.append(tag)
+        if "id" in given:
+            self.ids.append(given["id"])
+        if tag == "a":
+            self.links.append(given)
+        if tag == "tr":
+            self.rows.append([])
+        self.loads += [given[name] for name in ("src", "href") if name in given and tag not in ("a", "use")]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+        elif tag not in ("path", "use", "rect", "image", "line"):
+            raise AssertionError(f"</{tag}> closes {self.open[-1:]}")
+
+    def handle_data(self, data: str) -> None:
+        if self.open and {"td", "th"} & set(self.open[-4:]) and self.rows:
+            self.rows[-1].append(data.strip())
+
+
+@pytest.fixture
+def run(tmp_path: Path, cell: Cell) -> RunFolder:
+    run = RunFolder(tmp_path / "run")
+    for seed in (0, 1):
+        run.write(cell(seed=seed))
+        run.write(cell("alpha", seed=seed, auc=0.7 + seed / 100, field_scores=[0.25, 0.75], kept_fields=[1]))
+    run.write(cell("beta", status="failed", reason="<b>no & never</b>", traceback="line 1\n  <line 2>"))
+    return run
+
+
+def built(run: RunFolder) -> str:
+    return build_report(run, Titles())[-1].read_text(encoding="utf-8")
+
+
+def test_every_number_leads_to_the_cells_behind_it(run: RunFolder) -> None:
+    page = Page(built(run))
+    assert len(page.ids) == len(set(page.ids))
+    hashes = {record.config_hash[:16] for record in run.records()}
+    assert {name.removeprefix("cell-") for name in page.ids if name.startswith("cell-")} == hashes
+    for link in page.links:
+        target = link["href"]
+        assert target.removeprefix("#") in page.ids if target.startswith("#") else (run.path / target).is_file()
+    numbers = [link["data-cells"].split(" ") for link in page.links if " " in link.get("data-cells", "")]
+    by_hash = {record.config_hash[:16]: record for record in run.records()}
+    assert numbers
+    for cells in numbers:
+        assert [by_hash[one].seed for one in cells] == [0, 1]
+        assert len({by_hash[one].label for one in cells}) == 1
+
+
+def test_it_shows_the_numbers_of_the_tables(run: RunFolder) -> None:
+    page = Page(built(run))
+    (table,) = overall_tables(load_frame(run), Titles())
+    for row in table.rows:
+        texts = [[row.title, *(value.text for value in row.values)]]
+        shown = [[text.split("±")[0].strip() for text in cells if text] for cells in page.rows]
+        assert any(cells[: len(texts[0])][0] == texts[0][0] for cells in shown if cells)
+        for text in texts[0][1:]:
+            assert any(text in cells for cells in shown), text
+
+
+def test_failures_are_named_and_nothing_of_a_record_is_taken_for_markup(run: RunFolder) -> None:
+    text = built(run)
+    assert "failed: &lt;b&gt;no &amp; never&lt;/b&gt;" in text
+    assert "&lt;line 2&gt;" in text
+    assert "<b>no" not in text
+    assert "1 failed, 4 ok" in text
+
+
+def test_it_needs_nothing_else(run: RunFolder) -> None:
+    page = Page(built(run))
+    assert set(page.loads) <= {"data:,"}
+    addresses = set(re.findall(r'https?://[^"<>\s]+', built(run)))
+    assert {address.split("/")[2] for address in addresses} <= {
+        "www.w3.org",
+        "purl.org",
+        "creativecommons.org",
+    }  # names
+
+
+def browse(file: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    assert BROWSER is not None
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    argv = [BROWSER, *quiet, f"--user-data-dir={folder}", "--enable-logging=stderr", "--dump-dom", file.as_uri()]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+def test_a_real_browser_opens_it_without_an_error_or_a_request(run: RunFolder, tmp_path: Path) -> None:
+    text = built(run)
+    done = browse(run.path / "report.html", tmp_path / "profile")
+    assert "CONSOLE" not in done.stderr
+    assert "What has no result" in done.stdout
+    asks = tmp_path / "asks.html"  # what this test would see of a page that asks for more
+    asks.write_text(text.replace("</body>", '<img src="http://127.0.0.1:9/x.png"></body>'), encoding="utf-8")
+    assert "CONSOLE" in browse(asks, tmp_path / "profile").stderr
