@@ -12,6 +12,7 @@ COMMANDS = {
     "run": "compare methods: select, train, evaluate, record, tabulate",
     "prepare": "turn a raw file into an encoded data set",
     "report": "write the tables and figures of a run",
+    "explain": "from a printed number back to its cells, settings, versions and command",
     "speed": "measure how fast every stage is on this machine, and against its limits",
     "list": "show methods, backbones, datasets, experiments, runs",
 }

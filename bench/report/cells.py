@@ -95,7 +95,7 @@ class Block:
         one_by_definition = metric == "tt_ratio" and row == reference
         sd_text = "" if one_by_definition else _sd_text(metric, mean, sd)
         hashes = tuple(cells[seed]["config_hash"] for seed in found)
-        return Value(mean, sd, tuple(found), hashes, METRICS[metric].text(mean), sd_text)
+        return Value(mean, sd, tuple(found), tuple(numbers), hashes, METRICS[metric].text(mean), sd_text)
 
 
 def _sd_text(metric: str, mean: float, sd: float | None) -> str:

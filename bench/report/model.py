@@ -24,6 +24,8 @@ class Value:
     sd: float | None = None
     """None with fewer than two seeds."""
     seeds: tuple[int, ...] = ()
+    numbers: tuple[float, ...] = ()
+    """The seeds' numbers, of which the mean is."""
     cells: tuple[str, ...] = ()
     """Hashes of the cells behind the number, seed by seed."""
     text: str = MISSING

@@ -1,0 +1,130 @@
+"""From a printed number back to what made it: cells, settings, versions, command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.errors import ConfigError, suggest
+from bench.metrics import METRICS
+from bench.records import CellRecord, RunFolder, to_frame
+from bench.report.model import Group, Row, Table, Value
+from bench.report.tables import efficiency_tables, overall_tables, recovery_tables
+from bench.report.titles import Titles
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KINDS: dict[str, Callable[[pd.DataFrame, Titles | None], list[Table]]] = {
+    "table2": overall_tables,
+    "efficiency": efficiency_tables,
+    "recovery": recovery_tables,
+}
+"""Tables by the name that is asked for."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One number of one table."""
+
+    table: Table
+    group: Group
+    row: Row
+    metric: str
+    value: Value
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which numbers to explain; None stands for all."""
+
+    table: str
+    dataset: str
+    method: str
+    metric: str
+    backbone: str | None = None
+    tau: float | None = None
+
+
+def explain(run: RunFolder, wanted: Wanted) -> str:
+    """The numbers that ``wanted`` names, each with the cells behind it.
+
+    Raises:
+        ConfigError: the folder is no run, or it has no such number; the message says what there is.
+        DataError: a record cannot be read.
+    """
+    records = run.require().records()
+    by_hash = {record.config_hash: record for record in records}
+    if wanted.table not in KINDS:
+        raise ConfigError(f"table={wanted.table!r} is unknown.{suggest(wanted.table, list(KINDS))}")
+    places = list(_places(KINDS[wanted.table](to_frame(records), None)))
+    for name in ("dataset", "method", "metric", "backbone", "tau"):
+        places = _narrow(places, name, getattr(wanted, name))
+    return "\n\n".join(_explained(place, [by_hash[one] for one in place.value.cells], run) for place in places)
+
+
+def _places(tables: Sequence[Table]) -> Iterator[Place]:
+    for table in tables:
+        for row in table.rows:
+            for (group, metric), value in zip(table.columns, row.values, strict=True):
+                yield Place(table, group, row, metric, value)
+
+
+_PARTS: dict[str, Callable[[Place], str | float | None]] = {
+    "dataset": lambda place: place.group.dataset,
+    "method": lambda place: place.row.label,
+    "metric": lambda place: place.metric,
+    "backbone": lambda place: place.table.backbone,
+    "tau": lambda place: place.table.tau,
+}
+
+
+def _narrow(places: list[Place], name: str, asked: str | float | None) -> list[Place]:
+    if asked is None:
+        return places
+    part = _PARTS[name]
+    found = [place for place in places if part(place) == asked]
+    if not found:
+        known = list(dict.fromkeys(str(part(place)) for place in places))
+        raise ConfigError(f"{name}={asked!r} is not in this table.{suggest(str(asked), known)}")
+    return found
+
+
+def _explained(place: Place, cells: Sequence[CellRecord], run: RunFolder) -> str:
+    metric, value = METRICS[place.metric], place.value
+    sd = f" ± {value.sd_text}" if value.sd_text else ""
+    lines = [
+        f"{place.table.title}",
+        f"{place.row.title} on {place.group.title}: {metric.heading} = {value.text}{sd}{''.join(value.flags)}",
+    ]
+    if not cells:
+        lines += [note.text for note in place.table.notes if place.row.title in note.text]
+    elif place.metric == "tt_ratio":
+        lines.append("each seed's training time over that of the method that keeps every field")
+    elif len(cells) > 1:
+        lines.append(f"the mean of {len(cells)} seeds, ± their sample standard deviation")
+    for cell, number in zip(cells, value.numbers, strict=True):
+        lines += ["", f"seed {cell.seed}: {number!r} in {run.cell_file(cell.config_hash)}", *_settings(cell)]
+    return "\n".join(lines)
+
+
+def _settings(cell: CellRecord) -> list[str]:
+    """What the cell's result depends on."""
+    fields = {
+        "params": cell.params,
+        "profile": cell.profile,
+        "backbone_params": cell.backbone_params,
+        "split_rows": cell.split_rows,
+        "dataset_revision": cell.dataset_revision,
+        "versions": cell.versions,
+        "host": cell.host,
+        "git": cell.git,
+        "command": cell.command,
+    }
+    return [f"  {name}: {_plain(value)}" for name, value in fields.items() if value is not None]
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
