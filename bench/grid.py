@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from bench import registry
 from bench.errors import ConfigError
+from bench.method import Method
 from bench.params import Spec, convert, fill, parse_spec
 from bench.registry import MethodEntry
 
@@ -35,6 +36,15 @@ class MethodChoice:
 
     def params_dict(self) -> dict[str, Any]:
         return {} if self.params is None else asdict(self.params)
+
+    def make(self) -> Method[Any]:
+        """The method itself, with its parameters."""
+        method: Method[Any] = registry.methods().load(self.name)(self.params, self.entry)
+        return method
+
+    def order(self) -> int:
+        """Position of the method's row in every table."""
+        return registry.methods().order(self.name)
 
 
 @dataclass(frozen=True)
