@@ -88,7 +88,7 @@ def covariance(matrix: np.ndarray) -> np.ndarray:
     for start in range(0, len(matrix), shallow.CHUNK):
         part = matrix[start : start + shallow.CHUNK] - mean
         total += part.T @ part
-    return total / max(len(matrix) - 1, 1)
+    return total / max(len(matrix), 1)
 
 
 def components(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

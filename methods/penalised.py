@@ -28,6 +28,7 @@ from methods.shallow import CHUNK
 __all__ = ["Column", "Path", "Values", "group_path", "l1_path", "objective"]
 
 _TOLERANCE = 1e-4
+_NOTHING = 1e-12  # a gradient that is rounding
 _MAX_NEWTON, _MAX_SWEEPS = 25, 200
 _SMALLEST_WEIGHT = 1e-6
 
@@ -78,6 +79,8 @@ def l1_path(matrix: np.ndarray, labels: np.ndarray, steps: int, smallest: float,
     beta = np.zeros(f + 1)
     beta[f] = _logit(labels.mean())
     sizes = np.zeros((steps, f))
+    if penalties[0] < _NOTHING:
+        return Path(penalties, sizes)
     for number, penalty in enumerate(penalties):
         check(f"penalty {number + 1} of {steps}")
         beta = _newton(design, labels, beta, np.append(np.full(f, penalty), 0.0))
@@ -252,6 +255,8 @@ def group_path(
     state = _Groups(groups, labels.astype(np.float64))
     penalties = _grid(float(state.entry_penalties().max(initial=0.0)), steps, smallest)
     sizes = np.zeros((steps, len(groups)))
+    if penalties[0] < _NOTHING or labels.min() == labels.max():
+        return Path(penalties, sizes)
     for number, penalty in enumerate(penalties):
         check(f"penalty {number + 1} of {steps}")
         state.solve(float(penalty), sweeps)
