@@ -154,7 +154,7 @@ class ComputesInInit(Honest):
     def __init__(self, params: Any, info: Any) -> None:
         super().__init__(params, info)
         start = time.process_time()
-        while time.process_time() < start + 0.6:
+        while time.process_time() < start + 0.06:
             np.linalg.eigvalsh(np.eye(50))
 
 
