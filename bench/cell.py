@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import registry
 from bench.budget import keep_top
 from bench.columns import (
     Chosen,
@@ -38,6 +37,7 @@ from bench.selections import is_shared, shared_key
 HOLDOUT_SHARE = 0.1
 """Share of the training split that a selection may be checked on."""
 WARM_UP_STEPS = 20
+TIMED_ONCE: dict[str, Any] = {"repeats": 1, "at_least_s": 0.0, "calls": 1}
 
 
 def run_cell(job: Job) -> CellRecord:
@@ -51,15 +51,16 @@ def run_cell(job: Job) -> CellRecord:
         json.dumps(record.to_dict())  # a note that JSON cannot hold fails its cell here, not the run later
         return record
     except (Exception, SystemExit) as error:  # a failing cell must not stop the others
-        status: Status = "oom" if _is_out_of_memory(error) else "failed"
-        return replace(base, status=status, reason=_one_line(error), traceback=_relative(traceback.format_exc()))
+        return replace(
+            base, status=_status(error), reason=_one_line(error), traceback=_relative(traceback.format_exc())
+        )
 
 
 def _run(job: Job) -> dict[str, Any]:
     if broken := job.method.error or job.backbone.error:
         reason = _relative(broken.strip().splitlines()[-1])
         return {"status": "failed", "reason": reason, "traceback": _relative(broken)}
-    method: Method[Any] = registry.methods().load(job.method.name)(job.method.params, job.method.entry)
+    method = job.method.make()
     clock = Clock(job.device)
     ctx = job.context(clock)
     if skip := method.skip(ctx):
@@ -74,7 +75,7 @@ def _run(job: Job) -> dict[str, Any]:
         trained = method.train(ctx, train, job.data.valid, chosen.selection)
     job.emit({"event": "phase", "phase": "evaluate"})
     with clock.phase("evaluate"):
-        columns = quality_columns(trained.model, job.data.test)
+        columns = quality_columns(trained.model, job.data.test, **TIMED_ONCE if job.timed_once else {})
     scores = trained.scores if chosen.selection.scores is None else chosen.selection.scores
     scores = None if scores is None else np.asarray(scores, dtype=np.float64)
     kept = chosen.kept(job.data.schema.n_fields)
@@ -121,6 +122,7 @@ def _select(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) 
     else:
         selection, pt_s = stored
     _check_scores(selection, method, ctx.schema.n_fields)
+    _check_kept(selection, ctx)
     ranked = None
     if selection.scores is not None and selection.kept is None and method.info.granularity == "field":
         ranked = keep_top(selection.scores, ctx.n_keep)
@@ -138,6 +140,18 @@ def _check_scores(selection: Selection, method: Method[Any], n_fields: int) -> N
         raise ValueError("select returned neither scores nor kept fields")
 
 
+def _check_kept(selection: Selection, ctx: CellContext[Any]) -> None:
+    """Hold a method that chooses the kept fields itself to the budget."""
+    if selection.kept is None:
+        return
+    kept, n_fields = list(selection.kept), ctx.schema.n_fields
+    if kept != sorted(set(kept) & set(range(n_fields))):
+        raise ValueError(f"select kept fields {kept}; wanted increasing indices below {n_fields}")
+    if ctx.budget == "field" and len(kept) != ctx.n_keep:
+        wanted = f"K = {ctx.n_keep} of {n_fields} at prune ratio {ctx.tau:g}"
+        raise ValueError(f"select kept {len(kept)} fields; a field budget keeps {wanted}")
+
+
 def _holdout(job: Job) -> tuple[Rows, Rows]:
     """Split the training rows into those to select on and a stratified holdout to check a selection on."""
     train = job.data.train
@@ -146,6 +160,12 @@ def _holdout(job: Job) -> tuple[Rows, Rows]:
     rest = torch.ones(len(train), dtype=torch.bool)
     rest[held] = False
     return train.take(rest.nonzero().squeeze(1)), train.take(held)
+
+
+def _status(error: BaseException) -> Status:
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    return "oom" if _is_out_of_memory(error) else "failed"
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

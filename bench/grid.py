@@ -5,10 +5,12 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 from bench import registry
 from bench.errors import ConfigError
+from bench.method import Method
 from bench.params import Spec, convert, fill, parse_spec
 from bench.registry import MethodEntry
 
@@ -35,6 +37,15 @@ class MethodChoice:
 
     def params_dict(self) -> dict[str, Any]:
         return {} if self.params is None else asdict(self.params)
+
+    def make(self) -> Method[Any]:
+        """The method itself, with its parameters."""
+        method: Method[Any] = registry.methods().load(self.name)(self.params, self.entry)
+        return method
+
+    def order(self) -> int:
+        """Position of the method's row in every table."""
+        return registry.methods().order(self.name)
 
 
 @dataclass(frozen=True)
@@ -66,14 +77,19 @@ def expand(names: Sequence[str], known: registry.Registry[Any]) -> list[str]:
     return list(dict.fromkeys(expanded))
 
 
-def choose_method(text: str) -> MethodChoice:
+def choose_method(text: str, entry: MethodEntry | None = None) -> MethodChoice:
     """Resolve ``name[param=value,...]``; ``budget`` and ``sel_split`` are parameters of every method.
+
+    Args:
+        text: the method as on the command line.
+        entry: stands in for the registry's, for a method that is not registered.
 
     Raises:
         ConfigError: an unknown method or parameter, or a value that is not allowed.
     """
     spec = parse_spec(text)
-    entry = registry.methods().entry(spec.name)
+    load = partial(registry.methods().load, spec.name) if entry is None else entry.load
+    entry = registry.methods().entry(spec.name) if entry is None else entry
     own = dict(spec.given)
     budgets = _budgets(entry)
     budget = own.pop("budget", budgets[0])
@@ -83,7 +99,7 @@ def choose_method(text: str) -> MethodChoice:
         own.pop("sel_split", "train"), SelSplit, f"{spec.name}: sel_split={spec.given.get('sel_split')}"
     )
     try:
-        known = registry.methods().load(spec.name).Params
+        known = load().Params
     except Exception:  # a plug-in may fail in any way; only its own cells may suffer
         return MethodChoice(spec.name, spec.label, entry, None, budget, sel_split, traceback.format_exc())
     params = fill(known, own, spec.name)

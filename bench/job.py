@@ -48,6 +48,8 @@ class Job:
     warmed: set[str] = field(default_factory=set)
     """Backbones that this process has warmed up; shared by the jobs of a process."""
     emit: Emit = _silent
+    timed_once: bool = False
+    """Whether one pass is enough for the inference time, where it will not be reported."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -104,7 +106,7 @@ class Job:
             backbone_params=asdict(self.backbone.params),
             method=method.name,
             method_title=method.entry.title,
-            method_order=registry.methods().order(method.name),
+            method_order=method.order(),
             label=method.label,
             is_baseline=method.entry.family == "baseline",
             params=method.params_dict() | {"sel_split": method.sel_split},

@@ -39,7 +39,8 @@ class Selection:
     scores: np.ndarray | None = None
     """Higher = keep; float [F], all finite."""
     kept: Sequence[int] | None = None
-    """Kept fields; filled by the harness from the scores (higher first, ties to the lower index)."""
+    """Kept fields, increasing; filled by the harness from the scores (higher first, ties to the lower index). A method
+    that fills it itself keeps exactly K in a field budget."""
     value_mask: Tensor | None = None
     """Kept values, bool [V]."""
     dims: Tensor | None = None

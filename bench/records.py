@@ -38,7 +38,7 @@ __all__ = [
 
 Status = Literal["ok", "skipped", "failed", "oom", "timeout"]
 STATUSES: tuple[Status, ...] = typing.get_args(Status)
-"""ok: has results · skipped: method and setting do not fit · failed: an error · oom: out of memory."""
+"""ok: has results · skipped: method and setting do not fit · failed: an error · oom, timeout: out of either."""
 
 _HASH_CHARS = 16
 _EXACT_INT = 2**53

@@ -33,6 +33,11 @@ class Entry:
     citation: str = ""
     """Authors, venue and year; empty for controls."""
 
+    def load(self) -> Any:
+        """Import the plug-in; an import error of the plug-in passes through."""
+        module, _, attribute = self.target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
 
 @dataclass(frozen=True)
 class MethodEntry(Entry):
@@ -50,6 +55,8 @@ class MethodEntry(Entry):
     """Axes that change the scores; a ranking is computed once for all cells that agree on them."""
     paper: bool = False
     """Whether the method is a row of the paper's Table 2."""
+    note: str = ""
+    """What a reader must know of the method's row; said under every table that shows it."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +136,7 @@ class Registry(Generic[E]):
 
     def load(self, name: str) -> Any:
         """Import the plug-in behind ``name``; an import error of the plug-in passes through."""
-        module, _, attribute = self.entry(name).target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return self.entry(name).load()
 
     def origin(self, name: str) -> str:
         """Where ``name`` comes from, e.g. ``methods.lasso:Lasso``."""

@@ -15,6 +15,23 @@ TABLE: dict[str, MethodEntry] = {
         depends_on=frozenset(),
         paper=True,
     ),
+    "lasso": MethodEntry(
+        target="methods.lasso:Lasso",
+        title="Lasso",
+        citation="Tibshirani, JRSS B 1996",
+        family="shallow",
+        depends_on=frozenset({"seed"}),
+        paper=True,
+    ),
+    "pca": MethodEntry(
+        target="methods.pca:PCA",
+        title="PCA",
+        citation="Pearson, Philosophical Magazine 1901",
+        family="shallow",
+        depends_on=frozenset({"seed"}),
+        paper=True,
+        note="not a relevance method: it ranks fields by how they vary together, not by what they tell about the label",
+    ),
     "xgboost": MethodEntry(
         target="methods.xgboost:XGBoost",
         title="XGBoost",
@@ -34,5 +51,11 @@ TABLE: dict[str, MethodEntry] = {
         title="Random K",
         family="control",
         depends_on=frozenset({"seed"}),
+    ),
+    "cardinality": MethodEntry(
+        target="methods.cardinality:Cardinality",
+        title="Cardinality",
+        family="control",
+        depends_on=frozenset(),
     ),
 }

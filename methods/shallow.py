@@ -1,10 +1,11 @@
-"""What the shallow selectors share: a bound on the rows, rows as a matrix of numbers, permutation importance.
+"""What the shallow selectors share: bounds on rows and time, rows as a matrix of numbers, permutation importance.
 
 Shapes: N rows, F fields. Matrices are column-major, because fields are counted and encoded one at a time.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,15 +14,38 @@ import torch
 from bench.api import Rows, stratified_sample
 
 __all__ = [
+    "CHUNK",
+    "Deadline",
     "bound_rows",
     "category_matrix",
     "code_matrix",
     "draw_number",
+    "frequency_matrix",
     "labels_of",
     "local_codes",
     "permutation_importance",
     "put_numeric",
+    "standardise",
 ]
+
+CHUNK = 1 << 16
+"""Rows of a matrix product at once: what a cache holds."""
+
+
+class Deadline:
+    """The end of a selection's time, counted from the moment it is made."""
+
+    def __init__(self, budget_s: float) -> None:
+        self.budget_s, self.end = budget_s, time.perf_counter() + budget_s
+
+    def check(self, doing: str) -> None:
+        """Say what comes next or has just been done.
+
+        Raises:
+            TimeoutError: the time is spent; the cell ends as ``timeout`` and keeps no ranking.
+        """
+        if time.perf_counter() > self.end:
+            raise TimeoutError(f"time_budget_s={self.budget_s:g} was spent at {doing}: raise it or lower max_rows")
 
 
 def bound_rows(rows: Rows, limit: int, generator: torch.Generator) -> Rows:
@@ -58,6 +82,25 @@ def code_matrix(rows: Rows) -> np.ndarray:
     matrix = local_codes(rows).astype(np.float32)
     put_numeric(matrix, rows)
     return matrix
+
+
+def frequency_matrix(rows: Rows) -> np.ndarray:
+    """log(1 + how often the value occurs in ``rows``), float32 [N, F]; numeric fields give their values."""
+    codes = local_codes(rows)
+    matrix = np.empty(codes.shape, dtype=np.float32, order="F")
+    for f in range(codes.shape[1]):
+        matrix[:, f] = np.log1p(np.bincount(codes[:, f]))[codes[:, f]]
+    put_numeric(matrix, rows)
+    return matrix
+
+
+def standardise(matrix: np.ndarray) -> np.ndarray:
+    """Columns of mean 0 and variance 1, float32 [N, F]; a constant column becomes 0."""
+    mean = matrix.mean(axis=0, dtype=np.float64)
+    deviation = matrix.std(axis=0, dtype=np.float64)
+    constant = deviation <= 1e-7 * np.maximum(np.abs(mean), 1e-30)
+    scaled = (matrix - mean.astype(np.float32)) / np.where(constant, np.inf, deviation).astype(np.float32)
+    return np.asarray(scaled, dtype=np.float32)
 
 
 def category_matrix(train: Rows, others: Rows, limit: int) -> tuple[np.ndarray, np.ndarray]:

@@ -17,13 +17,15 @@ Shapes: N training rows, M other rows, F fields, C values of a field.
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from bench.api import Rows
 from methods.shallow import labels_of, local_codes, put_numeric
 
-__all__ = ["encode", "fold_numbers", "out_of_fold", "prior_strength", "value_logits"]
+__all__ = ["encode", "fold_numbers", "out_of_fold", "prior_strength", "standard_codes", "value_logits"]
 
 _SMALLEST_VARIANCE = 1e-9
+_ROUNDING = 1e-9  # a column of float32 numbers that differ at all differs by more
 
 
 def encode(train: Rows, others: Rows, folds: int, salt: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,6 +52,27 @@ def encode(train: Rows, others: Rows, folds: int, salt: int) -> tuple[np.ndarray
     put_numeric(encoded, train)
     put_numeric(other_encoded, others)
     return encoded, other_encoded
+
+
+def standard_codes(train: Rows, folds: int, salt: int) -> np.ndarray:
+    """The training rows encoded, each column with mean 0 in every fold and variance 1; a constant field becomes 0.
+
+    Without the centring a field that says nothing would still tell the folds apart by the share of clicks in the
+    other folds, which runs against the share in its own.
+
+    Returns:
+        float32 [N, F], column-major.
+    """
+    encoded, _ = encode(train, train.take(torch.arange(0)), folds, salt)
+    fold = fold_numbers(train.index.numpy(), folds, salt)
+    rows = np.maximum(np.bincount(fold, minlength=folds), 1)
+    for f in range(encoded.shape[1]):
+        column = encoded[:, f].astype(np.float64)
+        centred = column - (np.bincount(fold, column, folds) / rows)[fold]
+        deviation = float(centred.std())
+        constant = deviation <= _ROUNDING * float(np.abs(column).max(initial=0.0))
+        encoded[:, f] = 0.0 if constant else centred / deviation
+    return encoded
 
 
 def fold_numbers(index: np.ndarray, folds: int, salt: int) -> np.ndarray:

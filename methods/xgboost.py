@@ -53,6 +53,8 @@ class XGBoostParams:
     """Training rows at most."""
     max_selection_rows: Annotated[int, Range(100)] = 200_000
     """Rows at most for early stopping and permutation."""
+    time_budget_s: Annotated[float, Range(0, open_low=True)] = 600.0
+    """Seconds after which the selection is given up."""
     folds: Annotated[int, Range(2, 100)] = 5
     """Folds of the target encoding."""
     rounds: Annotated[int | None, Range(1)] = None
@@ -98,10 +100,11 @@ class XGBoost(Method[XGBoostParams]):
         return None
 
     def select(self, ctx: Context[XGBoostParams], train: Rows, selection_rows: Rows) -> Selection:
+        deadline = shallow.Deadline(self.params.time_budget_s)
         rows = shallow.bound_rows(train, self.params.max_rows, ctx.rng("rows"))
         held = shallow.bound_rows(selection_rows, self.params.max_selection_rows, ctx.rng("selection rows"))
         matrix, held_matrix = self._matrices(ctx, rows, held)
-        booster, notes = self._grow(ctx, (matrix, rows), (held_matrix, held))
+        booster, notes = self._grow(ctx, (matrix, rows), (held_matrix, held), deadline)
         scores = self._scores(ctx, booster, held_matrix, held)
         notes |= {"rows": len(rows), "selection_rows": len(held), "device": self.params.device}
         return Selection(scores=scores, rows_seen=len(rows), notes=notes)
@@ -114,7 +117,11 @@ class XGBoost(Method[XGBoostParams]):
         return shallow.category_matrix(rows, held, self.params.categories)
 
     def _grow(
-        self, ctx: Context[XGBoostParams], train: tuple[np.ndarray, Rows], held: tuple[np.ndarray, Rows]
+        self,
+        ctx: Context[XGBoostParams],
+        train: tuple[np.ndarray, Rows],
+        held: tuple[np.ndarray, Rows],
+        deadline: shallow.Deadline,
     ) -> tuple[Booster, dict[str, Any]]:
         """The trees up to the best round, and the notes on them."""
         import xgboost  # noqa: PLC0415
@@ -128,13 +135,14 @@ class XGBoost(Method[XGBoostParams]):
             kinds = ["float" if field.kind == "numeric" else "c" for field in ctx.schema.fields]
             layout |= {"feature_types": kinds, "enable_categorical": True}
         data = xgboost.QuantileDMatrix(train[0], shallow.labels_of(train[1]), **layout)
+        watch: dict[str, Any] = {"callbacks": [_watch(deadline)], "verbose_eval": False}
         if p.variant == "published":
-            return xgboost.train(options, data, rounds), {"rounds": rounds, "threads": threads}
+            return xgboost.train(options, data, rounds, **watch), {"rounds": rounds, "threads": threads}
         options |= {"eta": p.eta, "min_child_weight": p.min_child_weight, "eval_metric": "logloss"}
         options |= {"subsample": p.subsample, "colsample_bytree": p.colsample}
         checked = xgboost.QuantileDMatrix(held[0], shallow.labels_of(held[1]), ref=data, **layout)
-        watch: dict[str, Any] = {"evals": [(checked, "selection")], "verbose_eval": False}
-        booster = xgboost.train(options, data, rounds, early_stopping_rounds=p.patience, **watch)
+        watch |= {"evals": [(checked, "selection")], "early_stopping_rounds": p.patience}
+        booster = xgboost.train(options, data, rounds, **watch)
         best = booster.best_iteration + 1
         notes = {"rounds": booster.num_boosted_rounds(), "best_round": best, "threads": threads}
         return booster[:best], notes | {"selection_logloss": booster.best_score}
@@ -154,3 +162,15 @@ class XGBoost(Method[XGBoostParams]):
         scores = np.zeros(ctx.schema.n_fields)
         scores[list(found)] = list(found.values())
         return scores / max(float(scores.sum()), np.finfo(float).tiny)
+
+
+def _watch(deadline: shallow.Deadline) -> Any:
+    """A callback that gives up between two trees when the time is spent."""
+    import xgboost  # noqa: PLC0415
+
+    class Watch(xgboost.callback.TrainingCallback):
+        def after_iteration(self, model: Booster, epoch: int, evals_log: Any) -> bool:
+            deadline.check(f"tree {epoch + 1}")
+            return False
+
+    return Watch()

@@ -7,7 +7,7 @@ import types
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -272,6 +272,42 @@ def test_a_method_that_returns_nothing_or_leaves_fails(
     _, record = spied(make_job, kind)
     assert record.status == "failed"
     assert reason in str(record.reason)
+
+
+class Chooses(Spy):
+    kept: ClassVar[list[int]] = []
+
+    def select(self, ctx: Any, train: Rows, selection_rows: Rows) -> Selection:
+        return Selection(kept=self.kept)
+
+    def train(self, ctx: Any, train: Rows, valid: Rows, selection: Selection) -> Trained:
+        return Method.train(self, ctx, train, valid, selection)
+
+
+@pytest.mark.parametrize(
+    ("kept", "reason"),
+    [
+        ([0, 2, 3, 7], None),
+        ([0, 2, 3], "select kept 3 fields; a field budget keeps K = 4 of 8 at prune ratio 0.5"),
+        ([0, 1, 2, 3, 4], "select kept 5 fields; a field budget keeps K = 4 of 8"),
+        ([0, 2, 2, 3], "select kept fields [0, 2, 2, 3]; wanted increasing indices below 8"),
+        ([3, 2, 1, 0], "wanted increasing indices"),
+        ([0, 1, 2, 8], "wanted increasing indices below 8"),
+        ([-1, 0, 1, 2], "wanted increasing indices below 8"),
+    ],
+)
+def test_a_method_that_chooses_the_fields_itself_is_held_to_k(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, kept: list[int], reason: str | None
+) -> None:
+    monkeypatch.setattr(registry.methods(), "load", lambda name: Chooses)
+    monkeypatch.setattr(Chooses, "kept", kept)
+    job = make_job("random-k")
+    job = replace(job, method=replace(job.method, params=None))
+    record = run_cell(job)
+    assert (record.status, record.kept_fields) == (("failed", None) if reason else ("ok", kept)), record.traceback
+    assert (reason or "") in (record.reason or "")
+    native = run_cell(replace(job, method=replace(job.method, budget="native")))
+    assert (native.status == "ok") is (reason is None or "increasing" not in reason)
 
 
 def test_an_interruption_is_no_failure(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,9 @@ def method(text: str) -> Method[Any]:
         ("light-fmp", False),
         ("no-selection", False),
         ("xgboost", True),
+        ("lasso", True),
+        ("pca", True),
+        ("cardinality", True),
     ],
 )
 def test_a_ranking_is_shared_where_an_axis_does_not_change_it(text: str, shared: bool) -> None:

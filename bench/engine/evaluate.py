@@ -101,11 +101,13 @@ class InferenceTime:
 
 
 @torch.inference_mode()
-def inference_time(model: CTRModel, rows: Rows, repeats: int = 5, at_least_s: float = 0.5) -> InferenceTime:
+def inference_time(
+    model: CTRModel, rows: Rows, repeats: int = 5, at_least_s: float = 0.5, calls: int = 200
+) -> InferenceTime:
     """Time eval-mode forward passes over ``rows``, gates included, kept columns only.
 
     Each of the ``repeats`` measurements runs passes until ``at_least_s`` seconds are filled and takes their mean;
-    one pass goes before as warm-up.
+    one pass goes before as warm-up. Single rows are timed over ``calls`` of them.
     """
     model.eval()
     view, device = model.view(rows), rows.device
@@ -122,15 +124,15 @@ def inference_time(model: CTRModel, rows: Rows, repeats: int = 5, at_least_s: fl
             one_pass()
             passes += 1
         measured.append((now(device) - start) / passes)
-    calls = _single_row_calls(model, view)
+    singles = _single_row_calls(model, view, calls)
     return InferenceTime(
         total_s=statistics.median(measured),
-        row_p50_s=statistics.median(calls),
-        row_p99_s=sorted(calls)[math.ceil(0.99 * len(calls)) - 1],
+        row_p50_s=statistics.median(singles),
+        row_p99_s=sorted(singles)[math.ceil(0.99 * len(singles)) - 1],
     )
 
 
-def _single_row_calls(model: CTRModel, view: Rows, calls: int = 200, warm_up: int = 20) -> list[float]:
+def _single_row_calls(model: CTRModel, view: Rows, calls: int, warm_up: int = 20) -> list[float]:
     """Seconds of single-row forward passes over distinct rows spread over the split."""
     positions = torch.linspace(0, len(view) - 1, calls + warm_up).long().to(view.device)
     singles = [view.batch(position[None]) for position in positions]

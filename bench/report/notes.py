@@ -9,6 +9,7 @@ from bench.metrics import LOW_AUC, METRICS
 from bench.report.cells import Block, GroupKey, Record, RowKey, Values
 from bench.report.model import MISSING, Flag, Note
 from bench.report.naming import Names, seed_list
+from bench.report.titles import Titles
 
 __all__ = ["low_auc_seeds", "notes_of", "optimizers"]
 
@@ -20,7 +21,7 @@ def low_auc_seeds(block: Block, group: GroupKey, row: RowKey) -> list[int]:
     return [seed for seed, cell in cells if cell["auc"] is not None and cell["auc"] < LOW_AUC]
 
 
-def notes_of(block: Block, values: Values, names: Names) -> tuple[Note, ...]:
+def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tuple[Note, ...]:
     """All notes of a table that shows ``values``."""
     places = list(dict.fromkeys((group, row) for group, row, _ in values))
     notes = [
@@ -31,6 +32,7 @@ def notes_of(block: Block, values: Values, names: Names) -> tuple[Note, ...]:
         *(Note(MISSING, text) for text in _absent(block, places, names)),
         *(Note("", text) for text in _without_baseline(block, values, names)),
         *(Note("", text) for text in _shared(block, values, names)),
+        *(Note("", text) for text in _of_methods(block, values, names, titles)),
     ]
     return tuple(note for note in notes if note is not None)
 
@@ -129,6 +131,15 @@ def _shared(block: Block, values: Values, names: Names) -> list[str]:
         names.rows[row] for group, row in places if any(cell["pt_shared"] for cell in block.ok(group, row).values())
     )
     return [f"PT computed once for several cells and charged to each in full: {', '.join(shared)}."] if shared else []
+
+
+def _of_methods(block: Block, values: Values, names: Names, titles: Titles) -> list[str]:
+    """What is registered about the methods shown, the rows of one method together."""
+    shown: dict[str, list[str]] = defaultdict(list)
+    for row in dict.fromkeys(row for _, row, _ in values):
+        shown[block.row_sample(row)["method"]].append(names.rows[row])
+    notes = titles.method_notes
+    return [f"{', '.join(rows)}: {notes[method]}." for method, rows in shown.items() if method in notes]
 
 
 def _seeds(seeds: Iterable[int]) -> str:

@@ -84,7 +84,7 @@ def _table(block: Block, groups: Sequence[GroupKey], metrics: tuple[str, ...], t
         caption=caption(block, groups, names, _MEANINGS[metrics]),
         groups=tuple(_group(block, group, names, metrics) for group in groups),
         rows=tuple(_row(block, row, names, groups, values) for row in rows),
-        notes=notes_of(block, values, names),
+        notes=notes_of(block, values, names, titles),
     )
 
 

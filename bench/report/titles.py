@@ -17,6 +17,8 @@ class Titles:
 
     datasets: Mapping[str, str] = field(default_factory=dict)
     backbones: Mapping[str, str] = field(default_factory=dict)
+    method_notes: Mapping[str, str] = field(default_factory=dict)
+    """What a table must say of a method, by registered name."""
 
     @classmethod
     def registered(cls) -> Self:
@@ -24,10 +26,11 @@ class Titles:
         from bench import registry  # noqa: PLC0415 - tables of plug-ins need not be read for a plain Titles()
         from bench.datasets import datasets  # noqa: PLC0415
 
-        known, nets = datasets(), registry.backbones()
+        known, nets, methods = datasets(), registry.backbones(), registry.methods()
         return cls(
             {name: known.entry(name).title for name in known.names()},
             {name: nets.entry(name).title for name in nets.names()},
+            {name: note for name in methods.names() if (note := methods.entry(name).note)},
         )
 
     def dataset(self, name: str) -> str:

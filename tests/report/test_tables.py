@@ -263,6 +263,24 @@ def test_efficiency_has_a_table_by_data_set(cell: Cell) -> None:
     assert "PT computed once for several cells and charged to each in full: Alpha." in notes(clicks, "")
 
 
+def test_what_is_registered_about_a_method_stands_under_the_tables_that_show_it(cell: Cell) -> None:
+    cells = [cell(), cell("alpha"), cell("alpha", label="alpha[depth=3]"), cell("beta")]
+    titles = Titles(method_notes={"alpha": "finds nothing", "gamma": "not shown"})
+    (table,) = overall_tables(to_frame(cells), titles)
+    assert [text for text in notes(table, "") if "finds" in text] == ["Alpha, Alpha [depth=3]: finds nothing."]
+    assert not any("not shown" in text for text in notes(table, ""))
+    assert not any("finds nothing" in text for text in notes(overall(*cells), ""))
+
+
+def test_registered_titles_carry_the_notes_of_methods() -> None:
+    from bench import registry
+
+    known = registry.methods()
+    noted = {name: known.entry(name).note for name in known.names() if known.entry(name).note}
+    assert Titles.registered().method_notes == noted
+    assert noted
+
+
 def test_equal_counts_have_no_deviation_but_equal_quality_has(cell: Cell) -> None:
     cells = [cell(seed=0), cell(seed=1)]
     (costs,) = efficiency_tables(to_frame(cells), PLAIN)

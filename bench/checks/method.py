@@ -1,0 +1,93 @@
+"""Run the cells that the rules need, and judge them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from bench import registry
+from bench.checks.example import PROFILE, example_data
+from bench.checks.rules import RULES, Evidence, Rule, alive_after
+from bench.checks.watch import watch
+from bench.context import BackboneChoice
+from bench.data.load import LoadedData
+from bench.grid import MethodChoice, choose_method
+from bench.job import resolve_backbone
+from bench.registry import MethodEntry
+
+__all__ = ["Checked", "ContractError", "check_method"]
+
+OTHER_TAUS = (0.25, 0.75, 0.0)
+
+
+class ContractError(AssertionError):
+    """A method breaks the contract; the message lists every fault with the rule it breaks."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A method without a fault."""
+
+    rules: tuple[str, ...]
+    """Names of the rules it was held to."""
+    skipped: str | None = None
+    """The method's own reason not to run on this backbone; then no rule was applied."""
+
+
+def check_method(
+    method: str | MethodEntry, backbone: str | None = None, *, params: str = "", data: LoadedData | None = None
+) -> Checked:
+    """Hold a method to the contract, in half a dozen short cells.
+
+    Args:
+        method: a registered method as on the command line, ``name`` or ``name[param=value,...]``, or the entry of one
+            that is not registered.
+        backbone: a registered backbone, parameters in brackets; by default the first of the registry.
+        params: parameters of an entry, ``param=value,...``.
+        data: rows to run on; by default 2,000 generated ones.
+
+    Raises:
+        ContractError: the method breaks a rule.
+        ConfigError: an unknown name or parameter.
+    """
+    choice = _choose(method, params)
+    net = resolve_backbone(backbone or registry.backbones().names()[0], PROFILE)
+    for kind, broken in (("method", choice.error), ("backbone", net.error)):
+        if broken:
+            raise ContractError(f"{kind} cannot be imported:\n{broken}")
+    evidence = _gather(choice, net, example_data() if data is None else data)
+    record = evidence.base.record
+    if record is not None and record.status == "skipped":
+        return Checked((), record.reason)
+    faults = [f"{rule.__name__}: {fault}" for rule in RULES for fault in _faults(rule, evidence)]
+    if faults:
+        lines = "\n".join(f"- {fault}" for fault in faults)
+        raise ContractError(f"{choice.label} on {net.label} breaks the contract of a method:\n{lines}")
+    return Checked(tuple(rule.__name__ for rule in RULES))
+
+
+def _faults(rule: Rule, evidence: Evidence) -> list[str]:
+    try:
+        return list(rule(evidence))
+    except Exception as error:  # a plug-in may fail in any way, in its constructor too
+        return [f"{type(error).__name__}: {error}"]
+
+
+def _choose(method: str | MethodEntry, params: str) -> MethodChoice:
+    if isinstance(method, str):
+        return choose_method(f"{method}[{params}]" if params else method)
+    name = re.sub(r"[^a-z0-9]+", "-", method.title.lower()).strip("-")
+    return choose_method(f"{name}[{params}]", method)
+
+
+def _gather(choice: MethodChoice, net: BackboneChoice, data: LoadedData) -> Evidence:
+    tau = 0.5 if choice.entry.uses_tau else None
+    base = watch(choice, net, data, tau, seed=0)
+    evidence = Evidence(choice, data.schema.n_fields, base, alive=alive_after(base))
+    if not base.ok:  # the rest would fail in the same way
+        return evidence
+    evidence.again = watch(choice, net, data, tau, seed=0, scramble=1)
+    evidence.other_seed = watch(choice, net, data, tau, seed=1)
+    if tau is not None and choice.budget == "field":
+        evidence.other_taus = [watch(choice, net, data, other, seed=0) for other in OTHER_TAUS]
+    return evidence

@@ -1,0 +1,234 @@
+"""The rules of the contract, one function each: what it yields are faults, in words.
+
+A rule sees the cells that were run and skips those that did not come far enough; why they did not is a fault of
+its own (``runs``).
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+
+from bench.budget import n_keep
+from bench.checks.watch import Seen
+from bench.grid import MethodChoice
+from bench.method import Method
+
+__all__ = ["RULES", "Evidence", "Rule"]
+
+INIT_S = 0.5
+"""CPU seconds that a constructor may take."""
+AUC_TOLERANCE = 1e-6
+
+
+@dataclass
+class Evidence:
+    """The cells of one method and backbone."""
+
+    choice: MethodChoice
+    n_fields: int
+    base: Seen
+    again: Seen | None = None
+    """The cell of ``base`` once more, under other global random states."""
+    other_seed: Seen | None = None
+    other_taus: list[Seen] = field(default_factory=list)
+    alive: list[str] = field(default_factory=list)
+    """What of ``base`` was still there after the cell."""
+
+    def make(self) -> Method[Any]:
+        """The method as the harness makes it, unwatched."""
+        made: Method[Any] = self.choice.entry.load()(self.choice.params, self.choice.entry)
+        return made
+
+    @property
+    def cells(self) -> list[Seen]:
+        named = [seen for seen in (self.base, self.again, self.other_seed) if seen is not None]
+        return [*named, *self.other_taus]
+
+
+Rule = Callable[[Evidence], Iterator[str]]
+
+
+class _Calls(TorchFunctionMode):
+    """Counts calls of torch functions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(getattr(func, "__name__", str(func)))
+        return func(*args, **(kwargs or {}))
+
+
+def constructor_does_no_work(evidence: Evidence) -> Iterator[str]:
+    """``__init__`` keeps parameters and entry; nothing is trained, drawn or loaded there."""
+    start = time.process_time()
+    with _Calls() as calls:
+        evidence.make()
+    seconds = time.process_time() - start
+    if calls.names:
+        some = ", ".join(dict.fromkeys(calls.names[:5]))
+        yield f"__init__ works: {len(calls.names)} calls of torch functions ({some}); move them to select or train"
+    elif seconds > INIT_S:
+        yield f"__init__ works: {seconds:.2f} s of CPU time; move it to select or train"
+
+
+def can_be_pickled(evidence: Evidence) -> Iterator[str]:
+    """The method goes to another process and comes back with its parameters."""
+    made = evidence.make()
+    try:
+        back: Method[Any] = pickle.loads(pickle.dumps(made))
+    except Exception as error:  # pickling raises what it likes
+        yield f"the method cannot be pickled: {type(error).__name__}: {error}"
+        return
+    if type(back) is not type(made) or back.params != made.params:
+        yield "the method comes back from pickling with other parameters"
+
+
+def runs(evidence: Evidence) -> Iterator[str]:
+    """Every cell ends ``ok``."""
+    reasons: dict[str, str] = {}
+    for seen in evidence.cells:
+        if seen.record is not None and not seen.ok and not seen.reads:
+            reasons.setdefault(f"{seen.record.status}: {seen.record.reason}", seen.title)
+    for reason, title in reasons.items():
+        yield f"at {title} the cell ended {reason}"
+
+
+def leaves_the_test_split_alone(evidence: Evidence) -> Iterator[str]:
+    """Nothing of the test split is read before the evaluation."""
+    for read in dict.fromkeys(read for seen in evidence.cells for read in seen.reads):
+        yield f"{read}: the test split is for the harness alone"
+
+
+def leaves_rows_unchanged(evidence: Evidence) -> Iterator[str]:
+    """The rows belong to all cells of a run."""
+    yield from dict.fromkeys(change for seen in evidence.cells for change in seen.changes)
+
+
+def repeats(evidence: Evidence) -> Iterator[str]:
+    """The same seed gives the same selection and the same weights, whatever the global random state."""
+    first, again = evidence.base, evidence.again
+    if again is None or first.selection is None or again.selection is None:
+        return
+    for name, value in first.selection.items():
+        if not _same(value, again.selection[name]):
+            yield f"selection.{name} differs between two runs of one seed: draw from ctx.rng only"
+    if first.weights is not None and again.weights is not None and not _same_weights(first.weights, again.weights):
+        yield "the weights differ between two runs of one seed: draw from ctx.rng only"
+
+
+def follows_the_seed(evidence: Evidence) -> Iterator[str]:
+    """Another seed gives other weights."""
+    first, other = evidence.base, evidence.other_seed
+    if other is None or first.weights is None or other.weights is None:
+        return
+    if _same_weights(first.weights, other.weights):
+        yield f"seeds {first.seed} and {other.seed} end in the same weights: the method ignores the seed"
+
+
+def scores_are_as_declared(evidence: Evidence) -> Iterator[str]:
+    """Finite scores, one a field, from where the registry's entry says; none where it says none."""
+    declared, seen = evidence.choice.entry.scores, evidence.base
+    if seen.selection is None or (declared == "train" and seen.weights is None):
+        return
+    found = seen.trained_scores if seen.selection["scores"] is None else seen.selection["scores"]
+    if declared == "none":
+        if found is not None and not np.isnan(np.asarray(found, dtype=float)).all():
+            yield "the entry declares scores='none', but there are scores"
+    elif found is None:
+        if seen.selection["kept"] is None or declared == "train":
+            yield f"the entry declares scores={declared!r}, but there are none"
+    elif np.shape(found) != (evidence.n_fields,):
+        yield f"scores have shape {np.shape(found)}; wanted one for each of the {evidence.n_fields} fields"
+    elif not np.isfinite(found).all():
+        yield f"the scores of fields {np.flatnonzero(~np.isfinite(found)).tolist()} are not finite"
+
+
+def keeps_k_fields(evidence: Evidence) -> Iterator[str]:
+    """In a field budget exactly K fields are kept and evaluated; all at prune ratio 0."""
+    if evidence.choice.budget != "field":
+        return
+    for seen in evidence.cells:
+        if seen.tau is None or not seen.ok or seen.record is None:
+            continue
+        k, kept = n_keep(seen.tau, evidence.n_fields), seen.record.kept_fields or []
+        if len(kept) != k:
+            yield f"at {seen.title} {len(kept)} fields are kept; wanted K = {k} of {evidence.n_fields}"
+        elif seen.model_kept != tuple(kept):
+            got = list(seen.model_kept or ())
+            yield f"at {seen.title} the evaluated model has fields {got}; the K = {k} kept ones are {kept}"
+
+
+def ends_on_the_best_weights(evidence: Evidence) -> Iterator[str]:
+    """The returned model's validation AUC is the best one of its log."""
+    for seen in evidence.cells:
+        if seen.valid_auc is None or seen.log_auc is None:
+            continue
+        if math.isnan(seen.log_auc):
+            yield "the log that train returned holds no validation: give ctx.fit the validation rows"
+            return
+        if abs(seen.valid_auc - seen.log_auc) > AUC_TOLERANCE:
+            yield (
+                f"at {seen.title} the returned model has validation AUC {seen.valid_auc:.6f}, the best of its log is "
+                f"{seen.log_auc:.6f}: these are not the best weights"
+            )
+            return
+
+
+def times_add_up(evidence: Evidence) -> Iterator[str]:
+    """``tt_s`` = ``pt_s`` + ``ct_s``, none of them negative."""
+    for seen in evidence.cells:
+        record = seen.record
+        if not seen.ok or record is None or record.pt_s is None or record.ct_s is None:
+            continue
+        if record.tt_s != record.pt_s + record.ct_s or min(record.pt_s, record.ct_s) < 0:
+            yield f"at {seen.title} tt_s={record.tt_s}, pt_s={record.pt_s}, ct_s={record.ct_s} do not add up"
+
+
+def frees_memory(evidence: Evidence) -> Iterator[str]:
+    """Nothing of a cell outlives it."""
+    if evidence.alive:
+        yield f"{', '.join(evidence.alive)} outlived the cell: keep no reference outside the hooks' own names"
+
+
+def alive_after(seen: Seen) -> list[str]:
+    """What of a finished cell is still there once garbage is collected."""
+    gc.collect()
+    return [name for name, reference in seen.references.items() if reference() is not None] if seen.ok else []
+
+
+def _same(a: Any, b: Any) -> bool:
+    if a is None or b is None:
+        return a is b
+    return bool(np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f"))
+
+
+def _same_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+RULES: tuple[Rule, ...] = (
+    constructor_does_no_work,
+    can_be_pickled,
+    leaves_the_test_split_alone,
+    leaves_rows_unchanged,
+    scores_are_as_declared,
+    runs,
+    repeats,
+    follows_the_seed,
+    keeps_k_fields,
+    ends_on_the_best_weights,
+    times_add_up,
+    frees_memory,
+)

@@ -1,0 +1,217 @@
+"""One cell under watch: the method runs in the harness as ever, and what it does is written down."""
+
+from __future__ import annotations
+
+import random
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.cell import run_cell
+from bench.checks.example import PROFILE, copy_of
+from bench.context import BackboneChoice
+from bench.data.load import LoadedData
+from bench.data.rows import Rows
+from bench.engine.evaluate import evaluate
+from bench.grid import Cell, MethodChoice
+from bench.job import Job
+from bench.method import Method, Selection, Trained
+from bench.records import CellRecord
+
+__all__ = ["Seen", "watch"]
+
+
+class SplitReadError(Exception):
+    """A method reached for the test split."""
+
+
+class _Lock:
+    """Closed while the method runs; remembers what was tried."""
+
+    def __init__(self) -> None:
+        self.hook: str | None = None
+        self.tried: list[str] = []
+
+    def check(self, name: str) -> None:
+        if self.hook is not None:
+            self.tried.append(f"{self.hook} read {name}")
+            raise SplitReadError(f"{self.hook} read {name}")
+
+    @contextmanager
+    def closed(self, hook: str) -> Iterator[None]:
+        self.hook = hook
+        try:
+            yield
+        finally:
+            self.hook = None
+
+
+@dataclass(frozen=True)
+class _Guarded(LoadedData):
+    """Data whose test split cannot be had while the lock is closed."""
+
+    lock: _Lock = field(default_factory=_Lock)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("test", "test_truth", "__dict__"):
+            object.__getattribute__(self, "lock").check(name)
+        return object.__getattribute__(self, name)
+
+
+@dataclass
+class Seen:
+    """What one cell did; the parts after ``record`` stay empty where it did not come so far."""
+
+    tau: float | None
+    seed: int
+    record: CellRecord | None = None
+    reads: list[str] = field(default_factory=list)
+    """Attempts to read the test split."""
+    changes: list[str] = field(default_factory=list)
+    """Rows that a hook changed."""
+    selection: dict[str, Any] | None = None
+    """Scores, kept fields, masks and used rows, as ``select`` returned them."""
+    trained_scores: np.ndarray | None = None
+    weights: dict[str, Tensor] | None = None
+    """Copies of the final weights by name."""
+    model_kept: tuple[int, ...] | None = None
+    """Fields of the final model."""
+    valid_auc: float | None = None
+    """AUC of the final model on the validation rows."""
+    log_auc: float | None = None
+    """The AUC that the log calls the best; None without a log."""
+    references: dict[str, weakref.ref[Any]] = field(default_factory=dict)
+    """The large things of the cell, by what they are."""
+
+    @property
+    def ok(self) -> bool:
+        return self.record is not None and self.record.status == "ok"
+
+    @property
+    def title(self) -> str:
+        return f"seed {self.seed}" if self.tau is None else f"prune ratio {self.tau:g}, seed {self.seed}"
+
+
+def watch(
+    choice: MethodChoice, backbone: BackboneChoice, data: LoadedData, tau: float | None, seed: int, scramble: int = 0
+) -> Seen:
+    """Run one cell on a copy of ``data``; ``scramble`` seeds the global generators, which must not matter."""
+    seen, lock = Seen(tau, seed), _Lock()
+    copied = copy_of(data)
+    guarded = _Guarded(**{item.name: getattr(copied, item.name) for item in fields(LoadedData)}, lock=lock)
+    watched = _Choice(**{item.name: getattr(choice, item.name) for item in fields(MethodChoice)}, seen=seen, lock=lock)
+    cell = Cell(data.label, backbone.label, choice.label, tau, seed)
+    device = torch.device("cpu")
+    job = Job(cell, guarded, watched, backbone, PROFILE, device, warmed={backbone.label}, timed_once=True)
+    with _scrambled(scramble):
+        seen.record = run_cell(job)
+    seen.reads = lock.tried
+    return seen
+
+
+@contextmanager
+def _scrambled(number: int) -> Iterator[None]:
+    """Other global random states inside, the old ones afterwards."""
+    state, legacy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(number)
+        random.seed(number)
+        np.random.seed(number)
+        try:
+            yield
+        finally:
+            random.setstate(state)
+            np.random.set_state(legacy)
+
+
+@dataclass(frozen=True)
+class _Choice(MethodChoice):
+    """A choice whose method is watched."""
+
+    seen: Seen = field(default_factory=lambda: Seen(None, 0))
+    lock: _Lock = field(default_factory=_Lock)
+
+    def make(self) -> Method[Any]:
+        made: Method[Any] = _watched(self.entry.load(), self.seen, self.lock)(self.params, self.entry)
+        return made
+
+    def order(self) -> int:
+        return 0
+
+
+def _watched(cls: type[Method[Any]], seen: Seen, lock: _Lock) -> type[Method[Any]]:
+    """A subclass of ``cls`` that writes down what its hooks get, change and return."""
+
+    class Watched(cls):  # type: ignore[misc, valid-type]
+        def skip(self, ctx: Any) -> str | None:
+            with lock.closed("skip"):
+                reason: str | None = super().skip(ctx)
+            return reason
+
+        def select(self, ctx: Any, train: Rows, selection_rows: Rows) -> Selection:
+            given = {"training": train, "selection": selection_rows}
+            with lock.closed("select"), _unchanged("select", given, seen.changes):
+                selection: Selection = super().select(ctx, train, selection_rows)
+            seen.selection = _copies(selection)
+            seen.references["the rows given to select"] = weakref.ref(train.ids)
+            if selection.start is not None:
+                seen.references["selection.start"] = weakref.ref(selection.start)
+            return selection
+
+        def train(self, ctx: Any, train: Rows, valid: Rows, selection: Selection) -> Trained:
+            given = {"training": train, "validation": valid}
+            with lock.closed("train"), _unchanged("train", given, seen.changes):
+                trained: Trained = super().train(ctx, train, valid, selection)
+            _look(trained, valid, seen)
+            return trained
+
+    return Watched
+
+
+@contextmanager
+def _unchanged(hook: str, given: dict[str, Rows], changes: list[str]) -> Iterator[None]:
+    """Compare rows before and after; also when the hook fails."""
+    before = {(name, column): values.clone() for name, rows in given.items() for column, values in _columns(rows)}
+    try:
+        yield
+    finally:
+        for name, rows in given.items():
+            for column, values in _columns(rows):
+                if not torch.equal(before[name, column], values):
+                    changes.append(f"{hook} changed {column} of the {name} rows it was given")
+
+
+def _columns(rows: Rows) -> Iterator[tuple[str, Tensor]]:
+    for name in ("ids", "numeric", "labels", "index"):
+        values = getattr(rows, name)
+        if values is not None:
+            yield name, values
+
+
+def _copies(selection: Selection) -> dict[str, Any]:
+    """The decision itself, without models and notes."""
+    names = ("scores", "kept", "value_mask", "dims", "weight_mask", "scale", "used_rows")
+    return {name: _plain(getattr(selection, name)) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().cpu().numpy().copy()
+    return None if value is None else np.array(value)
+
+
+def _look(trained: Trained, valid: Rows, seen: Seen) -> None:
+    model = trained.model
+    seen.trained_scores = _plain(trained.scores)
+    seen.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    seen.model_kept = tuple(model.kept)
+    seen.valid_auc = evaluate(model, valid).auc
+    seen.log_auc = None if trained.log is None else trained.log.valid_auc
+    seen.references["the model"] = weakref.ref(model)
+    seen.references["the model's table"] = weakref.ref(model.table.weight)

@@ -1,0 +1,183 @@
+"""Methods that each break one rule of the contract, and one that breaks none; written with ``bench.api`` alone."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from bench.api import Method, Selection, Trained
+
+
+class Honest(Method):
+    """Ranks fields by a lot drawn from the context."""
+
+    def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
+        scores = torch.rand(ctx.schema.n_fields, generator=ctx.rng("lot"), dtype=torch.float64)
+        return Selection(scores=scores.numpy(), rows_seen=0)
+
+
+class Skips(Honest):
+    def skip(self, ctx: Any) -> str | None:
+        return "not on Sundays"
+
+
+def rows_of_the_caller() -> Any:
+    """The test split, from wherever up the stack there is data."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if "job" in frame.f_locals:
+            return frame.f_locals["job"].data.test
+        frame = frame.f_back
+    raise LookupError
+
+
+class PeeksAtTest(Honest):
+    def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
+        labels = rows_of_the_caller().labels
+        return Selection(scores=np.arange(ctx.schema.n_fields) * float(labels.mean()))
+
+
+class PeeksQuietly(Honest):
+    """Swallows the refusal."""
+
+    def train(self, ctx: Any, train: Any, valid: Any, selection: Selection) -> Trained:
+        try:
+            rows_of_the_caller()
+        except Exception:
+            ctx.log(peeked=False)
+        return super().train(ctx, train, valid, selection)
+
+
+class PeeksInsideTheObject(Honest):
+    def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
+        frame = inspect.currentframe()
+        while frame is not None and "job" not in frame.f_locals:
+            frame = frame.f_back
+        assert frame is not None
+        return Selection(scores=vars(frame.f_locals["job"].data)["test_truth"][: ctx.schema.n_fields])
+
+
+class IgnoresTheSeed(Honest):
+    def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
+        return Selection(scores=np.arange(float(ctx.schema.n_fields)))
+
+    def train(self, ctx: Any, train: Any, valid: Any, selection: Selection) -> Trained:
+        ctx.seed = 7
+        return super().train(ctx, train, valid, selection)
+
+
+class DrawsFromTheGlobalState(Honest):
+    def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
+        return Selection(scores=np.random.rand(ctx.schema.n_fields))
+
+
+class TrainsFromTheGlobalState(Honest):
+    def train(self, ctx: Any, train: Any, valid: Any, selection: Selection) -> Trained:
+        model = ctx.model(selection.kept)
+        with torch.no_grad():
+            model.table.weight += 0.1 * torch.randn_like(model.table.weight)
+        return Trained(model, ctx.fit(model, train, valid))
+
+
+class KeepsOneMore(Honest):
+    def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
+        return Selection(kept=range(min(ctx.n_keep + 1, ctx.schema.n_fields)))
+
+
+class KeepsAFieldTwice(Honest):
+    def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
+        return Selection(kept=[0] * ctx.n_keep)
+
+
+class TrainsOnAllFields(Honest):
+    def train(self, ctx: Any, train: Any, valid: Any, selection: Selection) -> Trained:
+        model = ctx.model()
+        return Trained(model, ctx.fit(model, train, valid))
+
+
+class ScoresNaN(Honest):
+    def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
+        scores = np.ones(ctx.schema.n_fields)
+        scores[[2, 5]] = np.nan
+        return Selection(scores=scores)
+
+
+class OneScoreShort(Honest):
+    def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
+        return Selection(scores=np.ones(ctx.schema.n_fields - 1))
+
+
+class MutatesTrain(Honest):
+    def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
+        train.labels.zero_()
+        return super().select(ctx, train, selection_rows)
+
+
+class MutatesValid(Honest):
+    def train(self, ctx: Any, train: Any, valid: Any, selection: Selection) -> Trained:
+        valid.ids[:, 0] = valid.ids[0, 0]
+        return super().train(ctx, train, valid, selection)
+
+
+class LeavesLastWeights(Honest):
+    """Goes on after the best epoch and forgets to return to it."""
+
+    def train(self, ctx: Any, train: Any, valid: Any, selection: Selection) -> Trained:
+        trained = super().train(ctx, train, valid, selection)
+        ctx.fit(trained.model, train, None, epochs=3, name="onwards")
+        return trained
+
+
+class NeverValidates(Honest):
+    def train(self, ctx: Any, train: Any, valid: Any, selection: Selection) -> Trained:
+        model = ctx.model(selection.kept)
+        return Trained(model, ctx.fit(model, train, None))
+
+
+class TrainsInInit(Honest):
+    def __init__(self, params: Any, info: Any) -> None:
+        super().__init__(params, info)
+        layer = torch.nn.Linear(4, 1)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        for _ in range(5):
+            layer(torch.ones(8, 4)).sum().backward()
+            optimizer.step()
+
+
+class ComputesInInit(Honest):
+    """Without torch."""
+
+    def __init__(self, params: Any, info: Any) -> None:
+        super().__init__(params, info)
+        start = time.process_time()
+        while time.process_time() < start + 0.06:
+            np.linalg.eigvalsh(np.eye(50))
+
+
+class CannotBePickled(Honest):
+    def __init__(self, params: Any, info: Any) -> None:
+        super().__init__(params, info)
+        self.rank = lambda scores: np.argsort(-scores)
+
+
+class KeepsTheModel(Honest):
+    models: ClassVar[list[Any]] = []
+
+    def train(self, ctx: Any, train: Any, valid: Any, selection: Selection) -> Trained:
+        trained = super().train(ctx, train, valid, selection)
+        self.models.append(trained.model)
+        return trained
+
+
+class Raises(Honest):
+    def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
+        raise KeyError("no such thing")
+
+
+class CannotBeMade(Honest):
+    def __init__(self, params: Any, info: Any) -> None:
+        raise OSError("no licence")

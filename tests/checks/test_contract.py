@@ -1,0 +1,149 @@
+"""Every registered method keeps the contract, and every rule of it catches a plug-in that breaks it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import broken_methods
+import pytest
+import torch
+
+from bench import registry
+from bench.checks import ContractError, check_method, rules
+from bench.checks.example import example_data
+from bench.checks.rules import RULES
+from bench.grid import _budgets
+from bench.registry import MethodEntry
+
+EVERY_METHOD = ("dnn", "xdeepfm")
+EVERY_BACKBONE = ("no-selection", "light-fmp")
+ALL_RULES = tuple(rule.__name__ for rule in RULES)
+
+
+def specs() -> list[str]:
+    """Every registered method, and in a field budget where that is not its default."""
+    known = registry.methods()
+    found = list(known.names())
+    return found + [f"{name}[budget=field]" for name in found if "field" in _budgets(known.entry(name))[1:]]
+
+
+@pytest.mark.parametrize("backbone", EVERY_METHOD)
+@pytest.mark.parametrize("method", specs())
+def test_a_method_keeps_the_contract(method: str, backbone: str) -> None:
+    assert check_method(method, backbone).rules == ALL_RULES
+
+
+@pytest.mark.parametrize("backbone", [name for name in registry.backbones().names() if name not in EVERY_METHOD])
+@pytest.mark.parametrize("method", EVERY_BACKBONE)
+def test_a_backbone_lets_methods_keep_the_contract(method: str, backbone: str) -> None:
+    assert check_method(method, backbone).rules == ALL_RULES
+
+
+def entry(name: str, **declared: Any) -> MethodEntry:
+    return MethodEntry(f"broken_methods:{name}", name, **declared)
+
+
+def test_an_honest_method_passes_by_its_entry() -> None:
+    checked = check_method(entry("Honest"), "dnn")
+    assert (checked.rules, checked.skipped) == (ALL_RULES, None)
+
+
+BROKEN = {
+    "PeeksAtTest": ["leaves_the_test_split_alone: select read test:"],
+    "PeeksQuietly": ["leaves_the_test_split_alone: train read test:"],
+    "PeeksInsideTheObject": ["leaves_the_test_split_alone: select read __dict__:"],
+    "IgnoresTheSeed": ["follows_the_seed: seeds 0 and 1 end in the same weights"],
+    "DrawsFromTheGlobalState": ["repeats: selection.scores differs between two runs of one seed"],
+    "TrainsFromTheGlobalState": ["repeats: the weights differ between two runs of one seed"],
+    "KeepsOneMore": ["runs: at prune ratio 0.5, seed 0", "select kept 5 fields", "K = 4 of 8 at prune ratio 0.5"],
+    "KeepsAFieldTwice": ["runs:", "select kept fields [0, 0, 0, 0]; wanted increasing indices below 8"],
+    "TrainsOnAllFields": ["keeps_k_fields:", "the evaluated model has fields [0, 1, 2, 3, 4, 5, 6, 7]; the K = 4 kept"],
+    "ScoresNaN": ["scores_are_as_declared: the scores of fields [2, 5] are not finite"],
+    "OneScoreShort": ["scores_are_as_declared: scores have shape (7,); wanted one for each of the 8 fields"],
+    "MutatesTrain": ["leaves_rows_unchanged: select changed labels of the training rows"],
+    "MutatesValid": ["leaves_rows_unchanged: train changed ids of the validation rows"],
+    "LeavesLastWeights": ["ends_on_the_best_weights:", "these are not the best weights"],
+    "NeverValidates": ["ends_on_the_best_weights:", "holds no validation"],
+    "TrainsInInit": ["constructor_does_no_work: __init__ works:", "torch functions"],
+    "ComputesInInit": ["constructor_does_no_work: __init__ works:", "CPU time"],
+    "CannotBePickled": ["can_be_pickled: the method cannot be pickled:", "lambda"],
+    "KeepsTheModel": ["frees_memory: the model, the model's table outlived the cell"],
+    "Raises": ["runs:", "failed: KeyError: 'no such thing'"],
+    "CannotBeMade": ["constructor_does_no_work: OSError: no licence", "can_be_pickled: OSError", "runs:"],
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_method_is_caught_and_its_fault_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == "ComputesInInit":  # for less than half a second, so as not to keep the tests waiting
+        monkeypatch.setattr(rules, "INIT_S", 0.05)
+    with pytest.raises(ContractError) as caught:
+        check_method(entry(name), "dnn")
+    message = str(caught.value)
+    assert all(part in message for part in BROKEN[name]), message
+    faults = message.splitlines()[1:]
+    named = {fault.partition(":")[0].removeprefix("- ") for fault in faults}
+    assert named <= {part.partition(":")[0] for part in BROKEN[name]} | {"runs"}, message
+
+
+def test_every_rule_but_the_harness_s_own_has_a_method_that_breaks_it() -> None:
+    broken = {part.partition(":")[0] for parts in BROKEN.values() for part in parts}
+    assert set(ALL_RULES) - broken == {"times_add_up"}
+    here = broken_methods.__name__
+    written = {name for name, thing in vars(broken_methods).items() if getattr(thing, "__module__", "") == here}
+    assert written - {"Honest", "Skips", "rows_of_the_caller"} == set(BROKEN)
+
+
+@pytest.mark.parametrize(
+    ("declared", "fault"),
+    [
+        ({"scores": "none"}, "the entry declares scores='none', but there are scores"),
+        ({"scores": "none", "granularity": "none"}, "the entry declares scores='none', but there are scores"),
+    ],
+)
+def test_scores_must_be_what_the_entry_declares(declared: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ContractError, match=fault):
+        check_method(entry("Honest", **declared), "dnn")
+
+
+def test_no_selection_does_not_pass_for_a_method_with_scores() -> None:
+    known = registry.methods().entry("no-selection")
+    with pytest.raises(ContractError, match="the entry declares scores='train', but there are none"):
+        check_method(MethodEntry(known.target, "Nothing", granularity="none", scores="train", uses_tau=False), "dnn")
+
+
+def test_a_method_that_skips_is_not_judged() -> None:
+    checked = check_method(entry("Skips"), "dnn")
+    assert (checked.rules, checked.skipped) == ((), "not on Sundays")
+
+
+def test_a_plug_in_that_cannot_be_imported_is_named_with_its_traceback() -> None:
+    with pytest.raises(ContractError, match=r"method cannot be imported:[\s\S]*no attribute 'Absent'"):
+        check_method(entry("Absent"), "dnn")
+
+
+def test_parameters_reach_a_registered_method_and_an_entry() -> None:
+    known = registry.methods().entry("xgboost")
+    for method in ("xgboost", known):
+        with pytest.raises(Exception, match="depth=99 is out of range"):
+            check_method(method, "dnn", params="depth=99")
+
+
+def test_the_example_is_what_it_says_and_stays_so() -> None:
+    data = example_data()
+    assert sum(len(rows) for rows in (data.train, data.valid, data.test)) == 2000
+    before = data.train.labels.clone()
+    with pytest.raises(ContractError):
+        check_method(entry("MutatesTrain"), "dnn")
+    assert torch.equal(example_data().train.labels, before)
+
+
+def test_global_random_states_are_left_as_they_were() -> None:
+    import random
+
+    import numpy as np
+
+    states = [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]
+    with pytest.raises(ContractError):
+        check_method(entry("DrawsFromTheGlobalState"), "dnn")
+    assert states == [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]
