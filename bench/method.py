@@ -128,7 +128,7 @@ class Method(Generic[P]):
 
     def uses_tau(self, budget: str) -> bool:
         """Whether the prune ratio changes anything under ``budget``; override where a parameter decides."""
-        return self.info.uses_tau or budget == "field"
+        return self.info.uses_tau or budget != "native"
 
     def skip(self, ctx: Context[P]) -> str | None:
         """A reason why this cell makes no sense, or None."""

@@ -17,8 +17,8 @@ Where this differs from the code:
 * Weights are multiplied by F (soft) or K (hard), so that equal weights change nothing.
 * The controller sees normalised embeddings, the backbone the embeddings as they are; ``normalise=all`` gives them to
   both, which changes the model as well as its inputs.
-* The softmax gets its logits as they are; ``head=relu`` puts the code's ReLU and dropout on them, after which half
-  of a row's fields tie.
+* The K largest are found before ReLU and dropout, after which about half of a row's fields tie at the bottom;
+  ``head=linear`` leaves both out.
 * The controller starts from Xavier's draw, and its steps do not enter selection rows into the running statistics.
 * It learns on a holdout of the training split, which the weights never see; ``sel_split=valid`` reproduces the
   authors. f shrinks so that an epoch has ten controller steps, where it would have less.
@@ -54,8 +54,8 @@ class AdaFSParams(PerSampleParams):
     """f, iterations between controller steps (authors)."""
     reweight: bool = True
     """Scale the kept weights of a row to sum K (authors); otherwise they stay shares of all fields, times F."""
-    head: Literal["linear", "relu"] = "linear"
-    """What is between the controller's batch norm and its softmax: nothing, or ReLU and dropout (authors)."""
+    head: Literal["relu", "linear"] = "relu"
+    """What is between the controller's batch norm and its softmax: ReLU and dropout (authors), or nothing."""
     dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.2
     """Dropout of ``head=relu`` (authors)."""
     normalise: Literal["controller", "all"] = "controller"

@@ -1,8 +1,8 @@
 """Gates that differ from row to row: AdaFS's controller and MvFS's views.
 
-    AdaFS    w = softmax(BN(W x)),   x = BN(e) over coordinates
+    AdaFS    w = softmax(dropout(ReLU(y))),   y = BN(W x),   x = BN(e) over coordinates
              soft   z_j = F w_j
-             hard   z_j = K w_j / Σ_kept w   for the K largest of the row, 0 for the others
+             hard   z_j = K w_j / Σ_kept w   for the K largest y of the row, 0 for the others
     MvFS     c_i = softmax(ReLU(BN(W_i e))),   i = 1..M
              r = σ(V [c_1; ...; c_M] + b),   I = Σ_i r_i c_i
              s_j = (1 + tanh(T (I_j - l))) / 2 = σ(2 T (I_j - l)),   z_j = s_j, or 0 outside the K largest
@@ -57,15 +57,15 @@ class ControllerGate(Gate):
 
     def _factors(self, e: Tensor, affine: tuple[Tensor, Tensor]) -> Tensor:
         y: Tensor = self.scorer(e, affine)  # [B, F]
+        kept = self.how.kept
+        closed = None if kept is None else ~largest(y, kept)
         if self.how.head == "relu":
             y = F.dropout(y.relu(), self.how.dropout, self.training)
-        kept = self.how.kept
-        if kept is None:
+        if closed is None:
             return y.softmax(1) * e.shape[1]
-        mask = largest(y, kept)
         if self.how.reweight:
-            return y.masked_fill(~mask, -torch.inf).softmax(1) * kept
-        return y.softmax(1) * mask * e.shape[1]
+            return y.masked_fill(closed, -torch.inf).softmax(1) * kept
+        return y.softmax(1).masked_fill(closed, 0.0) * e.shape[1]
 
     def multiply(self, e: Tensor, linear: Tensor | None, ids: Tensor) -> tuple[Tensor, Tensor | None]:
         if self.how.normalise == "controller":
