@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from backbones.layers import linears
-from bench.api import field_columns, slice_columns
+from bench.api import field_columns, slice_columns, uncompiled
 
 CACHE_CHUNK_BYTES = 2 << 20
 """Products held at once on a CPU: the fastest of 0.5 to 8 MiB for all shapes measured."""
@@ -112,6 +112,7 @@ class CIN(nn.Module):
         return small
 
 
+@uncompiled  # already written for the cache, which a compiler would undo
 def pair_maps(before: Tensor | None, fields: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Weighted sums of all products of two rows, column by column: [H, n].
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from bench.api import uncompiled
+
 
 def second_order(e: Tensor) -> Tensor:
     """Sum of the inner products of all pairs, by the square of the sum: e [B, F, D] -> [B].
@@ -49,6 +51,7 @@ class InnerProducts(nn.Module):
         self.register_buffer("place", i * n_fields + j, persistent=False)  # pair -> place in a flat [F, F]
         self.register_buffer("number", number.flatten(), persistent=False)  # place -> pair, zero on the diagonal
 
+    @uncompiled  # two products and a gather: nothing to fuse
     def forward(self, e: Tensor) -> Tensor:
         if len(self.place) == 0:
             return e.new_zeros(len(e), 0)
@@ -74,6 +77,7 @@ class _InnerProducts(torch.autograd.Function):
         return torch.bmm(left, both).transpose(1, 2).to(e.dtype), None, None  # eᵀ G is faster than G e, for G = Gᵀ
 
 
+@uncompiled  # out-of-place as a compiler sees it, it would hold all pairs
 def kernel_products(e: Tensor, kernels: Tensor) -> Tensor:
     """e_jᵀ K_ij e_i of all pairs: e [B, F, D], kernels [P, D, D] -> [B, P]."""
     fields = e.permute(1, 2, 0).contiguous()  # [F, D, B]

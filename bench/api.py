@@ -17,6 +17,7 @@ from bench.registry import Axis, BackboneEntry, Entry, MethodEntry
 if TYPE_CHECKING:
     from bench.data.rows import Batch, Rows, stratified_sample
     from bench.data.schema import Field, Schema
+    from bench.engine.arithmetic import uncompiled
     from bench.engine.backbone import Backbone, field_columns, slice_columns
     from bench.engine.fit import FitLog, FitPlan, Group, Step
     from bench.engine.model import CTRModel, Gate
@@ -27,6 +28,7 @@ _LAZY = {
     "stratified_sample": "bench.data.rows",
     "Field": "bench.data.schema",
     "Schema": "bench.data.schema",
+    "uncompiled": "bench.engine.arithmetic",
     "Backbone": "bench.engine.backbone",
     "field_columns": "bench.engine.backbone",
     "slice_columns": "bench.engine.backbone",
@@ -66,6 +68,7 @@ __all__ = [
     "field_columns",
     "slice_columns",
     "stratified_sample",
+    "uncompiled",
 ]
 
 

@@ -26,6 +26,7 @@ from bench.columns import (
 )
 from bench.context import CellContext
 from bench.data.rows import Rows, stratified_sample
+from bench.engine.arithmetic import matmul_precision
 from bench.engine.clock import Clock
 from bench.job import Job
 from bench.method import Method, Selection
@@ -45,7 +46,8 @@ def run_cell(job: Job) -> CellRecord:
     if job.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(job.device)
     try:
-        record = replace(base, **_run(job))
+        with matmul_precision(job.profile.precision):
+            record = replace(base, **_run(job))
         json.dumps(record.to_dict())  # a note that JSON cannot hold fails its cell here, not the run later
         return record
     except (Exception, SystemExit) as error:  # a failing cell must not stop the others
@@ -111,7 +113,7 @@ def _select(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) 
     if stored is None:
         with clock.phase("select"):
             selection = method.select(ctx, train, held)
-        pt_s = clock.seconds["select"]
+        pt_s = clock.seconds["select"] - clock.compiling("select")
         selection.notes = {**ctx.notes, **selection.notes}  # what is shared includes what was logged
         ctx.notes.clear()
         if shared is not None:

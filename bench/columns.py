@@ -103,7 +103,9 @@ def size_columns(model: CTRModel, test: Rows) -> dict[str, Any]:
 def time_columns(clock: Clock, chosen: Chosen, log: FitLog | None) -> dict[str, Any]:
     """Seconds by the protocol's names; ``tt_s`` is ``pt_s`` + ``ct_s`` by definition."""
     phases = clock.report()
-    pt_s, ct_s = chosen.pt_s, phases["train"]
+    compile_s = clock.compiling("train")
+    pt_s, ct_s = chosen.pt_s, phases["train"] - compile_s
+    compile_s += clock.compiling("select")
     columns: dict[str, Any] = {
         "pt_s": pt_s,
         "pt_shared": chosen.shared,
@@ -111,6 +113,7 @@ def time_columns(clock: Clock, chosen: Chosen, log: FitLog | None) -> dict[str, 
         "tt_s": pt_s + ct_s,
         "surgery_s": phases.get("train/surgery", 0.0),
         "warmup_s": phases.get("train/warmup"),
+        "compile_s": compile_s or None,
         "phases": phases,
     }
     if log is not None:

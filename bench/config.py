@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import ConfigError, suggest
-from bench.profiles import ProfileName
+from bench.profiles import Optimizer, Precision, ProfileName
 
 DEFAULT_EXPERIMENT = "table2"
 QUICK_START = "quickstart"
@@ -42,6 +42,12 @@ class RunConfig:
     """Training settings; auto: small below 200,000 training rows, else anchor."""
     epochs: int | None = None
     """Most epochs of the final training, in place of the profile's."""
+    precision: Precision = "highest"
+    """Matrix products: highest = float32, high = TF32, medium = bfloat16 inside, bf16 = whole backbones."""
+    optimizer: Optimizer = "adam"
+    """lazy-adam: embeddings of values that a batch lacks stay as they are; other mathematics than adam."""
+    compile: bool = False
+    """Translate backbones with torch.compile."""
     rows: int | None = None
     """Use only this many rows of each data set, drawn before the split."""
     device: str = "auto"
@@ -66,6 +72,12 @@ class RunConfig:
     """Named settings to start from; see `python -m bench list experiments`."""
     config: Path | None = None
     """TOML file with any of these settings."""
+
+    @property
+    def profile_changes(self) -> dict[str, Any]:
+        """Fields of the training profile that these settings replace."""
+        changes = {"precision": self.precision, "optimizer": self.optimizer, "compile": self.compile}
+        return changes if self.epochs is None else changes | {"max_epochs": self.epochs}
 
 
 def experiment_names() -> list[str]:

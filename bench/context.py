@@ -11,10 +11,12 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from bench.data.rows import Rows
+from bench.data.rows import Rows, batch_sizes
 from bench.data.schema import Schema
+from bench.engine.arithmetic import Arithmetic, compile_ahead
 from bench.engine.backbone import Backbone, draw_layers
-from bench.engine.clock import Clock
+from bench.engine.clock import COMPILE, Clock
+from bench.engine.evaluate import EVAL_BATCH
 from bench.engine.fit import FitLog, FitPlan, Fitter, Group, Step
 from bench.engine.model import CTRModel
 from bench.files import write_atomically
@@ -102,7 +104,8 @@ class CellContext(Generic[P]):
         if len(kept) < self.schema.n_fields:
             offsets = self.schema.offsets
             weight = torch.cat([weight[int(offsets[f]) : int(offsets[f + 1])] for f in kept])
-        return CTRModel(self.schema.keep(kept), weight, backbone, kept=kept).to(self.device)
+        arithmetic = Arithmetic(bf16=self.profile.precision == "bf16", compile=self.profile.compile)
+        return CTRModel(self.schema.keep(kept), weight, backbone, kept, arithmetic).to(self.device)
 
     def _table(self, dim: int, linear: bool) -> torch.Tensor:
         """Initial table [V, D (+ 1)]; the embeddings are the same with and without linear weights."""
@@ -140,6 +143,8 @@ class CellContext(Generic[P]):
         self._emit({"event": "phase", "phase": full.name})
         cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
+            if model.arithmetic.compile:
+                self._compile(model, train, valid, full.batch_size)
             torch.manual_seed(seed(dataset=self._dataset, seed=self.seed, use="noise", fit=full.name))
             fitter = Fitter(
                 model,
@@ -157,6 +162,11 @@ class CellContext(Generic[P]):
         self.resumed |= log.resumed
         return log
 
+    def _compile(self, model: CTRModel, train: Rows, valid: Rows | None, batch_size: int) -> None:
+        with self._clock.phase(COMPILE):
+            sizes = batch_sizes(len(train), batch_size)
+            compile_ahead(model, sizes, set() if valid is None else batch_sizes(len(valid), EVAL_BATCH))
+
     def _plan(self) -> FitPlan:
         profile = self.profile
         return FitPlan(
@@ -166,6 +176,7 @@ class CellContext(Generic[P]):
             evaluate_every=profile.evaluate_every,
             lr_decay=profile.lr_decay,
             clip_norm=profile.clip_norm,
+            lazy=profile.optimizer == "lazy-adam",
         )
 
     def stage(self, name: str, fn: Callable[[], T]) -> T:

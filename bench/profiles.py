@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from bench.errors import ConfigError, suggest
 
+Precision = Literal["highest", "high", "medium", "bf16"]
+"""Arithmetic of matrix products; see ``Profile.precision``."""
+Optimizer = Literal["adam", "lazy-adam"]
+"""Update of the embedding table; see ``Profile.optimizer``."""
 SMALL_TRAIN_ROWS = 200_000
 """Training splits below this size get the ``small`` profile unless another is asked for."""
 
@@ -39,6 +44,13 @@ class Profile:
     """Whether half of each hidden CIN layer feeds only the output (the other half only the next layer)."""
     evaluate_every: float = 1.0
     """Epochs between validations."""
+    precision: Precision = "highest"
+    """Products of float32 matrices: "highest" in float32, "high" in TF32 and "medium" in bfloat16 where the device can
+    (``torch.set_float32_matmul_precision``); "bf16" runs the whole backbone under bfloat16 autocast."""
+    optimizer: Optimizer = "adam"
+    """Dense Adam, or Adam that leaves rows of the embedding table without data in a batch as they are."""
+    compile: bool = False
+    """Whether ``torch.compile`` translates the backbone."""
 
     def for_card(self, card_values: dict[str, Any]) -> Profile:
         """This profile with the values that a data set's card states for it.
@@ -107,22 +119,28 @@ PROFILES = {profile.name: profile for profile in (PAPER, ANCHOR, SMALL)}
 ProfileName = Literal["auto", "paper", "anchor", "small"]
 
 
-def resolve_profile(name: str, train_rows: int, card_values: dict[str, Any], epochs: int | None) -> Profile:
+def resolve_profile(
+    name: str, train_rows: int, card_values: dict[str, Any], changes: Mapping[str, Any] | None = None
+) -> Profile:
     """The profile of a cell: ``auto`` chooses by the size of the training split.
 
+    Args:
+        name: a profile, or ``auto``.
+        train_rows: size of the training split.
+        card_values: what the data set's card states.
+        changes: fields that the user has set, over all else.
+
     Raises:
-        ConfigError: an unknown profile, or ``epochs`` below 1.
+        ConfigError: an unknown profile, or ``max_epochs`` below 1.
     """
     if name == "auto":
         name = SMALL.name if train_rows < SMALL_TRAIN_ROWS else ANCHOR.name
     if name not in PROFILES:
         raise ConfigError(f"profile={name!r} is unknown.{suggest(name, ['auto', *PROFILES])}")
-    profile = PROFILES[name].for_card(card_values)
-    if epochs is None:
-        return profile
-    if epochs < 1:
-        raise ConfigError(f"epochs={epochs} must be at least 1.")
-    return replace(profile, max_epochs=epochs)
+    profile = replace(PROFILES[name].for_card(card_values), **(changes or {}))
+    if profile.max_epochs < 1:
+        raise ConfigError(f"epochs={profile.max_epochs} must be at least 1.")
+    return profile
 
 
 def profile_dict(profile: Profile) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def resolve(config: RunConfig) -> Plan:
         device,
     )
     for text in plan.backbones:  # bad parameters must not wait for the first cell
-        resolve_backbone(text, resolve_profile("anchor", 0, {}, config.epochs))
+        resolve_backbone(text, resolve_profile("anchor", 0, {}, config.profile_changes))
     return plan
 
 
@@ -139,7 +139,7 @@ class Session:
     def job(self, cell: Cell, emit: Callable[[dict[str, Any]], None]) -> Job:
         config, data = self.plan.config, self.data(cell.dataset)
         profile = resolve_profile(
-            config.profile, len(data.train), self.plan.cards[cell.dataset].profile_values, config.epochs
+            config.profile, len(data.train), self.plan.cards[cell.dataset].profile_values, config.profile_changes
         )
         job = Job(
             cell=cell,

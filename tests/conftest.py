@@ -238,7 +238,7 @@ def make_job(tiny: LoadedData) -> Callable[..., Job]:
         method: str, tau: float | None = 0.5, seed: int = 0, backbone: str = NET, epochs: int = 2, **fields: Any
     ) -> Job:
         choice = choose_method(method)
-        profile = resolve_profile("small", len(tiny.train), {}, epochs)
+        profile = resolve_profile("small", len(tiny.train), {}, {"max_epochs": epochs})
         net = resolve_backbone(backbone, profile)
         cell = Cell(tiny.label, net.label, choice.label, tau if choice.uses_tau else None, seed)
         fields = {"warmed": {net.label}} | fields

@@ -8,9 +8,9 @@ from bench.profiles import PROFILES, SMALL_TRAIN_ROWS, profile_dict, resolve_pro
 
 def test_auto_is_small_below_two_hundred_thousand_training_rows() -> None:
     assert SMALL_TRAIN_ROWS == 200_000
-    assert resolve_profile("auto", 199_999, {}, None).name == "small"
-    assert resolve_profile("auto", 200_000, {}, None).name == "anchor"
-    assert resolve_profile("paper", 10, {}, None).name == "paper"
+    assert resolve_profile("auto", 199_999, {}).name == "small"
+    assert resolve_profile("auto", 200_000, {}).name == "anchor"
+    assert resolve_profile("paper", 10, {}).name == "paper"
 
 
 @pytest.mark.parametrize(
@@ -32,19 +32,19 @@ def test_the_protocol_s_profiles(name: str, expected: tuple[object, ...]) -> Non
 
 def test_a_card_sets_embedding_size_and_l2_of_the_profiles_it_names() -> None:
     card = {"embedding_dim": {"paper": 64, "small": 16}, "l2": {"anchor": 0.0}, "evaluate_every": 0.5}
-    paper, anchor, small = (resolve_profile(name, 1, card, None) for name in ("paper", "anchor", "small"))
+    paper, anchor, small = (resolve_profile(name, 1, card) for name in ("paper", "anchor", "small"))
     assert (paper.dim, anchor.dim, small.dim) == (64, 10, 16)
     assert (paper.l2, anchor.l2, small.l2) == (1e-5, 0.0, 1e-5)
     assert (paper.evaluate_every, anchor.evaluate_every, small.evaluate_every) == (1.0, 0.5, 1.0)
 
 
 def test_epochs_replace_the_profile_s() -> None:
-    assert resolve_profile("small", 1, {}, 3).max_epochs == 3
-    assert profile_dict(resolve_profile("small", 1, {}, 3)) == profile_dict(PROFILES["small"]) | {"max_epochs": 3}
+    three = resolve_profile("small", 1, {}, {"max_epochs": 3})
+    assert profile_dict(three) == profile_dict(PROFILES["small"]) | {"max_epochs": 3}
     with pytest.raises(ConfigError, match="epochs=0"):
-        resolve_profile("small", 1, {}, 0)
+        resolve_profile("small", 1, {}, {"max_epochs": 0})
 
 
 def test_an_unknown_profile_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"profile='smal' is unknown\. Did you mean 'small'\?"):
-        resolve_profile("smal", 1, {}, None)
+        resolve_profile("smal", 1, {})

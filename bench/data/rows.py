@@ -101,6 +101,11 @@ class Rows:
             yield Batch(self.ids[part], numeric, self.labels[part])
 
 
+def batch_sizes(n_rows: int, size: int) -> set[int]:
+    """Rows of the batches that ``n_rows`` rows are cut into, ``size`` at a time."""
+    return {min(n_rows, size), n_rows % size} - {0}
+
+
 def stratified_sample(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
     """Positions of ``n`` rows that keep the share of positives, int64 [n], increasing.
 

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 import torch
 
+COMPILE = "compile"
+"""Phase of compilation, which is no part of a method's time."""
+
 
 def now(device: torch.device) -> float:
     """``perf_counter`` once all work queued on ``device`` is done."""
@@ -48,3 +51,9 @@ class Clock:
         total = now(self._device) - self._start
         covered = sum(seconds for path, seconds in self.seconds.items() if "/" not in path)
         return {**self.seconds, "total": total, "untracked": total - covered}
+
+    def compiling(self, phase: str) -> float:
+        """Seconds of compilation within an outer phase."""
+        return sum(
+            s for path, s in self.seconds.items() if path.startswith(f"{phase}/") and path.endswith(f"/{COMPILE}")
+        )

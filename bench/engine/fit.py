@@ -87,14 +87,15 @@ class Fitter:
         self.checkpoint = checkpoint
         self.device = self.train.device
         self.per_epoch = math.ceil(len(self.train) / plan.batch_size)
-        self.updates = Updates(model, self.steps, plan.clip_norm, plan.name)
+        self.updates = Updates(model, self.steps, plan)
         self.samplers = [self._sampler(step) for step in self.steps]
         self.order = torch.empty(0, dtype=torch.int64)
         self.iteration = 0
         self.stale = 0
         self.best_auc = -math.inf
         self.best_state: dict[str, Tensor] | None = None
-        self.log = FitLog(optimizer=self.steps[0].optimizer)
+        first = self.steps[0].optimizer
+        self.log = FitLog(optimizer=f"lazy-{first}" if plan.lazy and first == "adam" else first)
         self.epoch_seconds: list[float] = []
         self._clock_zero = 0.0
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bench.data.rows import Batch, Rows
 from bench.data.schema import Field, Schema
+from bench.engine.arithmetic import PLAIN, Arithmetic
 from bench.engine.backbone import Backbone
 from bench.engine.table import EmbeddingTable
 
@@ -51,7 +52,12 @@ class CTRModel(nn.Module):
     """
 
     def __init__(
-        self, schema: Schema, weight: Tensor, backbone: Backbone[Any], kept: Sequence[int] | None = None
+        self,
+        schema: Schema,
+        weight: Tensor,
+        backbone: Backbone[Any],
+        kept: Sequence[int] | None = None,
+        arithmetic: Arithmetic = PLAIN,
     ) -> None:
         """Assemble a model around a table [V, D] or, for a backbone with linear weights, [V, D + 1]."""
         super().__init__()
@@ -61,14 +67,15 @@ class CTRModel(nn.Module):
         self.table = EmbeddingTable(weight)
         self.backbone = backbone
         self.gate: Gate | None = None
+        self.arithmetic = arithmetic
+        arithmetic.prepare(backbone)
 
     def forward(self, batch: Batch) -> Tensor:
         """Score a batch: logits [B]."""
         e, linear = self.embed(batch)
         if self.gate is not None:
             e, linear = self.gate.multiply(e, linear, batch.ids)
-        logits: Tensor = self.backbone(e, linear)
-        return logits
+        return self.arithmetic.score(self.backbone, e, linear)
 
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """What a gate gets of a batch: embeddings [B, F, D] and, if the backbone reads them, linear weights [B, F]."""
@@ -123,6 +130,7 @@ class CTRModel(nn.Module):
             weight,
             self.backbone.slice_fields(kept),
             kept=[self.kept[f] for f in kept],
+            arithmetic=self.arithmetic,
         )
         return small.train(self.training)
 
@@ -135,7 +143,8 @@ class CTRModel(nn.Module):
             dims: embedding coordinates each field keeps, int64 [F]; the rest become zero.
         """
         self._refuse_per_sample("fold")
-        model = CTRModel(self.schema, self.table.weight.clone(), copy.deepcopy(self.backbone), kept=self.kept)
+        backbone = copy.deepcopy(self.backbone)
+        model = CTRModel(self.schema, self.table.weight.clone(), backbone, self.kept, self.arithmetic)
         weight = model.table.weight
         if value_scale is not None:
             weight.mul_(value_scale[:, None])
@@ -169,7 +178,8 @@ class CTRModel(nn.Module):
             Field(field.name, field.kind, size) for field, size in zip(self.schema.fields, sizes, strict=True)
         )
         schema = Schema(fields)
-        small = CTRModel(schema, self.table.weight[used.long()].clone(), self.backbone, kept=self.kept)
+        weight = self.table.weight[used.long()].clone()
+        small = CTRModel(schema, weight, self.backbone, self.kept, self.arithmetic)
         small.gate = self.gate
         small.train(self.training)
         ids = torch.searchsorted(used, rows.ids, out_int32=True)

@@ -69,6 +69,8 @@ class FitPlan:
     clip_norm: float | None = None
     """Bound on a step's gradient norm."""
     name: str = "fit"
+    lazy: bool = False
+    """Whether Adam leaves the rows of embedding tables without data in a batch as they are."""
 
     def evaluation_points(self, steps_per_epoch: int) -> list[int]:
         """Numbers of finished iterations after which to validate, increasing; the last is the end."""

@@ -74,13 +74,20 @@ class EmbeddingTable(nn.Module):
     def _rows_written(self, grad: Tensor) -> Tensor | None:
         """Distinct rows that hold the gradient, int64; None where a pass over all rows is as good or needed."""
         count = sum(len(flat) for flat in self._touched)
-        if self._whole or self._foreign() or grad.is_cuda or count * DENSE_BELOW >= len(grad) or not count:
+        return None if grad.is_cuda or count * DENSE_BELOW >= len(grad) or not count else self.distinct_rows()
+
+    def distinct_rows(self) -> Tensor | None:
+        """Distinct rows that hold the gradient, int64 [n], in no set order; None where any row may hold some."""
+        if self._whole or self._foreign() or not self._touched:
             return None
         if self._rows is None:
             ids = self._touched[0] if len(self._touched) == 1 else torch.cat(self._touched)
-            places = torch.arange(len(ids), dtype=torch.int32, device=ids.device)
+            if not ids.is_cpu:  # which of equal places wins is not defined there
+                self._rows = torch.unique(ids).long()
+                return self._rows
+            places = torch.arange(len(ids), dtype=torch.int32)
             if self._slots is None:
-                self._slots = torch.empty(len(grad), dtype=torch.int32, device=grad.device)
+                self._slots = torch.empty(len(self.weight), dtype=torch.int32)
             self._slots.index_copy_(0, ids.long(), places)  # of a row's places one stays: cheaper than to sort
             self._rows = ids[self._slots.index_select(0, ids) == places].long()
         return self._rows

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bench.data.rows import Batch
+from bench.engine.lazy import LazyAdam
 from bench.engine.model import CTRModel
-from bench.engine.steps import Step
+from bench.engine.steps import FitPlan, Step
 from bench.engine.table import EmbeddingTable
 
 
@@ -21,12 +23,12 @@ class NonFiniteLossError(RuntimeError):
 class Updates:
     """The steps of a training with their optimisers; nothing is read back from the device before ``check``."""
 
-    def __init__(self, model: CTRModel, steps: Sequence[Step], clip_norm: float | None, name: str) -> None:
-        """Build the optimisers; ``name`` opens the messages of errors."""
-        self.model, self.steps, self.clip_norm, self.name = model, list(steps), clip_norm, name
-        self.optimizers = [_optimizer(step) for step in self.steps]
-        self.params = [step.params for step in self.steps]
+    def __init__(self, model: CTRModel, steps: Sequence[Step], plan: FitPlan) -> None:
+        """Build the optimisers that ``plan`` asks for; its name opens the messages of errors."""
+        self.model, self.steps, self.clip_norm, self.name = model, list(steps), plan.clip_norm, plan.name
         self._tables = [module for module in model.modules() if isinstance(module, EmbeddingTable)]
+        self.optimizers = [_optimizer(step, self._tables if plan.lazy else []) for step in self.steps]
+        self.params = [step.params for step in self.steps]
         buffered = {id(table.weight) for table in self._tables}
         self._plain = [[param for param in params if id(param) not in buffered] for params in self.params]
         self._all = list({id(p): p for params in (model.parameters(), *self.params) for p in params}.values())
@@ -130,8 +132,8 @@ def _grad(param: nn.Parameter) -> Tensor:
     return param.grad
 
 
-def _optimizer(step: Step) -> torch.optim.Optimizer:
-    groups = [
+def _optimizer(step: Step, lazy_tables: Sequence[EmbeddingTable]) -> torch.optim.Optimizer:
+    groups: list[dict[str, Any]] = [
         {
             "params": list(group.params),
             "lr": group.lr,
@@ -140,6 +142,6 @@ def _optimizer(step: Step) -> torch.optim.Optimizer:
         }
         for group in step.groups
     ]
-    if step.optimizer == "adam":
-        return torch.optim.Adam(groups, fused=True)
-    return torch.optim.SGD(groups, fused=True)
+    if step.optimizer == "sgd":
+        return torch.optim.SGD(groups, fused=True)
+    return LazyAdam(groups, lazy_tables) if lazy_tables else torch.optim.Adam(groups, fused=True)

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ class Limits:
     """Measured rates."""
 
     gemm_flops_per_s: float
-    """float32 matrix products of the MLP: forward, to the inputs, to the weights; all layers, weighted by work."""
+    """Matrix products of the MLP in the precision asked for: forward, to the inputs, to the weights; all layers."""
     copy_bytes_per_s: float
     """Read and write of a large tensor."""
     adam_bytes_per_s: float
@@ -58,10 +59,11 @@ def seconds(work: Callable[[], object], device: torch.device, repeats: int = 5) 
 
 def _gemm(config: SpeedConfig, device: torch.device) -> float:
     flops, total_s = 0.0, 0.0
+    kind: dict[str, Any] = {"device": device, "dtype": torch.bfloat16 if config.precision == "bf16" else torch.float32}
     for inputs, outputs in pairwise((config.fields * config.dim, *config.mlp)):
-        x = torch.randn(config.batch, inputs, device=device)
-        weight = torch.randn(outputs, inputs, device=device)
-        grad = torch.randn(config.batch, outputs, device=device)
+        x = torch.randn(config.batch, inputs, **kind)
+        weight = torch.randn(outputs, inputs, **kind)
+        grad = torch.randn(config.batch, outputs, **kind)
         products: tuple[tuple[Tensor, Tensor], ...] = ((x, weight.t()), (grad, weight), (grad.t(), x))
         for left, right in products:
             flops += 2 * config.batch * inputs * outputs

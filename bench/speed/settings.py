@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.errors import ConfigError
+from bench.profiles import Optimizer, Precision
 
 Stage = Literal["prepare", "train", "gates", "evaluate", "metrics", "select"]
 STAGES: tuple[Stage, ...] = ("prepare", "train", "gates", "evaluate", "metrics", "select")
@@ -36,6 +37,12 @@ class SpeedConfig:
     """Timed windows; the median counts."""
     window_s: float = 1.0
     """Least seconds of a timed window of training."""
+    precision: Precision = "highest"
+    """Matrix products, as `python -m bench run` takes it."""
+    optimizer: Optimizer = "adam"
+    """adam or lazy-adam; the bound is that of adam."""
+    compile: bool = False
+    """Translate backbones with torch.compile."""
     device: str = "cpu"
     """cpu, cuda or cuda:N."""
     threads: int | None = None

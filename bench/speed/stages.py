@@ -156,6 +156,7 @@ def peak(device: torch.device) -> int:
 def _set_up(config: SpeedConfig) -> torch.device:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    torch.set_float32_matmul_precision("highest" if config.precision == "bf16" else config.precision)
     return torch.device(config.device)
 
 
@@ -174,7 +175,16 @@ def _repeated(config: SpeedConfig, n_rows: int, work: Callable[[], object]) -> d
 def profile_of(config: SpeedConfig) -> Profile:
     """The harness's default profile with the workload's sizes, and without dropout."""
     return replace(
-        ANCHOR, name="speed", dim=config.dim, mlp=config.mlp, l2=config.l2, batch_size=config.batch, dropout=0.0
+        ANCHOR,
+        name="speed",
+        dim=config.dim,
+        mlp=config.mlp,
+        l2=config.l2,
+        batch_size=config.batch,
+        dropout=0.0,
+        precision=config.precision,
+        optimizer=config.optimizer,
+        compile=config.compile,
     )
 
 
