@@ -101,7 +101,7 @@ def choose_method(text: str) -> MethodChoice:
 def _budgets(entry: MethodEntry) -> tuple[str, ...]:
     """Budget rules a method may run under, its default first."""
     if entry.granularity == "field" and not entry.per_sample:
-        return ("field",)
+        return ("field", "native") if entry.free_count else ("field",)
     return ("native",) if entry.scores == "none" else ("native", "field")
 
 

@@ -32,8 +32,9 @@ class NoParams:
 class Selection:
     """What ``select`` decided to keep.
 
-    Field-level methods give ``scores`` and leave the choice of the K kept fields to the harness; a method that has
-    no scores leaves both ``scores`` and ``kept`` None and keeps every field.
+    Field-level methods give ``scores`` and leave the choice of the K kept fields to the harness, except where a rule
+    of their own says how many stay; a method that has no scores leaves both ``scores`` and ``kept`` None and keeps
+    every field.
     """
 
     scores: np.ndarray | None = None

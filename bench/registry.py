@@ -47,6 +47,8 @@ class MethodEntry(Entry):
     shown under every τ. The budgets ``exact`` and ``field`` follow the ratio in any case."""
     per_sample: bool = False
     """Whether the method gates each row differently, so that no field can be removed."""
+    free_count: bool = False
+    """Whether a field-level method also has a rule of its own for how many fields stay: the budget ``native``."""
     depends_on: frozenset[Axis] = frozenset({"tau", "backbone", "seed"})
     """Axes that change the scores; a ranking is computed once for all cells that agree on them."""
     paper: bool = False

@@ -27,6 +27,7 @@ TABLE: dict[str, MethodEntry] = {
         target="methods.autofield:AutoField",
         title="AutoField",
         citation="Wang et al., WWW 2022",
+        free_count=True,
         depends_on=frozenset({"backbone", "seed"}),
         paper=True,
     ),

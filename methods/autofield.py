@@ -2,7 +2,8 @@
 
     search    gates p [F] scale the fields; weights learn on training rows, every f-th iteration the gate logits
               A [F, 2] learn on the selection rows (first-order bi-level)
-    choose    the K fields with the largest A_keep - A_drop
+    choose    the K fields with the largest A_keep - A_drop; with ``budget=native`` all above 0, or the
+              largest alone
     retrain   a new model on the kept fields
 
 Equations of the gates: ``methods/relaxed_gates.py``; of the two steps: ``methods/bilevel.py``.
@@ -62,6 +63,9 @@ class AutoField(Method[AutoFieldParams]):
 
     Params = AutoFieldParams
 
+    def uses_tau(self, budget: str) -> bool:
+        return budget == "field"
+
     def select(self, ctx: Context[AutoFieldParams], train: Rows, selection_rows: Rows) -> Selection:
         p = self.params
         model = ctx.model()
@@ -85,6 +89,7 @@ class AutoField(Method[AutoFieldParams]):
             "gate_every": every,
             "gate_steps": log.iterations // every,
             "temperature": float(gate.temperature),
-            "argmax_kept": int((scores > 0).sum()),
+            "open_fields": int((scores > 0).sum()),
         }
-        return Selection(scores=scores, notes=notes)
+        own_choice = np.flatnonzero(scores > 0).tolist() or [int(scores.argmax())]
+        return Selection(scores=scores, kept=None if ctx.budget == "field" else own_choice, notes=notes)

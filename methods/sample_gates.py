@@ -58,14 +58,15 @@ class ControllerGate(Gate):
     def _factors(self, e: Tensor, affine: tuple[Tensor, Tensor]) -> Tensor:
         y: Tensor = self.scorer(e, affine)  # [B, F]
         kept = self.how.kept
-        closed = None if kept is None else ~largest(y, kept)
-        if self.how.head == "relu":
-            y = F.dropout(y.relu(), self.how.dropout, self.training)
-        if closed is None:
-            return y.softmax(1) * e.shape[1]
+        if kept is None:
+            return self._head(y).softmax(1) * e.shape[1]
+        closed, logits = ~largest(y, kept), self._head(y)
         if self.how.reweight:
-            return y.masked_fill(closed, -torch.inf).softmax(1) * kept
-        return y.softmax(1).masked_fill(closed, 0.0) * e.shape[1]
+            return logits.masked_fill(closed, -torch.inf).softmax(1) * kept
+        return logits.softmax(1).masked_fill(closed, 0.0) * e.shape[1]
+
+    def _head(self, y: Tensor) -> Tensor:
+        return y if self.how.head == "linear" else F.dropout(y.relu(), self.how.dropout, self.training)
 
     def multiply(self, e: Tensor, linear: Tensor | None, ids: Tensor) -> tuple[Tensor, Tensor | None]:
         if self.how.normalise == "controller":
