@@ -80,11 +80,11 @@ class AdaFS(PerSampleMethod[AdaFSParams]):
     def holds_out(self) -> bool:
         return self.params.schedule == "bilevel"
 
-    def gate(self, ctx: Context[AdaFSParams]) -> Gate:
+    def gate(self, ctx: Context[AdaFSParams], dim: int) -> Gate:
         p = self.params
         kept = ctx.n_keep if p.mode == "hard" else None
         shape = ControllerShape(kept, p.head, p.dropout, p.reweight, p.normalise)
-        return ControllerGate(ctx.schema.n_fields, ctx.profile.dim, shape, ctx.rng("controller"))
+        return ControllerGate(ctx.schema.n_fields, dim, shape, ctx.rng("controller"))
 
     def training(self, ctx: Context[AdaFSParams], model: CTRModel, train: Rows, held: Rows) -> GatedTraining:
         p = self.params

@@ -68,10 +68,10 @@ class MvFS(PerSampleMethod[MvFSParams]):
     def holds_out(self) -> bool:
         return False
 
-    def gate(self, ctx: Context[MvFSParams]) -> Gate:
+    def gate(self, ctx: Context[MvFSParams], dim: int) -> Gate:
         p = self.params
         kept = ctx.n_keep if p.mode == "hard" else None
-        return ViewsGate(ctx.schema.n_fields, ctx.profile.dim, p.views, p.threshold, kept, ctx.rng("views"))
+        return ViewsGate(ctx.schema.n_fields, dim, p.views, p.threshold, kept, ctx.rng("views"))
 
     def training(self, ctx: Context[MvFSParams], model: CTRModel, train: Rows, held: Rows) -> GatedTraining:
         p = self.params

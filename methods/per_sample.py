@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ class GatedTraining:
     """Moves buffers of the gate."""
 
 
-class PerSampleMethod(Method[P], Generic[P]):
+class PerSampleMethod(Method[P]):
     """Base of such methods; a subclass says what its gate is and how it is trained."""
 
     def rows_keep_k(self) -> bool:
@@ -60,8 +60,8 @@ class PerSampleMethod(Method[P], Generic[P]):
         """Whether gates learn on selection rows, which the weights must then not see."""
         raise NotImplementedError
 
-    def gate(self, ctx: Context[P]) -> Gate:
-        """A gate over all fields, on the CPU."""
+    def gate(self, ctx: Context[P], dim: int) -> Gate:
+        """A gate over all fields with embeddings of size ``dim``, on the CPU."""
         raise NotImplementedError
 
     def training(self, ctx: Context[P], model: CTRModel, train: Rows, held: Rows) -> GatedTraining:
@@ -70,6 +70,11 @@ class PerSampleMethod(Method[P], Generic[P]):
 
     def uses_tau(self, budget: str) -> bool:
         return budget == "field" or self.rows_keep_k()
+
+    def skip(self, ctx: Context[P]) -> str | None:
+        if ctx.model([0]).dim == 0:
+            return "the gate reads embeddings, and this backbone has linear weights only"
+        return None
 
     def select(self, ctx: Context[P], train: Rows, selection_rows: Rows) -> Selection:
         if ctx.budget == "field":
@@ -88,7 +93,7 @@ class PerSampleMethod(Method[P], Generic[P]):
         p, model = self.params, ctx.model()
         if p.warmup_epochs:
             ctx.fit(model, train, valid, name="warmup", epochs=p.warmup_epochs)
-        model.gate = self.gate(ctx).to(ctx.device)
+        model.gate = self.gate(ctx, model.dim).to(ctx.device)
         how = self.training(ctx, model, train, held)
         log: FitLog = ctx.fit(model, train, valid, steps=how.steps, schedule=how.schedule, name=name)
         means = mean_gate(model, held, opened=self.rows_keep_k())

@@ -35,7 +35,7 @@ def gated(job: Job) -> tuple[CellContext[Any], CTRModel, CTRModel]:
     ctx = job.context(Clock(job.device))
     method: PerSampleMethod[Any] = registry.methods().load(job.method.name)(job.method.params, job.method.entry)
     plain, model = ctx.model(), ctx.model()
-    model.gate = method.gate(ctx)
+    model.gate = method.gate(ctx, model.dim)
     return ctx, plain, model
 
 
@@ -254,6 +254,19 @@ def test_the_mean_gate_leaves_the_model_as_it_was(make_job: MakeJob) -> None:
     assert shares.sum() == pytest.approx(4)
     assert model.training
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("method", ["adafs", "mvfs"])
+def test_backbones_with_linear_weights_pass_them_through_the_gate_and_those_without_embeddings_are_skipped(
+    make_job: MakeJob, method: str
+) -> None:
+    record = run_cell(make_job(method, backbone="deepfm[mlp=8]"))
+    assert record.status == "ok", record.traceback
+    skipped = run_cell(make_job(method, backbone="logistic"))
+    assert (skipped.status, skipped.reason) == (
+        "skipped",
+        "the gate reads embeddings, and this backbone has linear weights only",
+    )
 
 
 @pytest.mark.parametrize(
