@@ -33,6 +33,8 @@ class MethodChoice:
     params: Any
     budget: str
     sel_split: SelSplit
+    uses_tau: bool
+    """Whether the prune ratio changes anything under these parameters and this budget."""
     error: str | None = None
 
     def params_dict(self) -> dict[str, Any]:
@@ -98,18 +100,23 @@ def choose_method(text: str, entry: MethodEntry | None = None) -> MethodChoice:
     sel_split = convert(
         own.pop("sel_split", "train"), SelSplit, f"{spec.name}: sel_split={spec.given.get('sel_split')}"
     )
+    choice = partial(MethodChoice, spec.name, spec.label, entry, budget=budget, sel_split=sel_split)
     try:
-        known = load().Params
+        method = load()
+        known = method.Params
     except Exception:  # a plug-in may fail in any way; only its own cells may suffer
-        return MethodChoice(spec.name, spec.label, entry, None, budget, sel_split, traceback.format_exc())
+        return choice(params=None, uses_tau=entry.uses_tau, error=traceback.format_exc())
     params = fill(known, own, spec.name)
-    return MethodChoice(spec.name, spec.label, entry, params, budget, sel_split)
+    try:
+        return choice(params=params, uses_tau=bool(method(params, entry).uses_tau(budget)))
+    except Exception:  # likewise
+        return choice(params=params, uses_tau=entry.uses_tau, error=traceback.format_exc())
 
 
 def _budgets(entry: MethodEntry) -> tuple[str, ...]:
     """Budget rules a method may run under, its default first."""
     if entry.granularity == "field" and not entry.per_sample:
-        return ("field",)
+        return ("field", "native") if entry.free_count else ("field",)
     return ("native",) if entry.scores == "none" else ("native", "field")
 
 
@@ -140,7 +147,7 @@ def cells(
             for backbone in backbones:
                 for number, tau in enumerate(taus):
                     for method in methods:
-                        if method.entry.uses_tau:
+                        if method.uses_tau:
                             yield Cell(dataset, backbone, method.label, tau, seed)
                         elif number == 0:
                             yield Cell(dataset, backbone, method.label, None, seed)

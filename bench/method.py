@@ -32,8 +32,9 @@ class NoParams:
 class Selection:
     """What ``select`` decided to keep.
 
-    Field-level methods give ``scores`` and leave the choice of the K kept fields to the harness; a method that has
-    no scores leaves both ``scores`` and ``kept`` None and keeps every field.
+    Field-level methods give ``scores`` and leave the choice of the K kept fields to the harness, except where a rule
+    of their own says how many stay; a method that has no scores leaves both ``scores`` and ``kept`` None and keeps
+    every field.
     """
 
     scores: np.ndarray | None = None
@@ -53,6 +54,8 @@ class Selection:
     """Factor of each field's embeddings when ``start`` is cut, [F]; None: 1."""
     used_rows: Tensor | None = None
     """Identities (``Rows.index``) of rows that training must not see again, int64 [n]."""
+    gate_rows: Rows | None = None
+    """Rows that ``train`` may learn or score gates on beside its own: of a method that selects while it trains."""
     rows_seen: int | None = None
     """Rows the decision is based on, for the record; None: all that ``select`` was given."""
     notes: dict[str, Any] = field(default_factory=dict)
@@ -124,6 +127,10 @@ class Method(Generic[P]):
     def depends_on(self) -> frozenset[Axis]:
         """Axes that change the scores; override where a parameter adds or removes one."""
         return self.info.depends_on
+
+    def uses_tau(self, budget: str) -> bool:
+        """Whether the prune ratio changes anything under ``budget``; override where a parameter decides."""
+        return self.info.uses_tau or budget != "native"
 
     def skip(self, ctx: Context[P]) -> str | None:
         """A reason why this cell makes no sense, or None."""

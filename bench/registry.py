@@ -48,9 +48,12 @@ class MethodEntry(Entry):
     scores: Literal["select", "train", "none"] = "select"
     """When field scores exist: after ``select``, only after ``train``, or never."""
     uses_tau: bool = True
-    """Whether the prune ratio changes anything; otherwise the method runs once and is shown under every τ."""
+    """Whether the prune ratio changes anything under the method's own rule; otherwise such a cell runs once and is
+    shown under every τ. The budgets ``exact`` and ``field`` follow the ratio in any case."""
     per_sample: bool = False
     """Whether the method gates each row differently, so that no field can be removed."""
+    free_count: bool = False
+    """Whether a field-level method also has a rule of its own for how many fields stay: the budget ``native``."""
     depends_on: frozenset[Axis] = frozenset({"tau", "backbone", "seed"})
     """Axes that change the scores; a ranking is computed once for all cells that agree on them."""
     paper: bool = False

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import make_dataclass
+from typing import Any
 
 import pytest
 
 from bench import registry
+from bench.api import Method, MethodEntry
 from bench.errors import ConfigError
 from bench.grid import Cell, cells, choose_backbone, choose_method, expand
 
@@ -26,6 +29,38 @@ def test_a_method_without_a_prune_ratio_makes_one_cell_for_all_of_them() -> None
     chosen = [choose_method("no-selection"), choose_method("random-k")]
     found = [(cell.method, cell.tau) for cell in cells(["d"], ["b"], chosen, [0.0, 0.5, 0.9], 1)]
     assert found == [("no-selection", None), ("random-k", 0.0), ("random-k", 0.5), ("random-k", 0.9)]
+
+
+class Undecided(Method[Any]):
+    """Whether it uses τ hangs on its parameters and budget; with ``broken`` the question fails."""
+
+    Params = make_dataclass("P", [("keeps", bool, False), ("broken", bool, False)], frozen=True)
+
+    def uses_tau(self, budget: str) -> bool:
+        if self.params.broken:
+            raise OSError("no answer")
+        return self.params.keeps or super().uses_tau(budget)
+
+
+def test_parameters_and_budget_may_decide_whether_the_prune_ratio_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = registry.methods()
+    entry = MethodEntry("x:X", "X", uses_tau=False, per_sample=True)
+    monkeypatch.setattr(known, "entry", lambda name: entry)
+    monkeypatch.setattr(known, "load", lambda name: Undecided)
+    specs = ["a", "a[keeps=true]", "a[budget=field]", "a[broken=true]"]
+    chosen = [choose_method(text) for text in specs]
+    assert [choice.uses_tau for choice in chosen] == [False, True, True, False]
+    found = [(cell.method, cell.tau) for cell in cells(["d"], ["b"], chosen, [0.0, 0.5], 1)]
+    assert found == [
+        ("a", None),
+        ("a[keeps=true]", 0.0),
+        ("a[budget=field]", 0.0),
+        ("a[broken=true]", None),
+        ("a[keeps=true]", 0.5),
+        ("a[budget=field]", 0.5),
+    ]
+    assert [choice.error is None for choice in chosen] == [True, True, True, False]
+    assert "OSError: no answer" in str(chosen[3].error)  # its own cells fail, the run goes on
 
 
 def test_all_and_paper_stand_for_names_in_table_order_without_repeats() -> None:

@@ -34,6 +34,13 @@ class Gate(nn.Module):
     def forward(self, e: Tensor, ids: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def multiply(self, e: Tensor, linear: Tensor | None, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the backbone gets of embeddings e [B, F, D] and linear weights [B, F] (or None)."""
+        z = self(e, ids)
+        if self.shape == "FD":
+            return e * z, linear
+        return e * z[..., None], None if linear is None else linear * z
+
 
 class CTRModel(nn.Module):
     """Embedding table, optional gate, backbone.
@@ -65,6 +72,13 @@ class CTRModel(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Score a batch: logits [B]."""
+        e, linear = self.embed(batch)
+        if self.gate is not None:
+            e, linear = self.gate.multiply(e, linear, batch.ids)
+        return self.arithmetic.score(self.backbone, e, linear)
+
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """What a gate gets of a batch: embeddings [B, F, D] and, if the backbone reads them, linear weights [B, F]."""
         e, linear = self.table.split(batch.ids, self.dim)  # [B, F, D], [B, F]
         if not self.backbone.uses_linear:
             linear = None
@@ -72,14 +86,7 @@ class CTRModel(nn.Module):
             values = self._values(batch.numeric)  # [B, F]
             e = e * values[..., None]
             linear = None if linear is None else linear * values
-        if self.gate is not None:
-            z = self.gate(e, batch.ids)
-            if self.gate.shape == "FD":
-                e = e * z
-            else:
-                e = e * z[..., None]
-                linear = None if linear is None else linear * z
-        return self.arithmetic.score(self.backbone, e, linear)
+        return e, linear
 
     def _values(self, numeric: Tensor) -> Tensor:
         """Multipliers of all fields, [B, F]: the value of a numeric field, one elsewhere."""

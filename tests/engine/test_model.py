@@ -131,6 +131,25 @@ def test_forward_by_hand() -> None:
     same(model(batch), hidden @ net.out.weight[0] + net.out.bias + linear.sum(1))
 
 
+class ShiftGate(FieldGate):
+    """Decides itself what the backbone gets."""
+
+    def multiply(self, e: Tensor, linear: Tensor | None, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        e, linear = super().multiply(e, linear, ids)
+        return e + 0.5, linear
+
+
+def test_a_gate_gets_what_embed_gives_and_may_do_more_than_multiply() -> None:
+    model, batch = make_model(), whole(make_rows(5))
+    e, linear = model.embed(batch)
+    assert linear is not None
+    same(model(batch), model.backbone(e, linear))
+    z = torch.linspace(0.2, 1.4, F).double()
+    model.gate = ShiftGate(z)
+    same(model(batch), model.backbone(e * z[:, None] + 0.5, linear * z))
+    assert make_model(Deep).embed(batch)[1] is None
+
+
 @pytest.mark.parametrize("backbone_type", [Tower, Deep])
 @pytest.mark.parametrize("kept", [[0], [1], [0, 2], [1, 3], [0, 1, 2, 3]], ids=str)
 def test_prune_equals_the_closed_gate(kept: list[int], backbone_type: type[Tower]) -> None:

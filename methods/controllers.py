@@ -1,0 +1,107 @@
+"""Parts of gates that look at the row: batch norm, one-layer scorers of the fields, and the largest of each row.
+
+Shapes: B rows, F fields, D embedding size, M views, C channels.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["BatchNorm", "ChannelNorm", "FieldScorer", "largest"]
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation of C channels: z γ + β with z of mean 0 and variance 1 over the rows.
+
+    One row has no variance: a training batch of one row is normalised by the running statistics.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    momentum, eps = 0.1, 1e-5
+
+    def __init__(self, channels: int) -> None:
+        """Start as plain normalisation: γ = 1, β = 0."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.frozen = False
+        """Whether training batches leave the running statistics alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x [B, C]."""
+        of_batch = self.training and len(x) > 1
+        aside = of_batch and self.frozen
+        mean, var = (None, None) if aside else (self.running_mean, self.running_var)
+        return F.batch_norm(x, mean, var, self.weight, self.bias, of_batch, self.momentum, self.eps)
+
+
+class ChannelNorm(BatchNorm):
+    """Batch normalisation of embeddings [B, F, D]: a channel is a coordinate, its moments go over rows and fields.
+
+    ``affine`` gives it as x = e · scale + shift, which a linear layer can take into its weights: nothing of the
+    embeddings' size is written.
+    """
+
+    def forward(self, e: Tensor) -> Tensor:
+        scale, shift = self.affine(e)
+        return torch.addcmul(shift, e, scale)
+
+    def affine(self, e: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and shift [D] of this batch."""
+        if self.training and len(e) > 1:
+            var, mean = torch.var_mean(e, dim=(0, 1), correction=0)
+            if not self.frozen:
+                n = e.shape[0] * e.shape[1]
+                with torch.no_grad():
+                    self.running_mean.lerp_(mean, self.momentum)
+                    self.running_var.lerp_(var * (n / (n - 1)), self.momentum)
+        else:
+            var, mean = self.running_var, self.running_mean
+        scale = self.weight * torch.rsqrt(var + self.eps)
+        return scale, torch.addcmul(self.bias, mean, scale, value=-1)
+
+
+class FieldScorer(nn.Module):
+    """M one-layer networks that score all fields, batch norm included, as one matrix product.
+
+    y = BatchNorm(x Wᵀ), x [B, F · D], W [M · F, F · D]; a bias before batch norm would change nothing.
+
+    Args:
+        n_fields: F.
+        dim: D.
+        views: M.
+        generator: draws W, Xavier normal for each view of its own (CPU).
+    """
+
+    def __init__(self, n_fields: int, dim: int, views: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.n_fields, self.dim, self.views = n_fields, dim, views
+        weights = [torch.empty(n_fields, n_fields * dim) for _ in range(views)]
+        for weight in weights:
+            nn.init.xavier_normal_(weight, generator=generator)
+        self.weight = nn.Parameter(torch.cat(weights))
+        self.norm = BatchNorm(views * n_fields)
+
+    def forward(self, e: Tensor, affine: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Score embeddings e [B, F, D], moved by ``affine`` (scale and shift [D]) first: [B, M · F]."""
+        weight: Tensor = self.weight
+        bias = None
+        if affine is not None:
+            scale, shift = affine
+            shaped = weight.view(-1, self.n_fields, self.dim)
+            weight, bias = (shaped * scale).flatten(1), shaped.sum(1) @ shift
+        y: Tensor = self.norm(F.linear(e.flatten(1), weight, bias))
+        return y
+
+
+def largest(values: Tensor, k: int) -> Tensor:
+    """A mask of the ``k`` largest numbers of each row of ``values`` [B, F], without a gradient: bool [B, F]."""
+    if k == values.shape[1]:
+        return torch.ones_like(values, dtype=torch.bool)
+    places = values.detach().topk(k, dim=1, sorted=False).indices
+    return torch.zeros_like(values, dtype=torch.bool).scatter_(1, places, True)
