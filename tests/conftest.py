@@ -227,7 +227,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny(data_dir: Path) -> LoadedData:
     """The tiny data set; tests must not write into it."""
     card = resolve_dataset(TINY)
-    return load(card, store_folder(data_dir, card), None, torch.device("cpu"))
+    return load(card, store_folder(data_dir, card), None)
 
 
 @pytest.fixture
