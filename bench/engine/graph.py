@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -45,9 +46,9 @@ class CudaGraphs:
     """CUDA graphs, recorded on a stream of their own."""
 
     def __init__(self, device: torch.device) -> None:
-        """Make the stream."""
+        """Take the stream of ``device``, the same for all trainings: memory is kept for reuse by stream."""
         self._device = device
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._stream = _stream(device)
 
     @contextmanager
     def lane(self) -> Iterator[None]:
@@ -77,6 +78,11 @@ class CudaGraphs:
                 torch._C._cuda_endAllocateToPool(at, pool)
             raise
         return graph.replay
+
+
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)

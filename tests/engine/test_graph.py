@@ -1,8 +1,13 @@
-"""Captured steps give bit for bit what steps launched one by one give, and give up where they would not."""
+"""Captured steps give what steps launched one by one give, bit for bit on a CPU, and give up where they would not.
+
+On a CPU ``recorded_graph`` plays the graphs. With ``-m gpu`` the same tests run on a CUDA device and its graphs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -15,10 +20,15 @@ from test_equivalence import GATES, WITHOUT, make_model, make_rows
 from torch import Tensor, nn
 
 from bench.api import Batch, CTRModel, FitLog, FitPlan, Gate, Group, Rows, Step
+from bench.cell import run_cell
 from bench.engine import graph, table, update
 from bench.engine.fit import Fitter
 from bench.engine.steps import log_loss
+from bench.job import Job
 from bench.registry import backbones
+from bench.speed import stages
+from bench.speed.limits import Limits
+from bench.speed.settings import SpeedConfig
 
 FIELD, SAMPLE, VALUE = GATES
 BATCH, ROWS = 16, 24 * 16 + 11
@@ -27,29 +37,62 @@ PER_EPOCH = 25
 NET = "dnn"
 
 
+class CountedCudaGraphs(graph.CudaGraphs):
+    """CUDA graphs that count as ``RecordedGraphs`` do."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self.captures = self.replays = self.lanes = 0
+
+    @contextmanager
+    def lane(self) -> Iterator[None]:
+        with super().lane():
+            self.lanes += 1
+            yield
+            self.lanes -= 1
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        self.captures += 1
+        run = super().capture(work)
+
+        def replay() -> None:
+            self.replays += 1
+            run()
+
+        return replay
+
+
+@dataclass
 class Run:
     """One training and what came of it."""
 
-    def __init__(self, model: CTRModel, log: FitLog, warnings: list[str], backend: RecordedGraphs) -> None:
-        self.model, self.log, self.warnings, self.backend = model, log, warnings, backend
+    model: CTRModel
+    log: FitLog
+    warnings: list[str]
+    backend: Any
 
 
 Build = Callable[[CTRModel, Rows], dict[str, Any]]
 """Makes the steps, and whatever else a Fitter takes, for a fresh model."""
 
 
-@pytest.fixture
-def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
-    """Train a fresh model; with ``captured=False`` the same arithmetic without graphs."""
-    for module in (table, update):
-        monkeypatch.setattr(module, "at_hand", lambda tensor: False)  # as on a device
+@dataclass
+class Trainer:
+    """Trains fresh models on a device; with ``captured=False`` the same arithmetic without graphs."""
 
-    def run(build: Build, captured: bool = True, name: str = NET, gate: str = WITHOUT, **plan: Any) -> Run:
-        backend = RecordedGraphs()
-        monkeypatch.setattr(graph, "backend", lambda device: backend)
-        monkeypatch.setattr(graph, "WARM_UP", 3 if captured else 10**9)
-        rows = make_rows(torch.float64).take(torch.arange(ROWS))
-        model = make_model(name, gate, rows.schema, torch.float64)
+    patch: pytest.MonkeyPatch
+    device: torch.device
+    backend: type[RecordedGraphs] | type[CountedCudaGraphs]
+
+    def make(self, name: str = NET, gate: str = WITHOUT) -> tuple[CTRModel, Rows]:
+        rows = make_rows(torch.float64).take(torch.arange(ROWS)).to(self.device)
+        return make_model(name, gate, rows.schema, torch.float64).to(self.device), rows
+
+    def __call__(self, build: Build, captured: bool = True, name: str = NET, gate: str = WITHOUT, **plan: Any) -> Run:
+        backend = self.backend(self.device)
+        self.patch.setattr(graph, "backend", lambda device: backend)
+        self.patch.setattr(graph, "WARM_UP", 3 if captured else 10**9)
+        model, rows = self.make(name, gate)
         made = build(model, rows)
         warnings: list[str] = []
         full = FitPlan(**({"epochs": 2, "batch_size": BATCH, "name": "pretrain"} | plan))
@@ -62,7 +105,13 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
             log = fitter.run()
         return Run(model, log, warnings, backend)
 
-    return run
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def train(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    for module in (table, update):
+        monkeypatch.setattr(module, "at_hand", lambda tensor: False)  # as on a device
+    device = torch.device(request.param)
+    return Trainer(monkeypatch, device, RecordedGraphs if request.param == "cpu" else CountedCudaGraphs)
 
 
 def profile_step(model: CTRModel, **changes: Any) -> Step:
@@ -77,13 +126,17 @@ def plain(model: CTRModel, rows: Rows) -> dict[str, Any]:
 
 
 def assert_same(one: Run, other: Run) -> None:
+    """Bit for bit on a CPU; on a GPU to 1e-6 of the largest entry, since it adds up rows in any order."""
+    tolerance = 0.0 if one.model.table.weight.is_cpu else 1e-6
     theirs = other.model.state_dict()
     for name, value in one.model.state_dict().items():
-        assert torch.equal(value, theirs[name]), name
-    assert one.log.history == other.log.history
+        gap = float((value - theirs[name]).abs().max()) if value.numel() else 0.0
+        assert gap <= tolerance * float(theirs[name].abs().max().clamp_min(1e-30)), f"{name}: {gap:.2e}"
+    for entry, reference in zip(one.log.history, other.log.history, strict=True):
+        assert entry == pytest.approx(reference, rel=tolerance, abs=0.0)
 
 
-def assert_captured_equals_eager(train: Callable[..., Run], build: Build, **rest: Any) -> Run:
+def assert_captured_equals_eager(train: Trainer, build: Build, **rest: Any) -> Run:
     eager, captured = train(build, captured=False, **rest), train(build, **rest)
     assert_same(captured, eager)
     assert eager.backend.captures == 0
@@ -94,7 +147,7 @@ def assert_captured_equals_eager(train: Callable[..., Run], build: Build, **rest
 
 @pytest.mark.parametrize("gate", [WITHOUT, *GATES])
 @pytest.mark.parametrize("name", backbones().names())
-def test_every_backbone_and_gate_trains_the_same(train: Callable[..., Run], name: str, gate: str) -> None:
+def test_every_backbone_and_gate_trains_the_same(train: Trainer, name: str, gate: str) -> None:
     done = assert_captured_equals_eager(train, plain, name=name, gate=gate)
     assert (done.backend.captures, done.backend.replays) == (1, 2 * (PER_EPOCH - 1) - 3)
     assert done.log.execution == "model: captured"
@@ -103,14 +156,14 @@ def test_every_backbone_and_gate_trains_the_same(train: Callable[..., Run], name
 @pytest.mark.parametrize("gate", [WITHOUT, VALUE])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("bound", [0.02, 1e6], ids=["clipped", "within bounds"])
-def test_clipped_steps_are_captured(train: Callable[..., Run], gate: str, optimizer: str, bound: float) -> None:
+def test_clipped_steps_are_captured(train: Trainer, gate: str, optimizer: str, bound: float) -> None:
     def build(model: CTRModel, rows: Rows) -> dict[str, Any]:
         return {"steps": [profile_step(model, optimizer=optimizer)]}
 
     assert_captured_equals_eager(train, build, gate=gate, clip_norm=bound)
 
 
-def test_learning_rates_fall_within_a_captured_step(train: Callable[..., Run]) -> None:
+def test_learning_rates_fall_within_a_captured_step(train: Trainer) -> None:
     def build(model: CTRModel, rows: Rows) -> dict[str, Any]:
         return {"steps": [profile_step(model)], "valid": rows.take(torch.arange(90))}
 
@@ -146,7 +199,7 @@ class Player(nn.Module):
 
 def two_levels(model: CTRModel, rows: Rows) -> dict[str, Any]:
     """The gate on batches of its own, twice as large, every third iteration; λ ascends in the model's step."""
-    player = Player()
+    player = Player().to(rows.device)
     assert model.gate is not None
     groups = [Group([model.table.weight, *model.network_parameters()], 1e-3), Group([player.lam], 0.05, maximize=True)]
     steps = [
@@ -160,13 +213,13 @@ def two_levels(model: CTRModel, rows: Rows) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("gate", GATES)
-def test_two_levels_ascent_and_a_schedule_are_captured(train: Callable[..., Run], gate: str) -> None:
+def test_two_levels_ascent_and_a_schedule_are_captured(train: Trainer, gate: str) -> None:
     done = assert_captured_equals_eager(train, two_levels, gate=gate, clip_norm=0.5)
     assert done.backend.captures == 2
     assert done.log.execution == "model: captured; gate: captured"
 
 
-def test_a_schedule_moves_the_buffer_before_the_replay(train: Callable[..., Run]) -> None:
+def test_a_schedule_moves_the_buffer_before_the_replay(train: Trainer) -> None:
     def still(model: CTRModel, rows: Rows) -> dict[str, Any]:
         return two_levels(model, rows) | {"schedule": None}
 
@@ -174,7 +227,7 @@ def test_a_schedule_moves_the_buffer_before_the_replay(train: Callable[..., Run]
     assert not torch.equal(moved.model.table.weight, fixed.model.table.weight)
 
 
-def test_dropout_draws_the_same_numbers(train: Callable[..., Run]) -> None:
+def test_dropout_draws_the_same_numbers(train: Trainer) -> None:
     def build(model: CTRModel, rows: Rows) -> dict[str, Any]:
         def loss(model: CTRModel, batch: Batch) -> Tensor:
             return F.binary_cross_entropy_with_logits(F.dropout(model(batch), 0.4), batch.labels)
@@ -185,7 +238,7 @@ def test_dropout_draws_the_same_numbers(train: Callable[..., Run]) -> None:
     assert not torch.equal(done.model.table.weight, train(plain).model.table.weight)
 
 
-def test_after_runs_after_every_update_and_reads_the_rate(train: Callable[..., Run]) -> None:
+def test_after_runs_after_every_update_and_reads_the_rate(train: Trainer) -> None:
     calls: list[float] = []
 
     def build(model: CTRModel, rows: Rows) -> dict[str, Any]:
@@ -200,7 +253,7 @@ def test_after_runs_after_every_update_and_reads_the_rate(train: Callable[..., R
     assert calls == pytest.approx([1e-3] * 2 * 2 * PER_EPOCH)
 
 
-def test_a_penalty_on_the_whole_table_leaves_no_gradient_behind(train: Callable[..., Run]) -> None:
+def test_a_penalty_on_the_whole_table_leaves_no_gradient_behind(train: Trainer) -> None:
     def build(model: CTRModel, rows: Rows) -> dict[str, Any]:
         def loss(model: CTRModel, batch: Batch) -> Tensor:
             return log_loss(model, batch) + 1e-3 * model.table.weight.square().sum()
@@ -219,7 +272,7 @@ class Tempered(Gate):
         super().__init__()
         self.log_alpha = nn.Parameter(torch.zeros(n_fields, dtype=torch.float64))
         self.beta = 1.0
-        self.seen = torch.zeros((), dtype=torch.float64)
+        self.seen: Tensor | None = None
         self.calls = 0
         self.counts = False
 
@@ -237,7 +290,7 @@ def changing(change: Callable[[Any, CTRModel], None]) -> Build:
     """Training in which ``change`` happens to gate and model before iteration ``CHANGE_AT``."""
 
     def build(model: CTRModel, rows: Rows) -> dict[str, Any]:
-        gate = Tempered(rows.schema.n_fields)
+        gate = Tempered(rows.schema.n_fields).to(rows.device)
         model.gate = gate
 
         def schedule(iteration: int, planned: int) -> None:
@@ -271,7 +324,7 @@ CHANGES: dict[str, tuple[Callable[[Any, CTRModel], None], str]] = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_what_a_graph_cannot_see_ends_it_with_a_message(train: Callable[..., Run], what: str) -> None:
+def test_what_a_graph_cannot_see_ends_it_with_a_message(train: Trainer, what: str) -> None:
     change, words = CHANGES[what]
     eager, captured = train(changing(change), captured=False), train(changing(change))
     assert_same(captured, eager)  # not one step with the old value
@@ -282,11 +335,11 @@ def test_what_a_graph_cannot_see_ends_it_with_a_message(train: Callable[..., Run
     assert captured.backend.replays == CHANGE_AT - 3 - 1  # but the warm-up and the short batch of the first epoch
 
 
-def test_a_step_that_counts_in_python_is_not_captured(train: Callable[..., Run]) -> None:
+def test_a_step_that_counts_in_python_is_not_captured(train: Trainer) -> None:
     counts: list[int] = []
 
     def build(model: CTRModel, rows: Rows) -> dict[str, Any]:
-        gate = Tempered(rows.schema.n_fields)
+        gate = Tempered(rows.schema.n_fields).to(rows.device)
         gate.counts, model.gate = True, gate
         return {"steps": [profile_step(model, after=lambda optimizer: counts.append(gate.calls))]}
 
@@ -297,11 +350,11 @@ def test_a_step_that_counts_in_python_is_not_captured(train: Callable[..., Run])
     assert captured.backend.replays == 0
 
 
-def test_what_the_forward_pass_leaves_on_a_module_is_of_the_last_step(train: Callable[..., Run]) -> None:
+def test_what_the_forward_pass_leaves_on_a_module_is_of_the_last_step(train: Trainer) -> None:
     seen: dict[bool, list[float]] = {True: [], False: []}
 
     def build(captured: bool, model: CTRModel, rows: Rows) -> dict[str, Any]:
-        gate = Tempered(rows.schema.n_fields)
+        gate = Tempered(rows.schema.n_fields).to(rows.device)
         model.gate = gate
         return {"steps": [profile_step(model, after=lambda optimizer: seen[captured].append(gate.seen.item()))]}
 
@@ -341,7 +394,7 @@ def loss_of(kind: str, knob: list[float]) -> tuple[Callable[[CTRModel, Batch], T
 
 
 @pytest.mark.parametrize("kind", ["variable", "list", "module", "partial"])
-def test_a_loss_that_takes_numbers_from_outside_is_watched(train: Callable[..., Run], kind: str) -> None:
+def test_a_loss_that_takes_numbers_from_outside_is_watched(train: Trainer, kind: str) -> None:
     def build(model: CTRModel, rows: Rows) -> dict[str, Any]:
         loss, change = loss_of(kind, [1.0])
 
@@ -357,7 +410,7 @@ def test_a_loss_that_takes_numbers_from_outside_is_watched(train: Callable[..., 
     assert captured.backend.replays > 0
 
 
-def test_a_rate_that_a_method_replaces_ends_the_graph(train: Callable[..., Run]) -> None:
+def test_a_rate_that_a_method_replaces_ends_the_graph(train: Trainer) -> None:
     def build(model: CTRModel, rows: Rows) -> dict[str, Any]:
         calls = [0]
 
@@ -373,7 +426,7 @@ def test_a_rate_that_a_method_replaces_ends_the_graph(train: Callable[..., Run])
     assert "optimizer group 0.lr" in captured.warnings[0]
 
 
-def test_a_step_that_waits_for_the_device_goes_on_without_a_graph(train: Callable[..., Run]) -> None:
+def test_a_step_that_waits_for_the_device_goes_on_without_a_graph(train: Trainer) -> None:
     def build(model: CTRModel, rows: Rows) -> dict[str, Any]:
         def loss(model: CTRModel, batch: Batch) -> Tensor:
             value = log_loss(model, batch)
@@ -384,27 +437,25 @@ def test_a_step_that_waits_for_the_device_goes_on_without_a_graph(train: Callabl
     eager, captured = train(build, captured=False, clip_norm=0.5), train(build, clip_norm=0.5)
     assert_same(captured, eager)
     assert len(captured.warnings) == 1
-    assert "RuntimeError: CUDA error: operation not permitted when stream is capturing" in captured.warnings[0]
+    assert "CUDA error: operation not permitted when stream is capturing" in captured.warnings[0]
     assert captured.backend.replays == 0
     assert "not captured" in captured.log.execution
 
 
-def test_the_first_error_of_a_failed_capture_is_told(
-    train: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(self: RecordedGraphs, work: Callable[[], None]) -> None:
+def test_the_first_error_of_a_failed_capture_is_told(train: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Any, work: Callable[[], None]) -> None:
         try:
             raise ValueError("the cause")
         finally:
             raise RuntimeError("capture was invalidated\nmore")
 
-    monkeypatch.setattr(RecordedGraphs, "capture", fail)
+    monkeypatch.setattr(train.backend, "capture", fail)
     captured = train(plain)
     assert "ValueError: the cause" in captured.warnings[0]
     assert_same(captured, train(plain, captured=False))
 
 
-def test_a_short_training_is_not_captured_and_says_so(train: Callable[..., Run]) -> None:
+def test_a_short_training_is_not_captured_and_says_so(train: Trainer) -> None:
     done = train(plain, epochs=1, batch_size=300)
     assert done.backend.captures == 0
     assert done.warnings == []
@@ -416,9 +467,7 @@ class Interrupted(Exception):
 
 
 @pytest.mark.parametrize("stop_at", [15, 38])
-def test_a_resumed_training_is_captured_anew_and_ends_the_same(
-    train: Callable[..., Run], tmp_path: Path, stop_at: int
-) -> None:
+def test_a_resumed_training_is_captured_anew_and_ends_the_same(train: Trainer, tmp_path: Path, stop_at: int) -> None:
     def build(file: Path | None, stop: int | None, model: CTRModel, rows: Rows) -> dict[str, Any]:
         made = two_levels(model, rows)
         move = made["schedule"]
@@ -442,7 +491,7 @@ def test_a_resumed_training_is_captured_anew_and_ends_the_same(
 
 
 def test_a_checkpoint_goes_from_a_device_with_graphs_to_one_without(
-    train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def build(file: Path, model: CTRModel, rows: Rows) -> dict[str, Any]:
         return plain(model, rows) | {"valid": rows.take(torch.arange(60)), "checkpoint": file}
@@ -450,8 +499,7 @@ def test_a_checkpoint_goes_from_a_device_with_graphs_to_one_without(
     file = tmp_path / "fit.pt"
     train(partial(build, file), epochs=1)
     monkeypatch.setattr(graph, "backend", lambda device: None)
-    rows = make_rows(torch.float64).take(torch.arange(ROWS))
-    model = make_model(NET, WITHOUT, rows.schema, torch.float64)
+    model, rows = train.make()
     made = build(file, model, rows)
     plan = FitPlan(epochs=2, batch_size=BATCH, patience=9)
     fitter = Fitter(model, rows, made["valid"], made["steps"], plan, torch.Generator(), checkpoint=file)
@@ -464,14 +512,65 @@ def test_a_checkpoint_goes_from_a_device_with_graphs_to_one_without(
     assert group["capturable"] is False
 
 
-def test_all_of_a_training_runs_in_the_lane(train: Callable[..., Run]) -> None:
+def test_all_of_a_training_runs_in_the_lane(train: Trainer) -> None:
     inside: list[int] = []
 
     def build(model: CTRModel, rows: Rows) -> dict[str, Any]:
         def schedule(iteration: int, planned: int) -> None:
-            inside.append(cast(RecordedGraphs, graph.backend(torch.device("cpu"))).lanes)
+            inside.append(cast(Any, graph.backend(train.device)).lanes)
 
         return {"steps": [profile_step(model)], "schedule": schedule}
 
     train(build)
     assert set(inside) == {1}
+
+
+def test_a_measured_training_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The speed command times its windows from a schedule: a callable, which says nothing about the step."""
+    backend = RecordedGraphs()
+    monkeypatch.setattr(graph, "backend", lambda device: backend)
+    config = SpeedConfig(
+        rows=600, vocabulary=2000, fields=6, dim=4, batch=50, mlp=(8, 4), repeats=3, window_s=1e-6, threads=1
+    )
+    monkeypatch.setattr(table, "at_hand", lambda tensor: False)
+    monkeypatch.setattr(update, "at_hand", lambda tensor: False)
+    rate = stages.train(config, NET, FIELD, Limits(1e9, 1e9, 1e9, 1e6, 1e5))
+    assert rate.rows_per_s
+    assert backend.captures == 1
+    assert backend.replays == 1 + 3 * stages.LEAST_STEPS  # all windows are of replays
+
+
+@pytest.mark.usefixtures("quick_timing")
+@pytest.mark.parametrize("method", ["no-selection", "light-fmp[pretrain_rows=400,pretrain_batch=16,pretrain_epochs=4]"])
+def test_cells_run_as_graphs_and_record_it(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    for module in (table, update):
+        monkeypatch.setattr(module, "at_hand", lambda tensor: False)
+    monkeypatch.setattr(graph, "backend", RecordedGraphs)
+    events: list[dict[str, Any]] = []
+    captured = run_cell(make_job(method, epochs=3, emit=events.append))
+    monkeypatch.setattr(graph, "WARM_UP", 10**9)
+    eager = run_cell(make_job(method, epochs=3))
+    assert captured.status == eager.status == "ok", captured.traceback
+    assert (captured.auc, captured.logloss) == (eager.auc, eager.logloss)
+    assert captured.field_scores == eager.field_scores
+    expected = {"train": "model: captured"} | ({"pretrain": "pretrain: captured"} if "light" in method else {})
+    assert captured.notes["execution"] == expected
+    assert [event for event in events if event["event"] == "warning"] == []
+
+
+@pytest.mark.usefixtures("quick_timing")
+def test_a_cell_says_in_its_progress_why_it_has_no_graph(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: RecordedGraphs, work: Callable[[], None]) -> None:
+        raise RuntimeError("no graphs today")
+
+    monkeypatch.setattr(graph, "backend", RecordedGraphs)
+    monkeypatch.setattr(RecordedGraphs, "capture", fail)
+    events: list[dict[str, Any]] = []
+    record = run_cell(make_job("light-fmp[pretrain_rows=400,pretrain_batch=16]", emit=events.append))
+    warnings = [event["text"].partition(" without")[0] for event in events if event["event"] == "warning"]
+    assert warnings == ["pretrain: step 'pretrain' goes on", "train: step 'model' goes on"]
+    assert record.notes["execution"]["pretrain"] == "pretrain: not captured, RuntimeError: no graphs today"
