@@ -48,10 +48,10 @@ class Orders:
         self._coming = None
 
     def close(self) -> None:
-        """Let the thread end."""
+        """Let the thread end, after the order that nobody needs any more."""
         self._coming = None
         if self._worker is not None:
-            self._worker.shutdown()
+            self._worker.shutdown(wait=False, cancel_futures=True)
 
 
 class Batches:

@@ -36,13 +36,16 @@ def _of_module(name: str, module: nn.Module) -> Iterator[Place]:
         where = f"{name}.{path}" if path else name
         if not isinstance(part, EmbeddingTable):  # whose own bookkeeping changes with every eager step
             yield where, vars(part)
+            for key, value in vars(part).items():
+                if key not in _TORCH and _has_values(value):
+                    yield f"{where}.{key}", vars(value)
         yield where, part._parameters
         yield where, part._buffers
 
 
 def _of_loss(name: str, value: Any, seen: set[int]) -> Iterator[Place]:
     """What a function, method, partial or object carries along: its own values and those of what it encloses."""
-    if id(value) in seen or isinstance(value, type | ModuleType | Tensor):
+    if id(value) in seen:
         return
     seen.add(id(value))
     if isinstance(value, nn.Module):
@@ -57,8 +60,13 @@ def _of_loss(name: str, value: Any, seen: set[int]) -> Iterator[Place]:
             if cell != CellType():
                 yield key, _Cell(cell)
                 yield from _of_loss(key, cell.cell_contents, seen)
-    elif hasattr(value, "__dict__"):
+    elif _has_values(value):
         yield name, vars(value)
+
+
+def _has_values(value: Any) -> bool:
+    """Whether ``value`` is an object of attributes that are its own."""
+    return hasattr(value, "__dict__") and not isinstance(value, type | ModuleType | Tensor | nn.Module)
 
 
 class _Cell(MutableMapping[str, Any]):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -272,12 +273,13 @@ class Tempered(Gate):
         super().__init__()
         self.log_alpha = nn.Parameter(torch.zeros(n_fields, dtype=torch.float64))
         self.beta = 1.0
+        self.settings = SimpleNamespace(power=1.0)
         self.seen: Tensor | None = None
         self.calls = 0
         self.counts = False
 
     def forward(self, e: Tensor, ids: Tensor) -> Tensor:
-        z = torch.sigmoid(self.log_alpha / self.beta)
+        z = torch.sigmoid(self.log_alpha / self.beta) ** self.settings.power
         self.seen = z.mean()
         self.calls += self.counts
         return z
@@ -316,6 +318,10 @@ def new_grad(gate: Any, model: CTRModel) -> None:
 
 CHANGES: dict[str, tuple[Callable[[Any, CTRModel], None], str]] = {
     "a number": (lambda gate, model: setattr(gate, "beta", 0.5), "model.gate.beta changed from 1.0 to 0.5"),
+    "a number in an object": (
+        lambda gate, model: setattr(gate.settings, "power", 2.0),
+        "model.gate.settings.power changed from 1.0 to 2.0",
+    ),
     "the mode": (lambda gate, model: gate.eval(), "gate.training changed from True to False"),
     "a parameter": (new_buffer, "gate.log_alpha is another tensor"),
     "its memory": (new_memory, "table.weight is another tensor"),
