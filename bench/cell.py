@@ -65,6 +65,8 @@ def _run(job: Job) -> dict[str, Any]:
     ctx = job.context(clock)
     if skip := method.skip(ctx):
         return {"status": "skipped", "reason": skip}
+    if job.data.warning is not None:
+        job.emit({"event": "warning", "text": job.data.warning})
     with clock.phase("warm-up"):
         _warm_up(job)
     chosen = _select(job, method, ctx, clock)
@@ -85,6 +87,8 @@ def _run(job: Job) -> dict[str, Any]:
     columns |= size_columns(trained.model, job.data.test)
     columns |= time_columns(clock, chosen, trained.log)
     notes = {**chosen.selection.notes, **ctx.notes}
+    if execution := chosen.selection.notes.get("execution", {}) | ctx.notes.get("execution", {}):
+        notes["execution"] = execution  # of the fits of both phases
     if columns["auc"] < LOW_AUC:
         notes["flags"] = ["LOW-AUC"]
     memory = peak_memory(job.device, job.own_process)

@@ -13,6 +13,7 @@ import torch
 from bench import recovery
 from bench.budget import Kept
 from bench.data.load import LoadedData
+from bench.data.residency import settle
 from bench.data.rows import Rows
 from bench.engine.clock import Clock
 from bench.engine.evaluate import evaluate, flops_per_row, inference_time
@@ -39,11 +40,14 @@ class Chosen:
 
 
 def quality_columns(model: CTRModel, test: Rows, **clocking: Any) -> dict[str, Any]:
-    """Quality and inference time on the test split; ``clocking`` goes to ``inference_time``.
+    """Quality and inference time on the test split, which goes to the model's device if it fits there by now.
+
+    ``clocking`` goes to ``inference_time``.
 
     Raises:
         ValueError: the model's scores are not finite.
     """
+    test = settle(test)
     quality = evaluate(model, test)
     if not (math.isfinite(quality.auc) and math.isfinite(quality.logloss)):
         raise ValueError(f"test AUC {quality.auc} and log loss {quality.logloss}: the model's scores are not finite")

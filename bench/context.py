@@ -27,7 +27,7 @@ T = TypeVar("T")
 P = TypeVar("P")
 
 Emit = Callable[[dict[str, Any]], None]
-"""Receives progress events: ``{"event": "phase" | "epoch", ...}``."""
+"""Receives progress events: ``{"event": "phase" | "epoch" | "warning", ...}``."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,9 @@ class CellContext(Generic[P]):
         def on_epoch(entry: dict[str, float]) -> None:
             self._emit({"event": "epoch", "fit": full.name, "epochs": full.epochs, **entry})
 
+        def warn(text: str) -> None:
+            self._emit({"event": "warning", "text": text})
+
         self._emit({"event": "phase", "phase": full.name})
         cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
@@ -155,11 +158,14 @@ class CellContext(Generic[P]):
                 self.rng("batches"),
                 schedule=schedule,
                 on_epoch=on_epoch,
+                warn=warn,
                 checkpoint=self._checkpoint(full.name, ".pt"),
             )
             with self._clock.phase(full.name):
                 log = fitter.run()
         self.resumed |= log.resumed
+        if log.execution:
+            self.notes.setdefault("execution", {})[full.name] = log.execution
         return log
 
     def _compile(self, model: CTRModel, train: Rows, valid: Rows | None, batch_size: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from tabulate import tabulate
 
+from bench.data.residency import TABLE_COPIES
 from bench.data.rows import Rows
 from bench.engine.clock import Clock
 from bench.engine.model import CTRModel
@@ -17,8 +18,6 @@ from bench.sweep import Session
 
 CALIBRATION_STEPS = 12
 """Training steps that are timed; a third as many go before as warm-up."""
-TABLE_COPIES = 5
-"""Weights, gradient, two moments of Adam, and the best weights."""
 _MIB = 2**20
 
 
@@ -68,9 +67,10 @@ def _estimate(job: Job, cells: int) -> Estimate:
     ctx = job.context(Clock(job.device))
     model = ctx.model()
     step = min(len(data.train), profile.batch_size)
+    epochs = 1 if job.device.type == "cpu" else 3  # of which the median is free of the capture of a graph
     for steps, name in ((CALIBRATION_STEPS // 3, "warm-up"), (CALIBRATION_STEPS, "calibration")):
         rows = data.train.take(torch.arange(min(len(data.train), steps * step)))
-        log = ctx.fit(model, rows, None, epochs=1, name=name)
+        log = ctx.fit(model, rows, None, epochs=epochs, name=name)
     return Estimate(
         dataset=job.cell.dataset,
         backbone=job.cell.backbone,
@@ -86,8 +86,7 @@ def _estimate(job: Job, cells: int) -> Estimate:
 
 
 def _bytes(rows: Rows) -> int:
-    tensors = [rows.ids, rows.labels, rows.index] + ([] if rows.numeric is None else [rows.numeric])
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return rows.n_bytes + rows.index.numel() * rows.index.element_size()
 
 
 def _model_bytes(model: CTRModel) -> int:

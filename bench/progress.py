@@ -25,7 +25,7 @@ class Reporter(Protocol):
     def start(self, cell: Cell) -> None: ...
 
     def event(self, event: dict[str, Any]) -> None:
-        """A phase or a validation inside the running cell."""
+        """A phase or a validation inside the running cell, or a warning, which is shown once."""
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None: ...
 
@@ -37,9 +37,16 @@ class Tally:
         """Start with nothing planned."""
         self.total = self.earlier = self.done = self.bad = 0
         self.seconds = 0.0
+        self._warned: set[str] = set()
 
     def plan(self, total: int, done: int) -> None:
         self.total, self.earlier = total, done
+
+    def is_new(self, warning: str) -> bool:
+        """Whether ``warning`` is heard for the first time."""
+        new = warning not in self._warned
+        self._warned.add(warning)
+        return new
 
     def add(self, record: CellRecord, seconds: float) -> None:
         self.done += 1
@@ -78,7 +85,7 @@ def duration(seconds: float | None) -> str:
 
 
 class Lines:
-    """One plain line when a cell ends."""
+    """One plain line when a cell ends, and one for a warning."""
 
     def __init__(self) -> None:
         """Write to stderr."""
@@ -96,7 +103,8 @@ class Lines:
         pass
 
     def event(self, event: dict[str, Any]) -> None:
-        pass
+        if event["event"] == "warning" and self.tally.is_new(event["text"]):
+            self._say(f"warning: {event['text']}")
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None:
         self.tally.add(record, seconds)
@@ -126,11 +134,19 @@ class Display:
         self._draw()
 
     def event(self, event: dict[str, Any]) -> None:
-        if event["event"] == "epoch":
+        if event["event"] == "warning":
+            self._warn(event["text"])
+        elif event["event"] == "epoch":
             self.epoch = event
         else:
             self.phase, self.epoch = event["phase"], {}
         self._draw()
+
+    def _warn(self, text: str) -> None:
+        from rich.text import Text  # noqa: PLC0415
+
+        if self.tally.is_new(text):
+            self.live.console.print(Text(f"warning: {text}", "yellow"))
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None:
         self.tally.add(record, seconds)

@@ -168,7 +168,8 @@ class CellRecord:
     resumed: bool = False
     """Whether the cell was continued after an interruption; its times are left out of time tables."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """Diagnostics that the method logged."""
+    """Diagnostics that the method logged, flags, and ``execution``: by fit, which steps a GPU ran as graphs and whether
+    rows were paged in."""
     config_hash: str
     """sha256 of the canonical resolved configuration: the identity of the cell."""
     git: str | None = None

@@ -15,14 +15,15 @@ from bench import environment, isolation, registry
 from bench.cell import run_cell
 from bench.config import RunConfig, to_toml
 from bench.data.card import DatasetCard
-from bench.data.load import LoadedData, load
+from bench.data.load import LoadedData, load, place
+from bench.data.residency import table_bytes
 from bench.data.store import store_folder
 from bench.datasets import resolve_dataset
 from bench.errors import ConfigError
 from bench.files import write_atomically
 from bench.grid import Cell, MethodChoice, cells, choose_backbone, choose_method, expand
 from bench.job import Job, resolve_backbone
-from bench.profiles import resolve_profile
+from bench.profiles import Profile, resolve_profile
 from bench.progress import Reporter
 from bench.records import CellRecord, RunFolder
 from bench.selections import SelectionStore
@@ -133,14 +134,20 @@ class Session:
         if self._data is None or self._data[0] != label:
             self._data = None
             card, config = self.plan.cards[label], self.plan.config
-            self._data = label, load(card, store_folder(config.data_dir, card), config.rows, self.plan.device)
+            found = load(card, store_folder(config.data_dir, card), config.rows)
+            beside = table_bytes(found.schema, self.profile(label, found).dim)
+            self._data = label, place(found, self.plan.device, beside)
         return self._data[1]
+
+    def profile(self, label: str, data: LoadedData) -> Profile:
+        """The training profile of the data set ``label``."""
+        config = self.plan.config
+        values = self.plan.cards[label].profile_values
+        return resolve_profile(config.profile, len(data.train), values, config.profile_changes)
 
     def job(self, cell: Cell, emit: Callable[[dict[str, Any]], None]) -> Job:
         config, data = self.plan.config, self.data(cell.dataset)
-        profile = resolve_profile(
-            config.profile, len(data.train), self.plan.cards[cell.dataset].profile_values, config.profile_changes
-        )
+        profile = self.profile(cell.dataset, data)
         job = Job(
             cell=cell,
             data=data,

@@ -207,6 +207,14 @@ class Outcome:
     err: str
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="there is no CUDA device"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """One thread here and in processes started from here: the data are too small for more."""
@@ -227,7 +235,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny(data_dir: Path) -> LoadedData:
     """The tiny data set; tests must not write into it."""
     card = resolve_dataset(TINY)
-    return load(card, store_folder(data_dir, card), None, torch.device("cpu"))
+    return load(card, store_folder(data_dir, card), None)
 
 
 @pytest.fixture

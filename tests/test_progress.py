@@ -83,6 +83,9 @@ def test_the_display_shows_phase_epoch_auc_and_prints_brackets_as_they_are() -> 
             console.print(display._table())
         assert CELL.title in capture.get()
         assert "pretrain  epoch 1.5 of at most 50  valid AUC 0.6123" in capture.get()
+        for _ in range(2):
+            display.event({"event": "warning", "text": "no [room] on the device"})
+        assert display.phase == "pretrain"
         display.finish(CELL, OK, 2.0)
         display.start(CELL)
         display.finish(CELL, FAILED, 2.0)
@@ -91,6 +94,7 @@ def test_the_display_shows_phase_epoch_auc_and_prints_brackets_as_they_are() -> 
         assert "3 of 3 done, 1 failed" in capture.get()
     assert f"{CELL.title}: {outcome(OK)}" in screen.getvalue()
     assert f"{CELL.title}: {outcome(FAILED)}" in screen.getvalue()
+    assert screen.getvalue().count("warning: no [room] on the device") == 1
 
 
 class Terminal(io.StringIO):

@@ -1,18 +1,21 @@
-"""From an encoded store to the three splits as tensors on a device."""
+"""From an encoded store to the three splits as tensors."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from bench.data.card import DatasetCard
+from bench.data.residency import MARGIN, fits, free_bytes
 from bench.data.rows import Rows
 from bench.data.schema import Schema
 from bench.data.store import SplitArrays, open_store
+
+_GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -32,18 +35,20 @@ class LoadedData:
     test_truth: np.ndarray | None
     """Known probabilities of the test rows of generated data, float32 [n]."""
     io_s: float
-    """Seconds to read and check the store."""
+    """Seconds to read and check the store, and to move it to the device."""
+    warning: str | None = None
+    """Why the rows are not on the device, if they are not."""
 
 
-def load(card: DatasetCard, folder: Path, rows: int | None, device: torch.device) -> LoadedData:
-    """Read the store of ``card`` in ``folder``; ``rows`` limits the data before the split.
+def load(card: DatasetCard, folder: Path, rows: int | None) -> LoadedData:
+    """Read the store of ``card`` in ``folder`` into main memory; ``rows`` limits the data before the split.
 
     Raises:
         DataError: the store is missing, damaged or of another revision.
     """
     start = time.perf_counter()
     opened = open_store(folder, card, rows)
-    splits = [_tensors(opened.schema, part, device) for part in (opened.train, opened.valid, opened.test)]
+    splits = [_tensors(opened.schema, part) for part in (opened.train, opened.valid, opened.test)]
     return LoadedData(
         label=card.spec,
         revision=str(opened.revision),
@@ -58,13 +63,35 @@ def load(card: DatasetCard, folder: Path, rows: int | None, device: torch.device
     )
 
 
-def _tensors(schema: Schema, part: SplitArrays, device: torch.device) -> Rows:
+def place(data: LoadedData, device: torch.device, beside: int) -> LoadedData:
+    """Move ``data`` to ``device``, or page it in from main memory where it does not fit there.
+
+    Args:
+        data: as loaded, in main memory.
+        device: where models are trained.
+        beside: bytes that training takes there; a copy of the training rows, which selections make, comes on top.
+    """
+    start = time.perf_counter()
+    needed = data.train.n_bytes + sum(rows.n_bytes for rows in (data.train, data.valid, data.test)) + beside
+    if fits(needed, device):
+        train, valid, test = (rows.to(device) for rows in (data.train, data.valid, data.test))
+        took = time.perf_counter() - start
+        return replace(data, train=train, valid=valid, test=test, io_s=data.io_s + took)
+    free = free_bytes(device) or 0
+    train, valid, test = (replace(rows, goes_to=device) for rows in (data.train, data.valid, data.test))
+    warning = (
+        f"{data.label}: rows and table take {(needed + MARGIN) / _GIB:.1f} GiB, and {device} has {free / _GIB:.1f} GiB "
+        f"free: rows stay in main memory and are paged in, which is slower."
+    )
+    return replace(data, train=train, valid=valid, test=test, warning=warning)
+
+
+def _tensors(schema: Schema, part: SplitArrays) -> Rows:
     numeric = None if part.numeric is None else torch.from_numpy(part.numeric)
-    rows = Rows(
+    return Rows(
         schema,
         torch.from_numpy(part.ids),
         numeric,
         torch.from_numpy(part.labels),
         torch.from_numpy(part.row_numbers),
     )
-    return rows.to(device)

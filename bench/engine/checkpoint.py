@@ -15,16 +15,14 @@ if TYPE_CHECKING:
 
 def save(fitter: Fitter, file: Path) -> None:
     """Write all that decides how the training goes on."""
-    samplers = [sampler for sampler in fitter.samplers if sampler]
+    batches = [fitter.batches, *(own for own in fitter.own_batches if own)]
     state = {
         "model": fitter.model.state_dict(),
         "params": [param.detach() for params in fitter.updates.params for param in params],
         "optimizers": [optimizer.state_dict() for optimizer in fitter.updates.optimizers],
-        "generators": [fitter.generator.get_state(), *(s.generator.get_state() for s in samplers)],
-        "samplers": [(s.order, s.at) for s in samplers],
+        "batches": [(one.generator.get_state(), one.order, one.at) for one in batches],
         "torch_rng": torch.get_rng_state(),
         "device_rng": torch.cuda.get_rng_state(fitter.device) if fitter.device.type == "cuda" else None,
-        "order": fitter.order,
         "counters": (fitter.iteration, fitter.stale, fitter.best_auc),
         "best": fitter.best_state,
         "log": (fitter.log.history, fitter.log.best_epoch, fitter.log.best_s, fitter.log.total_s),
@@ -42,18 +40,14 @@ def restore(fitter: Fitter, file: Path) -> None:
         params = [param for params in fitter.updates.params for param in params]
         for param, value in zip(params, state["params"], strict=True):
             param.copy_(value)
-    for optimizer, saved in zip(fitter.updates.optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
-    samplers = [sampler for sampler in fitter.samplers if sampler]
-    generators = [fitter.generator, *(s.generator for s in samplers)]
-    for generator, saved in zip(generators, state["generators"], strict=True):
-        generator.set_state(saved.cpu())
-    for sampler, (order, at) in zip(samplers, state["samplers"], strict=True):
-        sampler.order, sampler.at = order.cpu(), at
+    fitter.updates.load_optimizers(state["optimizers"])
+    batches = [fitter.batches, *(own for own in fitter.own_batches if own)]
+    for one, (generator, order, at) in zip(batches, state["batches"], strict=True):
+        one.generator.set_state(generator.cpu())
+        one.resume(order, at)
     torch.set_rng_state(state["torch_rng"].cpu())
     if state["device_rng"] is not None:
         torch.cuda.set_rng_state(state["device_rng"].cpu(), fitter.device)
-    fitter.order = state["order"]
     fitter.iteration, fitter.stale, fitter.best_auc = state["counters"]
     fitter.best_state = state["best"]
     log = fitter.log

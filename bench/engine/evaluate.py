@@ -85,7 +85,8 @@ def logloss(logits: Tensor, labels: Tensor) -> float:
 def evaluate(model: CTRModel, rows: Rows) -> Quality:
     """AUC and log loss of ``model`` on ``rows``."""
     logits = predict(model, rows)
-    return Quality(auc(logits, rows.labels), logloss(logits, rows.labels))
+    labels = rows.labels.to(logits.device)
+    return Quality(auc(logits, labels), logloss(logits, labels))
 
 
 @dataclass(frozen=True)

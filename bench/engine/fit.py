@@ -10,13 +10,17 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from bench.data.rows import Batch, Rows
+from bench.data.residency import settle
+from bench.data.rows import Rows
 from bench.engine import checkpoint as checkpoints
+from bench.engine import graph
+from bench.engine.batches import Batches
 from bench.engine.clock import now
 from bench.engine.evaluate import evaluate
 from bench.engine.memory import keep_freed_memory
@@ -26,25 +30,10 @@ from bench.engine.update import NonFiniteLossError, Updates
 
 __all__ = ["FitLog", "FitPlan", "Fitter", "Group", "NonFiniteLossError", "Step", "log_loss"]
 
+GROWTH = 4
+"""Sizes of the model that training adds to it: gradient, two moments of Adam, best weights."""
 MIN_GAIN = 1e-6
 """A validation AUC must rise by more than this to count as a gain."""
-
-
-class _Sampler:
-    """Endless batches from rows, reshuffled after every pass."""
-
-    def __init__(self, rows: Rows, size: int, generator: torch.Generator) -> None:
-        self.rows, self.size, self.generator = rows, min(size, len(rows)), generator
-        self.order = torch.empty(0, dtype=torch.int64)
-        self.at = 0
-
-    def next(self) -> Batch:
-        if self.at + self.size > len(self.order):
-            self.order = torch.randperm(len(self.rows), generator=self.generator)
-            self.at = 0
-        positions = self.order[self.at : self.at + self.size]
-        self.at += self.size
-        return self.rows.batch(positions.to(self.rows.device))
 
 
 class Fitter:
@@ -59,6 +48,7 @@ class Fitter:
         generator: draws batch orders (CPU).
         schedule: called as ``schedule(iteration, planned iterations)`` before each iteration, to move buffers.
         on_epoch: told of every validation, for progress.
+        warn: told why something goes slower than it could.
         checkpoint: file to keep the state in after every validation and to resume from; None: keep none.
     """
 
@@ -73,12 +63,14 @@ class Fitter:
         *,
         schedule: Callable[[int, int], None] | None = None,
         on_epoch: Callable[[dict[str, float]], None] | None = None,
+        warn: Callable[[str], None] | None = None,
         checkpoint: Path | None = None,
     ) -> None:
         """Place the rows' columns as the model takes them and build the optimisers."""
         self.model = model
-        self.train = model.view(train)
-        self.valid = None if valid is None else model.view(valid)
+        self._beside = GROWTH * sum(param.numel() * param.element_size() for param in model.parameters())
+        self.train = self._settled(train)
+        self.valid = None if valid is None else self._settled(valid)
         self.steps = list(steps)
         self.plan = plan
         self.generator = generator
@@ -87,9 +79,20 @@ class Fitter:
         self.checkpoint = checkpoint
         self.device = self.train.device
         self.per_epoch = math.ceil(len(self.train) / plan.batch_size)
-        self.updates = Updates(model, self.steps, plan)
-        self.samplers = [self._sampler(step) for step in self.steps]
-        self.order = torch.empty(0, dtype=torch.int64)
+        self.batches = Batches(self.train, plan.batch_size, generator, rest=True)
+        self.own_batches = [self._own_batches(step) for step in self.steps]
+        self._backend = graph.backend(self.device)
+        if self._backend is not None and plan.lazy:
+            self._backend = None
+            if warn is not None:
+                warn(
+                    f"{plan.name}: lazy Adam moves another number of rows at every step, which no CUDA graph can; "
+                    "its kernels are launched one by one"
+                )
+        self.updates = Updates(model, self.steps, plan, capturable=self._backend is not None)
+        if self._backend is not None:
+            sizes = [(own or self.batches).size for own in self.own_batches]
+            self.updates.graphs = graph.StepGraphs(self.updates, sizes, self._backend, warn)
         self.iteration = 0
         self.stale = 0
         self.best_auc = -math.inf
@@ -99,11 +102,16 @@ class Fitter:
         self.epoch_seconds: list[float] = []
         self._clock_zero = 0.0
 
-    def _sampler(self, step: Step) -> _Sampler | None:
+    def _settled(self, rows: Rows) -> Rows:
+        """The columns that the model takes, on its device if they fit there beside what training adds."""
+        return settle(self.model.view(rows), self._beside)
+
+    def _own_batches(self, step: Step) -> Batches | None:
         if step.batches is None:
             return None
         own = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=self.generator)))
-        return _Sampler(self.model.view(step.batches), self.plan.batch_size * step.batch_scale, own)
+        size = self.plan.batch_size * step.batch_scale
+        return Batches(self._settled(step.batches), size, own, rest=False)
 
     def run(self) -> FitLog:
         """Train, restore the best weights and say what happened.
@@ -112,6 +120,13 @@ class Fitter:
             NonFiniteLossError: a loss was NaN or infinite.
         """
         keep_freed_memory()
+        try:
+            self._run()
+        finally:
+            self._close()
+        return self.log
+
+    def _run(self) -> None:
         points = self.plan.evaluation_points(self.per_epoch)
         if self.checkpoint is not None and self.checkpoint.exists():
             checkpoints.restore(self, self.checkpoint)
@@ -129,7 +144,6 @@ class Fitter:
             if self.checkpoint is not None:
                 checkpoints.save(self, self.checkpoint)
         self._finish()
-        return self.log
 
     def _stopped(self) -> bool:
         return self.stale >= self.plan.patience
@@ -137,25 +151,25 @@ class Fitter:
     def _train_until(self, point: int, epoch_time: float) -> float:
         """Run iterations up to ``point``; return the seconds spent in the epoch that is still open."""
         start = now(self.device)
-        total = self.plan.epochs * self.per_epoch
-        while self.iteration < point:
-            at = self.iteration % self.per_epoch
-            if at == 0:
-                self.order = torch.randperm(len(self.train), generator=self.generator).to(self.device)
-            if self.schedule is not None:
-                self.schedule(self.iteration, total)
-            size = self.plan.batch_size
-            batch = self.train.batch(self.order[at * size : (at + 1) * size])
-            self.iteration += 1
-            for number, step in enumerate(self.steps):
-                if self.iteration % step.every == 0:
-                    sampler = self.samplers[number]
-                    self.updates.run(number, sampler.next() if sampler else batch, self.iteration)
-            if self.iteration % self.per_epoch == 0:
-                end = now(self.device)
-                self.epoch_seconds.append(epoch_time + end - start)
-                epoch_time, start = 0.0, end
+        with nullcontext() if self._backend is None else self._backend.lane():
+            while self.iteration < point:
+                self._iterate()
+                if self.iteration % self.per_epoch == 0:
+                    end = now(self.device)
+                    self.epoch_seconds.append(epoch_time + end - start)
+                    epoch_time, start = 0.0, end
         return epoch_time + now(self.device) - start
+
+    def _iterate(self) -> None:
+        """One batch through all steps that are due."""
+        if self.schedule is not None:
+            self.schedule(self.iteration, self.plan.epochs * self.per_epoch)
+        batch = self.batches.next()
+        self.iteration += 1
+        for number, step in enumerate(self.steps):
+            if self.iteration % step.every == 0:
+                own = self.own_batches[number]
+                self.updates.run(number, own.next() if own else batch, self.iteration)
 
     def _validate(self, valid: Rows, train_loss: float) -> None:
         quality = evaluate(self.model, valid)
@@ -165,7 +179,7 @@ class Fitter:
             "train_loss": train_loss,
             "valid_auc": quality.auc,
             "valid_logloss": quality.logloss,
-            "lr": float(self.updates.optimizers[0].param_groups[0]["lr"]),
+            "lr": self.updates.lr,
         }
         self.log.iterations = self.iteration
         self.log.history.append(entry)
@@ -189,10 +203,22 @@ class Fitter:
     def _finish(self) -> None:
         if self.best_state is not None:
             self.model.load_state_dict(self.best_state)
-        self.updates.finish()
+        self.log.execution = self._execution()
         self.log.epochs = self.iteration / self.per_epoch
         self.log.iterations = self.iteration
         self.log.epoch_s = statistics.median(self.epoch_seconds) if self.epoch_seconds else math.nan
         self.log.total_s = now(self.device) - self._clock_zero
         if self.valid is None:
             self.log.best_epoch, self.log.best_s = self.log.epochs, self.log.total_s
+
+    def _execution(self) -> str:
+        paged = any(rows is not None and rows.goes_to is not None for rows in (self.train, self.valid))
+        how = [] if self.updates.graphs is None else [self.updates.graphs.summary()]
+        return "; ".join(how + ["rows paged in from main memory"] * paged)
+
+    def _close(self) -> None:
+        """Give back what the training held, whether it has come to its end or not."""
+        self.updates.finish()
+        for batches in (self.batches, *self.own_batches):
+            if batches is not None:
+                batches.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -51,6 +51,9 @@ class CTRModel(nn.Module):
         dim: embedding size D.
     """
 
+    numeric_places: Tensor
+    """Indices of the numeric fields, int64."""
+
     def __init__(
         self,
         schema: Schema,
@@ -69,6 +72,8 @@ class CTRModel(nn.Module):
         self.gate: Gate | None = None
         self.arithmetic = arithmetic
         arithmetic.prepare(backbone)
+        places = torch.tensor(schema.numeric_fields, dtype=torch.int64, device=weight.device)
+        self.register_buffer("numeric_places", places, persistent=False)  # a list would be copied there at every step
 
     def forward(self, batch: Batch) -> Tensor:
         """Score a batch: logits [B]."""
@@ -91,8 +96,7 @@ class CTRModel(nn.Module):
     def _values(self, numeric: Tensor) -> Tensor:
         """Multipliers of all fields, [B, F]: the value of a numeric field, one elsewhere."""
         values = numeric.new_ones(len(numeric), self.schema.n_fields)
-        values[:, list(self.schema.numeric_fields)] = numeric
-        return values
+        return values.index_copy_(1, self.numeric_places, numeric)
 
     def view(self, rows: Rows) -> Rows:
         """The columns of ``rows`` that this model takes; ``rows`` of this very schema pass through.
@@ -183,7 +187,7 @@ class CTRModel(nn.Module):
         small.gate = self.gate
         small.train(self.training)
         ids = torch.searchsorted(used, rows.ids, out_int32=True)
-        return Restricted(self, small, Rows(schema, ids, rows.numeric, rows.labels, rows.index), used.long())
+        return Restricted(self, small, replace(rows, schema=schema, ids=ids), used.long())
 
 
 @dataclass(frozen=True)

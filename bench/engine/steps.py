@@ -47,7 +47,7 @@ class Step:
     """Rows of this step's own batches as a multiple of the plan's batch size."""
     optimizer: Literal["adam", "sgd"] = "adam"
     after: Callable[[torch.optim.Optimizer], None] | None = None
-    """Runs after the update (proximal steps, clamps, masks)."""
+    """Runs after the update (proximal steps, clamps, masks); on a GPU a group's ``lr`` is a scalar tensor there."""
 
     @property
     def params(self) -> list[nn.Parameter]:
@@ -96,6 +96,8 @@ class FitLog:
     iterations: int = 0
     resumed: bool = False
     optimizer: str = ""
+    execution: str = ""
+    """Which steps a GPU ran as graphs, and whether rows were paged in; empty where there is nothing to say."""
 
     @property
     def valid_auc(self) -> float:

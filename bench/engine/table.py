@@ -16,6 +16,11 @@ DENSE_BELOW = 4
 """Rows of the table for each id written, below which a pass over the whole buffer is cheaper than over the ids."""
 
 
+def at_hand(tensor: Tensor) -> bool:
+    """Whether a decision may hang on the values of ``tensor``: a device would have to stop, and a graph cannot."""
+    return tensor.is_cpu
+
+
 class EmbeddingTable(nn.Module):
     """One table for all fields: [V, W], W = D or D + 1 when the last column holds the linear weights."""
 
@@ -74,7 +79,8 @@ class EmbeddingTable(nn.Module):
     def _rows_written(self, grad: Tensor) -> Tensor | None:
         """Distinct rows that hold the gradient, int64; None where a pass over all rows is as good or needed."""
         count = sum(len(flat) for flat in self._touched)
-        return None if grad.is_cuda or count * DENSE_BELOW >= len(grad) or not count else self.distinct_rows()
+        dense = not at_hand(grad) or count * DENSE_BELOW >= len(grad) or not count
+        return None if dense else self.distinct_rows()
 
     def distinct_rows(self) -> Tensor | None:
         """Distinct rows that hold the gradient, int64 [n], in no set order; None where any row may hold some."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,10 @@ from bench.data.rows import Batch
 from bench.engine.lazy import LazyAdam
 from bench.engine.model import CTRModel
 from bench.engine.steps import FitPlan, Step
-from bench.engine.table import EmbeddingTable
+from bench.engine.table import EmbeddingTable, at_hand
+
+if TYPE_CHECKING:
+    from bench.engine.graph import StepGraphs
 
 
 class NonFiniteLossError(RuntimeError):
@@ -23,11 +26,19 @@ class NonFiniteLossError(RuntimeError):
 class Updates:
     """The steps of a training with their optimisers; nothing is read back from the device before ``check``."""
 
-    def __init__(self, model: CTRModel, steps: Sequence[Step], plan: FitPlan) -> None:
-        """Build the optimisers that ``plan`` asks for; its name opens the messages of errors."""
+    def __init__(self, model: CTRModel, steps: Sequence[Step], plan: FitPlan, capturable: bool = False) -> None:
+        """Build the optimisers that ``plan`` asks for; its name opens the messages of errors.
+
+        ``capturable`` makes them fit for graphs.
+        """
         self.model, self.steps, self.clip_norm, self.name = model, list(steps), plan.clip_norm, plan.name
+        self.graphs: StepGraphs | None = None
+        """Runs updates as graphs; None: kernels are launched one by one."""
         self._tables = [module for module in model.modules() if isinstance(module, EmbeddingTable)]
         self.optimizers = [_optimizer(step, self._tables if plan.lazy else []) for step in self.steps]
+        if capturable:
+            for optimizer in self.optimizers:
+                _make_capturable(optimizer)
         self.params = [step.params for step in self.steps]
         buffered = {id(table.weight) for table in self._tables}
         self._plain = [[param for param in params if id(param) not in buffered] for params in self.params]
@@ -37,20 +48,49 @@ class Updates:
 
     def run(self, number: int, batch: Batch, iteration: int) -> None:
         """Update the parameters of step ``number`` on ``batch``."""
-        step, optimizer = self.steps[number], self.optimizers[number]
         self._train_only(number)
-        loss = step.loss(self.model, batch)
+        loss = self.update(number, batch) if self.graphs is None else self.graphs.run(number, batch)
+        after = self.steps[number].after
+        if after is not None:
+            after(self.optimizers[number])
+        self._seen[number].append((iteration, loss))
+
+    def update(self, number: int, batch: Batch) -> Tensor:
+        """The part of a step that may be captured: from the loss, which is returned, to cleared gradients."""
+        loss = self.steps[number].loss(self.model, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.clip_norm is not None:
             clip_gradients(self.params[number], self._tables, self.clip_norm)
-        optimizer.step()
+        self.optimizers[number].step()
+        self.discard(number)
+        return loss.detach()
+
+    def discard(self, number: int) -> None:
+        """Clear the gradients of step ``number``."""
         for param in self._plain[number]:
             param.grad = None
         for table in self._tables:
             table.clear_grad()
-        if step.after is not None:
-            step.after(optimizer)
-        self._seen[number].append((iteration, loss.detach()))
+
+    def table_weights(self, number: int) -> list[nn.Parameter]:
+        """Weights of tables among the parameters of step ``number``."""
+        own = {id(param) for param in self.params[number]}
+        return [table.weight for table in self._tables if id(table.weight) in own]
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the first group; on a GPU kept in float32, of which the digits beyond are left out."""
+        return float(f"{float(self.optimizers[0].param_groups[0]['lr']):.7g}")
+
+    def load_optimizers(self, states: Sequence[dict[str, Any]]) -> None:
+        """Take up saved states; settings that belong to the device stay those of this one."""
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            for own, saved in zip(optimizer.param_groups, state["param_groups"], strict=True):
+                rate = float(saved["lr"])
+                saved["lr"] = own["lr"].fill_(rate) if isinstance(own["lr"], Tensor) else rate
+                if "capturable" in own:
+                    saved["capturable"] = own["capturable"]
+            optimizer.load_state_dict(state)
 
     def _train_only(self, number: int) -> None:
         """Let gradients flow to the parameters of one step alone."""
@@ -61,7 +101,8 @@ class Updates:
             self._active = number
 
     def finish(self) -> None:
-        """Give the memory of gradients back and let all parameters be trained again."""
+        """Give the memory of graphs and gradients back and let all parameters be trained again."""
+        self.graphs = None
         for table in self._tables:
             table.release()
         for param in self._all:
@@ -118,7 +159,7 @@ def clip_gradients(params: Sequence[nn.Parameter], tables: Sequence[EmbeddingTab
     if not norms:
         return
     factor = (bound / (torch.linalg.vector_norm(torch.stack(norms)) + 1e-6)).clamp(max=1.0)
-    if factor.is_cpu and factor.item() == 1.0:
+    if at_hand(factor) and factor.item() == 1.0:
         return
     for param in given:
         if id(param) in of_weight:
@@ -145,3 +186,12 @@ def _optimizer(step: Step, lazy_tables: Sequence[EmbeddingTable]) -> torch.optim
     if step.optimizer == "sgd":
         return torch.optim.SGD(groups, fused=True)
     return LazyAdam(groups, lazy_tables) if lazy_tables else torch.optim.Adam(groups, fused=True)
+
+
+def _make_capturable(optimizer: torch.optim.Optimizer) -> None:
+    """Put learning rates where a graph reads them anew at every replay."""
+    for group in optimizer.param_groups:
+        if "capturable" in group:
+            group["capturable"] = True
+        if group["params"]:
+            group["lr"] = torch.tensor(group["lr"], dtype=torch.float32, device=group["params"][0].device)
