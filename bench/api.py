@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bench.data.schema import Field, Schema
     from bench.engine.backbone import Backbone, field_columns, slice_columns
     from bench.engine.fit import FitLog, FitPlan, Group, Step
+    from bench.engine.linear import linear
     from bench.engine.model import CTRModel, Gate
 
 _LAZY = {
@@ -34,6 +35,7 @@ _LAZY = {
     "FitPlan": "bench.engine.fit",
     "Group": "bench.engine.fit",
     "Step": "bench.engine.fit",
+    "linear": "bench.engine.linear",
     "CTRModel": "bench.engine.model",
     "Gate": "bench.engine.model",
 }
@@ -64,6 +66,7 @@ __all__ = [
     "Trained",
     "UserError",
     "field_columns",
+    "linear",
     "slice_columns",
     "stratified_sample",
 ]
