@@ -8,6 +8,7 @@ order: results agree to rounding.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -38,6 +39,13 @@ def _suits(layer: nn.Linear, x: Tensor) -> bool:
     single = x.dtype == layer.weight.dtype == torch.float32
     watched = torch._C._len_torch_dispatch_stack() > 0  # a counter of operations knows those of torch alone
     return plain and single and not watched and not torch.is_autocast_enabled("cpu") and _full_precision()
+
+
+def product_ways(left: Tensor, right: Tensor) -> list[Callable[[Tensor, Tensor], Tensor]]:
+    """All that can multiply the two matrices here, in full precision."""
+    plain = left.is_cpu and left.dtype == torch.float32
+    fast = [lambda left, right: _product(left, right.t(), None, relu=False)] if plain and _full_precision() else []
+    return [torch.mm, *fast]
 
 
 def _full_precision() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -72,7 +73,7 @@ def measure(
     limits = in_child(stages.limits, config) if {"train", "gates"} & set(wanted) else None
     made = Measurements(config, limits, tell)
     if "prepare" in wanted:
-        made.add("prepare", "raw table", stages.preparation)
+        made.prepare(peer)
     trained = []
     if "train" in wanted:
         trained = [(backbone, made.train(backbone, peer)) for backbone in backbones]
@@ -104,17 +105,28 @@ class Measurements:
         """Measure in a child process, or say why there is no measurement."""
         return self._keep(self._measured(stage, what, work, *arguments))
 
+    def prepare(self, peer: Any) -> Rate:
+        """Encode a raw table, and let the peer encode it right after."""
+        with tempfile.TemporaryDirectory() as folder:
+            raw = in_child(stages.raw_table, self.config, Path(folder))
+            rate = self._measured("prepare", "raw table", stages.preparation, raw)
+            return self._keep(rate if peer is None else self._beside(rate, peer, peer.prepare, raw))
+
     def train(self, backbone: str, peer: Any) -> Rate:
         """Train a backbone, and the peer's right after it."""
         rate = self._measured("train", backbone, stages.train, backbone, None, self.limits)
         if peer is not None and peer.model_name(backbone) is None:
             rate = replace(rate, note=f"{peer.PACKAGE} has no such model")
         elif peer is not None:
-            try:
-                rate = replace(rate, **in_child(peer.measure, self.config, backbone))
-            except ChildDiedError as error:
-                rate = replace(rate, note=f"{peer.PACKAGE}: {error}")
+            rate = self._beside(rate, peer, peer.measure, backbone)
         return self._keep(rate)
+
+    def _beside(self, rate: Rate, peer: Any, work: Callable[..., dict[str, Any]], *arguments: Any) -> Rate:
+        """``rate`` with the peer's measurement, or why there is none."""
+        try:
+            return replace(rate, **in_child(work, self.config, *arguments))
+        except ChildDiedError as error:
+            return replace(rate, note=f"{peer.PACKAGE}: {error}")
 
     def _measured(self, stage: str, what: str, work: Callable[..., Rate], *arguments: Any) -> Rate:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,7 +23,7 @@ from bench.grid import choose_method
 from bench.job import resolve_backbone
 from bench.profiles import ANCHOR, Profile
 from bench.speed.bound import bound_rows_per_s, step_flops_per_row
-from bench.speed.data import make_rows, write_raw
+from bench.speed.data import RawTable, make_rows, write_raw
 from bench.speed.gates import GATES
 from bench.speed.limits import Limits, measure_limits
 from bench.speed.rate import Rate, peak_rss, summary
@@ -104,19 +104,26 @@ def selector(config: SpeedConfig, method: str) -> Rate:
     return Rate("select", choice.label, **_repeated(config, len(rows), lambda: made.select(ctx, rest, held)))
 
 
-def preparation(config: SpeedConfig) -> Rate:
-    """Encoding of a generated raw table."""
-    from bench.data.card import load_card  # noqa: PLC0415 - loads pyarrow
-    from bench.data.prepare import prepare  # noqa: PLC0415
+def raw_table(config: SpeedConfig, folder: Path) -> RawTable:
+    """Write the raw table that preparation reads."""
+    return write_raw(config, folder)
 
-    _set_up(config)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        card, table = write_raw(config, folder)
-        number = iter(range(10**6))
-        made = load_card(card, {})
-        found = _repeated(config, config.rows, lambda: prepare(made, table, folder / f"store-{next(number)}"))
-        size = table.stat().st_size / 2**20
+
+def preparation(config: SpeedConfig, raw: RawTable) -> Rate:
+    """Encoding of a generated raw table, from text to store."""
+    from bench.data.card import load_card  # noqa: PLC0415 - loads pyarrow
+    from bench.data.prepare import Settings, prepare  # noqa: PLC0415
+
+    card, settings = load_card(raw.card), Settings(threads=config.threads or 0)
+    number = iter(range(10**6))
+
+    def work() -> None:
+        store = raw.text.parent / f"store-{next(number)}"
+        prepare(card, raw.text, store, settings=settings)
+        shutil.rmtree(store)
+
+    found = _repeated(config, config.rows, work)
+    size = raw.text.stat().st_size / 2**20
     return Rate("prepare", "raw table", **found, note=f"{size:,.0f} MiB of text")
 
 
