@@ -7,8 +7,8 @@ from typing import Literal
 
 from bench.errors import ConfigError
 
-Stage = Literal["prepare", "train", "gates", "evaluate", "metrics", "select"]
-STAGES: tuple[Stage, ...] = ("prepare", "train", "gates", "evaluate", "metrics", "select")
+Stage = Literal["prepare", "train", "gates", "overhead", "evaluate", "metrics", "select"]
+STAGES: tuple[Stage, ...] = ("prepare", "train", "gates", "overhead", "evaluate", "metrics", "select")
 Cin = tuple[int, ...]
 
 

@@ -43,6 +43,7 @@ def test_table_and_file_hold_every_stage(bench: Callable[..., Any], tmp_path: Pa
     assert [what for stage, what in found if stage == "gated train"] == [
         "deepfm, field [F] gate", "deepfm, sample [B, F] gate", "deepfm, value [V] gate",
     ]  # fmt: skip
+    assert [what for stage, what in found if stage == "overhead"] == ["deepfm"]
     assert [what for stage, what in found if stage == "evaluate"] == ["deepfm", "logistic"]
     assert ("select", "xgboost") in found
     assert report["config"]["vocabulary"] == 900
@@ -179,6 +180,25 @@ def test_the_peer_is_told_the_columns_and_must_write_all_rows(monkeypatch: pytes
     written[0] = 29
     with pytest.raises(RuntimeError, match="29 of 30"):
         fuxictr.prepare(config, raw)
+
+
+def test_gates_are_measured_on_the_fastest_network_and_the_slowest(monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = {"logistic": 90.0, "dnn": 30.0, "pnn": 20.0, "xdeepfm": 10.0}
+
+    def train(config: SpeedConfig, backbone: str, gate: str | None, limits: Any) -> Rate:
+        rate = speeds[backbone] if gate is None else speeds[backbone] / 2
+        return Rate("train", backbone, rows_per_s=rate, flops_per_row=0.0 if backbone == "logistic" else 1.0)
+
+    monkeypatch.setattr(run, "in_child", lambda work, config, *given: None if work is stages.limits else (
+        train(config, *given)
+    ))  # fmt: skip
+    monkeypatch.setattr(stages, "train", train)
+    report = run.measure(SpeedConfig(), ["train", "gates"], list(speeds))
+    gated = [rate for rate in report.rates if rate.note]
+    assert [rate.what for rate in gated] == ["dnn"] * 3 + ["xdeepfm"] * 3
+    assert {rate.note for rate in gated} == {"2.00× the time without the gate"}
+    alone = run.measure(SpeedConfig(), ["train", "gates"], ["pnn"])
+    assert len(alone.rates) == 1 + 3
 
 
 def test_models_of_the_peer_are_found_by_title() -> None:
