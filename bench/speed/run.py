@@ -136,8 +136,8 @@ class Measurements:
         """``rate`` with the peer's measurement, or why there is none."""
         try:
             return replace(rate, **in_child(work, self.config, *arguments))
-        except ChildDiedError as error:
-            return replace(rate, note=f"{peer.PACKAGE}: {error}")
+        except Exception as error:  # a peer may fail in any way, and what is measured stays worth showing
+            return replace(rate, note=f"{peer.PACKAGE}: {(str(error).strip() or type(error).__name__).splitlines()[0]}")
 
     def _measured(self, stage: str, what: str, work: Callable[..., Rate], *arguments: Any) -> Rate:
         try:

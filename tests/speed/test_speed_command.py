@@ -91,41 +91,62 @@ def test_an_absent_peer_is_named_with_its_mend(bench: Callable[..., Any], monkey
 class _Peer:
     PACKAGE = "peer"
 
-    def __init__(self, death: bool) -> None:
+    def __init__(self, death: Exception | None) -> None:
         self.death = death
 
     def model_name(self, backbone: str) -> str | None:
         return None if backbone == "logistic" else backbone
 
     def measure(self, config: Any, backbone: str) -> dict[str, Any]:
-        if self.death:
-            raise ChildDiedError("killed")
+        if self.death is not None:
+            raise self.death
         return {"peer_rows_per_s": 2.0, "peer_step_rows_per_s": 4.0, "peer_peak_bytes": 7}
 
     def prepare(self, config: Any, raw: RawTable) -> dict[str, Any]:
-        if self.death:
-            raise ChildDiedError("killed")
+        if self.death is not None:
+            raise self.death
         with raw.text.open() as file:
             return {"peer_rows_per_s": float(len(file.readlines()) - 1), "peer_peak_bytes": 7}
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize("death", [False, True])
-def test_a_peer_is_measured_beside_each_model_that_it_has(monkeypatch: pytest.MonkeyPatch, death: bool) -> None:
+@pytest.mark.parametrize(
+    ("death", "note"),
+    [
+        (None, ""),
+        (ChildDiedError("killed"), "peer: killed"),
+        (TypeError("no\nsuch"), "peer: no"),
+        (OSError(), "peer: OSError"),
+    ],
+    ids=repr,
+)
+def test_a_peer_is_measured_beside_each_model_that_it_has(
+    monkeypatch: pytest.MonkeyPatch, death: Exception | None, note: str
+) -> None:
     monkeypatch.setattr(stages, "train", lambda *arguments: Rate("train", arguments[1], rows_per_s=8.0))
     made = run.Measurements(SpeedConfig(), None, lambda rate: None)
     measured, without = made.train("dnn", _Peer(death)), made.train("logistic", _Peer(death))
     assert without.note == "peer has no such model"
     assert without.peer_rows_per_s is None
-    if death:
-        assert measured.note == "peer: killed"
-    else:
+    assert measured.note == note
+    if death is None:
         assert (measured.ratio(measured.peer_rows_per_s), measured.ratio(measured.peer_step_rows_per_s)) == (4.0, 2.0)
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize("death", [False, True])
-def test_a_peer_prepares_the_very_table_that_we_prepare(monkeypatch: pytest.MonkeyPatch, death: bool) -> None:
+@pytest.mark.parametrize(
+    ("death", "note"),
+    [
+        (None, ""),
+        (ChildDiedError("killed"), "peer: killed"),
+        (TypeError("no\nsuch"), "peer: no"),
+        (OSError(), "peer: OSError"),
+    ],
+    ids=repr,
+)
+def test_a_peer_prepares_the_very_table_that_we_prepare(
+    monkeypatch: pytest.MonkeyPatch, death: Exception | None, note: str
+) -> None:
     def ours(config: SpeedConfig, raw: RawTable) -> Rate:
         return Rate("prepare", raw.text.name, rows_per_s=10.0 * len(raw.text.read_text().splitlines()[1:]))
 
@@ -133,7 +154,7 @@ def test_a_peer_prepares_the_very_table_that_we_prepare(monkeypatch: pytest.Monk
     made = run.Measurements(SpeedConfig(rows=30), None, lambda rate: None)
     rate = made.prepare(_Peer(death))
     assert rate.rows_per_s == 300.0
-    assert (rate.ratio(rate.peer_rows_per_s), rate.note) == ((None, "peer: killed") if death else (10.0, ""))
+    assert (rate.ratio(rate.peer_rows_per_s), rate.note) == (10.0 if death is None else None, note)
     assert made.prepare(None).peer_rows_per_s is None
 
 
