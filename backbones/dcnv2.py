@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.layers import MLP
-from bench.api import Backbone, Profile, Range, field_columns, slice_columns
+from bench.api import Backbone, Profile, Range, field_columns, linear, slice_columns
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class CrossLayer(nn.Module):
 
     def forward(self, x0: Tensor, x: Tensor) -> Tensor:
         """Cross x [B, width] with x0 [B, width] -> [B, width]."""
-        return torch.addcmul(x, x0, self.up(x if self.down is None else self.down(x)))
+        return torch.addcmul(x, x0, linear(self.up, x if self.down is None else linear(self.down, x)))
 
     def slice_width(self, columns: Tensor) -> CrossLayer:
         """A copy over the coordinates ``columns`` (int64 [n]) of both sides."""

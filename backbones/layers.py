@@ -6,10 +6,9 @@ import copy
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
-from bench.api import slice_columns
+from bench.api import linear, slice_columns
 
 
 def linears(layers: nn.ModuleList) -> list[nn.Linear]:
@@ -31,7 +30,7 @@ class MLP(nn.Module):
         """Score rows: x [B, n_inputs] -> [B]."""
         *hidden, last = linears(self.layers)
         for layer in hidden:
-            x = nn.functional.dropout(torch.relu_(layer(x)), self.dropout, self.training)  # [B, H]
+            x = nn.functional.dropout(linear(layer, x, relu=True), self.dropout, self.training)  # [B, H]
         logits: Tensor = last(x).squeeze(1)
         return logits
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.engine.arithmetic import uncompiled
     from bench.engine.backbone import Backbone, field_columns, slice_columns
     from bench.engine.fit import FitLog, FitPlan, Group, Step
+    from bench.engine.linear import linear
     from bench.engine.model import CTRModel, Gate
 
 _LAZY = {
@@ -36,6 +37,7 @@ _LAZY = {
     "FitPlan": "bench.engine.fit",
     "Group": "bench.engine.fit",
     "Step": "bench.engine.fit",
+    "linear": "bench.engine.linear",
     "CTRModel": "bench.engine.model",
     "Gate": "bench.engine.model",
 }
@@ -66,6 +68,7 @@ __all__ = [
     "Trained",
     "UserError",
     "field_columns",
+    "linear",
     "slice_columns",
     "stratified_sample",
     "uncompiled",

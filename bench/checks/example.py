@@ -7,8 +7,6 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import torch
-
 from bench.data.load import LoadedData, load
 from bench.data.prepare import prepare
 from bench.data.rows import Rows
@@ -28,7 +26,7 @@ def example_data() -> LoadedData:
     with tempfile.TemporaryDirectory() as folder:
         store = store_folder(Path(folder), card)
         prepare(card, None, store)
-        return copy_of(load(card, store, None, torch.device("cpu")))
+        return copy_of(load(card, store, None))
 
 
 def copy_of(data: LoadedData) -> LoadedData:

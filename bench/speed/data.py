@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from bench.data.rows import Rows
 from bench.data.schema import Field, Schema
+from bench.datasets import criteo_like
 from bench.speed.settings import SpeedConfig
 
 ZIPF_EXPONENT = 1.1
@@ -16,10 +18,14 @@ SCRAMBLE = 2_654_435_761
 """A prime above every cardinality: multiplying by it permutes the codes of a field."""
 POSITIVE_SHARE = 0.26
 """Share of clicks, about that of the Criteo data."""
+LABEL = "label"
+MIN_COUNT = 10
+"""Rows in which a raw value must occur to get an id of its own, as is usual for the Criteo data."""
 CARD = """name = "speed"
+min_count = {min_count}
 
 [raw]
-files = ["raw.tsv"]
+files = ["{file}"]
 delimiter = "\\t"
 header = true
 missing = [""]
@@ -33,6 +39,16 @@ train = 0.72
 valid = 0.18
 test = 0.10
 """
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A raw table that lies ready: TAB between columns, their names in the first line, nothing where none is known."""
+
+    card: Path
+    text: Path
+    kinds: dict[str, str]
+    """Field -> integer or categorical, in the order of the columns; the label comes before them."""
 
 
 def make_schema(config: SpeedConfig) -> Schema:
@@ -67,27 +83,19 @@ def _zipf(draw: np.random.Generator, size: int, n: int) -> np.ndarray:
     return codes
 
 
-def write_raw(config: SpeedConfig, folder: Path) -> tuple[Path, Path]:
-    """Write a raw table, a third integers with gaps and the rest hexadecimal codes, and its card: (card, table)."""
-    draw = np.random.default_rng(config.seed)
-    schema = make_schema(config)
-    n, names = config.rows, schema.names
-    integers = config.fields // 3
-    columns: list[np.ndarray] = [(draw.random(n) < POSITIVE_SHARE).astype(np.int8).astype(str)]
-    for f, size in enumerate(schema.cardinalities):
-        codes = _zipf(draw, int(size), n)
-        if f < integers:
-            text = np.exp(draw.exponential(2.0, n)).astype(np.int64).astype(str)
-        else:
-            words = np.array([f"{(code * SCRAMBLE + f) % 2**32:08x}" for code in range(int(size))])
-            text = words[codes]
-        columns.append(np.where(draw.random(n) < 0.1, "", text))
-    table = folder / "raw.tsv"
-    with table.open("w", encoding="utf-8") as file:
-        file.write("\t".join(("label", *names)) + "\n")
-        for row in zip(*columns, strict=True):
-            file.write("\t".join(row) + "\n")
-    kinds = [f'{name} = "{"integer" if f < integers else "categorical"}"' for f, name in enumerate(names)]
-    card = folder / "speed.toml"
-    card.write_text(CARD.format(columns="\n".join(kinds)), encoding="utf-8")
-    return card, table
+def write_raw(config: SpeedConfig, folder: Path) -> RawTable:
+    """Write generated raw text of Criteo's shape, ``config.rows`` rows, and its card."""
+    from bench.data.parallel import map_ordered  # noqa: PLC0415
+    from bench.data.prepare import Settings  # noqa: PLC0415 - loads pyarrow
+    from bench.data.raw_text import block_text  # noqa: PLC0415
+
+    data = criteo_like.generate({"rows": config.rows, "seed": config.seed})
+    kinds = {name: "integer" if data.content(name) == "integer" else "categorical" for name in data.fields}
+    raw = RawTable(folder / "speed.toml", folder / "raw.csv", kinds)
+    lines = "\n".join(f'{name} = "{kind}"' for name, kind in kinds.items())
+    raw.card.write_text(CARD.format(file=raw.text.name, min_count=MIN_COUNT, columns=lines), encoding="utf-8")
+    with Settings(threads=config.threads or 0).pool() as pool, raw.text.open("wb") as file:
+        file.write(("\t".join((LABEL, *data.fields)) + "\n").encode())
+        for text in map_ordered(lambda block: block_text(block, data), data.blocks, pool):
+            file.write(text)
+    return raw

@@ -1,21 +1,25 @@
-"""FuxiCTR as a peer: its layers, its training step, its loader and its defaults, on the same rows, on the CPU.
+"""FuxiCTR as a peer: its preparation, layers, training step, loader and defaults, on the same rows, on the CPU.
 
-Rows go to it in its own form: one column a field, counted from 0, in an .npz file.
+Raw rows go to it as the text that we read too; encoded rows in its own form, one column a field, counted from 0, in
+an .npz file. Its version 2.3.10 reads raw text with polars below 2 only.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import shutil
 import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pyarrow import parquet as pq
 
 from bench import registry
 from bench.data.rows import Rows
@@ -23,8 +27,8 @@ from bench.data.schema import Schema
 from bench.errors import ConfigError
 from bench.job import resolve_backbone
 from bench.params import parse_spec
-from bench.speed.data import make_rows
-from bench.speed.rate import peak_rss, summary
+from bench.speed.data import LABEL, MIN_COUNT, RawTable, make_rows
+from bench.speed.rate import TreePeak, peak_rss, summary
 from bench.speed.settings import SpeedConfig
 from bench.speed.stages import LEAST_STEPS, WARM_UP_STEPS, profile_of
 
@@ -78,6 +82,65 @@ def measure(config: SpeedConfig, backbone: str) -> dict[str, Any]:
         "peer_step_rows_per_s": summary(alone)["rows_per_s"],
         "peer_peak_bytes": loaded_peak,
     }
+
+
+def prepare(config: SpeedConfig, raw: RawTable) -> dict[str, Any]:
+    """Rows per second of its preparation, from text to encoded rows, and the peak memory of its processes.
+
+    All rows are its training data; integers are bucketed as it does for click data. What it keeps running between
+    preparations, if anything, is started before the clock.
+
+    Raises:
+        RuntimeError: it has not written all rows.
+    """
+    from fuxictr.datasets.criteo import CustomizedFeatureProcessor  # noqa: PLC0415
+
+    build = importlib.import_module("fuxictr.preprocess.build_dataset")
+    rates = []
+    with TreePeak() as peak, _services(build):
+        for number in range(config.repeats):
+            encoder = CustomizedFeatureProcessor(
+                feature_cols=_raw_columns(raw),
+                label_col={"name": LABEL, "dtype": "float"},
+                dataset_id=f"peer-{number}",
+                data_root=str(raw.text.parent),
+            )
+            start = time.perf_counter()
+            made = build.build_dataset(
+                encoder, train_data=str(raw.text), data_format="csv", sep="\t", min_categr_count=MIN_COUNT
+            )[0]
+            rates.append(config.rows / (time.perf_counter() - start))
+            if (n_rows := pq.read_metadata(made).num_rows) != config.rows:
+                raise RuntimeError(f"{PACKAGE} has prepared {n_rows} of {config.rows} rows")
+            shutil.rmtree(encoder.data_dir)
+    return {"peer_rows_per_s": summary(rates)["rows_per_s"], "peer_peak_bytes": peak.most}
+
+
+def _raw_columns(raw: RawTable) -> list[dict[str, Any]]:
+    """Its description of raw columns."""
+    names: dict[str, list[str]] = {"integer": [], "categorical": []}
+    for name, kind in raw.kinds.items():
+        names[kind].append(name)
+    common = {"active": True, "type": "categorical"}
+    return [
+        {**common, "name": names["integer"], "dtype": "float", "preprocess": "convert_to_bucket", "fill_na": 0},
+        {**common, "name": names["categorical"], "dtype": "str", "fill_na": ""},
+    ]
+
+
+@contextmanager
+def _services(build: Any) -> Iterator[None]:
+    """Its worker processes, in the versions that have some."""
+    if not hasattr(build, "init_ray"):
+        yield
+        return
+    ray = importlib.import_module("ray")
+    build.init_ray()
+    importlib.import_module("ray.data").DataContext.get_current().enable_progress_bars = False
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def feature_map(schema: Schema, dim: int) -> Any:

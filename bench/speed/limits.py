@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.engine.clock import now
+from bench.engine.linear import product_ways
 from bench.engine.table import add_rows
 from bench.speed.data import make_rows
 from bench.speed.settings import SpeedConfig
@@ -27,7 +28,8 @@ class Limits:
     """Measured rates."""
 
     gemm_flops_per_s: float
-    """Matrix products of the MLP in the precision asked for: forward, to the inputs, to the weights; all layers."""
+    """Matrix products of the MLP in the precision asked for: forward, to the inputs, to the weights; all layers,
+    weighted by work, by the faster of the libraries at hand."""
     copy_bytes_per_s: float
     """Read and write of a large tensor."""
     adam_bytes_per_s: float
@@ -67,7 +69,10 @@ def _gemm(config: SpeedConfig, device: torch.device) -> float:
         products: tuple[tuple[Tensor, Tensor], ...] = ((x, weight.t()), (grad, weight), (grad.t(), x))
         for left, right in products:
             flops += 2 * config.batch * inputs * outputs
-            total_s += seconds(lambda left=left, right=right: torch.mm(left, right), device)  # type: ignore[misc]
+            total_s += min(
+                seconds(lambda way=way, left=left, right=right: way(left, right), device)  # type: ignore[misc]
+                for way in product_ways(left, right)
+            )
     return flops / total_s
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -61,7 +63,8 @@ def measure(
     Args:
         config: sizes and repeats.
         wanted: the stages.
-        backbones: specs of backbones; the one that trains fastest is measured with gates.
+        backbones: specs of backbones; those that train fastest and slowest are measured with gates, the fastest
+            for overhead; the first one where training is not measured.
         against: a peer's package.
         tell: hears of every measurement.
 
@@ -72,14 +75,15 @@ def measure(
     limits = in_child(stages.limits, config) if {"train", "gates"} & set(wanted) else None
     made = Measurements(config, limits, tell)
     if "prepare" in wanted:
-        made.add("prepare", "raw table", stages.preparation)
+        made.prepare(peer)
     trained = []
     if "train" in wanted:
         trained = [(backbone, made.train(backbone, peer)) for backbone in backbones]
     if "gates" in wanted:
-        backbone = _fastest(trained) if trained else backbones[0]
-        for gate in GATES:
-            made.add("gated train", f"{backbone}, {gate} gate", stages.train, backbone, gate, limits)
+        made.gates(_extremes(trained) if trained else [(backbones[0], None)])
+    if "overhead" in wanted:
+        backbone = _extremes(trained)[0][0] if trained else backbones[0]
+        made.add("overhead", backbone, stages.overhead, backbone)
     if "evaluate" in wanted:
         for backbone in backbones:
             made.add("evaluate", backbone, stages.evaluation, backbone)
@@ -104,17 +108,36 @@ class Measurements:
         """Measure in a child process, or say why there is no measurement."""
         return self._keep(self._measured(stage, what, work, *arguments))
 
+    def prepare(self, peer: Any) -> Rate:
+        """Encode a raw table, and let the peer encode it right after."""
+        with tempfile.TemporaryDirectory() as folder:
+            raw = in_child(stages.raw_table, self.config, Path(folder))
+            rate = self._measured("prepare", "raw table", stages.preparation, raw)
+            return self._keep(rate if peer is None else self._beside(rate, peer, peer.prepare, raw))
+
     def train(self, backbone: str, peer: Any) -> Rate:
         """Train a backbone, and the peer's right after it."""
         rate = self._measured("train", backbone, stages.train, backbone, None, self.limits)
         if peer is not None and peer.model_name(backbone) is None:
             rate = replace(rate, note=f"{peer.PACKAGE} has no such model")
         elif peer is not None:
-            try:
-                rate = replace(rate, **in_child(peer.measure, self.config, backbone))
-            except ChildDiedError as error:
-                rate = replace(rate, note=f"{peer.PACKAGE}: {error}")
+            rate = self._beside(rate, peer, peer.measure, backbone)
         return self._keep(rate)
+
+    def gates(self, chosen: Sequence[tuple[str, Rate | None]]) -> None:
+        """Train each backbone with every gate, and compare it with its rate without, where that is known."""
+        for (backbone, plain), gate in itertools.product(chosen, GATES):
+            what = f"{backbone}, {gate} gate"
+            rate = self._measured("gated train", what, stages.train, backbone, gate, self.limits)
+            times = None if plain is None else plain.ratio(rate.rows_per_s)
+            self._keep(rate if times is None else replace(rate, note=f"{times:.2f}× the time without the gate"))
+
+    def _beside(self, rate: Rate, peer: Any, work: Callable[..., dict[str, Any]], *arguments: Any) -> Rate:
+        """``rate`` with the peer's measurement, or why there is none."""
+        try:
+            return replace(rate, **in_child(work, self.config, *arguments))
+        except Exception as error:  # a peer may fail in any way, and what is measured stays worth showing
+            return replace(rate, note=f"{peer.PACKAGE}: {(str(error).strip() or type(error).__name__).splitlines()[0]}")
 
     def _measured(self, stage: str, what: str, work: Callable[..., Rate], *arguments: Any) -> Rate:
         try:
@@ -141,7 +164,8 @@ def _peer(name: str) -> Any:
     return PEERS[name]
 
 
-def _fastest(trained: Sequence[tuple[str, Rate]]) -> str:
-    """The backbone that trains fastest, of those with matrix products: on it a gate weighs most."""
+def _extremes(trained: Sequence[tuple[str, Rate]]) -> list[tuple[str, Rate | None]]:
+    """The fastest backbone and the slowest, of those with matrix products: there a gate weighs most and least."""
     networks = [one for one in trained if one[1].flops_per_row] or trained
-    return max(networks, key=lambda one: one[1].rows_per_s or 0.0)[0]
+    ordered = sorted(networks, key=lambda one: -(one[1].rows_per_s or 0.0))
+    return [ordered[0], *ordered[1:][-1:]]

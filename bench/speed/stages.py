@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,14 +18,16 @@ from bench.context import CellContext
 from bench.data.rows import Rows
 from bench.engine.clock import Clock, now
 from bench.engine.evaluate import auc, evaluate, logloss
+from bench.engine.fit import FitPlan, Fitter
 from bench.engine.steps import Group
 from bench.grid import choose_method
 from bench.job import resolve_backbone
 from bench.profiles import ANCHOR, Profile
 from bench.speed.bound import bound_rows_per_s, step_flops_per_row
-from bench.speed.data import make_rows, write_raw
+from bench.speed.data import RawTable, make_rows, write_raw
 from bench.speed.gates import GATES
 from bench.speed.limits import Limits, measure_limits
+from bench.speed.overhead import Ledger
 from bench.speed.rate import Rate, peak_rss, summary
 from bench.speed.settings import SpeedConfig
 
@@ -33,6 +35,8 @@ WARM_UP_STEPS = 4
 LEAST_STEPS = 3
 """Steps of a timed window at least."""
 TAU = 0.5
+VALID_SHARE = 0.2
+"""Share of the rows on which a training is validated whose overhead is measured: that of the Criteo split."""
 
 
 def limits(config: SpeedConfig) -> Limits:
@@ -73,6 +77,29 @@ def evaluation(config: SpeedConfig, backbone: str) -> Rate:
     return Rate("evaluate", ctx.label, **_repeated(config, len(rows), lambda: evaluate(model, rows)))
 
 
+def overhead(config: SpeedConfig, backbone: str) -> Rate:
+    """One epoch of a cell's training with a validation, and how much of it is not mathematics."""
+    device = _set_up(config)
+    rows = make_rows(config).to(device)
+    cut = int(VALID_SHARE * len(rows))
+    valid, rest = rows.take(torch.arange(cut)), rows.take(torch.arange(cut, len(rows)))
+    ctx = context(config, rows, backbone)
+    ctx.fit(ctx.model(), rest.take(torch.arange(config.batch)), epochs=WARM_UP_STEPS)
+    ledger = Ledger(device)
+    model = ctx.model()
+    plan = FitPlan(1, config.batch, clip_norm=ctx.profile.clip_norm)
+    draw = torch.Generator().manual_seed(config.seed)
+    fitter = Fitter(
+        model, rest, valid, [ctx.step(model)], plan, draw, schedule=ledger.schedule, on_epoch=ledger.on_epoch
+    )
+    fitter.updates.run = ledger.update(fitter.updates.run)  # type: ignore[method-assign]
+    model.forward = ledger.score(model.forward)  # type: ignore[method-assign]
+    fitter.run()
+    ledger.finish()
+    rate = len(rest) / ledger.total_s
+    return Rate("overhead", ctx.label, rate, rate, rate, peak(device), note=ledger.text())
+
+
 def metrics(config: SpeedConfig) -> Rate:
     """Exact AUC and log loss of ready predictions; the note has the memory above theirs."""
     device = _set_up(config)
@@ -104,19 +131,26 @@ def selector(config: SpeedConfig, method: str) -> Rate:
     return Rate("select", choice.label, **_repeated(config, len(rows), lambda: made.select(ctx, rest, held)))
 
 
-def preparation(config: SpeedConfig) -> Rate:
-    """Encoding of a generated raw table."""
-    from bench.data.card import load_card  # noqa: PLC0415 - loads pyarrow
-    from bench.data.prepare import prepare  # noqa: PLC0415
+def raw_table(config: SpeedConfig, folder: Path) -> RawTable:
+    """Write the raw table that preparation reads."""
+    return write_raw(config, folder)
 
-    _set_up(config)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        card, table = write_raw(config, folder)
-        number = iter(range(10**6))
-        made = load_card(card, {})
-        found = _repeated(config, config.rows, lambda: prepare(made, table, folder / f"store-{next(number)}"))
-        size = table.stat().st_size / 2**20
+
+def preparation(config: SpeedConfig, raw: RawTable) -> Rate:
+    """Encoding of a generated raw table, from text to store."""
+    from bench.data.card import load_card  # noqa: PLC0415 - loads pyarrow
+    from bench.data.prepare import Settings, prepare  # noqa: PLC0415
+
+    card, settings = load_card(raw.card), Settings(threads=config.threads or 0)
+    number = iter(range(10**6))
+
+    def work() -> None:
+        store = raw.text.parent / f"store-{next(number)}"
+        prepare(card, raw.text, store, settings=settings)
+        shutil.rmtree(store)
+
+    found = _repeated(config, config.rows, work)
+    size = raw.text.stat().st_size / 2**20
     return Rate("prepare", "raw table", **found, note=f"{size:,.0f} MiB of text")
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +23,7 @@ from bench.speed.bound import bound_rows_per_s, step_flops_per_row
 from bench.speed.data import make_rows, make_schema, write_raw
 from bench.speed.gates import GATES
 from bench.speed.limits import Limits, measure_limits
-from bench.speed.rate import ChildDiedError, Rate, in_child, peak_rss, summary
+from bench.speed.rate import ChildDiedError, Rate, TreePeak, in_child, peak_rss, summary, tree_bytes
 from bench.speed.run import shallow_methods
 from bench.speed.settings import SpeedConfig, check
 
@@ -132,17 +135,20 @@ def test_evaluation_metrics_and_selection_are_measured() -> None:
         assert rate.rows_per_s or rate.note
 
 
-def test_preparation_encodes_the_generated_table() -> None:
-    rate = stages.preparation(replace(TINY, repeats=1))
-    assert rate.rows_per_s
+def test_preparation_encodes_the_generated_table_and_clears_up(tmp_path: Path) -> None:
+    raw = stages.raw_table(TINY, tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert stages.preparation(replace(TINY, repeats=1), raw).rows_per_s
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_the_raw_table_has_the_rows_and_fields_of_its_card(tmp_path: Path) -> None:
-    card, table = write_raw(TINY, tmp_path)
-    lines = table.read_text().splitlines()
+    raw = write_raw(TINY, tmp_path)
+    lines = raw.text.read_text().splitlines()
     assert len(lines) == 601
-    assert {len(line.split("\t")) for line in lines} == {7}
-    assert card.read_text().count('= "integer"') == 2
+    assert lines[0].split("\t") == ["label", *raw.kinds]
+    assert {len(line.split("\t")) for line in lines} == {40}  # the label, 13 integers, 26 codes
+    assert raw.card.read_text().count('= "integer"') == list(raw.kinds.values()).count("integer") == 13
 
 
 def test_a_gate_of_each_shape_is_there() -> None:
@@ -173,6 +179,18 @@ def test_a_child_returns_its_result_or_is_found_dead() -> None:
     assert in_child(math.sqrt, 9.0) == 3.0
     with pytest.raises(ChildDiedError, match="killed"):
         in_child(_die)
+
+
+def test_memory_of_a_tree_counts_children_and_their_children() -> None:
+    hold = "held = b'x' * 60_000_000; input()"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])"
+    before = tree_bytes(os.getpid())
+    with TreePeak(0.01) as peak, subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as child:
+        deadline = time.monotonic() + 20
+        while tree_bytes(os.getpid()) < before + 60_000_000 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        child.communicate(b"\n")
+    assert peak.most >= before + 60_000_000
 
 
 def test_peak_memory_is_at_least_what_is_held() -> None:

@@ -1,0 +1,89 @@
+"""Linear layers in the fastest exact form of the device.
+
+On a CPU, oneDNN's float32 products are faster than those of the BLAS behind ``torch.nn.functional.linear`` for the
+output and for the gradient of the input, above all where a width is no multiple of 16; they take bias and ReLU along
+without a pass of their own. The gradient of the weight stays with BLAS, which is as fast there. Sums are formed in
+another order: results agree to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+LEAST_ROWS = 64
+"""Rows below which the call costs more than the product."""
+UNEVEN = 16
+"""A number of inputs that is no multiple of this slows the product with inputs as columns down by up to a fifth."""
+FULL_PRECISION = ("none", "ieee")
+"""Settings of oneDNN's float32 products that round nothing."""
+
+
+def linear(layer: nn.Linear, x: Tensor, relu: bool = False) -> Tensor:
+    """``layer(x)``, or ``relu(layer(x))``: x [B, inputs] -> [B, outputs].
+
+    Autocast, reduced precision of matrix products, compilation, other devices and types go to torch's own.
+    """
+    if not torch.compiler.is_compiling() and _suits(layer, x):
+        y: Tensor = _Linear.apply(x, layer.weight, layer.bias, relu)  # type: ignore[no-untyped-call]
+        return y
+    y = F.linear(x, layer.weight, layer.bias)
+    return torch.relu_(y) if relu else y
+
+
+def _suits(layer: nn.Linear, x: Tensor) -> bool:
+    plain = x.is_cpu and x.ndim == 2 and len(x) >= LEAST_ROWS and min(layer.weight.shape) > 1
+    single = x.dtype == layer.weight.dtype == torch.float32
+    watched = torch._C._len_torch_dispatch_stack() > 0  # a counter of operations knows those of torch alone
+    return plain and single and not watched and not torch.is_autocast_enabled("cpu") and _full_precision()
+
+
+def product_ways(left: Tensor, right: Tensor) -> list[Callable[[Tensor, Tensor], Tensor]]:
+    """All that can multiply the two matrices here, in full precision."""
+    plain = left.is_cpu and left.dtype == torch.float32
+    fast = [lambda left, right: _product(left, right.t(), None, relu=False)] if plain and _full_precision() else []
+    return [torch.mm, *fast]
+
+
+def _full_precision() -> bool:
+    backend = torch.backends.mkldnn
+    built = backend.is_available()  # type: ignore[no-untyped-call]
+    if not built or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
+    if hasattr(backend, "matmul"):
+        return backend.matmul.fp32_precision in FULL_PRECISION
+    return torch.get_float32_matmul_precision() == "highest"
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "relu" if relu else "none", [], "")
+    return product
+
+
+def _weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
+    """gradᵀ x, by the form that the BLAS is faster at."""
+    return (x.t() @ grad).t() if x.shape[1] % UNEVEN else grad.t() @ x
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+        y = _product(x, weight, bias, relu)
+        ctx.save_for_backward(x, weight, y if relu else None)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        x, weight, y = ctx.saved_tensors
+        if y is not None:
+            grad = torch.ops.aten.threshold_backward(grad, y, 0)
+        to_x, to_weight, to_bias, _ = ctx.needs_input_grad
+        grad_x = _product(grad, weight.t(), None, relu=False) if to_x else None
+        grad_weight = _weight_gradient(grad, x) if to_weight else None
+        return grad_x, grad_weight, grad.sum(0) if to_bias else None, None
