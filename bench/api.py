@@ -15,11 +15,14 @@ from bench.profiles import Profile
 from bench.registry import Axis, BackboneEntry, Entry, MethodEntry
 
 if TYPE_CHECKING:
+    from bench.budget import n_keep
     from bench.data.rows import Batch, Rows, stratified_sample
     from bench.data.schema import Field, Schema
     from bench.engine.backbone import Backbone, field_columns, slice_columns
+    from bench.engine.evaluate import auc, predict
     from bench.engine.fit import FitLog, FitPlan, Group, Step
     from bench.engine.model import CTRModel, Gate
+    from bench.engine.table import EmbeddingTable
 
 _LAZY = {
     "Batch": "bench.data.rows",
@@ -36,6 +39,10 @@ _LAZY = {
     "Step": "bench.engine.fit",
     "CTRModel": "bench.engine.model",
     "Gate": "bench.engine.model",
+    "EmbeddingTable": "bench.engine.table",
+    "auc": "bench.engine.evaluate",
+    "predict": "bench.engine.evaluate",
+    "n_keep": "bench.budget",
 }
 
 __all__ = [
@@ -46,6 +53,7 @@ __all__ = [
     "CTRModel",
     "ConfigError",
     "Context",
+    "EmbeddingTable",
     "Entry",
     "Field",
     "FitLog",
@@ -63,7 +71,10 @@ __all__ = [
     "Step",
     "Trained",
     "UserError",
+    "auc",
     "field_columns",
+    "n_keep",
+    "predict",
     "slice_columns",
     "stratified_sample",
 ]

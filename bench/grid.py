@@ -33,6 +33,11 @@ class MethodChoice:
     sel_split: SelSplit
     error: str | None = None
 
+    @property
+    def uses_tau(self) -> bool:
+        """Whether the prune ratio changes anything: every rule but a method's own follows it."""
+        return self.entry.uses_tau or self.budget != "native"
+
     def params_dict(self) -> dict[str, Any]:
         return {} if self.params is None else asdict(self.params)
 
@@ -94,7 +99,8 @@ def _budgets(entry: MethodEntry) -> tuple[str, ...]:
     """Budget rules a method may run under, its default first."""
     if entry.granularity == "field" and not entry.per_sample:
         return ("field",)
-    return ("native",) if entry.scores == "none" else ("native", "field")
+    exact = ("exact",) if entry.granularity in ("value", "dimension", "weight") else ()
+    return ("native", *exact, *(() if entry.scores == "none" else ("field",)))
 
 
 def choose_backbone(text: str) -> Spec:
@@ -124,7 +130,7 @@ def cells(
             for backbone in backbones:
                 for number, tau in enumerate(taus):
                     for method in methods:
-                        if method.entry.uses_tau:
+                        if method.uses_tau:
                             yield Cell(dataset, backbone, method.label, tau, seed)
                         elif number == 0:
                             yield Cell(dataset, backbone, method.label, None, seed)

@@ -43,7 +43,8 @@ class MethodEntry(Entry):
     scores: Literal["select", "train", "none"] = "select"
     """When field scores exist: after ``select``, only after ``train``, or never."""
     uses_tau: bool = True
-    """Whether the prune ratio changes anything; otherwise the method runs once and is shown under every τ."""
+    """Whether the prune ratio changes anything under the method's own rule; otherwise such a cell runs once and is
+    shown under every τ. The budgets ``exact`` and ``field`` follow the ratio in any case."""
     per_sample: bool = False
     """Whether the method gates each row differently, so that no field can be removed."""
     depends_on: frozenset[Axis] = frozenset({"tau", "backbone", "seed"})

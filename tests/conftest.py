@@ -240,7 +240,7 @@ def make_job(tiny: LoadedData) -> Callable[..., Job]:
         choice = choose_method(method)
         profile = resolve_profile("small", len(tiny.train), {}, epochs)
         net = resolve_backbone(backbone, profile)
-        cell = Cell(tiny.label, net.label, choice.label, tau if choice.entry.uses_tau else None, seed)
+        cell = Cell(tiny.label, net.label, choice.label, tau if choice.uses_tau else None, seed)
         fields = {"warmed": {net.label}} | fields
         return Job(cell, tiny, choice, net, profile, torch.device("cpu"), **fields)
 

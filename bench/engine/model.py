@@ -25,8 +25,9 @@ from bench.engine.table import EmbeddingTable
 class Gate(nn.Module):
     """Multiplies embeddings: ``forward(e [B, F, D], ids [B, F])`` returns factors of the declared ``shape``."""
 
-    shape: ClassVar[Literal["F", "BF", "FD"]] = "F"
-    """One factor a field [F], a row and field [B, F], or a field and embedding coordinate [F, D]."""
+    shape: ClassVar[Literal["F", "BF", "FD", "BFD"]] = "F"
+    """One factor a field [F], a row and field [B, F], a field and embedding coordinate [F, D], or all three
+    [B, F, D]: a linear weight then takes the factor of the first coordinate."""
     per_sample: ClassVar[bool] = False
     """Whether the gate differs from row to row; such a model cannot be cut down."""
 
@@ -68,6 +69,9 @@ class CTRModel(nn.Module):
             z = self.gate(e, batch.ids)
             if self.gate.shape == "FD":
                 e = e * z
+            elif self.gate.shape == "BFD":
+                e = e * z
+                linear = None if linear is None else linear * z[..., 0]
             else:
                 e = e * z[..., None]
                 linear = None if linear is None else linear * z

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,8 @@ class Updates:
     def __init__(self, model: CTRModel, steps: Sequence[Step], clip_norm: float | None, name: str) -> None:
         """Build the optimisers; ``name`` opens the messages of errors."""
         self.model, self.steps, self.clip_norm, self.name = model, list(steps), clip_norm, name
-        self.optimizers = [_optimizer(step) for step in self.steps]
+        self._of_step = [_optimizers(step) for step in self.steps]
+        self.optimizers = [optimizer for optimizers in self._of_step for optimizer in optimizers]
         self.params = [step.params for step in self.steps]
         self._tables = [module for module in model.modules() if isinstance(module, EmbeddingTable)]
         buffered = {id(table.weight) for table in self._tables}
@@ -35,19 +37,20 @@ class Updates:
 
     def run(self, number: int, batch: Batch, iteration: int) -> None:
         """Update the parameters of step ``number`` on ``batch``."""
-        step, optimizer = self.steps[number], self.optimizers[number]
+        step, optimizers = self.steps[number], self._of_step[number]
         self._train_only(number)
         loss = step.loss(self.model, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.clip_norm is not None:
             clip_gradients(self.params[number], self._tables, self.clip_norm)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         for param in self._plain[number]:
             param.grad = None
         for table in self._tables:
             table.clear_grad()
         if step.after is not None:
-            step.after(optimizer)
+            step.after(optimizers[0])
         self._seen[number].append((iteration, loss.detach()))
 
     def _train_only(self, number: int) -> None:
@@ -130,16 +133,17 @@ def _grad(param: nn.Parameter) -> Tensor:
     return param.grad
 
 
-def _optimizer(step: Step) -> torch.optim.Optimizer:
-    groups = [
-        {
-            "params": list(group.params),
-            "lr": group.lr,
-            "weight_decay": group.weight_decay,
-            "maximize": group.maximize,
-        }
-        for group in step.groups
-    ]
-    if step.optimizer == "adam":
-        return torch.optim.Adam(groups, fused=True)
-    return torch.optim.SGD(groups, fused=True)
+def _optimizers(step: Step) -> list[torch.optim.Optimizer]:
+    """The optimisers of a step's groups: one of each kind asked for, that of the first group first."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for group in step.groups:
+        kinds.setdefault(group.optimizer or step.optimizer, []).append(
+            {
+                "params": list(group.params),
+                "lr": group.lr,
+                "weight_decay": group.weight_decay,
+                "maximize": group.maximize,
+            }
+        )
+    makers = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+    return [makers[kind](groups, fused=True) for kind, groups in kinds.items()]
