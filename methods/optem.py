@@ -1,7 +1,7 @@
 """OptEm: OptEmbed, Learning Optimal Embedding Table for Click-through Rate Prediction (Lyu et al., CIKM 2022).
 
     supernet    thresholds t [F];  e'_v = e_v · 1[‖e_v‖₁ - t_f > 0] · 1[coordinate ≤ d], d uniform in 1, ..., D, drawn
-                for every row and field;  min of BCE + α Σ_f exp(-t_f), SGD for t, the step's slope as in ``straight_through``
+                for every row and field;  min of BCE + α Σ_f exp(-t_f), SGD for t (``supernet``, ``straight_through``)
     evolution   embedding sizes d [F] that score the highest AUC under the supernet's weights
     retrain     a fresh model under value mask and sizes, which are written into the table at the end
 
@@ -32,19 +32,17 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.api import (
     Batch,
     ConfigError,
     Context,
     CTRModel,
-    Gate,
     Group,
     Method,
     Range,
     Rows,
-    Schema,
     Selection,
     Trained,
     n_keep,
@@ -52,8 +50,8 @@ from bench.api import (
 )
 from methods.embedding_sizes import Candidates
 from methods.evolution import Breeding, Found, evolve
-from methods.straight_through import unit_step
-from methods.value_gates import field_means, field_of_values, frequencies, kept_columns, train_masked
+from methods.supernet import Supernet
+from methods.value_gates import field_means, frequencies, kept_columns, train_masked
 
 
 @dataclass(frozen=True)
@@ -88,36 +86,6 @@ class OptEmParams:
             raise ValueError(
                 f"mutations={self.mutations} is out of range for crossovers={self.crossovers}; allowed: [1, inf)."
             )
-
-
-class Supernet(Gate):
-    """Drops values of small norm and, in training, all but the first coordinates, as many as are drawn."""
-
-    shape = "BFD"
-
-    def __init__(self, schema: Schema) -> None:
-        """Thresholds t = 0: every value passes."""
-        super().__init__()
-        self.thresholds = nn.Parameter(torch.zeros(schema.n_fields))
-        self.exempt: Tensor
-        exempt = torch.tensor([field.kind == "numeric" for field in schema.fields])
-        self.register_buffer("exempt", exempt, persistent=False)
-
-    def forward(self, e: Tensor, ids: Tensor) -> Tensor:
-        rows = unit_step(e.abs().sum(-1) - self.thresholds)
-        rows = torch.where(self.exempt, torch.ones_like(rows), rows)[..., None]  # [B, F, 1]
-        if not self.training:
-            return rows.expand_as(e)
-        dim = e.shape[-1]
-        last = torch.randint(dim, (*ids.shape, 1), device=e.device)
-        return rows * (torch.arange(dim, device=e.device) <= last)
-
-    @torch.no_grad()
-    def importance(self, embeddings: Tensor, schema: Schema) -> Tensor:
-        """The margins q = ‖e_v‖₁ - t_f of embeddings [V, D], infinite for values that are never dropped; [V]."""
-        fields = field_of_values(schema, embeddings.device)
-        q = embeddings.abs().sum(1) - self.thresholds[fields]
-        return q.masked_fill(self.exempt[fields], math.inf)
 
 
 class OptEm(Method[OptEmParams]):
