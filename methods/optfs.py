@@ -24,7 +24,7 @@ things differ here:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -124,9 +124,10 @@ class OptFS(Method[OptFSParams]):
             snapshot.restore()
         ctx.log(penalty=penalty, gate_lr=gate_lr, search_steps=steps)
         start = None if params.start == "fresh" else model
-        return self._choose(ctx, gate.logits.weight.detach().squeeze(1), frequencies(train), start)
+        selection = self._choose(ctx, gate.logits.weight.detach().squeeze(1), frequencies(train))
+        return replace(selection, start=start, rows_seen=len(train))
 
-    def _choose(self, ctx: Context[OptFSParams], g: Tensor, counts: Tensor, start: CTRModel | None) -> Selection:
+    def _choose(self, ctx: Context[OptFSParams], g: Tensor, counts: Tensor) -> Selection:
         """Masks and scores from the gates [V] and how often each value occurs [V]."""
         mask = g > 0
         ctx.log(open_share=float(mask.double().mean()), mean_gate=float(g.mean()))
@@ -136,7 +137,7 @@ class OptFS(Method[OptFSParams]):
         share, gates = field_means(ctx.schema, mask, counts), field_means(ctx.schema, g, counts)
         below_one_row = 0.5 / (1 + np.exp(-np.clip(gates, -30, 30))) / float(counts.sum() / ctx.schema.n_fields)
         value_mask = None if ctx.budget == "field" else mask
-        return Selection(scores=share + below_one_row, value_mask=value_mask, start=start)
+        return Selection(scores=share + below_one_row, value_mask=value_mask)
 
     def train(self, ctx: Context[OptFSParams], train: Rows, valid: Rows, selection: Selection) -> Trained:
         """Retrain the searched model under its mask, or without the fields that were removed."""
