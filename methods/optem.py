@@ -60,14 +60,15 @@ class OptEmParams:
 
     penalty: Annotated[float, Range(0, open_low=True)] = 1e-4
     """α (public code, DeepFM on Criteo)."""
-    threshold_travel: Annotated[float, Range(0, open_low=True)] = 1.0
+    threshold_travel: Annotated[float, Range(0, open_low=True)] = 4.0
     """Mean initial norms that the penalty alone lifts a threshold by. Chosen here."""
     threshold_lr: Annotated[float, Range(0, open_low=True)] | None = None
     """SGD's rate of the thresholds, in place of ``threshold_travel`` (public code: 1e-4)."""
     supernet_epochs: Annotated[int, Range(1)] | None = None
     """Most epochs of the supernet; none: the profile's."""
-    generations: Annotated[int, Range(1)] = 30
-    """Generations of the evolution (public code)."""
+    generations: Annotated[int, Range(1)] = 10
+    """Generations of the evolution. Chosen here (public code: 30): on a few thousand rows more of them cost more than
+    the training and fit the noise of the rows that candidates are scored on."""
     mutations: Annotated[int, Range(0)] = 10
     """Mutated candidates a generation (public code)."""
     crossovers: Annotated[int, Range(0)] = 10
