@@ -249,9 +249,7 @@ def test_candidates_are_scored_on_a_bounded_stratified_slice(make_job: MakeJob) 
     assert rows.labels.sum() == round(40 * held.positive_rate)
 
 
-def test_rows_of_one_class_are_refused_before_any_training(
-    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_of_one_class_are_refused_before_any_training(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     watched = Watched(monkeypatch)
     job = make_job("optem")
     train, held = parts(job)
