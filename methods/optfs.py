@@ -6,8 +6,8 @@
     rewind    the weights go back to those at the start of epoch R; the gates are fixed
     retrain   e'_v = e_v / σ(w0) for kept values, 0 for the others; the factors are written into the table at the end
 
-A field's score is the share of training rows whose value of it is kept (between fields of one share the larger mean
-gate comes first); ``budget=field`` removes the other fields and keeps all values of the rest.
+A field's score is the share of training rows whose value of it has g > 0 (between fields of one share the larger
+mean gate comes first), whatever the budget; ``budget=field`` keeps all values of the K fields it leaves.
 
 Sources: the paper; its public code for S, R, F (the settings of DeepFM on Criteo), w0 and the scale 1 / σ(w0). Where
 things differ here:
@@ -130,15 +130,17 @@ class OptFS(Method[OptFSParams]):
 
     def _choose(self, ctx: Context[OptFSParams], g: Tensor, counts: Tensor) -> Selection:
         """Masks and scores from the gates [V] and how often each value occurs [V]."""
-        mask = g > 0
-        ctx.log(open_share=float(mask.double().mean()), mean_gate=float(g.mean()))
+        is_open = g > 0
+        ctx.log(open_share=float(is_open.double().mean()), mean_gate=float(g.mean()))
+        share, gates = field_means(ctx.schema, is_open, counts), field_means(ctx.schema, g, counts)
+        below_one_row = 0.5 / (1 + np.exp(-np.clip(gates, -30, 30))) / float(counts.sum() / ctx.schema.n_fields)
+        mask: Tensor | None = is_open
         if ctx.budget == "exact":
             order = torch.argsort(g, descending=True, stable=True)
-            mask = torch.zeros_like(mask).index_fill(0, order[: n_keep(ctx.tau, len(g))], True)
-        share, gates = field_means(ctx.schema, mask, counts), field_means(ctx.schema, g, counts)
-        below_one_row = 0.5 / (1 + np.exp(-np.clip(gates, -30, 30))) / float(counts.sum() / ctx.schema.n_fields)
-        value_mask = None if ctx.budget == "field" else mask
-        return Selection(scores=share + below_one_row, value_mask=value_mask)
+            mask = torch.zeros_like(is_open).index_fill(0, order[: n_keep(ctx.tau, len(g))], True)
+        elif ctx.budget == "field":
+            mask = None
+        return Selection(scores=share + below_one_row, value_mask=mask)
 
     def train(self, ctx: Context[OptFSParams], train: Rows, valid: Rows, selection: Selection) -> Trained:
         """Retrain the searched model under its mask, or without the fields that were removed."""

@@ -189,6 +189,7 @@ def test_each_budget_keeps_what_it_says(make_job: MakeJob, monkeypatch: pytest.M
     assert native.start is not None
     assert same(weights(field.start), weights(native.start))
     assert np.array_equal(field.scores, native.scores)
+    assert np.array_equal(exact.scores, native.scores)
 
 
 def test_a_field_s_score_is_the_share_of_rows_whose_value_is_kept(make_job: MakeJob) -> None:
