@@ -15,13 +15,16 @@ from bench.profiles import Profile
 from bench.registry import Axis, BackboneEntry, Entry, MethodEntry
 
 if TYPE_CHECKING:
+    from bench.budget import n_keep
     from bench.data.rows import Batch, Rows, stratified_sample
     from bench.data.schema import Field, Schema
     from bench.engine.arithmetic import uncompiled
     from bench.engine.backbone import Backbone, field_columns, slice_columns
+    from bench.engine.evaluate import auc, predict
     from bench.engine.fit import FitLog, FitPlan, Group, Step
     from bench.engine.linear import linear
     from bench.engine.model import CTRModel, Gate
+    from bench.engine.table import EmbeddingTable
 
 _LAZY = {
     "Batch": "bench.data.rows",
@@ -40,6 +43,10 @@ _LAZY = {
     "linear": "bench.engine.linear",
     "CTRModel": "bench.engine.model",
     "Gate": "bench.engine.model",
+    "EmbeddingTable": "bench.engine.table",
+    "auc": "bench.engine.evaluate",
+    "predict": "bench.engine.evaluate",
+    "n_keep": "bench.budget",
 }
 
 __all__ = [
@@ -50,6 +57,7 @@ __all__ = [
     "CTRModel",
     "ConfigError",
     "Context",
+    "EmbeddingTable",
     "Entry",
     "Field",
     "FitLog",
@@ -67,8 +75,11 @@ __all__ = [
     "Step",
     "Trained",
     "UserError",
+    "auc",
     "field_columns",
     "linear",
+    "n_keep",
+    "predict",
     "slice_columns",
     "stratified_sample",
     "uncompiled",

@@ -125,21 +125,22 @@ def _select(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) 
             shared.write(key, selection, pt_s)
     else:
         selection, pt_s = stored
-    _check_scores(selection, method, ctx.schema.n_fields)
+    _check_scores(selection, method, ctx)
     _check_kept(selection, ctx)
     ranked = None
-    if selection.scores is not None and selection.kept is None and method.info.granularity == "field":
+    if selection.scores is not None and selection.kept is None and ctx.budget == "field":
         ranked = keep_top(selection.scores, ctx.n_keep)
         selection.kept = ranked.fields
     seen = len(train) + len(held) if selection.rows_seen is None else selection.rows_seen
     return Chosen(selection, ranked, pt_s, is_shared(method), seen)
 
 
-def _check_scores(selection: Selection, method: Method[Any], n_fields: int) -> None:
+def _check_scores(selection: Selection, method: Method[Any], ctx: CellContext[Any]) -> None:
+    n_fields = ctx.schema.n_fields
     shape = np.shape(selection.scores) if selection.scores is not None else None
     if shape not in (None, (n_fields,)):
         raise ValueError(f"select returned scores of shape {shape}; wanted one for each of the {n_fields} fields")
-    owes_scores = method.info.granularity == "field" and method.info.scores == "select"
+    owes_scores = ctx.budget == "field" and method.info.scores == "select"
     if owes_scores and shape is None and selection.kept is None:
         raise ValueError("select returned neither scores nor kept fields")
 

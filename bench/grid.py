@@ -117,7 +117,8 @@ def _budgets(entry: MethodEntry) -> tuple[str, ...]:
     """Budget rules a method may run under, its default first."""
     if entry.granularity == "field" and not entry.per_sample:
         return ("field", "native") if entry.free_count else ("field",)
-    return ("native",) if entry.scores == "none" else ("native", "field")
+    exact = ("exact",) if entry.granularity in ("value", "dimension", "weight") else ()
+    return ("native", *exact, *(() if entry.scores == "none" else ("field",)))
 
 
 def choose_backbone(text: str) -> Spec:

@@ -65,6 +65,22 @@ TABLE: dict[str, MethodEntry] = {
         per_sample=True,
         paper=True,
     ),
+    "optfs": MethodEntry(
+        target="methods.optfs:OptFS",
+        title="OptFS",
+        citation="Lyu et al., WWW 2023",
+        granularity="value",
+        uses_tau=False,
+        paper=True,
+    ),
+    "optem": MethodEntry(
+        target="methods.optem:OptEm",
+        title="OptEm",
+        citation="Lyu et al., CIKM 2022",
+        granularity="dimension",
+        uses_tau=False,
+        paper=True,
+    ),
     "light-fmp": MethodEntry(
         target="methods.light_fmp:LightFMP",
         title="Light-FMP",

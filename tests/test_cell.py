@@ -58,7 +58,7 @@ def spied(make_job: MakeJob, spy: type[Spy], **changes: Any) -> tuple[Job, CellR
     job = make_job("no-selection", **changes)
     entry = replace(job.method.entry, granularity="field", scores="select")
     tau = changes.get("tau", 0.5)
-    job = replace(job, cell=replace(job.cell, tau=tau), method=replace(job.method, entry=entry))
+    job = replace(job, cell=replace(job.cell, tau=tau), method=replace(job.method, entry=entry, budget="field"))
     return job, run_cell(job)
 
 

@@ -63,6 +63,14 @@ def test_parameters_and_budget_may_decide_whether_the_prune_ratio_is_used(monkey
     assert "OSError: no answer" in str(chosen[3].error)  # its own cells fail, the run goes on
 
 
+@pytest.mark.parametrize(("budget", "taus"), [("native", [None]), ("exact", [0.0, 0.5]), ("field", [0.0, 0.5])])
+def test_every_budget_but_a_method_s_own_rule_follows_the_prune_ratio(budget: str, taus: list[float | None]) -> None:
+    choice = choose_method(f"optfs[budget={budget}]")
+    assert not choice.entry.uses_tau
+    assert choice.uses_tau == (budget != "native")
+    assert [cell.tau for cell in cells(["d"], ["b"], [choice], [0.0, 0.5], 1)] == taus
+
+
 def test_all_and_paper_stand_for_names_in_table_order_without_repeats() -> None:
     known = registry.methods()
     assert expand(["all"], known) == known.names()
@@ -84,6 +92,8 @@ def test_a_method_s_parameters_are_resolved() -> None:
     assert "sel_split" not in choice.params_dict()
     assert (choice.sel_split, choice.budget) == ("valid", "field")
     assert choose_method("no-selection").budget == "native"
+    assert choose_method("optfs").budget == "native"
+    assert choose_method("optem[budget=exact]").budget == "exact"
     assert choose_method("light-fmp[budget=field]").budget == "field"
     assert choose_method("light-fmp").sel_split == "train"
 
@@ -97,6 +107,7 @@ def test_a_method_s_parameters_are_resolved() -> None:
         ("light-fmp[rank_share=0]", ["light-fmp: rank_share=0", "(0, 1]"]),
         ("light-fmp[gate_lr=inf]", ["light-fmp: gate_lr=inf", "finite"]),
         ("light-fmp[budget=exact]", ["light-fmp: budget=exact", "field"]),
+        ("optfs[budget=top]", ["optfs: budget=top", "native, exact, field"]),
         ("no-selection[budget=field]", ["no-selection: budget=field", "native"]),
         ("random-k[sel_split=test]", ["random-k: sel_split=test", "train, valid"]),
         ("random-k[carry_over=maybe]", ["random-k: carry_over=maybe", "true or false"]),

@@ -157,7 +157,7 @@ class StepGraphs:
         def work() -> None:
             losses.append(updates.update(number, inputs))
 
-        found = places(updates.model, updates.steps[number].loss, updates.optimizers[number])
+        found = places(updates.model, updates.steps[number].loss, updates.of_step(number))
         before = Watch(found)
         try:
             replay = self._backend.capture(work)

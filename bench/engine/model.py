@@ -26,8 +26,9 @@ from bench.engine.table import EmbeddingTable
 class Gate(nn.Module):
     """Multiplies embeddings: ``forward(e [B, F, D], ids [B, F])`` returns factors of the declared ``shape``."""
 
-    shape: ClassVar[Literal["F", "BF", "FD"]] = "F"
-    """One factor a field [F], a row and field [B, F], or a field and embedding coordinate [F, D]."""
+    shape: ClassVar[Literal["F", "BF", "FD", "BFD"]] = "F"
+    """One factor a field [F], a row and field [B, F], a field and embedding coordinate [F, D], or all three
+    [B, F, D]: a linear weight then takes the factor of the first coordinate."""
     per_sample: ClassVar[bool] = False
     """Whether the gate differs from row to row; such a model cannot be cut down."""
 
@@ -39,6 +40,8 @@ class Gate(nn.Module):
         z = self(e, ids)
         if self.shape == "FD":
             return e * z, linear
+        if self.shape == "BFD":
+            return e * z, None if linear is None else linear * z[..., 0]
         return e * z[..., None], None if linear is None else linear * z
 
 

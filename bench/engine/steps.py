@@ -30,6 +30,8 @@ class Group:
     """Coupled: added to the gradient."""
     maximize: bool = False
     """Ascend instead of descend (Lagrange multipliers)."""
+    optimizer: Literal["adam", "sgd"] | None = None
+    """Optimiser of these parameters, where it is not the step's."""
 
 
 @dataclass
@@ -47,7 +49,8 @@ class Step:
     """Rows of this step's own batches as a multiple of the plan's batch size."""
     optimizer: Literal["adam", "sgd"] = "adam"
     after: Callable[[torch.optim.Optimizer], None] | None = None
-    """Runs after the update (proximal steps, clamps, masks); on a GPU a group's ``lr`` is a scalar tensor there."""
+    """Runs after the update (proximal steps, clamps, masks); takes the optimiser of the first group, whose ``lr`` is a
+    scalar tensor on a GPU."""
 
     @property
     def params(self) -> list[nn.Parameter]:

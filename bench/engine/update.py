@@ -35,7 +35,8 @@ class Updates:
         self.graphs: StepGraphs | None = None
         """Runs updates as graphs; None: kernels are launched one by one."""
         self._tables = [module for module in model.modules() if isinstance(module, EmbeddingTable)]
-        self.optimizers = [_optimizer(step, self._tables if plan.lazy else []) for step in self.steps]
+        self._of_step = [_optimizers(step, self._tables if plan.lazy else []) for step in self.steps]
+        self.optimizers = [optimizer for optimizers in self._of_step for optimizer in optimizers]
         if capturable:
             for optimizer in self.optimizers:
                 _make_capturable(optimizer)
@@ -52,7 +53,7 @@ class Updates:
         loss = self.update(number, batch) if self.graphs is None else self.graphs.run(number, batch)
         after = self.steps[number].after
         if after is not None:
-            after(self.optimizers[number])
+            after(self._of_step[number][0])
         self._seen[number].append((iteration, loss))
 
     def update(self, number: int, batch: Batch) -> Tensor:
@@ -61,9 +62,14 @@ class Updates:
         loss.backward()  # type: ignore[no-untyped-call]
         if self.clip_norm is not None:
             clip_gradients(self.params[number], self._tables, self.clip_norm)
-        self.optimizers[number].step()
+        for optimizer in self._of_step[number]:
+            optimizer.step()
         self.discard(number)
         return loss.detach()
+
+    def of_step(self, number: int) -> list[torch.optim.Optimizer]:
+        """Optimisers of step ``number``, that of its first group first."""
+        return self._of_step[number]
 
     def discard(self, number: int) -> None:
         """Clear the gradients of step ``number``."""
@@ -173,17 +179,23 @@ def _grad(param: nn.Parameter) -> Tensor:
     return param.grad
 
 
-def _optimizer(step: Step, lazy_tables: Sequence[EmbeddingTable]) -> torch.optim.Optimizer:
-    groups: list[dict[str, Any]] = [
-        {
-            "params": list(group.params),
-            "lr": group.lr,
-            "weight_decay": group.weight_decay,
-            "maximize": group.maximize,
-        }
-        for group in step.groups
-    ]
-    if step.optimizer == "sgd":
+def _optimizers(step: Step, lazy_tables: Sequence[EmbeddingTable]) -> list[torch.optim.Optimizer]:
+    """The optimisers of a step's groups: one of each kind asked for, that of the first group first."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for group in step.groups:
+        kinds.setdefault(group.optimizer or step.optimizer, []).append(
+            {
+                "params": list(group.params),
+                "lr": group.lr,
+                "weight_decay": group.weight_decay,
+                "maximize": group.maximize,
+            }
+        )
+    return [_optimizer(kind, groups, lazy_tables) for kind, groups in kinds.items()]
+
+
+def _optimizer(kind: str, groups: list[dict[str, Any]], lazy_tables: Sequence[EmbeddingTable]) -> torch.optim.Optimizer:
+    if kind == "sgd":
         return torch.optim.SGD(groups, fused=True)
     return LazyAdam(groups, lazy_tables) if lazy_tables else torch.optim.Adam(groups, fused=True)
 

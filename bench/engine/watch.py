@@ -6,7 +6,7 @@ is the memory of a parameter or buffer. Whoever changes one of these would train
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from functools import partial
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -25,10 +25,11 @@ _LONGEST = 16
 _TORCH = frozenset(vars(nn.Module())) - {"training"}
 
 
-def places(model: nn.Module, loss: Any, optimizer: torch.optim.Optimizer) -> list[Place]:
-    """Where a step may look while it runs: the model's modules, what its loss encloses, the optimiser's groups."""
+def places(model: nn.Module, loss: Any, optimizers: Sequence[torch.optim.Optimizer]) -> list[Place]:
+    """Where a step may look while it runs: the model's modules, what its loss encloses, the optimisers' groups."""
     found = [*_of_module("model", model), *_of_loss("loss", loss, set())]
-    return [*found, *((f"optimizer group {i}", group) for i, group in enumerate(optimizer.param_groups))]
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    return [*found, *((f"optimizer group {i}", group) for i, group in enumerate(groups))]
 
 
 def _of_module(name: str, module: nn.Module) -> Iterator[Place]:

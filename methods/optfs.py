@@ -1,0 +1,152 @@
+"""OptFS: Optimizing Feature Set for Click-Through Rate Prediction (Lyu et al., WWW 2023).
+
+    search    gates g [V], one a value; e'_v = e_v · σ(t g_v) / σ(w0);  min over weights and gates of
+              BCE + λ Σ_v σ(t g_v);  t = F^(e / (S - 1)) in epoch e = 0, ..., S - 1
+    choose    native: values with g_v > 0;  exact: the V - floor(τ V) values with the largest g;  field: below
+    rewind    the weights go back to those at the start of epoch R; the gates are fixed
+    retrain   e'_v = e_v / σ(w0) for kept values, 0 for the others; the factors are written into the table at the end
+
+A field's score is the share of training rows whose value of it has g > 0 (between fields of one share the larger
+mean gate comes first), whatever the budget; ``budget=field`` keeps all values of the K fields it leaves.
+
+Sources: the paper; its public code for S, R, F (the settings of DeepFM on Criteo), w0 and the scale 1 / σ(w0). Where
+things differ here:
+
+* The authors' λ = 5e-9 and gate rate (the model's, 3e-4) belong to 33 million rows and 120,000 steps: in a few hundred
+  steps no gate could reach zero, whatever λ. Here λ is a price in nats of training log loss that a kept value has to
+  earn, divided by the number of rows (5e-9 · 33e6 = 0.165 nats), and the gate rate is raised where the planned
+  steps are few. ``penalty=5e-9`` and ``gate_lr=3e-4`` give the authors' numbers.
+* A gate multiplies the value's linear weight too. Every layer is rewound. Search looks at no validation rows.
+* Adam works number by number, so one optimiser with two groups is the authors' two; L2 on the table alone.
+* The slope of σ is σ(x) σ(-x) and does not round to zero at large t g.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.api import Batch, Context, CTRModel, Group, Method, Range, Rows, Selection, Trained, n_keep
+from methods.value_gates import AnnealedGate, field_means, frequencies, kept_columns, open_scale, train_masked
+
+
+@dataclass(frozen=True)
+class OptFSParams:
+    """Parameters of OptFS."""
+
+    search_epochs: Annotated[int, Range(2)] = 15
+    """S, epochs of the search; all of them are run (public code, DeepFM on Criteo)."""
+    rewind_epoch: Annotated[int, Range(0)] = 1
+    """R, epoch whose first weights retraining starts from; below S (public code, DeepFM on Criteo)."""
+    final_temperature: Annotated[float, Range(1)] = 200.0
+    """F, temperature of the last epoch (public code, DeepFM on Criteo)."""
+    gate_init: Annotated[float, Range(0, open_low=True)] = 0.5
+    """w0, initial g (public code)."""
+    value_price: Annotated[float, Range(0)] = 0.165
+    """Nats of training log loss that a kept value has to earn: the authors' λ times their rows."""
+    penalty: Annotated[float, Range(0)] | None = None
+    """λ itself, in place of ``value_price`` over the number of training rows (public code: 5e-9)."""
+    gate_travel: Annotated[float, Range(0, open_low=True)] = 10.0
+    """Way that a gate can go in all planned steps. Chosen here; the authors' rate times their steps is 36, which on
+    10,000 rows drops too much."""
+    gate_lr: Annotated[float, Range(0, open_low=True)] | None = None
+    """Rate of the gates; none: the model's, or ``gate_travel`` over the planned steps where that is more."""
+    start: Literal["rewound", "searched", "fresh"] = "rewound"
+    """Weights that retraining starts from: of epoch R, of the end of the search, or new ones."""
+
+    def __post_init__(self) -> None:
+        if self.rewind_epoch >= self.search_epochs:
+            raise ValueError(
+                f"rewind_epoch={self.rewind_epoch} is out of range for search_epochs={self.search_epochs}; "
+                f"allowed: [0, {self.search_epochs - 1}]."
+            )
+
+
+class Snapshot(nn.Module):
+    """A copy of a model's weights, as buffers: a training that is resumed still has them."""
+
+    def __init__(self, model: CTRModel) -> None:
+        """Copy the weights as they are now."""
+        super().__init__()
+        self._live: list[Tensor] = [model.table.weight, *model.backbone.parameters(), *model.backbone.buffers()]
+        for number, tensor in enumerate(self._live):
+            self.register_buffer(f"copy{number}", tensor.detach().clone())
+
+    @torch.no_grad()
+    def take(self) -> None:
+        """Copy the weights as they are now."""
+        for tensor, copy in zip(self._live, self.buffers(), strict=True):
+            copy.copy_(tensor)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put the copied weights back into the model."""
+        for tensor, copy in zip(self._live, self.buffers(), strict=True):
+            tensor.copy_(copy)
+
+
+class OptFS(Method[OptFSParams]):
+    """Annealed gates on values; rewound weights are retrained under the fixed mask."""
+
+    Params = OptFSParams
+
+    def select(self, ctx: Context[OptFSParams], train: Rows, selection_rows: Rows) -> Selection:
+        """Search on ``train``; ``selection_rows`` are not looked at."""
+        params, model = self.params, ctx.model()
+        gate = AnnealedGate(ctx.schema.vocabulary_rows, params.gate_init).to(ctx.device)
+        snapshot = Snapshot(model)
+        gate.add_module("snapshot", snapshot)  # so that checkpoints hold it
+        model.gate = gate
+        penalty = params.value_price / len(train) if params.penalty is None else params.penalty
+        steps = params.search_epochs * math.ceil(len(train) / ctx.profile.batch_size)
+        gate_lr = max(ctx.profile.lr, params.gate_travel / steps) if params.gate_lr is None else params.gate_lr
+
+        def loss(model: CTRModel, batch: Batch) -> Tensor:
+            return F.binary_cross_entropy_with_logits(model(batch), batch.labels) + penalty * gate.open_sum()
+
+        def schedule(iteration: int, planned: int) -> None:
+            epoch, at = divmod(iteration, planned // params.search_epochs)
+            if at == 0:
+                gate.temperature.fill_(params.final_temperature ** (epoch / (params.search_epochs - 1)))
+                if epoch == params.rewind_epoch:
+                    snapshot.take()
+
+        step = ctx.step(model, loss=loss, name="search")
+        step.groups = [*step.groups, Group([gate.logits.weight], gate_lr)]
+        ctx.fit(model, train, steps=[step], schedule=schedule, name="search", epochs=params.search_epochs)
+        model.gate = None
+        if params.start == "rewound":
+            snapshot.restore()
+        ctx.log(penalty=penalty, gate_lr=gate_lr, search_steps=steps)
+        start = None if params.start == "fresh" else model
+        selection = self._choose(ctx, gate.logits.weight.detach().squeeze(1), frequencies(train))
+        return replace(selection, start=start, rows_seen=len(train))
+
+    def _choose(self, ctx: Context[OptFSParams], g: Tensor, counts: Tensor) -> Selection:
+        """Masks and scores from the gates [V] and how often each value occurs [V]."""
+        is_open = g > 0
+        ctx.log(open_share=float(is_open.double().mean()), mean_gate=float(g.mean()))
+        share, gates = field_means(ctx.schema, is_open, counts), field_means(ctx.schema, g, counts)
+        below_one_row = 0.5 / (1 + np.exp(-np.clip(gates, -30, 30))) / float(counts.sum() / ctx.schema.n_fields)
+        mask: Tensor | None = is_open
+        if ctx.budget == "exact":
+            order = torch.argsort(g, descending=True, stable=True)
+            mask = torch.zeros_like(is_open).index_fill(0, order[: n_keep(ctx.tau, len(g))], True)
+        elif ctx.budget == "field":
+            mask = None
+        return Selection(scores=share + below_one_row, value_mask=mask)
+
+    def train(self, ctx: Context[OptFSParams], train: Rows, valid: Rows, selection: Selection) -> Trained:
+        """Retrain the searched model under its mask, or without the fields that were removed."""
+        if selection.value_mask is None:
+            return super().train(ctx, train, valid, selection)
+        return train_masked(ctx, train, valid, selection, open_scale(self.params.gate_init))
+
+    def columns(self, model: CTRModel, selection: Selection) -> dict[str, float]:
+        return kept_columns(model, selection)
