@@ -13,6 +13,7 @@ from bench.report import csv, latex, markdown
 from bench.report.cells import GroupKey, group_key, records_of
 from bench.report.model import Table
 from bench.report.naming import distinct_titles
+from bench.report.significance import significance_tables
 from bench.report.tables import efficiency_tables, overall_tables, recovery_tables
 from bench.report.titles import Titles
 
@@ -39,8 +40,13 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
         **_table_files("overall", "Results", overall_tables(frame, titles)),
         **_table_files("efficiency", "Cost and size", efficiency_tables(frame, titles)),
     }
-    if recovered := recovery_tables(frame, titles):
-        files |= _table_files("recovery", "Recovery", recovered)
+    further = {
+        "recovery": ("Recovery", recovery_tables),
+        "significance": ("Significance", significance_tables),
+    }
+    for kind, (heading, build) in further.items():
+        if tables := build(frame, titles):
+            files |= _table_files(kind, heading, tables)
     written = [_write(folder.tables / name, text.encode()) for name, text in files.items()]
     for name, data in _figure_files(frame, titles):
         written.append(_write(folder.figures / name, data))

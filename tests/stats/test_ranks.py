@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -79,6 +79,7 @@ def test_cliques_by_hand() -> None:
     assert cliques([1.0, 4.0, 2.0, 3.0], 0.5) == []
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(2, 40).map(lambda r: r / 2), min_size=1, max_size=9), st.integers(0, 20).map(lambda d: d / 4)
 )

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -22,6 +22,7 @@ def lots(n_runs: int, n_fields: int, k: int, seed: int) -> np.ndarray:
     return z
 
 
+@settings(deadline=None)
 @given(st.integers(2, 8), st.integers(2, 39), st.data())
 def test_nogueira_is_kuncheva_for_equal_sizes(n_runs: int, n_fields: int, data: st.DataObject) -> None:
     z = lots(n_runs, n_fields, data.draw(st.integers(1, n_fields - 1)), data.draw(st.integers(0, 99)))
