@@ -32,6 +32,10 @@ class Metric:
     """Recorded value of one printed unit."""
     counted: bool = False
     """A whole number by nature, printed without ± where all seeds agree."""
+    key: str = ""
+    """Key of the record, where it is not the metric's own name."""
+    duration: bool = False
+    """Printed with its units, as ``4h23m23s``."""
     clock: Literal["training", "inference"] | None = None
     """Times of resumed cells are not shown; training times are ranked within one optimizer only."""
 
@@ -104,7 +108,7 @@ METRICS: dict[str, Metric] = {
     "main_recall": Metric("Main fields kept", "", None, 0.0, _fixed(2)),
     "interaction_recall": Metric("Interaction fields kept", "", None, 0.0, _fixed(2)),
     "attainable_auc_share": Metric("Attainable AUC", "", "higher", 0.0, _fixed(2)),
-    "tt": Metric("TT", "", "lower", _INF, _duration, clock="training"),
+    "tt": Metric("TT", "", "lower", _INF, _duration, key="tt_s", duration=True, clock="training"),
     "gain": Metric("Gain", "", None, 0.0, _signed(4)),
     "gain_low": Metric("from", "", None, 0.0, _signed(4)),
     "gain_high": Metric("to", "", None, 0.0, _signed(4)),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bench.files import write_atomically
 from bench.records import RunFolder, load_frame
 from bench.report import csv, latex, markdown
+from bench.report.adaptability import adaptability_tables
 from bench.report.cells import GroupKey, group_key, records_of
 from bench.report.model import Table
 from bench.report.naming import distinct_titles
@@ -43,6 +44,7 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
     further = {
         "recovery": ("Recovery", recovery_tables),
         "significance": ("Significance", significance_tables),
+        "table3": ("Adaptability", adaptability_tables),
     }
     for kind, (heading, build) in further.items():
         if tables := build(frame, titles):

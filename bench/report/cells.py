@@ -122,7 +122,8 @@ def measure(metric: str, cell: Record, baseline: Record | None) -> float | None:
     if metric == "n_kept":
         number = _n_kept(cell)
     else:
-        number = cell[metric] if metric in cell else (cell["recovery"] or {}).get(metric)
+        key = METRICS[metric].key or metric
+        number = cell[key] if key in cell else (cell["recovery"] or {}).get(key)
     return None if number is None else float(number)
 
 

@@ -49,7 +49,9 @@ def _smallest(block: Block, group: GroupKey, metric: str, values: Values) -> tup
 
 
 def _text(difference: float, metric: Metric) -> str:
-    """Two significant digits, in the metric's unit."""
+    """Two significant digits in the metric's unit, or a duration."""
+    if metric.duration:
+        return metric.text(difference)
     shown = difference / metric.scale
     decimals = max(0, 1 - math.floor(math.log10(shown)))
     return f"{shown:,.{decimals}f}{f' {metric.unit}' if metric.unit else ''}"
