@@ -67,7 +67,7 @@ def _table_files(kind: str, heading: str, tables: Sequence[Table]) -> dict[str, 
 
 
 def _figure_files(frame: pd.DataFrame, titles: Titles) -> Iterator[tuple[str, bytes]]:
-    from plots import importance, style  # noqa: PLC0415 - Matplotlib is slow to import
+    from plots import critical_difference, importance, style  # noqa: PLC0415 - Matplotlib is slow to import
 
     groups = list(_by_dataset(frame, titles))
     names = _unique(f"{key}-{cells['backbone'].iloc[0]}" for key, _, cells in groups)
@@ -76,6 +76,12 @@ def _figure_files(frame: pd.DataFrame, titles: Titles) -> Iterator[tuple[str, by
         if figure is not None:
             for suffix, data in style.render(figure).items():
                 yield f"importance-{name}{suffix}", data
+    for tau in sorted(set(frame["tau"].dropna())) or [None]:
+        where = "" if tau is None else f" at prune ratio τ = {tau:g}"
+        figure = critical_difference.draw(frame, tau, f"Ranks of the methods{where}")
+        if figure is not None:
+            for suffix, data in style.render(figure).items():
+                yield f"critical-difference{'' if tau is None else f'-tau{tau:g}'}{suffix}", data
 
 
 def _by_dataset(frame: pd.DataFrame, titles: Titles) -> Iterator[tuple[str, str, pd.DataFrame]]:
