@@ -32,6 +32,10 @@ class Metric:
     """Recorded value of one printed unit."""
     counted: bool = False
     """A whole number by nature, printed without ± where all seeds agree."""
+    key: str = ""
+    """Key of the record, where it is not the metric's own name."""
+    duration: bool = False
+    """Printed with its units, as ``4h23m23s``."""
     clock: Literal["training", "inference"] | None = None
     """Times of resumed cells are not shown; training times are ranked within one optimizer only."""
 
@@ -52,6 +56,23 @@ class Metric:
 
 def _fixed(decimals: int) -> Format:
     return lambda value, like: f"{value:,.{decimals}f}"
+
+
+def _signed(decimals: int) -> Format:
+    return lambda value, like: f"{value:+.{decimals}f}"
+
+
+def _p(value: float, like: float) -> str:
+    return f"{value:.4f}" if value >= 1e-4 else "<0.0001"
+
+
+def _duration(value: float, like: float) -> str:
+    """Seconds as ``4h23m23s``; one decimal where hours and minutes are lacking."""
+    if value < 60:
+        return f"{value:.1f}s"
+    minutes, seconds = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m{seconds}s" if hours else f"{minutes}m{seconds}s"
 
 
 def _significant(digits: int) -> Format:
@@ -87,6 +108,17 @@ METRICS: dict[str, Metric] = {
     "main_recall": Metric("Main fields kept", "", None, 0.0, _fixed(2)),
     "interaction_recall": Metric("Interaction fields kept", "", None, 0.0, _fixed(2)),
     "attainable_auc_share": Metric("Attainable AUC", "", "higher", 0.0, _fixed(2)),
+    "tt": Metric("TT", "", "lower", _INF, _duration, key="tt_s", duration=True, clock="training"),
+    "gain": Metric("Gain", "", None, 0.0, _signed(4)),
+    "gain_low": Metric("from", "", None, 0.0, _signed(4)),
+    "gain_high": Metric("to", "", None, 0.0, _signed(4)),
+    "gain_p": Metric("p", "", None, 1.0, _p),
+    "gain_wilcoxon_p": Metric("Wilcoxon p", "", None, 1.0, _p),
+    "lead": Metric("Lead", "", None, 0.0, _signed(4)),
+    "lead_low": Metric("from", "", None, 0.0, _signed(4)),
+    "lead_high": Metric("to", "", None, 0.0, _signed(4)),
+    "lead_p": Metric("p", "", None, 1.0, _p),
+    "lead_wilcoxon_p": Metric("Wilcoxon p", "", None, 1.0, _p),
     "score_cardinality_corr": Metric("Score ~ log values", "", None, _INF, _fixed(2)),
 }
 """Every metric by its column: a key of the record, or a quantity derived from records."""

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from bench.files import write_atomically
 from bench.records import RunFolder, load_frame
 from bench.report import csv, html, latex, markdown
+from bench.report.adaptability import adaptability_tables
 from bench.report.cells import GroupKey, group_key, records_of
 from bench.report.model import Table
 from bench.report.naming import distinct_titles
+from bench.report.significance import significance_tables
 from bench.report.tables import efficiency_tables, overall_tables, recovery_tables
 from bench.report.titles import Titles
 
@@ -38,9 +40,11 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
     kinds = [
         ("overall", "Results", overall_tables(frame, titles)),
         ("efficiency", "Cost and size", efficiency_tables(frame, titles)),
+        ("recovery", "Recovery", recovery_tables(frame, titles)),
+        ("significance", "Significance", significance_tables(frame, titles)),
+        ("table3", "Adaptability", adaptability_tables(frame, titles)),
     ]
-    if recovered := recovery_tables(frame, titles):
-        kinds.append(("recovery", "Recovery", recovered))
+    kinds = [kind for kind in kinds if kind[2]]
     files = {name: text for kind in kinds for name, text in _table_files(*kind).items()}
     written = [_write(folder.tables / name, text.encode()) for name, text in files.items()]
     figures: dict[str, bytes] = {}
@@ -66,7 +70,7 @@ def _table_files(kind: str, heading: str, tables: Sequence[Table]) -> dict[str, 
 
 def _figure_files(frame: pd.DataFrame, titles: Titles) -> Iterator[tuple[str, str, bytes]]:
     """(file name, title, contents) of every figure in every format."""
-    from plots import importance, style  # noqa: PLC0415 - Matplotlib is slow to import
+    from plots import critical_difference, importance, style  # noqa: PLC0415 - Matplotlib is slow to import
 
     groups = list(_by_dataset(frame, titles))
     names = _unique(f"{key}-{cells['backbone'].iloc[0]}" for key, _, cells in groups)
@@ -75,6 +79,13 @@ def _figure_files(frame: pd.DataFrame, titles: Titles) -> Iterator[tuple[str, st
         if figure is not None:
             for suffix, data in style.render(figure).items():
                 yield f"importance-{name}{suffix}", f"Importance of fields: {title}", data
+    for tau in sorted(set(frame["tau"].dropna())) or [None]:
+        where = "" if tau is None else f" at prune ratio τ = {tau:g}"
+        figure = critical_difference.draw(frame, tau, f"Ranks of the methods{where}")
+        if figure is not None:
+            name = f"critical-difference{'' if tau is None else f'-tau{tau:g}'}"
+            for suffix, data in style.render(figure).items():
+                yield f"{name}{suffix}", f"Ranks of the methods{where}", data
 
 
 def _by_dataset(frame: pd.DataFrame, titles: Titles) -> Iterator[tuple[str, str, pd.DataFrame]]:

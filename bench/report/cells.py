@@ -81,19 +81,23 @@ class Block:
         keep_all = [row for row in self.rows if self.at(group, row) and self.row_sample(row)["is_baseline"]]
         return min(keep_all, key=lambda row: (row.label, row.budget or ""), default=None)
 
-    def value(self, group: GroupKey, row: RowKey, metric: str) -> Value:
-        """Mean and sample standard deviation over the seeds that have a result."""
+    def by_seed(self, group: GroupKey, row: RowKey, metric: str) -> dict[int, float]:
+        """The number of every seed that has one, by increasing seed."""
         reference = self.baseline(group)
         base = self.ok(group, reference) if reference else {}
-        cells = self.ok(group, row)
-        measured = {seed: measure(metric, cell, base.get(seed)) for seed, cell in cells.items()}
-        found = {seed: number for seed, number in sorted(measured.items()) if number is not None}
+        measured = {seed: measure(metric, cell, base.get(seed)) for seed, cell in self.ok(group, row).items()}
+        return {seed: number for seed, number in sorted(measured.items()) if number is not None}
+
+    def value(self, group: GroupKey, row: RowKey, metric: str) -> Value:
+        """Mean and sample standard deviation over the seeds that have a result."""
+        found = self.by_seed(group, row, metric)
         if not found:
             return Value()
         numbers = list(found.values())
         mean, sd = fmean(numbers), stdev(numbers) if len(numbers) > 1 else None
-        one_by_definition = metric == "tt_ratio" and row == reference
+        one_by_definition = metric == "tt_ratio" and row == self.baseline(group)
         sd_text = "" if one_by_definition else _sd_text(metric, mean, sd)
+        cells = self.ok(group, row)
         hashes = tuple(cells[seed]["config_hash"] for seed in found)
         return Value(mean, sd, tuple(found), tuple(numbers), hashes, METRICS[metric].text(mean), sd_text)
 
@@ -120,7 +124,8 @@ def measure(metric: str, cell: Record, baseline: Record | None) -> float | None:
     if metric == "n_kept":
         number = _n_kept(cell)
     else:
-        number = cell[metric] if metric in cell else (cell["recovery"] or {}).get(metric)
+        key = METRICS[metric].key or metric
+        number = cell[key] if key in cell else (cell["recovery"] or {}).get(key)
     return None if number is None else float(number)
 
 

@@ -34,7 +34,7 @@ def _place(table: Table, group: Group, row: Row) -> dict[str, object]:
     facts = group.facts
     return {
         "table": table.name,
-        "backbone": table.backbone,
+        "backbone": row.backbone or table.backbone,
         "tau": table.tau,
         "dataset": group.dataset,
         "dataset_title": group.title,

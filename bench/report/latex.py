@@ -46,7 +46,8 @@ def tabular(table: Table) -> str:
     lines = [f"% {' '.join(text.split())}" for text in comments]
     columns = "".join("c" * len(group.metrics) for group in table.groups)
     lines += [rf"\begin{{tabular}}{{@{{}}l{columns}@{{}}}}", r"\toprule", *_heading(table), r"\midrule"]
-    lines += [_row(row) for row in table.rows]
+    for i, row in enumerate(table.rows):
+        lines += [*([r"\midrule"] if row.opens and i else []), _row(row)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
@@ -58,7 +59,7 @@ def _heading(table: Table) -> list[str]:
         rules.append(rf"\cmidrule(lr){{{first}-{last}}}")
         first = last + 1
     names = [escape(metric.heading) for group in table.groups for metric in group.columns]
-    return [rf"& {' & '.join(spans)} \\", " ".join(rules), rf"Method & {' & '.join(names)} \\"]
+    return [rf"& {' & '.join(spans)} \\", " ".join(rules), rf"{escape(table.stub)} & {' & '.join(names)} \\"]
 
 
 def _row(row: Row) -> str:
@@ -102,12 +103,12 @@ def _page(table: Table) -> str:
         rf"{escape(note.symbol)} {escape(note.text)}\par".strip() if note.symbol else rf"{escape(note.text)}\par"
         for note in table.notes
     ]
-    legend = r"Best \textbf{bold}, second best \underline{underlined}."
+    legend = r" Best \textbf{bold}, second best \underline{underlined}." if table.by_column else ""
     return "\n".join(
         [
             r"\begin{table}[!ht]",
             r"\centering",
-            rf"\caption{{{escape(table.title)}. {escape(table.caption)} {legend}}}",
+            rf"\caption{{{escape(table.title)}. {escape(table.caption)}{legend}}}",
             r"\smallskip",
             r"\footnotesize",
             r"\renewcommand{\arraystretch}{1.1}",

@@ -9,7 +9,7 @@ from bench.report.model import Table, Value
 __all__ = ["document"]
 
 _SPECIAL = str.maketrans({char: f"\\{char}" for char in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
-_LEGEND = "Best **bold**, second best <u>underlined</u>."
+_LEGEND = " Best **bold**, second best <u>underlined</u>."
 
 
 def escape(text: str) -> str:
@@ -23,8 +23,8 @@ def document(tables: Sequence[Table], heading: str) -> str:
 
 def _table(table: Table) -> list[str]:
     names = [f"{escape(group.title)}<br>{escape(metric.heading)}" for group in table.groups for metric in group.columns]
-    lines = [f"## {escape(table.title)}", "", f"{escape(table.caption)} {_LEGEND}", ""]
-    lines += [_line(["Method", *names]), _line([":--", *("--:" for _ in names)])]
+    lines = [f"## {escape(table.title)}", "", f"{escape(table.caption)}{_LEGEND if table.by_column else ''}", ""]
+    lines += [_line([escape(table.stub), *names]), _line([":--", *("--:" for _ in names)])]
     for row in table.rows:
         lines.append(_line([escape(row.title) + "".join(row.flags), *(_value(value) for value in row.values)]))
     notes = [f"- {escape(f'{note.symbol} {note.text}'.strip())}" for note in table.notes]

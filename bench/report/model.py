@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from bench.metrics import METRICS, Metric
 
-__all__ = ["MISSING", "Flag", "Group", "Mark", "Note", "Row", "Table", "Value", "ranked"]
+__all__ = ["MISSING", "Flag", "Group", "Mark", "Note", "Row", "Table", "Value", "number_of", "ranked"]
 
 MISSING = "—"
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?([\d.]+)s")
 Mark = Literal["", "best", "second"]
 Flag = Literal["†", "‡", "§", "¶"]
 """† fewer seeds · ‡ resumed cells left out · § low AUC · ¶ another optimizer."""
@@ -63,6 +65,10 @@ class Row:
     """One by column, group after group."""
     flags: tuple[Flag, ...] = ()
     uses_tau: bool = True
+    backbone: str = ""
+    """Registered name, where the rows of one table differ in it."""
+    opens: bool = False
+    """Whether a new set of rows begins here, to be set off from those above."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,10 @@ class Table:
     groups: tuple[Group, ...]
     rows: tuple[Row, ...]
     notes: tuple[Note, ...] = ()
+    stub: str = "Method"
+    """Heading of the first column."""
+    by_column: bool = True
+    """Whether the best and the second best of every column are marked; otherwise the caption says what marks mean."""
 
     @property
     def columns(self) -> list[tuple[Group, str]]:
@@ -97,7 +107,7 @@ def ranked(values: Sequence[Value], metric: Metric) -> list[Value]:
 
     Needs two comparable numbers, otherwise nothing is marked.
     """
-    shown = {i: _number(value.text) for i, value in enumerate(values) if value.rankable}
+    shown = {i: number_of(value.text) for i, value in enumerate(values) if value.rankable}
     if metric.better is None or len(shown) < 2:
         return list(values)
     places = sorted(set(shown.values()), reverse=metric.better == "higher")
@@ -105,5 +115,9 @@ def ranked(values: Sequence[Value], metric: Metric) -> list[Value]:
     return [replace(v, mark=marks.get(shown[i], "")) if i in shown else v for i, v in enumerate(values)]
 
 
-def _number(text: str) -> float:
+def number_of(text: str) -> float:
+    """The number that a table prints; seconds for a duration such as ``4h23m23s``."""
+    if duration := _DURATION.fullmatch(text):
+        hours, minutes, seconds = duration.groups(default="0")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     return float(text.replace(",", ""))

@@ -11,7 +11,7 @@ from bench.records import display_title
 from bench.report.cells import Block, GroupKey, Record, RowKey
 from bench.report.titles import Titles
 
-__all__ = ["Names", "caption", "distinct_titles", "names_of", "seed_list", "table_title"]
+__all__ = ["Names", "caption", "distinct_titles", "names_of", "seed_list", "setting", "table_title"]
 
 _SPLITS = ("train", "valid", "test")
 
@@ -100,14 +100,25 @@ def caption(block: Block, groups: Sequence[GroupKey], names: Names, meaning: str
         names: their titles.
         meaning: what the columns mean; ``{baseline}`` becomes the baseline and its seconds.
     """
-    titles = [names.groups[group] for group in groups]
-    samples = [block.sample(group) for group in groups]
+    places = [(names.groups[group], block, group) for group in groups]
+    return setting(places, meaning.format(baseline=_baseline_text(block, groups, names)))
+
+
+def setting(places: Sequence[tuple[str, Block, GroupKey]], meaning: str) -> str:
+    """Profile, seeds and rows of the places that a table shows, then what its columns mean.
+
+    Args:
+        places: (title, cells, column) of each, the title set where they differ.
+        meaning: a sentence or more.
+    """
+    titles = [title for title, _, _ in places]
+    samples = [block.sample(group) for _, block, group in places]
     profiles = [f"profile {cell['profile'].get('name', 'unnamed')}" for cell in samples]
+    seeds = [_seed_text(block, group) for _, block, group in places]
     rows = [f"{_split_rows(cell)} rows" for cell in samples]
-    setting = "; ".join(_once(titles, facts) for facts in (profiles, [_seed_text(block, g) for g in groups], rows))
-    parts = [f"{setting[0].upper()}{setting[1:]} (training/validation/test)."]
-    parts.append(meaning.format(baseline=_baseline_text(block, groups, names)))
-    if any(len(block.seeds(group)) > 1 for group in groups):
+    facts = "; ".join(_once(titles, fact) for fact in (profiles, seeds, rows))
+    parts = [f"{facts[0].upper()}{facts[1:]} (training/validation/test).", meaning]
+    if any(len(block.seeds(group)) > 1 for _, block, group in places):
         parts.append("±: sample standard deviation over seeds.")
     return " ".join(parts)
 

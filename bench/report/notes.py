@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from bench.metrics import LOW_AUC, METRICS
 from bench.report.cells import Block, GroupKey, Record, RowKey, Values
+from bench.report.detectable import detectable
 from bench.report.model import MISSING, Flag, Note
 from bench.report.naming import Names, seed_list
 from bench.report.titles import Titles
@@ -33,6 +34,7 @@ def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tupl
         *(Note("", text) for text in _without_baseline(block, values, names)),
         *(Note("", text) for text in _shared(block, values, names)),
         *(Note("", text) for text in _of_methods(block, values, names, titles)),
+        *(Note("", text) for text in detectable(block, values, names)),
     ]
     return tuple(note for note in notes if note is not None)
 

@@ -16,7 +16,17 @@ from bench.report.titles import Titles
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["EFFICIENCY", "OVERALL", "RECOVERY", "efficiency_tables", "overall_tables", "recovery_tables"]
+__all__ = [
+    "EFFICIENCY",
+    "OVERALL",
+    "RECOVERY",
+    "column_of",
+    "efficiency_tables",
+    "group_of",
+    "overall_tables",
+    "recovery_tables",
+    "row_of",
+]
 
 OVERALL = ("auc", "logloss", "tt_ratio")
 """Columns of a data set in the overall table."""
@@ -72,7 +82,7 @@ def _table(block: Block, groups: Sequence[GroupKey], metrics: tuple[str, ...], t
     values: Values = {}
     for group in groups:
         for metric in metrics:
-            values.update(_column(block, group, metric, rows))
+            values.update(column_of(block, group, metric, rows))
     parts = [block.backbone, *([f"tau{block.tau:g}"] if block.tau is not None else [])]
     if metrics != OVERALL:
         parts += [names_of(block, Titles()).groups[group] for group in groups]
@@ -82,13 +92,13 @@ def _table(block: Block, groups: Sequence[GroupKey], metrics: tuple[str, ...], t
         tau=block.tau,
         title=table_title(names, block.tau, _HEADINGS[metrics]),
         caption=caption(block, groups, names, _MEANINGS[metrics]),
-        groups=tuple(_group(block, group, names, metrics) for group in groups),
-        rows=tuple(_row(block, row, names, groups, values) for row in rows),
+        groups=tuple(group_of(block, group, names, metrics) for group in groups),
+        rows=tuple(row_of(block, row, names, groups, values) for row in rows),
         notes=notes_of(block, values, names, titles),
     )
 
 
-def _column(block: Block, group: GroupKey, metric: str, rows: Sequence[RowKey]) -> Values:
+def column_of(block: Block, group: GroupKey, metric: str, rows: Sequence[RowKey]) -> Values:
     """The flagged and ranked numbers of one column."""
     values = {row: block.value(group, row, metric) for row in rows}
     seeds = {seed for value in values.values() for seed in value.seeds}
@@ -118,7 +128,7 @@ def _other_optimizer(block: Block, group: GroupKey, rows: Iterable[RowKey]) -> s
     return set(used) if len({tuple(found) for found in used.values()}) > 1 else set()
 
 
-def _row(block: Block, key: RowKey, names: Names, groups: Sequence[GroupKey], values: Values) -> Row:
+def row_of(block: Block, key: RowKey, names: Names, groups: Sequence[GroupKey], values: Values) -> Row:
     sample = block.row_sample(key)
     metrics = list(dict.fromkeys(metric for _, _, metric in values))
     low = "auc" not in metrics and any(low_auc_seeds(block, group, key) for group in groups)
@@ -133,7 +143,7 @@ def _row(block: Block, key: RowKey, names: Names, groups: Sequence[GroupKey], va
     )
 
 
-def _group(block: Block, key: GroupKey, names: Names, metrics: tuple[str, ...]) -> Group:
+def group_of(block: Block, key: GroupKey, names: Names, metrics: tuple[str, ...]) -> Group:
     sample = block.sample(key)
     facts: dict[str, str | int | None] = {"revision": key.revision, "profile": sample["profile"].get("name")}
     facts.update({f"{split}_rows": n for split, n in sample["split_rows"].items()})

@@ -56,7 +56,7 @@ def _text(table: Table, width: int, colour: bool) -> str:
 
 
 def _grid(table: Table, groups: Sequence[Group], colour: bool) -> str:
-    headings = ["Method"]
+    headings = [table.stub]
     for group in groups:
         titles = [group.title, *("" for _ in group.metrics[1:])]
         headings += [f"{title}\n{metric.heading}" for title, metric in zip(titles, group.columns, strict=True)]

@@ -1,0 +1,158 @@
+"""Whether a method's AUC differs from the baseline's and from its best rival's, seed by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.metrics import METRICS
+from bench.report.cells import Block, GroupKey, RowKey, blocks, records_of
+from bench.report.model import Note, Table, Value
+from bench.report.naming import Names, caption, names_of, seed_list, table_title
+from bench.report.notes import notes_of
+from bench.report.tables import column_of, group_of, row_of
+from bench.report.titles import Titles
+from bench.stats.checks import NotTestable
+from bench.stats.paired import WILCOXON_SEEDS, Paired, holm, paired_test
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["significance_tables"]
+
+_MEANING = (
+    "Gain: mean over seeds of the AUC less that of {reference} at the same seed; Lead: less that of the best rival, "
+    "the other method of the highest mean AUC. From, to: 95 % confidence interval. p: two-sided paired t-test, "
+    "corrected by Holm's rule over the methods of the table."
+)
+_WILCOXON = " Wilcoxon p: signed-rank test, corrected alike."
+_PARTS = ("", "_low", "_high", "_p", "_wilcoxon_p")
+
+
+@dataclass
+class _Column:
+    """Tests of the rows of one data set against one opponent each."""
+
+    kind: str
+    """``gain`` or ``lead``."""
+    found: dict[RowKey, Paired] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+
+
+def significance_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[Table]:
+    """Paired tests of AUC: one table by backbone, τ and data set with at least two methods and two seeds.
+
+    Args:
+        frame: a run as ``bench.records.load_frame`` returns it.
+        titles: names and order of data sets and backbones in print; by default those that are registered.
+    """
+    titles = Titles.registered() if titles is None else titles
+    found = []
+    for block in blocks(records_of(frame), titles):
+        for group in block.groups:
+            rows = [row for row in block.rows if block.at(group, row)]
+            if len(rows) > 1 and len(block.seeds(group)) > 1:
+                found.append(_table(block, group, rows, titles))
+    return found
+
+
+def _table(block: Block, group: GroupKey, rows: Sequence[RowKey], titles: Titles) -> Table:
+    names = names_of(block, titles)
+    reference, seeds = block.baseline(group), block.seeds(group)
+    whole = _whole(block, group, rows)
+    columns = [_column("gain", rows, whole, names, lambda row: reference if row != reference else None)]
+    if sum(row != reference for row in rows) > 1:
+        columns.append(_column("lead", rows, whole, names, lambda row: _rival(row, whole, reference)))
+    parts = _PARTS if len(seeds) >= WILCOXON_SEEDS else _PARTS[:-1]
+    values = column_of(block, group, "auc", rows)
+    for column in columns:
+        for part, numbers in _numbers(column, parts).items():
+            metric = column.kind + part
+            for row in rows:
+                shown = _value(metric, numbers[row], seeds) if row in numbers else Value()
+                values[group, row, metric] = Value(text="") if row == reference else shown
+    metrics = ("auc", *(column.kind + part for column in columns for part in parts))
+    who = names.rows[reference] if reference else "a method that keeps every field, which was not run"
+    meaning = _MEANING.format(reference=who) + (_WILCOXON if parts == _PARTS else "")
+    lacking = [_lacking(block, group, row, names) for row in rows if row not in whole]
+    tau = [f"tau{block.tau:g}"] if block.tau is not None else []
+    return Table(
+        name="-".join([block.backbone, *tau, names_of(block, Titles()).groups[group]]),
+        backbone=block.backbone,
+        tau=block.tau,
+        title=table_title(names, block.tau, "Significance of differences in AUC"),
+        caption=caption(block, [group], names, meaning.replace("{", "{{").replace("}", "}}")),
+        groups=(group_of(block, group, names, metrics),),
+        rows=tuple(row_of(block, row, names, [group], values) for row in rows),
+        notes=(*notes_of(block, values, names, titles), *_notes(columns, lacking)),
+    )
+
+
+def _whole(block: Block, group: GroupKey, rows: Sequence[RowKey]) -> dict[RowKey, np.ndarray]:
+    """AUC by seed [n] of the rows that have one at every seed of the table."""
+    seeds = block.seeds(group)
+    found = {row: block.by_seed(group, row, "auc") for row in rows}
+    return {row: np.array(list(numbers.values())) for row, numbers in found.items() if list(numbers) == seeds}
+
+
+def _lacking(block: Block, group: GroupKey, row: RowKey, names: Names) -> str:
+    missing = sorted(set(block.seeds(group)) - set(block.by_seed(group, row, "auc")))
+    return f"{names.rows[row]} lacks seed{'s' if len(missing) > 1 else ''} {seed_list(missing)}"
+
+
+def _rival(row: RowKey, whole: dict[RowKey, np.ndarray], reference: RowKey | None) -> RowKey | None:
+    """The other method of the highest mean AUC; the baseline has no rival and is none."""
+    others = [other for other in whole if other not in (row, reference)]
+    return max(others, key=lambda other: float(whole[other].mean()), default=None) if row != reference else None
+
+
+def _column(
+    kind: str,
+    rows: Sequence[RowKey],
+    whole: dict[RowKey, np.ndarray],
+    names: Names,
+    opponent: Callable[[RowKey], RowKey | None],
+) -> _Column:
+    column = _Column(kind)
+    for row in rows:
+        other = opponent(row)
+        if row in whole and other in whole:
+            try:
+                column.found[row] = paired_test(whole[row], whole[other])
+            except NotTestable as reason:
+                column.refused.append(f"{names.rows[row]} against {names.rows[other]}: {reason}")
+    return column
+
+
+def _numbers(column: _Column, parts: Sequence[str]) -> dict[str, dict[RowKey, float]]:
+    """What the table shows of each test, by part and row."""
+    tests = column.found
+    numbers = {
+        "": {row: test.difference for row, test in tests.items()},
+        "_low": {row: test.low for row, test in tests.items()},
+        "_high": {row: test.high for row, test in tests.items()},
+        "_p": _corrected({row: test.p for row, test in tests.items()}),
+        "_wilcoxon_p": _corrected({r: t.wilcoxon_p for r, t in tests.items() if t.wilcoxon_p is not None}),
+    }
+    return {part: numbers[part] for part in parts}
+
+
+def _corrected(p: dict[RowKey, float]) -> dict[RowKey, float]:
+    return dict(zip(p, holm(list(p.values())).tolist(), strict=True)) if p else {}
+
+
+def _value(metric: str, number: float, seeds: Sequence[int]) -> Value:
+    return Value(number, None, tuple(seeds), text=METRICS[metric].text(number))
+
+
+def _notes(columns: Sequence[_Column], lacking: Sequence[str]) -> list[Note]:
+    texts = []
+    if lacking:
+        texts.append(f"Not tested, nor anything against it, for want of cells: {'; '.join(lacking)}.")
+    refused = list(dict.fromkeys(text for column in columns for text in column.refused))
+    if refused:
+        texts.append(f"Not tested: {'; '.join(refused)}.")
+    return [Note("", text) for text in texts]

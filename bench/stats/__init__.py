@@ -1,0 +1,6 @@
+"""Statistics over seeds, methods and data sets: pure functions of arrays, which refuse rather than guess.
+
+``paired``: one method against another over seeds, Holm's correction, what a number of seeds can detect. ``ranks``: all
+methods over several blocks, Friedman's test and Nemenyi's critical difference. ``stability``: how alike the selections
+of several runs are. ``agreement``: how alike their rankings are. ``curve``: AUKC.
+"""
