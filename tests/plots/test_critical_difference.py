@@ -126,7 +126,7 @@ def test_figure_places_methods_by_rank_and_joins_those_that_do_not_differ() -> N
     spread = (leads[-1] - leads[0]) / np.ptp(found.ranks)
     ticks = [t.get_position()[0] for t in axes.texts if t.get_text() in {"1", "2", "3", "4"}]
     np.testing.assert_allclose(np.diff(ticks), spread)
-    assert set(render(figure)) == {".pdf", ".png"}
+    assert set(render(figure)) == {".pdf", ".png", ".svg"}
 
 
 def test_the_same_cells_in_another_order_give_the_same_picture() -> None:
