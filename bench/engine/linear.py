@@ -1,9 +1,10 @@
 """Linear layers in the fastest exact form of the device.
 
 On a CPU, oneDNN's float32 products are faster than those of the BLAS behind ``torch.nn.functional.linear`` for the
-output and for the gradient of the input, above all where a width is no multiple of 16; they take bias and ReLU along
-without a pass of their own. The gradient of the weight stays with BLAS, which is as fast there. Sums are formed in
-another order: results agree to rounding.
+output and for the gradient of the input, above all where a width is no multiple of 16; they take the bias along without
+a pass of its own. ReLU stays a pass of torch's: oneDNN's turns NaN into 0, and a training that diverges would go on
+unseen. The gradient of the weight stays with BLAS, which is as fast there. Sums are formed in another order: results
+agree to rounding.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def _suits(layer: nn.Linear, x: Tensor) -> bool:
 def product_ways(left: Tensor, right: Tensor) -> list[Callable[[Tensor, Tensor], Tensor]]:
     """All that can multiply the two matrices here, in full precision."""
     plain = left.is_cpu and left.dtype == torch.float32
-    fast = [lambda left, right: _product(left, right.t(), None, relu=False)] if plain and _full_precision() else []
+    fast = [lambda left, right: _product(left, right.t(), None)] if plain and _full_precision() else []
     return [torch.mm, *fast]
 
 
@@ -60,8 +61,8 @@ def _full_precision() -> bool:
     return torch.get_float32_matmul_precision() == "highest"
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "relu" if relu else "none", [], "")
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return product
 
 
@@ -73,7 +74,9 @@ def _weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-        y = _product(x, weight, bias, relu)
+        y = _product(x, weight, bias)
+        if relu:
+            torch.relu_(y)
         ctx.save_for_backward(x, weight, y if relu else None)
         return y
 
@@ -84,6 +87,6 @@ class _Linear(torch.autograd.Function):
         if y is not None:
             grad = torch.ops.aten.threshold_backward(grad, y, 0)
         to_x, to_weight, to_bias, _ = ctx.needs_input_grad
-        grad_x = _product(grad, weight.t(), None, relu=False) if to_x else None
+        grad_x = _product(grad, weight.t(), None) if to_x else None
         grad_weight = _weight_gradient(grad, x) if to_weight else None
         return grad_x, grad_weight, grad.sum(0) if to_bias else None, None

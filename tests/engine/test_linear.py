@@ -51,6 +51,20 @@ def test_values_and_gradients_agree_with_float64(inputs: int, outputs: int, relu
         torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_so_in_both_directions(value: float, relu: bool) -> None:
+    layer, x = make(16, 8, LEAST_ROWS)
+    with torch.no_grad():
+        x[3, 5] = value
+    ours, theirs = linear(layer, x, relu), layer(x)
+    theirs = torch.relu(theirs) if relu else theirs
+    assert torch.equal(ours.isfinite(), theirs.isfinite())
+    assert not ours.isfinite().all()
+    for one, other in zip(gradients(layer, x, ours), gradients(layer, x, theirs), strict=True):
+        assert torch.equal(one.isfinite(), other.isfinite())
+
+
 def test_only_what_is_asked_for_gets_a_gradient() -> None:
     layer, x = make(16, 8, LEAST_ROWS)
     layer.weight.requires_grad_(False)
@@ -81,9 +95,9 @@ def test_on_plain_rows_the_fast_path_is_taken(monkeypatch: pytest.MonkeyPatch) -
     taken: list[bool] = []
     fast = module._product
 
-    def spy(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-        taken.append(relu)
-        return fast(x, weight, bias, relu)
+    def spy(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        taken.append(bias is not None)
+        return fast(x, weight, bias)
 
     monkeypatch.setattr(module, "_product", spy)
     layer, x = make(16, 8, LEAST_ROWS)
