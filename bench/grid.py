@@ -108,8 +108,12 @@ def choose_method(text: str, entry: MethodEntry | None = None) -> MethodChoice:
         return choice(params=None, uses_tau=entry.uses_tau, error=traceback.format_exc())
     params = fill(known, own, spec.name)
     try:
-        return choice(params=params, uses_tau=bool(method(params, entry).uses_tau(budget)))
-    except Exception:  # likewise
+        made = method(params, entry)
+    except Exception:  # its cells will say why it cannot be made
+        return choice(params=params, uses_tau=entry.uses_tau)
+    try:
+        return choice(params=params, uses_tau=bool(made.uses_tau(budget)))
+    except Exception:  # nor may this stop the run
         return choice(params=params, uses_tau=entry.uses_tau, error=traceback.format_exc())
 
 
