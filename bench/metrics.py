@@ -67,9 +67,9 @@ def _p(value: float, like: float) -> str:
 
 
 def _duration(value: float, like: float) -> str:
-    """Seconds as ``4h23m23s``; one decimal where hours and minutes are lacking."""
+    """Seconds as ``4h23m23s``; under a minute with the decimals that show three significant digits of ``like``."""
     if value < 60:
-        return f"{value:.1f}s"
+        return f"{_significant(3)(value, min(like, 60))}s"
     minutes, seconds = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes}m{seconds}s" if hours else f"{minutes}m{seconds}s"

@@ -26,7 +26,7 @@ __all__ = ["significance_tables"]
 _MEANING = (
     "Gain: mean over seeds of the AUC less that of {reference} at the same seed; Lead: less that of the best rival, "
     "the other method of the highest mean AUC. From, to: 95 % confidence interval. p: two-sided paired t-test, "
-    "corrected by Holm's rule over the methods of the table."
+    "corrected by Holm's rule over the pairs that the column tests."
 )
 _WILCOXON = " Wilcoxon p: signed-rank test, corrected alike."
 _PARTS = ("", "_low", "_high", "_p", "_wilcoxon_p")
@@ -39,6 +39,8 @@ class _Column:
     kind: str
     """``gain`` or ``lead``."""
     found: dict[RowKey, Paired] = field(default_factory=dict)
+    pairs: dict[RowKey, frozenset[RowKey]] = field(default_factory=dict)
+    """Who is tested against whom; two methods that are each other's rivals are one test."""
     refused: list[str] = field(default_factory=list)
 
 
@@ -122,6 +124,7 @@ def _column(
         if row in whole and other in whole:
             try:
                 column.found[row] = paired_test(whole[row], whole[other])
+                column.pairs[row] = frozenset((row, other))
             except NotTestable as reason:
                 column.refused.append(f"{names.rows[row]} against {names.rows[other]}: {reason}")
     return column
@@ -134,14 +137,19 @@ def _numbers(column: _Column, parts: Sequence[str]) -> dict[str, dict[RowKey, fl
         "": {row: test.difference for row, test in tests.items()},
         "_low": {row: test.low for row, test in tests.items()},
         "_high": {row: test.high for row, test in tests.items()},
-        "_p": _corrected({row: test.p for row, test in tests.items()}),
-        "_wilcoxon_p": _corrected({r: t.wilcoxon_p for r, t in tests.items() if t.wilcoxon_p is not None}),
+        "_p": _corrected({row: test.p for row, test in tests.items()}, column.pairs),
+        "_wilcoxon_p": _corrected(
+            {r: t.wilcoxon_p for r, t in tests.items() if t.wilcoxon_p is not None}, column.pairs
+        ),
     }
     return {part: numbers[part] for part in parts}
 
 
-def _corrected(p: dict[RowKey, float]) -> dict[RowKey, float]:
-    return dict(zip(p, holm(list(p.values())).tolist(), strict=True)) if p else {}
+def _corrected(p: dict[RowKey, float], pairs: dict[RowKey, frozenset[RowKey]]) -> dict[RowKey, float]:
+    """Holm's correction over the distinct pairs."""
+    by_pair = {pairs[row]: number for row, number in p.items()}
+    corrected = dict(zip(by_pair, holm(list(by_pair.values())).tolist(), strict=True)) if p else {}
+    return {row: corrected[pairs[row]] for row in p}
 
 
 def _value(metric: str, number: float, seeds: Sequence[int]) -> Value:

@@ -113,7 +113,15 @@ def test_report_writes_table3(cell: Cell, tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(15803, "4h23m23s"), (18312, "5h5m12s"), (9422, "2h37m2s"), (3599.6, "1h0m0s"), (61.2, "1m1s"), (7.25, "7.2s")],
+    [
+        (15803, "4h23m23s"),
+        (18312, "5h5m12s"),
+        (9422, "2h37m2s"),
+        (3599.6, "1h0m0s"),
+        (61.2, "1m1s"),
+        (7.256, "7.26s"),
+        (0.0866, "0.0866s"),
+    ],
 )
 def test_durations_are_printed_and_read(seconds: float, text: str) -> None:
     assert METRICS["tt"].text(seconds) == text
