@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from bench.api import Batch, CTRModel, FitLog, FitPlan, Gate, Group, Rows, Step
 from bench.cell import run_cell
-from bench.engine import graph, table, update
+from bench.engine import graph, linear, table, update
 from bench.engine.fit import Fitter
 from bench.engine.steps import log_loss
 from bench.job import Job
@@ -553,6 +553,7 @@ def test_cells_run_as_graphs_and_record_it(
 ) -> None:
     for module in (table, update):
         monkeypatch.setattr(module, "at_hand", lambda tensor: False)
+    monkeypatch.setattr(linear, "_suits", lambda layer, x: False)  # as on a GPU; a recording sees torch's kernels only
     monkeypatch.setattr(graph, "backend", RecordedGraphs)
     events: list[dict[str, Any]] = []
     captured = run_cell(make_job(method, epochs=3, emit=events.append))

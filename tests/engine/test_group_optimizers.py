@@ -10,14 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.api import CTRModel, Gate, Group, Step
+from bench.api import CTRModel, FitPlan, Gate, Group, Step
 from bench.context import CellContext
 from bench.engine.clock import Clock
-from bench.engine.fit import log_loss
+from bench.engine.steps import log_loss
 from bench.engine.update import Updates
 from bench.job import Job
 
 MakeJob = Callable[..., Job]
+
+PLAN = FitPlan(epochs=1, batch_size=64)
 
 
 def context(job: Job) -> CellContext[Any]:
@@ -35,7 +37,7 @@ def test_each_group_is_updated_by_its_own_optimizer(make_job: MakeJob) -> None:
     model = ctx.model().eval()
     table, network = model.table.weight.detach().clone(), [p.detach().clone() for p in model.network_parameters()]
     grads = torch.autograd.grad(log_loss(model, batch), model.network_parameters())
-    Updates(model, [mixed(model)], None, "test").run(0, batch, 0)
+    Updates(model, [mixed(model)], PLAN).run(0, batch, 0)
     for now, before, grad in zip(model.network_parameters(), network, grads, strict=True):
         torch.testing.assert_close(now.detach(), before - 0.5 * grad)
     moved = (model.table.weight.detach() - table).abs()
@@ -50,7 +52,7 @@ def test_optimizers_stand_in_the_order_of_the_groups(make_job: MakeJob) -> None:
     seen: list[type] = []
     step = mixed(model)
     step.after = lambda optimizer: seen.append(type(optimizer))
-    updates = Updates(model, [step, Step(step.groups[:1], optimizer="sgd")], None, "test")
+    updates = Updates(model, [step, Step(step.groups[:1], optimizer="sgd")], PLAN)
     assert [type(one) for one in updates.optimizers] == [torch.optim.Adam, torch.optim.SGD, torch.optim.SGD]
     updates.run(0, next(make_job("no-selection").data.train.slices(8)), 0)
     assert seen == [torch.optim.Adam]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.api import Batch, CTRModel, Field, Group, Rows, Schema, Selection, Step
+from bench.api import Batch, CTRModel, Field, FitPlan, Group, Rows, Schema, Selection, Step
 from bench.context import CellContext
 from bench.engine.clock import Clock
 from bench.engine.evaluate import predict
@@ -100,7 +100,7 @@ def test_nothing_of_the_penalty_is_left_for_the_next_step(make_job: MakeJob) -> 
         return model(batch).mean() + price * gate.open_sum()
 
     step = Step([Group([gate.logits.weight], rate)], loss, optimizer="sgd")
-    updates = Updates(model, [step], None, "test")
+    updates = Updates(model, [step], FitPlan(epochs=1, batch_size=8))
     seen = torch.zeros(len(gate.logits.weight), dtype=torch.bool)
     expected = 0.5
     for number in range(4):
