@@ -19,6 +19,7 @@ from bench.data.load import LoadedData, load, place
 from bench.data.residency import table_bytes
 from bench.data.store import store_folder
 from bench.datasets import resolve_dataset
+from bench.engine.device import choose_device
 from bench.errors import ConfigError
 from bench.files import write_atomically
 from bench.grid import Cell, MethodChoice, cells, choose_backbone, choose_method, expand
@@ -90,25 +91,6 @@ def _refuse_aliases(methods: Sequence[MethodChoice]) -> None:
         other = seen.setdefault(key, method.label)
         if other != method.label:
             raise ConfigError(f"methods={other!r} and {method.label!r} have the same settings; name one of them.")
-
-
-def choose_device(name: str) -> torch.device:
-    """The device called ``name``.
-
-    Raises:
-        ConfigError: no such device on this machine.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device={name!r} is unknown; choose auto, cpu, cuda or cuda:N.") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device={name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices.")
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"device={name!r} is not supported; choose auto, cpu, cuda or cuda:N.")
-    return device
 
 
 def use_threads(config: RunConfig) -> None:

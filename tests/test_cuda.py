@@ -23,6 +23,7 @@ from bench.data.store import store_folder
 from bench.datasets import resolve_dataset
 from bench.engine import graph
 from bench.engine.clock import Clock
+from bench.engine.device import choose_device
 from bench.engine.evaluate import auc, evaluate, logloss
 from bench.job import Job
 from bench.records import CellRecord
@@ -31,7 +32,6 @@ from bench.speed import stages
 from bench.speed.gates import GATES
 from bench.speed.limits import Limits
 from bench.speed.settings import SpeedConfig
-from bench.sweep import choose_device
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("quick_timing")]
 

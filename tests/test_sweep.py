@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from bench.cli.run import parse
 from bench.config import RunConfig
@@ -19,7 +18,7 @@ from bench.datasets import resolve_dataset
 from bench.errors import ConfigError, DataError
 from bench.grid import Cell
 from bench.records import CellRecord, RunFolder
-from bench.sweep import choose_device, resolve, run
+from bench.sweep import resolve, run
 
 HOME = Path(__file__).resolve().parent.parent
 TINY = "planted[rows=1200,fields=8,main=4,interaction=2,redundant=1]"
@@ -271,20 +270,6 @@ def test_names_that_nobody_has_are_refused_before_anything_runs(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         resolve(replace(config, **changes))
-
-
-def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert choose_device("auto") == torch.device("cuda")
-    assert choose_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(ConfigError, match="'cuda:2' is not there: torch sees 2"):
-        choose_device("cuda:2")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_device("auto") == torch.device("cpu")
-    for name in ("meta", "gpu", "", "cpu:x"):
-        with pytest.raises(ConfigError, match="choose auto, cpu, cuda"):
-            choose_device(name)
 
 
 def test_rows_limit_the_data_and_change_the_identity(config: RunConfig) -> None:

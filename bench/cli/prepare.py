@@ -46,6 +46,9 @@ class PrepareFlags:
     raw_out: Path | None = None
     """Write the rows of a generated data set to this file as raw text, TAB between columns, and encode nothing."""
 
+    device: str = "cpu"
+    """Where the rows of a generated data set are made: cpu, cuda, cuda:N or auto; they are the same."""
+
 
 def command(argv: Sequence[str]) -> int:
     """Prepare one data set."""
@@ -56,6 +59,8 @@ def command(argv: Sequence[str]) -> int:
         config=(tyro.conf.HelptextFromCommentsOff, tyro.conf.FlagCreatePairsOff),
     )
     card = _resolve(flags)
+    if flags.device != "cpu" and not card.generator:
+        raise ConfigError(f"--device {flags.device}: data set {card.name!r} is not generated; leave --device out.")
     if flags.raw_out is not None:
         return _write_raw(card, flags, flags.raw_out)
     if flags.download and flags.raw is not None:
@@ -103,9 +108,12 @@ def _write_raw(card: DatasetCard, flags: PrepareFlags, path: Path) -> int:
     if path.is_dir() or (path.exists() and not flags.force):
         raise DataError(f"--raw-out {path} is there already; name another file, or replace a file with --force.")
     started = time.perf_counter()
-    with _meter() as show, Settings().pool() as pool:
+    settings = Settings(device=flags.device)
+    with _meter() as show, settings.pool() as pool:
         tell = _teller(show)
-        rows = write_raw(card, path, pool, lambda n, of: tell(Progress("write", n, n / of if of else None)))
+        rows = write_raw(
+            card, path, pool, lambda n, of: tell(Progress("write", n, n / of if of else None)), flags.device
+        )
     seconds = time.perf_counter() - started
     size = path.stat().st_size / 1e6
     sys.stdout.write(f"{path}: {rows:,} rows, {size:,.1f} MB; {seconds:.1f} s, {rows / seconds:,.0f} rows/s\n")
@@ -141,7 +149,7 @@ def _is_there(card: DatasetCard, folder: Path, raw: Path | None) -> bool:
 def _make(card: DatasetCard, flags: PrepareFlags, folder: Path) -> None:
     from bench.data.fetch import fetch_raw  # noqa: PLC0415
     from bench.data.manifest import read_manifest  # noqa: PLC0415
-    from bench.data.prepare import prepare  # noqa: PLC0415
+    from bench.data.prepare import Settings, prepare  # noqa: PLC0415
 
     started = time.perf_counter()
     with _meter() as show:
@@ -149,7 +157,7 @@ def _make(card: DatasetCard, flags: PrepareFlags, folder: Path) -> None:
         if flags.download:
             raw = fetch_raw(card, flags.data_dir, lambda done, total: show("fetch", done, total, "bytes"))
         tell = _teller(show)
-        prepare(card, raw, folder, progress=tell)
+        prepare(card, raw, folder, progress=tell, settings=Settings(device=flags.device))
     seconds = time.perf_counter() - started
     manifest = read_manifest(folder, "")
     n_rows, n_fields = manifest["n_rows"], len(manifest["fields"])

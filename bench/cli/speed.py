@@ -48,9 +48,9 @@ def command(argv: Sequence[str]) -> int:
     backbones = [choose_backbone(text).label for text in expand(flags.backbones, registry.backbones())]
     if not backbones or not flags.stages:
         raise ConfigError("backbones and stages must each name at least one.")
+    from bench.engine.device import choose_device  # noqa: PLC0415
     from bench.speed.run import measure  # noqa: PLC0415 - loads torch
     from bench.speed.table import line, text  # noqa: PLC0415
-    from bench.sweep import choose_device  # noqa: PLC0415
 
     device = choose_device(config.device)
     if flags.against is not None and device.type != "cpu":

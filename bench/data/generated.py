@@ -7,6 +7,7 @@ parameters and returns a ``GeneratedData``, whose rows pass through the same enc
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -58,18 +59,23 @@ class GeneratedData:
         return self.contents.get(name, "code")
 
 
-Generator = Callable[[Mapping[str, object]], GeneratedData]
+def generated_data(card: DatasetCard, device: str = "cpu") -> GeneratedData:
+    """The data that the generator of ``card`` makes, which are the same wherever they are made.
 
-
-def generated_data(card: DatasetCard) -> GeneratedData:
-    """The data that the generator of ``card`` makes.
+    Args:
+        card: a generated data set.
+        device: passed on as the generator's ``device`` unless it is ``cpu``.
 
     Raises:
-        ConfigError: there is no such generator, or it refuses the parameters.
+        ConfigError: there is no such generator or device, or it refuses the parameters.
     """
     params = {name: value for name, value in card.params.items() if name not in ENCODING_PARAMS}
-    data: GeneratedData = load_callable(card.generator)(params)
-    return data
+    generate: Callable[..., GeneratedData] = load_callable(card.generator)
+    if device == "cpu":
+        return generate(params)
+    if "device" not in inspect.signature(generate).parameters:
+        raise ConfigError(f"device={device!r}: data set {card.name!r} is made on the CPU only; leave --device out.")
+    return generate(params, device=device)
 
 
 def load_callable(target: str) -> Callable[..., Any]:

@@ -122,15 +122,15 @@ def choose_layout(card: DatasetCard, source: RawSource) -> tuple[Layout, str]:
 
 
 def ingest_generated(
-    card: DatasetCard, spill: Spill, pool: Executor, tick: Callable[[int, int | None], None]
+    card: DatasetCard, spill: Spill, pool: Executor, tick: Callable[[int, int | None], None], device: str = "cpu"
 ) -> Ingested:
-    """Make the rows of a generated card.
+    """Make the rows of a generated card on ``device``.
 
     Raises:
-        ConfigError: the generator cannot be found, or refuses the card's parameters.
+        ConfigError: the generator cannot be found, or refuses the card's parameters or the device.
         DataError: it makes no rows.
     """
-    data = generated_data(card)
+    data = generated_data(card, device)
 
     def work(block: GeneratedBlock) -> tuple[GeneratedBlock, StoredBlock]:
         columns = [_coded(block.columns[name], data.content(name), data.missing) for name in data.fields]

@@ -53,6 +53,8 @@ class Settings:
     """Text parsed at a time."""
     threads: int = 0
     """Parser threads; 0: one a core, at most 8."""
+    device: str = "cpu"
+    """Where the rows of a generated data set are made."""
 
     def pool(self) -> ThreadPoolExecutor:
         """The threads."""
@@ -89,7 +91,7 @@ def prepare(
         try:
             # The threads end first: none may touch the spill file once it is closed.
             with Spill(work.folder) as spill, settings.pool() as pool:
-                tools = _Tools(spill, pool, progress or (lambda _: None), settings.chunk_bytes)
+                tools = _Tools(spill, pool, progress or (lambda _: None), settings.chunk_bytes, settings.device)
                 manifest = _Preparer(card, work.folder, tools).build(raw)
             files.write_manifest(work.folder, manifest)
             return work.publish()
@@ -106,6 +108,7 @@ class _Tools:
     pool: Executor
     tell: Tell
     chunk_bytes: int
+    device: str
 
     def ticker(self, phase: str, n_rows: int) -> Callable[[int], None]:
         """Tells that so many of ``n_rows`` rows are through ``phase``."""
@@ -138,7 +141,8 @@ class _Preparer:
             def made(rows: int, total: int | None) -> None:
                 tools.tell(Progress("read", rows, rows / total if total else None))
 
-            return ingest_generated(self._card, tools.spill, tools.pool, made), tools.pool.submit(list)
+            data = ingest_generated(self._card, tools.spill, tools.pool, made, tools.device)
+            return data, tools.pool.submit(list)
         with RawSource(raw) as source:
 
             def tick(rows: int) -> None:

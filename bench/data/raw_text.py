@@ -20,7 +20,7 @@ Tick = Callable[[int, int | None], None]
 _HEX_DIGITS = 8
 
 
-def write_raw(card: DatasetCard, path: Path, pool: Executor, tick: Tick) -> int:
+def write_raw(card: DatasetCard, path: Path, pool: Executor, tick: Tick, device: str = "cpu") -> int:
     """Write the rows that the generator of ``card`` makes to ``path``, which is there whole or not at all.
 
     Args:
@@ -28,16 +28,18 @@ def write_raw(card: DatasetCard, path: Path, pool: Executor, tick: Tick) -> int:
         path: the file, replaced if it is there.
         pool: turns blocks into text side by side.
         tick: is told the rows written and, where it is known, the rows in all.
+        device: where the rows are made.
 
     Returns:
         The number of rows.
 
     Raises:
         DataError: not a generated data set, or the file cannot be written.
+        ConfigError: the generator refuses the device.
     """
     if not card.generator:
         raise DataError(f"data set {card.name!r} is not generated: there is no raw text to write to {path}.")
-    data = generated_data(card)
+    data = generated_data(card, device)
     with Workspace(path, "--raw-out") as work:
         try:
             rows = _write_blocks(data, work.folder / path.name, pool, tick)

@@ -18,9 +18,9 @@ import numpy as np
 from bench.errors import DataError
 
 TRAIN, VALID, TEST = 0, 1, 2
-_GOLDEN = 0x9E3779B97F4A7C15
-_MIX_1 = 0xBF58476D1CE4E5B9
-_MIX_2 = 0x94D049BB133111EB
+GOLDEN = 0x9E3779B97F4A7C15
+MIX_1 = 0xBF58476D1CE4E5B9
+MIX_2 = 0x94D049BB133111EB
 _MASK = 2**64 - 1
 _BLOCK = 1 << 20
 MIN_ROWS = 10
@@ -29,20 +29,24 @@ MIN_ROWS = 10
 
 def row_hash(seed: int, rows: np.ndarray) -> np.ndarray:
     """H of the row numbers ``rows``, uint64 [n]."""
-    start = np.uint64((_mix_int((seed * _GOLDEN + 1) & _MASK) + _GOLDEN) & _MASK)
-    state = rows.astype(np.uint64) * np.uint64(_GOLDEN)
-    state += start
+    state = rows.astype(np.uint64) * np.uint64(GOLDEN)
+    state += np.uint64(hash_start(seed))
     state ^= state >> np.uint64(30)
-    state *= np.uint64(_MIX_1)
+    state *= np.uint64(MIX_1)
     state ^= state >> np.uint64(27)
-    state *= np.uint64(_MIX_2)
+    state *= np.uint64(MIX_2)
     state ^= state >> np.uint64(31)
     return state
 
 
+def hash_start(seed: int) -> int:
+    """The state of row 0."""
+    return (_mix_int((seed * GOLDEN + 1) & _MASK) + GOLDEN) & _MASK
+
+
 def _mix_int(state: int) -> int:
-    state = ((state ^ (state >> 30)) * _MIX_1) & _MASK
-    state = ((state ^ (state >> 27)) * _MIX_2) & _MASK
+    state = ((state ^ (state >> 30)) * MIX_1) & _MASK
+    state = ((state ^ (state >> 27)) * MIX_2) & _MASK
     return state ^ (state >> 31)
 
 

@@ -12,7 +12,8 @@ The logit is an intercept plus the effects of the fields whose role is ``main`` 
 
 A draw is a hash of (seed, field, row number): 16 bits choose one of 65,536 equally likely slots, a range of values of
 the field; 32 bits choose the value in that range; 15 bits decide whether it is missing. So a row does not depend on
-how many are made at a time, and ids are made of integers alone.
+how many are made at a time, and ids are made of integers alone. So they are the same on every device, and logits are
+too, which take products and sums of float64; what follows from a logit (probability, label) is computed with numpy.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 
 from bench.data.generated import NO_VALUE, Content, GeneratedBlock, GeneratedData
 from bench.data.splits import row_hash
+from bench.datasets.draws import Array, Draws, draws_on
 from bench.recovery import INTERACTION, MAIN, NOISE_HIGH, NOISE_LOW, REDUNDANT
 from bench.seeds import seed as derive_seed
 
@@ -146,90 +148,84 @@ _NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])
 class _Drawn:
     """One field's values in some rows."""
 
-    numbers: np.ndarray
+    numbers: Array
     """Counts, or codes; int64 [n]."""
-    missing: np.ndarray
-    """bool [n]."""
-    effects: np.ndarray | None
+    missing: Array | None
+    """bool [n]; None for a field that is never missing."""
+    effects: Array | None
     """float64 [n], 0 where missing; of an interaction +1 or -1. None for a field without."""
 
 
 class _Source:
     """One field and its random stream."""
 
-    def __init__(self, field: _Integer | _Code, seed: int) -> None:
-        self.field = field
+    def __init__(self, field: _Integer | _Code, seed: int, draws: Draws) -> None:
+        self.field, self._draws = field, draws
         self._stream = derive_seed(seed=seed, stream=field.name)
         self._absent = derive_seed(seed=seed, stream=f"missing {field.absent}") if field.absent else None
-        self._salt = np.uint32(derive_seed(seed=seed, stream=f"codes {field.name}") & 0xFFFFFFFF)
-        self._starts = field.edges[:-1]
-        self._widths = np.maximum(np.diff(field.edges), 1).astype(np.uint64)
+        self._salt = derive_seed(seed=seed, stream=f"codes {field.name}") & 0xFFFFFFFF
+        starts = field.edges[:-1]
+        self._starts, self._widths = draws.put(starts), draws.put(np.maximum(np.diff(field.edges), 1))
+        # effect of a count, by slot: it grows from -1 to 1 with the quantile where its range of values begins
+        self._slot_effects = draws.put(2 * np.searchsorted(starts, starts) / _SLOTS - 1)
+        self._normal = draws.put(_NORMAL)
 
-    def hashes(self, rows: np.ndarray) -> np.ndarray:
-        """The field's own draws, uint64 [n]."""
-        return row_hash(self._stream, rows)
-
-    def ranks(self, hashes: np.ndarray) -> np.ndarray:
-        """Ranks from 0, or counts; int64 [n]."""
-        slots = (hashes >> np.uint64(48)).astype(np.int64)
-        inside = hashes >> np.uint64(16)
-        inside &= np.uint64(0xFFFFFFFF)
-        inside *= self._widths[slots]
-        inside >>= np.uint64(32)
-        ranks: np.ndarray = self._starts[slots] + inside.astype(np.int64)
-        return ranks
-
-    def missing(self, rows: np.ndarray, hashes: np.ndarray) -> np.ndarray:
-        """Which values are missing, bool [n]."""
-        if not self.field.missing:
-            return np.zeros(len(rows), dtype=bool)
-        draws = hashes if self._absent is None else row_hash(self._absent, rows)
-        return (draws & np.uint64(_MISSING_ONE - 1)) < np.uint64(round(self.field.missing * _MISSING_ONE))
-
-    def codes(self, ranks: np.ndarray) -> np.ndarray:
-        """The code of each rank: a bijection of 32 bits, so that the order of codes says nothing; uint32 [n]."""
-        codes = ranks.astype(np.uint32)
-        codes ^= self._salt
-        for factor, shift in ((0x7FEB352D, 15), (0x846CA68B, 16)):
-            codes ^= codes >> np.uint32(16)
-            codes *= np.uint32(factor)
-            codes ^= codes >> np.uint32(shift)
-        return codes
-
-    @cached_property
-    def _slot_effects(self) -> np.ndarray:
-        """Effect of a count, by slot: it grows from -1 to 1 with the quantile where its range of values begins."""
-        return 2 * np.searchsorted(self._starts, self._starts) / _SLOTS - 1
-
-    def draw(self, rows: np.ndarray, source_ranks: np.ndarray | None = None) -> tuple[_Drawn, np.ndarray]:
+    def draw(self, rows: Array, source_ranks: Array | None = None) -> tuple[_Drawn, Array]:
         """The field's values, and their ranks for a copy.
 
         Args:
             rows: row numbers, int64 [n].
             source_ranks: ranks of the field that this one copies.
         """
-        hashes = self.hashes(rows)
-        missing = self.missing(rows, hashes)
-        ranks = self.ranks(hashes)
+        hashes = self._draws.hashes(self._stream, rows)
+        slots = hashes >> 48 & _SLOTS - 1
+        inside = (hashes >> 16 & 0xFFFFFFFF) * self._widths[slots]
+        ranks = self._starts[slots] + (inside >> 32)
+        missing = self._missing(rows, hashes)
         is_main = self.field.role == MAIN
         if isinstance(self.field, _Integer):
-            effects = self._slot_effects[(hashes >> np.uint64(48)).astype(np.int64)] if is_main else None
-            return _Drawn(ranks, missing, _known(effects, missing)), ranks
+            return _Drawn(ranks, missing, self._known(self._slot_effects[slots] if is_main else None, missing)), ranks
         signs = None
         if self.field.role == INTERACTION:
-            bits = (hashes >> np.uint64(15) & np.uint64(1)).astype(np.int64)
+            bits = hashes >> 15 & 1
             ranks = 2 * ranks + bits
-            signs = 1.0 - 2 * bits
+            signs = 1.0 - 2.0 * self._draws.floats(bits)
         if source_ranks is not None:
-            own = (hashes & np.uint64(_MISSING_ONE - 1)) < np.uint64(round(COPY_NOISE * _MISSING_ONE))
-            ranks = np.where(own, ranks, source_ranks)
-        codes = self.codes(ranks)
-        effects = _NORMAL[codes * np.uint32(0x9E3779B1) >> np.uint32(24)] if is_main else signs
-        return _Drawn(codes.astype(np.int64), missing, _known(effects, missing)), ranks
+            own = (hashes & _MISSING_ONE - 1) < round(COPY_NOISE * _MISSING_ONE)
+            ranks = self._draws.where(own, ranks, source_ranks)
+        codes = self._draws.scrambled(ranks, self._salt)  # a bijection, so that the order of codes says nothing
+        effects = self._normal[self._draws.byte(codes)] if is_main else signs
+        return _Drawn(codes, missing, self._known(effects, missing)), ranks
+
+    def _missing(self, rows: Array, hashes: Array) -> Array | None:
+        if not self.field.missing:
+            return None
+        draws = hashes if self._absent is None else self._draws.hashes(self._absent, rows)
+        return (draws & _MISSING_ONE - 1) < round(self.field.missing * _MISSING_ONE)
+
+    def _known(self, effects: Array | None, missing: Array | None) -> Array | None:
+        return effects if effects is None or missing is None else self._draws.where(missing, 0.0, effects)
 
 
-def _known(effects: np.ndarray | None, missing: np.ndarray) -> np.ndarray | None:
-    return None if effects is None else np.where(missing, 0.0, effects)
+class _Rows:
+    """The values of all fields, wherever they are drawn."""
+
+    def __init__(self, seed: int, draws: Draws) -> None:
+        self.draws = draws
+        self._sources = {field.name: _Source(field, seed, draws) for field in _FIELDS}
+
+    def draw(self, rows: Array) -> dict[str, _Drawn]:
+        drawn: dict[str, _Drawn] = {}
+        ranks: dict[str, Array] = {}
+        for name, source in self._sources.items():
+            copied = getattr(source.field, "partner", "") if source.field.role == REDUNDANT else ""
+            drawn[name], ranks[name] = source.draw(rows, ranks.get(copied))
+        return drawn
+
+    def column(self, one: _Drawn) -> np.ndarray:
+        """Int64 [n], with the number for missing values."""
+        numbers = one.numbers if one.missing is None else self.draws.where(one.missing, NO_VALUE, one.numbers)
+        return self.draws.get(numbers)
 
 
 class _Plan:
@@ -237,23 +233,14 @@ class _Plan:
 
     def __init__(self, rows: int, seed: int) -> None:
         self.rows, self._seed = rows, seed
-        self._sources = {field.name: _Source(field, seed) for field in _FIELDS}
         self._labels = derive_seed(seed=seed, stream="labels")
         self._weights: dict[str, tuple[float, float]] = {}
         self._pair_weight, self._intercept = 0.0, 0.0
-        self._scale(self._draw(np.arange(PILOT_ROWS)))
+        self._scale(_Rows(seed, Draws()).draw(np.arange(PILOT_ROWS)))
 
     def roles(self) -> dict[str, str]:
         """Field -> role."""
         return {field.name: _role(field) for field in _FIELDS}
-
-    def _draw(self, rows: np.ndarray) -> dict[str, _Drawn]:
-        drawn: dict[str, _Drawn] = {}
-        ranks: dict[str, np.ndarray] = {}
-        for name, source in self._sources.items():
-            copied = getattr(source.field, "partner", "") if source.field.role == REDUNDANT else ""
-            drawn[name], ranks[name] = source.draw(rows, ranks.get(copied))
-        return drawn
 
     def _scale(self, pilot: Mapping[str, _Drawn]) -> None:
         """Fix weights and intercept such that the pilot rows have the wanted variance and label rate."""
@@ -279,28 +266,30 @@ class _Plan:
         ends = [(f.name, f.partner) for f in _FIELDS if isinstance(f, _Code) and f.role == INTERACTION]
         return [(a, b) for a, b in ends if a < b]
 
-    def _signal(self, drawn: Mapping[str, _Drawn]) -> np.ndarray:
-        """Logit without the intercept, float64 [n]."""
-        logit = np.zeros(len(drawn[_FIELDS[0].name].numbers))
+    def _signal(self, drawn: Mapping[str, _Drawn]) -> Array:
+        """Logit without the intercept, float64 [n]: products and sums alone, which are the same on all devices."""
+        logit: Array = 0.0
         for name, (weight, mean) in self._weights.items():
             effects = drawn[name].effects
             assert effects is not None
-            logit += weight * (effects - mean)
+            logit = logit + weight * (effects - mean)
         for a, b in self._pairs():
             signs_a, signs_b = drawn[a].effects, drawn[b].effects
             assert signs_a is not None and signs_b is not None
-            logit += self._pair_weight * signs_a * signs_b
+            logit = logit + self._pair_weight * signs_a * signs_b
         return logit
 
-    def blocks(self, block_rows: int) -> Iterator[GeneratedBlock]:
+    def blocks(self, block_rows: int, draws: Draws) -> Iterator[GeneratedBlock]:
         """All rows in blocks of ``block_rows``."""
+        source = _Rows(self._seed, draws)
         for start in range(0, self.rows, block_rows):
-            rows = np.arange(start, min(start + block_rows, self.rows))
-            drawn = self._draw(rows)
-            truth = _sigmoid(self._signal(drawn) + self._intercept)
-            draws = (row_hash(self._labels, rows) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-            columns = {name: np.where(one.missing, NO_VALUE, one.numbers) for name, one in drawn.items()}
-            yield GeneratedBlock(columns, (draws < truth).astype(np.uint8), truth.astype(np.float32))
+            stop = min(start + block_rows, self.rows)
+            drawn = source.draw(draws.rows(start, stop))
+            truth = _sigmoid(draws.get(self._signal(drawn)) + self._intercept)
+            hashes = row_hash(self._labels, np.arange(start, stop))
+            labels = ((hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53 < truth).astype(np.uint8)
+            columns = {name: source.column(one) for name, one in drawn.items()}
+            yield GeneratedBlock(columns, labels, truth.astype(np.float32))
 
 
 def _role(field: _Integer | _Code) -> str:
@@ -316,15 +305,19 @@ def _sigmoid(logit: np.ndarray) -> np.ndarray:
     return probability
 
 
-def generate(params: Mapping[str, object], block_rows: int = BLOCK_ROWS) -> GeneratedData:
+def generate(params: Mapping[str, object], block_rows: int = BLOCK_ROWS, device: str = "cpu") -> GeneratedData:
     """Plan the data set and yield it in blocks.
 
     Args:
         params: ``rows`` and ``seed``; the card keeps them within their ranges.
         block_rows: rows made at a time; the data do not depend on it.
+        device: where they are made: with numpy on the ``cpu``, else with torch; the data do not depend on it.
+
+    Raises:
+        ConfigError: no such device on this machine.
     """
     rows, seed = int(str(params["rows"])), int(str(params["seed"]))
-    plan = _Plan(rows, seed)
+    draws, plan = draws_on(device), _Plan(rows, seed)
     contents: dict[str, Content] = {f.name: "integer" if isinstance(f, _Integer) else "hex" for f in _FIELDS}
     names = tuple(field.name for field in _FIELDS)
-    return GeneratedData(names, plan.roles(), plan.blocks(block_rows), contents, NO_VALUE, rows)
+    return GeneratedData(names, plan.roles(), plan.blocks(block_rows, draws), contents, NO_VALUE, rows)

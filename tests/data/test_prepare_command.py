@@ -132,6 +132,13 @@ def test_rows_of_generated_data_and_their_raw_text(bench, tmp_path):
     assert refused.code == 2 and "is there already; name another file, or replace a file with --force" in refused.err
     again = bench("prepare", "criteo-like", "--rows", "2000", "--raw-out", "new/rows.tsv", "--force")
     assert again.out.startswith("new/rows.tsv: 2,000 rows")
+    elsewhere = ("prepare", "criteo-like", "--rows", "2000", "--device")
+    assert bench(*elsewhere, "auto", "--raw-out", "new/auto.tsv").out.startswith("new/auto.tsv: 2,000 rows")
+    assert (cwd / "new/auto.tsv").read_bytes() == (cwd / "new/rows.tsv").read_bytes()
+    assert "device='tpu' is unknown; choose auto, cpu" in bench(*elsewhere, "tpu").err
+    no_device = bench("prepare", "planted", "--rows", "600", "--device", "auto")
+    assert no_device.code == 2 and "'planted' is made on the CPU only; leave --device out" in no_device.err
+    assert "'avazu' is not generated" in bench("prepare", "avazu", "--device", "auto").err
     assert bench("prepare", "criteo", "--raw", "new/rows.tsv").out.startswith("data/criteo: 2,000 rows")
 
 

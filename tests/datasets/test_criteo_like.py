@@ -8,13 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 
 from bench.data.generated import NO_VALUE, GeneratedData
 from bench.data.prepare import prepare
 from bench.data.raw_text import write_raw
+from bench.data.splits import row_hash
 from bench.data.store import open_store
 from bench.datasets import resolve_dataset
 from bench.datasets.criteo_like import generate
+from bench.datasets.draws import Draws, TorchDraws
 from bench.recovery import auc_of, recovery
 
 ROWS = 100_000
@@ -22,8 +25,8 @@ MISSING = {"I1": 0.45, "I2": 0, "I12": 0.765, "C1": 0, "C3": 0.034, "C6": 0.12, 
 CARDINALITIES = {"C1": 1460, "C5": 305, "C9": 3, "C13": 3194, "C14": 27, "C17": 10, "C20": 4, "C23": 15}
 
 
-def make(rows=3000, seed=0, block_rows=1 << 17):
-    data = generate({"rows": rows, "seed": seed}, block_rows)
+def make(rows=3000, seed=0, block_rows=1 << 17, device="cpu"):
+    data = generate({"rows": rows, "seed": seed}, block_rows, device)
     blocks = list(data.blocks)
     columns = {name: np.concatenate([block.columns[name] for block in blocks]) for name in data.fields}
     labels = np.concatenate([block.labels for block in blocks])
@@ -47,6 +50,27 @@ def test_rows_depend_on_the_seed_alone():
     other = make(seed=1)
     assert not np.array_equal(whole[2], other[2]) and not np.array_equal(whole[1]["C3"], other[1]["C3"])
     assert whole[0].roles == other[0].roles
+
+
+@pytest.mark.parametrize("device", ["torch's cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_rows_do_not_depend_on_where_they_are_made(monkeypatch, device):
+    if device != "cuda":
+        device = "auto"
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert same(make(20_000, 7), make(20_000, 7, block_rows=9001, device=device))
+
+
+@pytest.mark.parametrize("seed", [0, 5, 2**63, 2**64 - 1])
+def test_draws_on_a_device_have_the_bits_of_those_with_numpy(seed):
+    numpy, device = Draws(), TorchDraws(torch.device("cpu"))
+    rows = [numpy.rows(2**40, 2**40 + 5000), device.rows(2**40, 2**40 + 5000)]
+    hashes = [draws.hashes(seed, some) for draws, some in zip((numpy, device), rows, strict=True)]
+    assert (hashes[0].view(np.uint64) == row_hash(seed, rows[0])).all()
+    low = [one & 0xFFFFFFFF for one in hashes]
+    codes = [draws.scrambled(one, seed & 0xFFFFFFFF) for draws, one in zip((numpy, device), low, strict=True)]
+    assert len(np.unique(codes[0])) == len(np.unique(low[0])) and codes[0].min() >= 0 and codes[0].max() < 2**32
+    for pair in (hashes, codes, [numpy.byte(codes[0]).astype(np.int64), device.byte(codes[1])]):
+        np.testing.assert_array_equal(pair[0], device.get(pair[1]))
 
 
 def test_the_rows_of_a_revision_stay_what_they_are():
