@@ -55,6 +55,8 @@ class Block:
     groups: list[GroupKey] = field(default_factory=list)
     rows: list[RowKey] = field(default_factory=list)
     cells: dict[tuple[GroupKey, RowKey], dict[int, list[Record]]] = field(default_factory=dict)
+    field_forms: frozenset[RowKey] = frozenset()
+    """Rows that differ from another only in being held to whole fields; they stand below the others."""
 
     def at(self, group: GroupKey, row: RowKey) -> dict[int, list[Record]]:
         """Cells by seed. More than one for a seed differ in something that the table does not show."""
@@ -167,6 +169,22 @@ def _belongs(group: Sequence[Record], tau: float | None) -> bool:
     return not taus or tau in taus
 
 
+def _is_field_form(row: RowKey, rows: Iterable[RowKey]) -> bool:
+    """Whether ``budget=field`` is named in the row's label and sets it apart from another row."""
+    if "budget=field" not in _overrides(row.label):
+        return False
+    return any(other.budget != row.budget and _without_budget(other) == _without_budget(row) for other in rows)
+
+
+def _without_budget(row: RowKey) -> tuple[str, ...]:
+    kept = [part for part in _overrides(row.label) if not part.startswith("budget=")]
+    return (row.label.partition("[")[0], *kept)
+
+
+def _overrides(label: str) -> list[str]:
+    return label.partition("[")[2].removesuffix("]").split(",") if "[" in label else []
+
+
 def _block(backbone: str, tau: float | None, cells: Iterable[Record], titles: Titles) -> Block:
     block = Block(backbone, tau)
     order: dict[RowKey, tuple[int, str, str]] = {}
@@ -175,7 +193,8 @@ def _block(backbone: str, tau: float | None, cells: Iterable[Record], titles: Ti
         block.cells.setdefault((group, row), {}).setdefault(cell["seed"], []).append(cell)
         position = _LAST if cell["method_order"] is None else cell["method_order"]
         order[row] = min(order.get(row, (_LAST + 1, "", "")), (position, row.label, row.budget or ""))
-    block.rows = sorted(order, key=order.__getitem__)
+    block.field_forms = frozenset(row for row in order if _is_field_form(row, order))
+    block.rows = sorted(order, key=lambda row: (row in block.field_forms, *order[row]))
     found = {group for group, _ in block.cells}
     block.groups = sorted(found, key=lambda group: (titles.dataset_rank(group.dataset), str(group)))
     return block

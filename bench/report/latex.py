@@ -47,7 +47,7 @@ def tabular(table: Table) -> str:
     columns = "".join("c" * len(group.metrics) for group in table.groups)
     lines += [rf"\begin{{tabular}}{{@{{}}l{columns}@{{}}}}", r"\toprule", *_heading(table), r"\midrule"]
     for i, row in enumerate(table.rows):
-        lines += [*([r"\midrule"] if row.opens and i else []), _row(row)]
+        lines += [*([r"\midrule"] if row.opens and i else []), *_row_heading(row), _row(row)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
@@ -60,6 +60,11 @@ def _heading(table: Table) -> list[str]:
         first = last + 1
     names = [escape(metric.heading) for group in table.groups for metric in group.columns]
     return [rf"& {' & '.join(spans)} \\", " ".join(rules), rf"{escape(table.stub)} & {' & '.join(names)} \\"]
+
+
+def _row_heading(row: Row) -> list[str]:
+    span = rf"\multicolumn{{{len(row.values) + 1}}}{{@{{}}l}}"
+    return [rf"{span}{{\textit{{{escape(row.heading)}}}}} \\"] if row.heading else []
 
 
 def _row(row: Row) -> str:

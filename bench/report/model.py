@@ -69,6 +69,8 @@ class Row:
     """Registered name, where the rows of one table differ in it."""
     opens: bool = False
     """Whether a new set of rows begins here, to be set off from those above."""
+    heading: str = ""
+    """Heading of the set of rows that begins here."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from bench.report.cells import Block, GroupKey, RowKey, blocks, records_of
 from bench.report.model import Note, Table, Value
 from bench.report.naming import Names, caption, names_of, seed_list, table_title
 from bench.report.notes import notes_of
-from bench.report.tables import column_of, group_of, row_of
+from bench.report.tables import column_of, group_of, rows_of
 from bench.report.titles import Titles
 from bench.stats.checks import NotTestable
 from bench.stats.paired import WILCOXON_SEEDS, Paired, holm, paired_test
@@ -88,7 +88,7 @@ def _table(block: Block, group: GroupKey, rows: Sequence[RowKey], titles: Titles
         title=table_title(names, block.tau, "Significance of differences in AUC"),
         caption=caption(block, [group], names, meaning.replace("{", "{{").replace("}", "}}")),
         groups=(group_of(block, group, names, metrics),),
-        rows=tuple(row_of(block, row, names, [group], values) for row in rows),
+        rows=rows_of(block, rows, names, [group], values),
         notes=(*notes_of(block, values, names, titles), *_notes(columns, lacking)),
     )
 

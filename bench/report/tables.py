@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EFFICIENCY",
+    "FIELD_FORMS",
     "OVERALL",
     "RECOVERY",
     "column_of",
@@ -25,7 +26,7 @@ __all__ = [
     "group_of",
     "overall_tables",
     "recovery_tables",
-    "row_of",
+    "rows_of",
 ]
 
 OVERALL = ("auc", "logloss", "tt_ratio")
@@ -34,6 +35,8 @@ EFFICIENCY = ("pt_s", "ct_s", "tt_s", "it_s", "epochs", "n_kept", "embedding_par
 """Columns of the efficiency table."""
 RECOVERY = ("precision_at_k", "main_recall", "interaction_recall", "attainable_auc_share", "score_cardinality_corr")
 """Columns of the recovery table; ``bench.recovery`` defines them."""
+FIELD_FORMS = "Held to whole fields (budget=field)"
+"""Heading of the rows below the others."""
 _HEADINGS = {OVERALL: "Results", EFFICIENCY: "Cost and size", RECOVERY: "Recovery of the true fields"}
 _MEANINGS = {
     OVERALL: "TT is the ratio, seed by seed, to {baseline}.",
@@ -93,7 +96,7 @@ def _table(block: Block, groups: Sequence[GroupKey], metrics: tuple[str, ...], t
         title=table_title(names, block.tau, _HEADINGS[metrics]),
         caption=caption(block, groups, names, _MEANINGS[metrics]),
         groups=tuple(group_of(block, group, names, metrics) for group in groups),
-        rows=tuple(row_of(block, row, names, groups, values) for row in rows),
+        rows=rows_of(block, rows, names, groups, values),
         notes=notes_of(block, values, names, titles),
     )
 
@@ -128,7 +131,18 @@ def _other_optimizer(block: Block, group: GroupKey, rows: Iterable[RowKey]) -> s
     return set(used) if len({tuple(found) for found in used.values()}) > 1 else set()
 
 
-def row_of(block: Block, key: RowKey, names: Names, groups: Sequence[GroupKey], values: Values) -> Row:
+def rows_of(
+    block: Block, keys: Sequence[RowKey], names: Names, groups: Sequence[GroupKey], values: Values
+) -> tuple[Row, ...]:
+    """Rows in table order; the first of those held to whole fields opens a set of its own."""
+    rows = [_row_of(block, key, names, groups, values) for key in keys]
+    first = next((i for i, key in enumerate(keys) if key in block.field_forms), None)
+    if first is not None:
+        rows[first] = replace(rows[first], opens=True, heading=FIELD_FORMS)
+    return tuple(rows)
+
+
+def _row_of(block: Block, key: RowKey, names: Names, groups: Sequence[GroupKey], values: Values) -> Row:
     sample = block.row_sample(key)
     metrics = list(dict.fromkeys(metric for _, _, metric in values))
     low = "auc" not in metrics and any(low_auc_seeds(block, group, key) for group in groups)
