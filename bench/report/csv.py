@@ -31,13 +31,13 @@ def document(tables: Sequence[Table]) -> str:
 
 
 def _place(table: Table, group: Group, row: Row) -> dict[str, object]:
-    facts = group.facts
+    facts = group.facts | row.facts
     return {
         "table": table.name,
         "backbone": row.backbone or table.backbone,
         "tau": table.tau,
-        "dataset": group.dataset,
-        "dataset_title": group.title,
+        "dataset": row.dataset or group.dataset,
+        "dataset_title": row.title if row.dataset else group.title,
         "dataset_revision": facts.get("revision"),
         "profile": facts.get("profile"),
         **{key: facts.get(key) for key in _ROWS},

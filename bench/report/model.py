@@ -67,6 +67,10 @@ class Row:
     uses_tau: bool = True
     backbone: str = ""
     """Registered name, where the rows of one table differ in it."""
+    dataset: str = ""
+    """Data set as asked for, where the rows of one table differ in it; their title is the data set's then."""
+    facts: dict[str, str | int | None] = field(default_factory=dict)
+    """Over those of the columns."""
     opens: bool = False
     """Whether a new set of rows begins here, to be set off from those above."""
     heading: str = ""

@@ -33,9 +33,14 @@ def test_report_writes_tables_and_figures(tmp_path: Path, cell: Cell) -> None:
     written = build_report(run, Titles())
     names = {str(path.relative_to(tmp_path)) for path in written}
     assert names == {
-        *(f"tables/{kind}.{s}" for kind in ("overall", "efficiency", "significance") for s in ("tex", "md", "csv")),
+        *(
+            f"tables/{kind}.{s}"
+            for kind in ("overall", "efficiency", "significance", "table1")
+            for s in ("tex", "md", "csv")
+        ),
         "tables/tabular/significance-net-tau0.5-clicks.tex",
         "tables/tabular/overall-net-tau0.5.tex",
+        "tables/tabular/table1-all.tex",
         "tables/tabular/efficiency-net-tau0.5-clicks.tex",
         "tables/tabular/efficiency-net-tau0.5-a-b-x=1.tex",
         *(f"figures/importance-{d}-net.{s}" for d in ("clicks", "a-b-x=1") for s in ("pdf", "png", "svg")),
