@@ -75,6 +75,10 @@ def _duration(value: float, like: float) -> str:
     return f"{hours}h{minutes}m{seconds}s" if hours else f"{minutes}m{seconds}s"
 
 
+def _signed_duration(value: float, like: float) -> str:
+    return f"{'-' if value < 0 else '+'}{_duration(abs(value), abs(like))}"
+
+
 def _significant(digits: int) -> Format:
     """Decimals that show ``digits`` significant ones of ``like``; digits before the point all stay."""
 
@@ -118,6 +122,14 @@ METRICS: dict[str, Metric] = {
     "interaction_recall": Metric("Interaction fields kept", "", None, 0.0, _fixed(2)),
     "attainable_auc_share": Metric("Attainable AUC", "", "higher", 0.0, _fixed(2)),
     "tt": Metric("TT", "", "lower", _INF, _duration, key="tt_s", duration=True, clock="training"),
+    "auc_paper": Metric("paper", "", None, 0.5, _fixed(4)),
+    "auc_gap": Metric("difference", "", None, 0.0, _signed(4)),
+    "logloss_paper": Metric("paper", "", None, _INF, _fixed(4)),
+    "logloss_gap": Metric("difference", "", None, _INF, _signed(4)),
+    "tt_ratio_paper": Metric("paper", "", None, _INF, _fixed(4)),
+    "tt_ratio_gap": Metric("difference", "", None, _INF, _signed(4)),
+    "tt_paper": Metric("paper", "", None, _INF, _duration),
+    "tt_gap": Metric("difference", "", None, _INF, _signed_duration),
     "gain": Metric("Gain", "", None, 0.0, _signed(4)),
     "gain_low": Metric("from", "", None, 0.0, _signed(4)),
     "gain_high": Metric("to", "", None, 0.0, _signed(4)),

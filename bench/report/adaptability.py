@@ -66,7 +66,15 @@ def pair_rows(pair: Pair, method: str, label: str, title: str) -> tuple[Row, Row
     return (
         Row("", "", None, pair.title, old, uses_tau=False, backbone=pair.backbone, opens=True),
         Row(method, label, None, f"+ {title}", new, backbone=pair.backbone),
-        Row(method, f"{label}: improvement in %", None, "Improvement (%)", tuple(gains), backbone=pair.backbone),
+        Row(
+            method,
+            f"{label}: improvement in %",
+            None,
+            "Improvement (%)",
+            tuple(gains),
+            backbone=pair.backbone,
+            gain=True,
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from bench.files import write_atomically
 from bench.records import RunFolder, load_frame
 from bench.report import csv, html, latex, markdown
 from bench.report.adaptability import adaptability_tables
+from bench.report.beside import paper_tables
 from bench.report.cells import GroupKey, group_key, records_of
 from bench.report.datasets import dataset_tables
 from bench.report.model import Table
@@ -45,6 +46,7 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
         ("significance", "Significance", significance_tables(frame, titles)),
         ("table3", "Adaptability", adaptability_tables(frame, titles)),
         ("table1", "Data sets", dataset_tables(frame, titles)),
+        ("paper", "Beside the paper", paper_tables(frame, titles)),
     ]
     kinds = [kind for kind in kinds if kind[2]]
     files = {name: text for kind in kinds for name, text in _table_files(*kind).items()}

@@ -75,6 +75,8 @@ class Row:
     """Whether a new set of rows begins here, to be set off from those above."""
     heading: str = ""
     """Heading of the set of rows that begins here."""
+    gain: bool = False
+    """Whether the numbers are percentages of improvement, whatever the columns' units."""
 
 
 @dataclass(frozen=True)
