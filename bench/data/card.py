@@ -34,6 +34,17 @@ class Download:
 
 
 @dataclass(frozen=True)
+class Anchor:
+    """What public results reach on the whole data set with every field kept: a lower bound of sound training."""
+
+    rows: int
+    """Rows of the whole public data set; results on fewer are not compared."""
+    auc: dict[str, float]
+    """Test AUC by registered name of the backbone."""
+    source: str
+
+
+@dataclass(frozen=True)
 class DatasetCard:
     """A data set's definition with its parameters resolved."""
 
@@ -67,6 +78,7 @@ class DatasetCard:
     """Profile -> L2, where the card measured its own."""
     evaluate_every: float = 1.0
     """Epochs between validations."""
+    anchor: Anchor | None = None
 
     @property
     def min_count(self) -> int:
@@ -157,6 +169,7 @@ def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> Dataset
         embedding_dim=table.take_map("embedding_dim", int),
         l2=table.take_map("l2", float),
         evaluate_every=table.take("evaluate_every", float, 1.0),
+        anchor=_read_anchor(table),
     )
     table.done()
     plain = bool(name) and not name.startswith(".") and all(letter.isalnum() or letter in "-_." for letter in name)
@@ -184,6 +197,18 @@ def _read_downloads(table: TomlTable) -> tuple[Download, ...]:
         downloads.append(Download(one.take("url", str), one.take("md5", str, "")))
         one.done()
     return tuple(downloads)
+
+
+def _read_anchor(table: TomlTable) -> Anchor | None:
+    if "anchor" not in table:
+        return None
+    one = table.table("anchor")
+    anchor = Anchor(one.take("rows", int), one.take_map("auc", float), one.take("source", str))
+    one.done()
+    for backbone, auc in anchor.auc.items():
+        if not 0.5 < auc < 1:
+            raise ConfigError(f"{one.where}: auc of {backbone} = {auc} is out of range; allowed: (0.5, 1).")
+    return anchor
 
 
 def _read_shares(table: TomlTable) -> tuple[float, float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ from bench.report.titles import Titles
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bench.data.card import Anchor
 
 __all__ = ["Block", "GroupKey", "Record", "RowKey", "Values", "blocks", "records_of"]
 
@@ -57,6 +59,8 @@ class Block:
     cells: dict[tuple[GroupKey, RowKey], dict[int, list[Record]]] = field(default_factory=dict)
     field_forms: frozenset[RowKey] = frozenset()
     """Rows that differ from another only in being held to whole fields; they stand below the others."""
+    anchors: Mapping[str, Anchor] = field(default_factory=dict)
+    """What public results reach, by data set."""
 
     def at(self, group: GroupKey, row: RowKey) -> dict[int, list[Record]]:
         """Cells by seed. More than one for a seed differ in something that the table does not show."""
@@ -82,6 +86,17 @@ class Block:
         """The row that keeps every field; the one without overrides where there are several."""
         keep_all = [row for row in self.rows if self.at(group, row) and self.row_sample(row)["is_baseline"]]
         return min(keep_all, key=lambda row: (row.label, row.budget or ""), default=None)
+
+    def below_anchor(self, group: GroupKey) -> tuple[float, float] | None:
+        """(AUC, anchor) of the baseline where it misses the anchor on all rows of a public data set."""
+        anchor, reference = self.anchors.get(group.dataset), self.baseline(group)
+        if anchor is None or reference is None or self.backbone not in anchor.auc:
+            return None
+        numbers = list(self.by_seed(group, reference, "auc").values())
+        if not numbers or sum(self.sample(group)["split_rows"].values()) != anchor.rows:
+            return None
+        wanted = anchor.auc[self.backbone]
+        return (fmean(numbers), wanted) if fmean(numbers) < wanted else None
 
     def by_seed(self, group: GroupKey, row: RowKey, metric: str) -> dict[int, float]:
         """The number of every seed that has one, by increasing seed."""
@@ -186,7 +201,7 @@ def _overrides(label: str) -> list[str]:
 
 
 def _block(backbone: str, tau: float | None, cells: Iterable[Record], titles: Titles) -> Block:
-    block = Block(backbone, tau)
+    block = Block(backbone, tau, anchors=titles.anchors)
     order: dict[RowKey, tuple[int, str, str]] = {}
     for cell in cells:
         group, row = group_key(cell), RowKey(cell["label"], cell["budget"])

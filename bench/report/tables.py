@@ -106,6 +106,7 @@ def column_of(block: Block, group: GroupKey, metric: str, rows: Sequence[RowKey]
     values = {row: block.value(group, row, metric) for row in rows}
     seeds = {seed for value in values.values() for seed in value.seeds}
     other = _other_optimizer(block, group, rows) if METRICS[metric].clock == "training" else set()
+    below = block.below_anchor(group) is not None
     for row, value in values.items():
         flags: list[Flag] = []
         if value.seeds and set(value.seeds) != seeds:
@@ -116,6 +117,8 @@ def column_of(block: Block, group: GroupKey, metric: str, rows: Sequence[RowKey]
             flags.append("§")
         if value.seeds and row in other:
             flags.append("¶")
+        if metric == "auc" and value.seeds and below:
+            flags.append("‖")
         rankable = bool(value.seeds) and not {"†", "¶"} & set(flags)
         values[row] = replace(value, flags=tuple(flags), rankable=rankable)
     marked = ranked(list(values.values()), METRICS[metric])
