@@ -17,6 +17,8 @@ from bench.report.datasets import dataset_tables
 from bench.report.model import Table
 from bench.report.naming import distinct_titles
 from bench.report.significance import significance_tables
+from bench.report.stability import agreement_tables, stability_tables
+from bench.report.sweep import sweep_tables
 from bench.report.tables import efficiency_tables, overall_tables, recovery_tables
 from bench.report.titles import Titles
 
@@ -43,6 +45,9 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
         ("overall", "Results", overall_tables(frame, titles)),
         ("efficiency", "Cost and size", efficiency_tables(frame, titles)),
         ("recovery", "Recovery", recovery_tables(frame, titles)),
+        ("k-sweep", "AUC over kept fields", sweep_tables(frame, titles)),
+        ("stability", "Stability", stability_tables(frame, titles)),
+        ("agreement", "Agreement of rankings", agreement_tables(frame, titles)),
         ("significance", "Significance", significance_tables(frame, titles)),
         ("table3", "Adaptability", adaptability_tables(frame, titles)),
         ("table1", "Data sets", dataset_tables(frame, titles)),

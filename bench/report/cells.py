@@ -140,6 +140,8 @@ def measure(metric: str, cell: Record, baseline: Record | None) -> float | None:
         return float(cell["tt_s"] / baseline["tt_s"])
     if metric == "n_kept":
         number = _n_kept(cell)
+    elif metric == "kept_bytes":
+        number = (cell["selection"] or {}).get(metric, cell["embedding_bytes"])
     else:
         key = METRICS[metric].key or metric
         number = cell[key] if key in cell else (cell["recovery"] or {}).get(key)

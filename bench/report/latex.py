@@ -16,6 +16,7 @@ _SPECIAL: dict[str, str] = {
     ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}", '"': "''", "—": "---", "–": "--",
     "…": r"\ldots{}", "·": r"$\cdot$", "×": r"$\times$", "±": r"$\pm$", "↑": r"$\uparrow$",
     "↓": r"$\downarrow$", "≤": r"$\le$", "≥": r"$\ge$", "τ": r"$\tau$", "λ": r"$\lambda$", "α": r"$\alpha$",
+    "Φ": r"$\Phi$", "ρ": r"$\rho$",
     "µ": r"$\mu$", "μ": r"$\mu$", **{str(symbol): f"$^{{{name}}}$" for symbol, name in _FLAGS.items()},
 }  # fmt: skip
 _LATIN_END = 0x17F

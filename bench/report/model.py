@@ -48,7 +48,9 @@ class Group:
     seeds: tuple[int, ...] = ()
     """Seeds of which any row has a result."""
     facts: dict[str, str | int | None] = field(default_factory=dict)
-    """What fixes the numbers besides the data set: revision, profile, rows."""
+    """What fixes the numbers besides the data set: revision, profile, rows; and what the title does not say."""
+    against: str = ""
+    """Label of the method that the rows are compared with."""
 
     @property
     def columns(self) -> list[Metric]:

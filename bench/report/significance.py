@@ -11,7 +11,7 @@ import numpy as np
 from bench.metrics import METRICS
 from bench.report.cells import Block, GroupKey, RowKey, blocks, records_of
 from bench.report.model import Note, Table, Value
-from bench.report.naming import Names, caption, names_of, seed_list, table_title
+from bench.report.naming import Names, caption, names_of, seed_list, table_name, table_title
 from bench.report.notes import notes_of
 from bench.report.tables import column_of, group_of, rows_of
 from bench.report.titles import Titles
@@ -80,9 +80,8 @@ def _table(block: Block, group: GroupKey, rows: Sequence[RowKey], titles: Titles
     who = names.rows[reference] if reference else "a method that keeps every field, which was not run"
     meaning = _MEANING.format(reference=who) + (_WILCOXON if parts == _PARTS else "")
     lacking = [_lacking(block, group, row, names) for row in rows if row not in whole]
-    tau = [f"tau{block.tau:g}"] if block.tau is not None else []
     return Table(
-        name="-".join([block.backbone, *tau, names_of(block, Titles()).groups[group]]),
+        name=table_name(block, [group]),
         backbone=block.backbone,
         tau=block.tau,
         title=table_title(names, block.tau, "Significance of differences in AUC"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bench.metrics import METRICS
 from bench.report.cells import Block, GroupKey, RowKey, Values, blocks, records_of
 from bench.report.model import Flag, Group, Row, Table, ranked
-from bench.report.naming import Names, caption, names_of, table_title
+from bench.report.naming import Names, caption, names_of, table_name, table_title
 from bench.report.notes import low_auc_seeds, notes_of, optimizers
 from bench.report.titles import Titles
 
@@ -31,8 +31,12 @@ __all__ = [
 
 OVERALL = ("auc", "logloss", "tt_ratio")
 """Columns of a data set in the overall table."""
-EFFICIENCY = ("pt_s", "ct_s", "tt_s", "it_s", "epochs", "n_kept", "embedding_params", "embedding_bytes")
-"""Columns of the efficiency table."""
+EFFICIENCY = (
+    *("pt_s", "ct_s", "tt_s", "it_s", "epochs", "n_kept", "network_params", "embedding_params", "embedding_bytes"),
+    *("kept_bytes", "flops_per_row", "peak_mem_bytes"),
+)
+"""Columns of the efficiency table; those of which a run has no number are left out."""
+OPTIONAL = ("network_params", "kept_bytes", "flops_per_row", "peak_mem_bytes")
 RECOVERY = ("precision_at_k", "main_recall", "interaction_recall", "attainable_auc_share", "score_cardinality_corr")
 """Columns of the recovery table; ``bench.recovery`` defines them."""
 FIELD_FORMS = "Held to whole fields (budget=field)"
@@ -40,7 +44,11 @@ FIELD_FORMS = "Held to whole fields (budget=field)"
 _HEADINGS = {OVERALL: "Results", EFFICIENCY: "Cost and size", RECOVERY: "Recovery of the true fields"}
 _MEANINGS = {
     OVERALL: "TT is the ratio, seed by seed, to {baseline}.",
-    EFFICIENCY: "PT: pretraining; CT: continued training; TT: both; IT: one pass over the test rows.",
+    EFFICIENCY: (
+        "PT: pretraining; CT: continued training; TT: both; IT: one pass over the test rows. Kept values: bytes of "
+        "what a mask leaves of the embeddings, which keep their place all the same. Operations: of a forward pass. "
+        "Peak memory: on a CPU known with --isolate only."
+    ),
     RECOVERY: (
         "Precision at K: true fields among the K highest scores, K being their number, a field and its copies counted "
         "once. Attainable AUC: share of what the true probabilities reach above 0.5. Score ~ log values: rank "
@@ -86,19 +94,30 @@ def _table(block: Block, groups: Sequence[GroupKey], metrics: tuple[str, ...], t
     for group in groups:
         for metric in metrics:
             values.update(column_of(block, group, metric, rows))
-    parts = [block.backbone, *([f"tau{block.tau:g}"] if block.tau is not None else [])]
-    if metrics != OVERALL:
-        parts += [names_of(block, Titles()).groups[group] for group in groups]
+    shown = _shown(metrics, values)
+    values = {place: value for place, value in values.items() if place[2] in shown}
     return Table(
-        name="-".join(parts),
+        name=table_name(block, [] if metrics == OVERALL else groups),
         backbone=block.backbone,
         tau=block.tau,
         title=table_title(names, block.tau, _HEADINGS[metrics]),
         caption=caption(block, groups, names, _MEANINGS[metrics]),
-        groups=tuple(group_of(block, group, names, metrics) for group in groups),
+        groups=tuple(group_of(block, group, names, shown) for group in groups),
         rows=rows_of(block, rows, names, groups, values),
         notes=notes_of(block, values, names, titles),
     )
+
+
+def _shown(metrics: tuple[str, ...], values: Values) -> tuple[str, ...]:
+    """The columns without those that no cell has measured, and without kept values where nothing is masked."""
+
+    def column(metric: str) -> list[float | None]:
+        return [value.mean for (_, _, name), value in values.items() if name == metric]
+
+    found = {metric for metric in OPTIONAL if any(number is not None for number in column(metric))}
+    if column("kept_bytes") == column("embedding_bytes"):
+        found.discard("kept_bytes")
+    return tuple(metric for metric in metrics if metric not in OPTIONAL or metric in found)
 
 
 def column_of(block: Block, group: GroupKey, metric: str, rows: Sequence[RowKey]) -> Values:
