@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from bench.metrics import METRICS
 from bench.report.adaptability import adaptability_tables
+from bench.report.cells import blocks
 from bench.report.model import MISSING, Group, Note, Row, Table, Value
 from bench.report.paper import paper_rows, paper_table2, paper_table3
 from bench.report.tables import overall_tables
 from bench.report.titles import Titles
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from bench.report.cells import Run
 
 __all__ = ["paper_tables"]
 
@@ -37,16 +38,20 @@ class _Place:
     """Of the paper's table, in its files."""
 
 
-def paper_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[Table]:
+def paper_tables(run: Run, titles: Titles | None = None) -> list[Table]:
     """Tables 2 and 3 beside the paper's: one table by data set, of the methods or backbones that both have.
 
     Args:
-        frame: a run as ``bench.records.load_frame`` returns it.
+        run: as ``bench.records.load_frame`` returns it, or its blocks.
         titles: names and order of data sets and backbones in print; by default those that are registered.
     """
     titles = Titles.registered() if titles is None else titles
-    two = _methods(overall_tables(frame, titles), paper_table2())
-    three = _backbones(adaptability_tables(frame, titles), paper_table3())
+    table2, table3, placed = paper_table2(), paper_table3(), blocks(run, titles)
+    names = {row.backbone for row in table3.rows}
+    here = [block for block in placed if (block.backbone, block.tau) == (table2.backbone, table2.tau)]
+    paired = [block for block in placed if block.backbone in names and block.tau == table3.tau]
+    two = _methods(overall_tables(here, titles), table2)
+    three = _backbones(adaptability_tables(paired, titles), table3)
     return [_beside(place) for place in (*two, *three)]
 
 
@@ -54,12 +59,10 @@ def _methods(ours: Sequence[Table], theirs: Table) -> Iterator[_Place]:
     printed = {row.method: row for row in theirs.rows}
     datasets = {group.dataset for group in theirs.groups}
     for table in ours:
-        if (table.backbone, table.tau) == (theirs.backbone, theirs.tau):
-            rows = list(_first_set(table))
-            pairs = [(row, printed[row.method]) for row in rows if row.method in printed]
-            for group in table.groups:
-                if group.dataset in datasets and pairs:
-                    yield _Place(table, group, theirs, pairs, "table2")
+        pairs = [(row, printed[row.method]) for row in _first_set(table) if row.method in printed]
+        for group in table.groups:
+            if group.dataset in datasets and pairs:
+                yield _Place(table, group, theirs, pairs, "table2")
 
 
 def _first_set(table: Table) -> Iterator[Row]:

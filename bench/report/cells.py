@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from bench.data.card import Anchor
 
-__all__ = ["Block", "GroupKey", "Record", "RowKey", "Values", "blocks", "records_of"]
+    Run = pd.DataFrame | Sequence["Block"]
+    """A run as ``bench.records.load_frame`` returns it, or its blocks where they have been made before."""
+
+__all__ = ["Block", "GroupKey", "Record", "RowKey", "Values", "blocks", "group_key", "records_of"]
 
 Record = dict[str, Any]
 """One row of the run's table, with None for everything that is null."""
@@ -61,6 +64,9 @@ class Block:
     """Rows that differ from another only in being held to whole fields; they stand below the others."""
     anchors: Mapping[str, Anchor] = field(default_factory=dict)
     """What public results reach, by data set."""
+    samples: dict[RowKey, Record] = field(default_factory=dict)
+    """Any cell of a row."""
+    _baselines: dict[GroupKey, RowKey | None] = field(default_factory=dict)
 
     def at(self, group: GroupKey, row: RowKey) -> dict[int, list[Record]]:
         """Cells by seed. More than one for a seed differ in something that the table does not show."""
@@ -80,12 +86,14 @@ class Block:
         return next(found[0] for row in self.rows for found in self.at(group, row).values())
 
     def row_sample(self, row: RowKey) -> Record:
-        return next(found[0] for (_, key), seeds in self.cells.items() if key == row for found in seeds.values())
+        return self.samples[row]
 
     def baseline(self, group: GroupKey) -> RowKey | None:
         """The row that keeps every field; the one without overrides where there are several."""
-        keep_all = [row for row in self.rows if self.at(group, row) and self.row_sample(row)["is_baseline"]]
-        return min(keep_all, key=lambda row: (row.label, row.budget or ""), default=None)
+        if group not in self._baselines:
+            keep_all = [row for row in self.rows if self.at(group, row) and self.row_sample(row)["is_baseline"]]
+            self._baselines[group] = min(keep_all, key=lambda row: (row.label, row.budget or ""), default=None)
+        return self._baselines[group]
 
     def below_anchor(self, group: GroupKey) -> tuple[float, float] | None:
         """(AUC, anchor) of the baseline where it misses the anchor on all rows of a public data set."""
@@ -164,10 +172,12 @@ def group_key(cell: Record) -> GroupKey:
     return GroupKey(cell["dataset"], cell["dataset_revision"], *(json.dumps(p, sort_keys=True) for p in parts))
 
 
-def blocks(cells: Sequence[Record], titles: Titles) -> list[Block]:
+def blocks(run: Run, titles: Titles) -> list[Block]:
     """One block by backbone and τ, in table order."""
+    if isinstance(run, Sequence):
+        return list(run)
     places: dict[str, dict[GroupKey, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for cell in cells:
+    for cell in records_of(run):
         places[cell["backbone"]][group_key(cell)].append(cell)
     found = []
     for backbone in sorted(places, key=titles.backbone_rank):
@@ -208,6 +218,7 @@ def _block(backbone: str, tau: float | None, cells: Iterable[Record], titles: Ti
     for cell in cells:
         group, row = group_key(cell), RowKey(cell["label"], cell["budget"])
         block.cells.setdefault((group, row), {}).setdefault(cell["seed"], []).append(cell)
+        block.samples.setdefault(row, cell)
         position = _LAST if cell["method_order"] is None else cell["method_order"]
         order[row] = min(order.get(row, (_LAST + 1, "", "")), (position, row.label, row.budget or ""))
     block.field_forms = frozenset(row for row in order if _is_field_form(row, order))

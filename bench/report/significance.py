@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.metrics import METRICS
-from bench.report.cells import Block, GroupKey, RowKey, blocks, records_of
+from bench.report.cells import Block, GroupKey, RowKey, blocks
 from bench.report.model import Note, Table, Value
 from bench.report.naming import Names, caption, names_of, seed_list, table_name, table_title
 from bench.report.notes import notes_of
@@ -19,7 +19,7 @@ from bench.stats.checks import NotTestable
 from bench.stats.paired import WILCOXON_SEEDS, Paired, holm, paired_test
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from bench.report.cells import Run
 
 __all__ = ["significance_tables"]
 
@@ -44,16 +44,16 @@ class _Column:
     refused: list[str] = field(default_factory=list)
 
 
-def significance_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[Table]:
+def significance_tables(run: Run, titles: Titles | None = None) -> list[Table]:
     """Paired tests of AUC: one table by backbone, τ and data set with at least two methods and two seeds.
 
     Args:
-        frame: a run as ``bench.records.load_frame`` returns it.
+        run: as ``bench.records.load_frame`` returns it, or its blocks.
         titles: names and order of data sets and backbones in print; by default those that are registered.
     """
     titles = Titles.registered() if titles is None else titles
     found = []
-    for block in blocks(records_of(frame), titles):
+    for block in blocks(run, titles):
         for group in block.groups:
             rows = [row for row in block.rows if block.at(group, row)]
             if len(rows) > 1 and len(block.seeds(group)) > 1:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.metrics import METRICS
-from bench.report.cells import Block, GroupKey, Record, RowKey, Values, blocks, records_of
+from bench.report.cells import Block, GroupKey, Record, RowKey, Values, blocks
 from bench.report.model import MISSING, Group, Note, Row, Table, Value
 from bench.report.naming import Names, caption, names_of, table_name, table_title
 from bench.report.notes import notes_of
@@ -22,7 +22,7 @@ from bench.stats.checks import NotTestable
 from bench.stats.stability import nogueira
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from bench.report.cells import Run
 
 __all__ = ["STABILITY", "agreement_tables", "stability_tables"]
 
@@ -48,16 +48,16 @@ _MEASURES: dict[str, tuple[str, Measure]] = {
 _WHAT = {"nogueira": "kept fields", "seed": "scores"}
 
 
-def stability_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[Table]:
+def stability_tables(run: Run, titles: Titles | None = None) -> list[Table]:
     """Agreement over seeds: one table by backbone, τ and data set with two seeds and a method that chooses.
 
     Args:
-        frame: a run as ``bench.records.load_frame`` returns it.
+        run: as ``bench.records.load_frame`` returns it, or its blocks.
         titles: names and order of data sets and backbones in print; by default those that are registered.
     """
     titles = Titles.registered() if titles is None else titles
     found = []
-    for block, group in _places(frame, titles):
+    for block, group in _places(run, titles):
         rows = [row for row in block.rows if block.at(group, row)]
         shown = [row for row in rows if _chooses(list(block.ok(group, row).values()))]
         if shown and len(block.seeds(group)) > 1:
@@ -65,19 +65,19 @@ def stability_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[
     return found
 
 
-def agreement_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[Table]:
+def agreement_tables(run: Run, titles: Titles | None = None) -> list[Table]:
     """Agreement between methods: a table by measure, backbone, τ and data set with two rankings; arguments as above."""
     titles = Titles.registered() if titles is None else titles
     found = []
-    for block, group in _places(frame, titles):
+    for block, group in _places(run, titles):
         scores = {row: by_seed for row in block.rows if (by_seed := _scores(block.ok(group, row)))}
         if len(scores) > 1 and len({len(one) for by_seed in scores.values() for one in by_seed.values()}) == 1:
             found += [_agreement(block, group, scores, titles, measure) for measure in _MEASURES]
     return found
 
 
-def _places(frame: pd.DataFrame, titles: Titles) -> Iterator[tuple[Block, GroupKey]]:
-    return ((block, group) for block in blocks(records_of(frame), titles) for group in block.groups)
+def _places(run: Run, titles: Titles) -> Iterator[tuple[Block, GroupKey]]:
+    return ((block, group) for block in blocks(run, titles) for group in block.groups)
 
 
 def _chooses(cells: Sequence[Record]) -> bool:

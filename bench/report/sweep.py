@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.budget import n_keep
 from bench.metrics import METRICS
-from bench.report.cells import Block, GroupKey, RowKey, blocks, records_of
+from bench.report.cells import Block, GroupKey, RowKey, blocks
 from bench.report.model import MISSING, Note, Row, Table, Value, ranked
 from bench.report.naming import Names, names_of, setting
 from bench.report.notes import notes_of
@@ -20,7 +20,7 @@ from bench.stats.checks import NotTestable
 from bench.stats.curve import aukc
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from bench.report.cells import Run
 
 __all__ = ["MIN_POINTS", "sweep_tables"]
 
@@ -54,16 +54,16 @@ class _Sweep:
         return n_keep(min(self.blocks), self.n_fields)
 
 
-def sweep_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[Table]:
+def sweep_tables(run: Run, titles: Titles | None = None) -> list[Table]:
     """One table by backbone and data set that was run at three prune ratios or more.
 
     Args:
-        frame: a run as ``bench.records.load_frame`` returns it.
+        run: as ``bench.records.load_frame`` returns it, or its blocks.
         titles: names and order of data sets and backbones in print; by default those that are registered.
     """
     titles = Titles.registered() if titles is None else titles
     by_backbone: dict[str, dict[float, Block]] = defaultdict(dict)
-    for block in blocks(records_of(frame), titles):
+    for block in blocks(run, titles):
         if block.tau is not None:
             by_backbone[block.backbone][block.tau] = block
     return [_table(sweep, titles) for found in by_backbone.values() for sweep in _sweeps(found)]

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.metrics import METRICS
-from bench.report.cells import Block, GroupKey, RowKey, Values, blocks, records_of
+from bench.report.cells import Block, GroupKey, RowKey, Values, blocks
 from bench.report.model import Flag, Group, Row, Table, ranked
 from bench.report.naming import Names, caption, names_of, table_name, table_title
 from bench.report.notes import low_auc_seeds, notes_of, optimizers
 from bench.report.titles import Titles
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from bench.report.cells import Run
 
 __all__ = [
     "EFFICIENCY",
@@ -57,29 +57,29 @@ _MEANINGS = {
 }
 
 
-def overall_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[Table]:
+def overall_tables(run: Run, titles: Titles | None = None) -> list[Table]:
     """AUC, Logloss and TT of every method on every data set: one table by backbone and τ.
 
     Args:
-        frame: a run as ``bench.records.load_frame`` returns it.
+        run: as ``bench.records.load_frame`` returns it, or its blocks.
         titles: names and order of data sets and backbones in print; by default those that are registered.
     """
     titles = Titles.registered() if titles is None else titles
-    return [_table(block, block.groups, OVERALL, titles) for block in blocks(records_of(frame), titles)]
+    return [_table(block, block.groups, OVERALL, titles) for block in blocks(run, titles)]
 
 
-def efficiency_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[Table]:
+def efficiency_tables(run: Run, titles: Titles | None = None) -> list[Table]:
     """Times, epochs and sizes of every method: one table by backbone, τ and data set; arguments as above."""
     titles = Titles.registered() if titles is None else titles
-    found = blocks(records_of(frame), titles)
+    found = blocks(run, titles)
     return [_table(block, [group], EFFICIENCY, titles) for block in found for group in block.groups]
 
 
-def recovery_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[Table]:
+def recovery_tables(run: Run, titles: Titles | None = None) -> list[Table]:
     """What of a known truth every method found: by backbone, τ and generated data set; arguments as above."""
     titles = Titles.registered() if titles is None else titles
     tables = []
-    for block in blocks(records_of(frame), titles):
+    for block in blocks(run, titles):
         for group in block.groups:
             cells = [cell for row in block.rows for cell in block.ok(group, row).values()]
             if any(cell["recovery"] for cell in cells):
