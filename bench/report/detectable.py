@@ -45,7 +45,8 @@ def _smallest(block: Block, group: GroupKey, metric: str, values: Values) -> tup
     from bench.stats.paired import detectable_difference, difference_sd  # noqa: PLC0415 - a single seed needs no SciPy
 
     spread = difference_sd(numbers)
-    return (len(numbers[0]), detectable_difference(spread, len(numbers[0]))) if spread > 0 else None
+    rounding = 1e-12 * max(abs(number) for found in numbers for number in found)
+    return (len(numbers[0]), detectable_difference(spread, len(numbers[0]))) if spread > rounding else None
 
 
 def _text(difference: float, metric: Metric) -> str:

@@ -12,7 +12,7 @@ from bench.report.model import MISSING, Flag, Note
 from bench.report.naming import Names, seed_list
 from bench.report.titles import Titles
 
-__all__ = ["low_auc_seeds", "notes_of", "optimizers"]
+__all__ = ["below_anchor", "low_auc_seeds", "notes_of", "optimizers"]
 
 _REASON_CHARS = 160
 
@@ -30,7 +30,7 @@ def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tupl
         _note("‡", "times of resumed cells are left out", _resumed(block, values, names)),
         _note("§", f"LOW-AUC, test AUC under {LOW_AUC}", _low_auc(block, places, names)),
         _note("¶", "trained with different optimizers, not ranked by time", _optimizers(block, values, names)),
-        _below_anchor(block, values, names),
+        below_anchor(block, values, names),
         *(Note(MISSING, text) for text in _absent(block, places, names)),
         *(Note("", text) for text in _without_baseline(block, values, names)),
         *(Note("", text) for text in _shared(block, values, names)),
@@ -77,7 +77,8 @@ def _low_auc(block: Block, places: Sequence[tuple[GroupKey, RowKey]], names: Nam
     return [f"{names.at(group, row)}, {_seeds(seeds)}" for group, row, seeds in found if seeds]
 
 
-def _below_anchor(block: Block, values: Values, names: Names) -> Note | None:
+def below_anchor(block: Block, values: Values, names: Names) -> Note | None:
+    """Where the baseline stays under public results; None where it does not, or none are known."""
     found = []
     for group in dict.fromkeys(group for group, _, _ in values):
         if (numbers := block.below_anchor(group)) is not None:

@@ -12,8 +12,8 @@ import numpy as np
 
 from bench.metrics import METRICS
 from bench.report.cells import Block, GroupKey, Record, RowKey, Values, blocks
-from bench.report.model import MISSING, Group, Note, Row, Table, Value
-from bench.report.naming import Names, caption, names_of, table_name, table_title
+from bench.report.model import MISSING, Flag, Group, Note, Row, Table, Value
+from bench.report.naming import Names, caption, names_of, seed_list, table_name, table_title
 from bench.report.notes import notes_of
 from bench.report.tables import group_of, rows_of
 from bench.report.titles import Titles
@@ -159,7 +159,8 @@ def _agreement(block: Block, group: GroupKey, scores: Mapping[RowKey, Scores], t
     numbers = _between(scores, _MEASURES[measure][1])
     lines = []
     for i, row in enumerate(rows):
-        found = [_mean(block, group, row, measure, numbers[i, j]) for j in range(i)]
+        cells = block.ok(group, row)
+        found = [_mean(cells, measure, numbers[i, j], block.seeds(group)) for j in range(i)]
         blank = [Value(text="")] * (len(rows) - 1 - i)
         uses_tau = block.row_sample(row)["tau"] is not None
         method, title = block.row_sample(row)["method"], f"{i + 1} {names.rows[row]}"
@@ -168,14 +169,14 @@ def _agreement(block: Block, group: GroupKey, scores: Mapping[RowKey, Scores], t
         name=f"{table_name(block, [group])}-{measure}",
         backbone=block.backbone,
         tau=block.tau,
-        title=f"{table_title(names, block.tau, 'Agreement of rankings')} on {names.groups[group]}",
+        title=f"{table_title(names, block.tau, f'Agreement by {_MEASURES[measure][0]}')} on {names.groups[group]}",
         caption=caption(block, [group], names, _AGREEMENT.format(measure=_MEASURES[measure][0])),
         groups=tuple(
             Group(group.dataset, str(i), (measure,), whole.seeds, facts, against=row.label)
             for i, row in enumerate(rows[:-1], 1)
         ),
         rows=tuple(lines),
-        notes=_unlike(scores, names),
+        notes=_agreement_notes(block.seeds(group), scores, names),
         by_column=False,
     )
 
@@ -193,19 +194,28 @@ def _between(scores: Mapping[RowKey, Scores], measure: Measure) -> dict[tuple[in
     return found
 
 
-def _mean(block: Block, group: GroupKey, row: RowKey, measure: str, numbers: Mapping[int, float]) -> Value:
+def _mean(cells: Mapping[int, Record], measure: str, numbers: Mapping[int, float], seeds: Sequence[int]) -> Value:
     if not numbers or not all(map(math.isfinite, numbers.values())):
         return Value()
     mean = fmean(numbers.values())
     sd = stdev(numbers.values()) if len(numbers) > 1 else None
-    cells = block.ok(group, row)
     hashes = tuple(cells[seed]["config_hash"] for seed in numbers)
-    shown = METRICS[measure]
-    sd_text = "" if sd is None else f"{sd:.2f}"
-    return Value(mean, sd, tuple(numbers), tuple(numbers.values()), hashes, shown.text(mean), sd_text)
+    text, sd_text = METRICS[measure].text(mean), "" if sd is None else f"{sd:.2f}"
+    few = list(numbers) != list(seeds)
+    flags: tuple[Flag, ...] = ("†",) if few else ()
+    return Value(mean, sd, tuple(numbers), tuple(numbers.values()), hashes, text, sd_text, flags=flags)
 
 
-def _unlike(scores: Mapping[RowKey, Scores], names: Names) -> tuple[Note, ...]:
-    """Why a method has dashes."""
+def _agreement_notes(seeds: Sequence[int], scores: Mapping[RowKey, Scores], names: Names) -> tuple[Note, ...]:
+    """Which seeds a method lacks, and why it has dashes."""
+    lacking = {names.rows[row]: [seed for seed in seeds if seed not in found] for row, found in scores.items()}
+    few = [f"{title} lacks {_seeds(missing)}" for title, missing in lacking.items() if missing]
     flat = [names.rows[row] for row, found in scores.items() if any(np.ptp(s) == 0 for s in found.values())]
-    return (Note(MISSING, f"all fields have the same score at some seed: {', '.join(flat)}."),) if flat else ()
+    notes = [Note("†", f"over fewer seeds: {'; '.join(few)}.")] if few else []
+    if flat:
+        notes.append(Note(MISSING, f"all fields have the same score at some seed: {', '.join(flat)}."))
+    return tuple(notes)
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {seed_list(seeds)}"

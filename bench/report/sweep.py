@@ -13,7 +13,7 @@ from bench.metrics import METRICS
 from bench.report.cells import Block, GroupKey, RowKey, blocks
 from bench.report.model import MISSING, Note, Row, Table, Value, ranked
 from bench.report.naming import Names, names_of, setting
-from bench.report.notes import notes_of
+from bench.report.notes import below_anchor, notes_of
 from bench.report.tables import FIELD_FORMS, column_of, group_of
 from bench.report.titles import Titles
 from bench.stats.checks import NotTestable
@@ -171,7 +171,10 @@ def _notes(sweep: _Sweep, titles: Titles) -> list[Note]:
         names, here = names_of(block, titles), [row for row in sweep.rows if block.at(sweep.group, row)]
         title = f"{names.groups[sweep.group]} at τ = {tau:g}"
         shown = replace(names, groups={**names.groups, sweep.group: title})
-        notes += notes_of(block, column_of(block, sweep.group, "auc", here), shown, titles)
+        values = column_of(block, sweep.group, "auc", here)
+        found = notes_of(block, values, shown, titles)
+        once = below_anchor(block, values, names)  # holds whatever the prune ratio
+        notes += [once if once is not None and note.symbol == once.symbol else note for note in found]
         if absent := [names_of(b, titles).rows[row] for row in sweep.rows for b in _elsewhere(sweep, block, row)]:
             notes.append(Note(MISSING, f"not run at τ = {tau:g}: {', '.join(absent)}."))
     reference = sweep.first.baseline(sweep.group)

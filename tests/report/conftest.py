@@ -51,6 +51,6 @@ def _cell(method: str = "keep-all", seed: int = 0, **changes: Any) -> CellRecord
 _IDENTITY = ("dataset", "backbone", "label", "tau", "seed", "split_rows", "profile", "budget", "params")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cell() -> Callable[..., CellRecord]:
     return _cell

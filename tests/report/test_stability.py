@@ -116,17 +116,26 @@ def test_agreement_is_the_mean_correlation_of_two_methods_at_the_same_seed(cells
         assert found.mean == pytest.approx(np.mean(wanted))
         assert found.sd == pytest.approx(np.std(wanted, ddof=1))
         assert table.rows[0].values == (Value(text=""),)
+        assert table.notes == ()
+        assert found.flags == ()
 
 
 def test_agreement_needs_a_common_seed_and_scores_that_differ(cell: Cell) -> None:
     apart = [chosen(cell, "alpha", 0, [1, 2, 3, 4]), chosen(cell, "beta", 1, [1, 2, 3, 4])]
     table = agreement_tables(to_frame(apart), PLAIN)[0]
     assert table.rows[1].values == (Value(),)
+    assert texts(table) == ["over fewer seeds: Alpha lacks seed 1; Beta lacks seed 0."]
     flat = [chosen(cell, "alpha", 0, [1, 2, 3, 4]), chosen(cell, "beta", 0, [1, 1, 1, 1])]
     table = agreement_tables(to_frame(flat), PLAIN)[0]
     assert table.rows[1].values == (Value(),)
     assert texts(table) == ["all fields have the same score at some seed: Beta."]
     assert agreement_tables(to_frame(apart[:1]), PLAIN) == []
+
+
+def test_agreement_over_fewer_seeds_is_flagged(cells: list[CellRecord]) -> None:
+    fewer = [one for one in cells if (one.label, one.seed) != ("beta", 2)]
+    table = agreement_tables(to_frame(fewer), PLAIN)[0]
+    assert (table.rows[1].values[0].seeds, table.rows[1].values[0].flags) == ((0, 1), ("†",))
 
 
 def test_tidy_csv_names_the_other_method(cells: list[CellRecord]) -> None:
