@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -196,6 +197,11 @@ def _belongs(group: Sequence[Record], tau: float | None) -> bool:
     return not taus or tau in taus
 
 
+def _natural(label: str) -> str:
+    """A key that orders 330 before 2000."""
+    return re.sub(r"\d+", lambda digits: digits[0].zfill(12), label)
+
+
 def _is_field_form(row: RowKey, rows: Iterable[RowKey]) -> bool:
     """Whether ``budget=field`` is named in the row's label and sets it apart from another row."""
     if "budget=field" not in _overrides(row.label):
@@ -220,7 +226,7 @@ def _block(backbone: str, tau: float | None, cells: Iterable[Record], titles: Ti
         block.cells.setdefault((group, row), {}).setdefault(cell["seed"], []).append(cell)
         block.samples.setdefault(row, cell)
         position = _LAST if cell["method_order"] is None else cell["method_order"]
-        order[row] = min(order.get(row, (_LAST + 1, "", "")), (position, row.label, row.budget or ""))
+        order[row] = min(order.get(row, (_LAST + 1, "", "")), (position, _natural(row.label), row.budget or ""))
     block.field_forms = frozenset(row for row in order if _is_field_form(row, order))
     block.rows = sorted(order, key=lambda row: (row in block.field_forms, *order[row]))
     found = {group for group, _ in block.cells}

@@ -220,6 +220,11 @@ def test_rows_follow_the_registry_then_the_label(cell: Cell) -> None:
     assert [row.title for row in table.rows] == ["Keep-All", "Alpha", "Alpha [x=1]", "Alpha [x=2]", "Beta"]
 
 
+def test_numbers_in_labels_are_ordered_as_numbers(cell: Cell) -> None:
+    table = overall(*(cell("alpha", label=f"alpha[rows={n}]") for n in (2000, 330, 33000)))
+    assert [row.label for row in table.rows] == ["alpha[rows=330]", "alpha[rows=2000]", "alpha[rows=33000]"]
+
+
 def test_data_sets_follow_the_registry_and_others_come_last(cell: Cell) -> None:
     cells = [cell(dataset=name) for name in ("aaa", "clicks[n=5]", "films")]
     (table,) = overall_tables(to_frame(cells), Titles({"films": "Films", "clicks": "Clicks"}, {}))
