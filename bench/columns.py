@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from bench.data.rows import Rows
 from bench.engine.clock import Clock
 from bench.engine.evaluate import evaluate, flops_per_row, inference_time
 from bench.engine.fit import FitLog
+from bench.engine.memory import peak_rss
 from bench.engine.model import CTRModel
 from bench.method import Selection
 
@@ -137,4 +137,4 @@ def peak_memory(device: torch.device, own_process: bool) -> int | None:
     """Peak bytes of the cell: the device's, or the process's where the cell had one of its own."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if own_process else None
+    return peak_rss() if own_process else None

@@ -11,7 +11,7 @@ from bench.metrics import METRICS
 from bench.report.cells import Block, GroupKey, Record, RowKey, Values, blocks
 from bench.report.model import Mark, Note, Row, Table, Value
 from bench.report.naming import distinct_titles, names_of, setting
-from bench.report.notes import notes_of
+from bench.report.notes import merged, notes_of
 from bench.report.tables import column_of, group_of
 from bench.report.titles import Titles
 
@@ -155,7 +155,7 @@ def _table(places: Sequence[_Place], titles: Titles, dataset: str, name: str) ->
         caption=setting(where, MEANING),
         groups=(replace(group, title=dataset, seeds=tuple(sorted(seeds))),),
         rows=tuple(rows),
-        notes=tuple(notes),
+        notes=tuple(merged(notes)),
         stub="Backbone",
         by_column=False,
     )

@@ -9,9 +9,9 @@ from bench.metrics import METRICS, Metric
 from bench.report.cells import Block, GroupKey, Values
 from bench.report.naming import Names
 
-__all__ = ["detectable"]
+__all__ = ["LEAD", "detectable"]
 
-_LEAD = (
+LEAD = (
     "Smallest difference of two methods that {n} seeds can detect "
     "(paired t-test at 5 %, power 80 %, spread pooled over the methods)"
 )
@@ -30,7 +30,7 @@ def detectable(block: Block, values: Values, names: Names) -> list[str]:
     lines = []
     for n_seeds, groups in sorted(found.items()):
         listed = "; ".join(f"{', '.join(texts)} on {names.groups[group]}" for group, texts in groups.items())
-        lines.append(f"{_LEAD.format(n=n_seeds)}: {listed}.")
+        lines.append(f"{LEAD.format(n=n_seeds)}: {listed}.")
     return lines
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 
 from bench.metrics import LOW_AUC, METRICS
 from bench.report.cells import Block, GroupKey, Record, RowKey, Values
-from bench.report.detectable import detectable
+from bench.report.detectable import LEAD, detectable
 from bench.report.model import MISSING, Flag, Note
 from bench.report.naming import Names, seed_list
 from bench.report.titles import Titles
 
-__all__ = ["below_anchor", "low_auc_seeds", "notes_of", "optimizers"]
+__all__ = ["below_anchor", "low_auc_seeds", "merged", "notes_of", "optimizers"]
 
 _REASON_CHARS = 160
 
@@ -38,6 +38,18 @@ def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tupl
         *(Note("", text) for text in detectable(block, values, names)),
     ]
     return tuple(note for note in notes if note is not None)
+
+
+def merged(notes: Iterable[Note]) -> list[Note]:
+    """The notes of the parts of one table, each once, those that explain one flag or detect differences as one."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for note in notes:
+        lead, colon, items = note.text.partition(": ")
+        joined = colon and (note.symbol not in ("", MISSING) or lead.startswith(LEAD.partition("{")[0]))
+        parts = found[note.symbol, lead if joined else note.text]
+        if joined and (items := items.removesuffix(".")) not in parts:
+            parts.append(items)
+    return [Note(symbol, f"{lead}: {'; '.join(p)}." if p else lead) for (symbol, lead), p in found.items()]
 
 
 def _note(symbol: Flag, lead: str, items: Sequence[str]) -> Note | None:

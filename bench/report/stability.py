@@ -28,10 +28,12 @@ __all__ = ["STABILITY", "agreement_tables", "stability_tables"]
 
 STABILITY = ("nogueira", "nogueira_low", "nogueira_high", "n_kept", "seed_spearman", "seed_kendall")
 """Columns of the stability table."""
+MIN_SEEDS = 3
+"""Seeds from which on the interval is shown: two always agree with their mean equally well."""
 _STABILITY = (
     "Φ: Nogueira's stability of the kept fields over seeds, 0 for selections by lot and 1 for equal ones; from, to: "
-    "95 % confidence interval. ρ, τ-b: Spearman's and Kendall's correlation of the field scores of two seeds, mean "
-    "over pairs of seeds."
+    "asymptotic 95 % confidence interval, from three seeds on. ρ, τ-b: Spearman's and Kendall's correlation of the "
+    "field scores of two seeds, mean over pairs of seeds."
 )
 _AGREEMENT = (
     "{measure} of the field scores of two methods at the same seed, mean over the seeds that both have. Columns are "
@@ -123,13 +125,15 @@ def _stability(block: Block, group: GroupKey, rows: Sequence[RowKey], titles: Ti
 
 
 def _kept_numbers(cells: Mapping[int, Record]) -> dict[str, float]:
-    """Φ and its interval; nothing where every seed keeps all fields."""
+    """Φ, and its interval from ``MIN_SEEDS`` on; nothing where every seed keeps all fields."""
     chosen = [cell for cell in cells.values() if cell["kept_fields"] is not None]
     kept = np.zeros((len(chosen), max((len(cell["field_names"]) for cell in chosen), default=1)))
     for line, cell in zip(kept, chosen, strict=True):
         line[cell["kept_fields"]] = 1
     stable = nogueira(kept)
-    numbers = {"nogueira": stable.value, "nogueira_low": stable.low, "nogueira_high": stable.high}
+    numbers = {"nogueira": stable.value}
+    if len(chosen) >= MIN_SEEDS:
+        numbers |= {"nogueira_low": stable.low, "nogueira_high": stable.high}
     return {metric: number for metric, number in numbers.items() if math.isfinite(number)}
 
 

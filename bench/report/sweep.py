@@ -13,7 +13,7 @@ from bench.metrics import METRICS
 from bench.report.cells import Block, GroupKey, RowKey, blocks
 from bench.report.model import MISSING, Note, Row, Table, Value, ranked
 from bench.report.naming import Names, names_of, setting
-from bench.report.notes import below_anchor, notes_of
+from bench.report.notes import below_anchor, merged, notes_of
 from bench.report.tables import FIELD_FORMS, column_of, group_of
 from bench.report.titles import Titles
 from bench.stats.checks import NotTestable
@@ -181,7 +181,7 @@ def _notes(sweep: _Sweep, titles: Titles) -> list[Note]:
     if reference is not None and (value := sweep.first.value(sweep.group, reference, "auc")).seeds:
         who = names_of(sweep.first, titles).rows[reference]
         notes.append(Note("", f"{who}, with all {sweep.n_fields} fields: AUC {value.text}."))
-    return list(dict.fromkeys(notes))
+    return merged(notes)
 
 
 def _elsewhere(sweep: _Sweep, block: Block, row: RowKey) -> list[Block]:

@@ -19,6 +19,7 @@ from bench.data.rows import Rows
 from bench.engine.clock import Clock, now
 from bench.engine.evaluate import auc, evaluate, logloss
 from bench.engine.fit import FitPlan, Fitter
+from bench.engine.memory import peak_rss
 from bench.engine.steps import Group
 from bench.grid import choose_method
 from bench.job import resolve_backbone
@@ -28,7 +29,7 @@ from bench.speed.data import RawTable, make_rows, write_raw
 from bench.speed.gates import GATES
 from bench.speed.limits import Limits, measure_limits
 from bench.speed.overhead import Ledger
-from bench.speed.rate import Rate, peak_rss, summary
+from bench.speed.rate import Rate, summary
 from bench.speed.settings import SpeedConfig
 
 WARM_UP_STEPS = 4

@@ -106,6 +106,12 @@ def test_there_is_no_table_of_one_seed_or_of_no_choice(cell: Cell) -> None:
     assert stability_tables(to_frame([cell(seed=s) for s in (0, 1)]), PLAIN) == []
 
 
+def test_two_seeds_have_no_interval(cells: list[CellRecord]) -> None:
+    table = only(stability_tables(to_frame([one for one in cells if one.seed < 2]), PLAIN))
+    assert value(table, "Beta", "nogueira").mean is not None
+    assert value(table, "Beta", "nogueira_low") == value(table, "Beta", "nogueira_high") == Value()
+
+
 def test_agreement_is_the_mean_correlation_of_two_methods_at_the_same_seed(cells: list[CellRecord]) -> None:
     by_tau, by_rho = agreement_tables(to_frame(cells), PLAIN)
     for table, measure in ((by_tau, stats.kendalltau), (by_rho, stats.spearmanr)):

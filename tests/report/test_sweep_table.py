@@ -90,6 +90,13 @@ def test_methods_that_remove_no_field_have_no_area(cell: Cell) -> None:
     assert any(text.startswith("AUKC of Beta: numbers of kept fields") for text in texts(table))
 
 
+def test_notes_of_one_kind_are_one(cell: Cell) -> None:
+    table = only([*curve(cell, auc=0.54), *curve(cell, "beta", auc=0.53)])
+    (low,) = [note.text for note in table.notes if note.symbol == "§"]
+    assert low.count("LOW-AUC") == 1
+    assert low.count("Alpha on clicks at τ = ") == len(TAUS)
+
+
 def test_two_prune_ratios_are_no_curve(cell: Cell) -> None:
     assert sweep_tables(to_frame(curve(cell)[:2]), PLAIN) == []
 
