@@ -45,8 +45,9 @@ class Profile:
     evaluate_every: float = 1.0
     """Epochs between validations."""
     precision: Precision = "highest"
-    """Products of float32 matrices: "highest" in float32, "high" in TF32 and "medium" in bfloat16 where the device can
-    (``torch.set_float32_matmul_precision``); "bf16" runs the whole backbone under bfloat16 autocast."""
+    """Products of float32 matrices: "highest" in float32, "high" in TF32 and "medium" in bfloat16 where the device does
+    that by itself (``torch.set_float32_matmul_precision``; a CPU needs AMX for it); "bf16" runs the whole backbone under
+    bfloat16 autocast."""
     optimizer: Optimizer = "adam"
     """Dense Adam, or Adam that leaves rows of the embedding table without data in a batch as they are."""
     compile: bool = False
