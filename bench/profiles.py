@@ -46,8 +46,8 @@ class Profile:
     """Epochs between validations."""
     precision: Precision = "highest"
     """Products of float32 matrices: "highest" in float32, "high" in TF32 and "medium" in bfloat16 where the device does
-    that by itself (``torch.set_float32_matmul_precision``; a CPU needs AMX for it); "bf16" runs the whole backbone under
-    bfloat16 autocast."""
+    that by itself (``torch.set_float32_matmul_precision``; a CPU needs AMX for it); "bf16" runs the whole backbone
+    under bfloat16 autocast."""
     optimizer: Optimizer = "adam"
     """Dense Adam, or Adam that leaves rows of the embedding table without data in a batch as they are."""
     compile: bool = False
