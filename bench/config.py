@@ -40,6 +40,8 @@ class RunConfig:
     """Shares of the fields to prune, each in [0, 1)."""
     profile: ProfileName = "auto"
     """Training settings; auto: small below 200,000 training rows, else anchor."""
+    tune: Literal["none", "lr"] = "none"
+    """lr: choose each method's learning rate from the profile's grid by validation AUC, before its cells run."""
     epochs: int | None = None
     """Most epochs of the final training, in place of the profile's."""
     precision: Precision = "highest"
