@@ -52,6 +52,8 @@ class RunConfig:
     """Translate backbones with torch.compile."""
     rows: int | None = None
     """Use only this many rows of each data set, drawn before the split."""
+    split: Literal["random", "temporal"] = "random"
+    """temporal: train on the earliest rows, validate and test on later ones; short for NAME[split=temporal]."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     out: Path = Path("results/runs/default")

@@ -19,7 +19,7 @@ from bench.data.card import DatasetCard
 from bench.data.load import LoadedData, load, place
 from bench.data.residency import table_bytes
 from bench.data.store import store_folder
-from bench.datasets import resolve_dataset
+from bench.datasets import resolve_dataset, with_split
 from bench.engine.device import choose_device
 from bench.errors import ConfigError
 from bench.files import write_atomically
@@ -72,7 +72,7 @@ def resolve(config: RunConfig) -> Plan:
     """
     methods = [choose_method(text) for text in expand(config.methods, registry.methods())]
     backbones = [choose_backbone(text).label for text in expand(config.backbones, registry.backbones())]
-    cards = [resolve_dataset(text) for text in config.datasets]
+    cards = [resolve_dataset(with_split(text, config.split)) for text in config.datasets]
     _refuse_aliases(methods)
     device = choose_device(config.device)
     plan = Plan(

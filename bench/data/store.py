@@ -67,7 +67,7 @@ def open_store(folder: Path, card: DatasetCard, rows: int | None = None) -> Open
         folder: the store.
         card: the data set, with the parameters it was prepared with.
         rows: use the rows of smallest hash only, with the splits and vocabularies that preparing them alone would
-            give; more rows than there are means all of them.
+            give; rows split by time keep their split. More rows than there are means all of them.
 
     Raises:
         DataError: not prepared, damaged, made from another revision or other parameters of the card, or too few rows.
@@ -85,7 +85,10 @@ def open_store(folder: Path, card: DatasetCard, rows: int | None = None) -> Open
         if rows < len(labels):
             subset = smallest_hashes(len(labels), manifest["split_seed"], rows)
             labels = labels[subset]
-            splits = assign_splits(labels, manifest["split_seed"], manifest["shares"], subset)
+            if card.temporal:
+                splits = splits[subset]
+            else:
+                splits = assign_splits(labels, manifest["split_seed"], manifest["shares"], subset)
     check_splits(labels, splits, what)
     opener = _Opener(folder, schema, np.arange(len(labels)) if subset is None else subset, labels, splits)
     if subset is not None:
@@ -123,9 +126,10 @@ def read_checked(folder: Path, card: DatasetCard) -> dict[str, Any]:
         )
     if manifest["definition"] != card.definition:
         raise DataError(f"{folder}: the card was changed since the store was made. Make it anew: {remake}")
+    defaults = {parameter.name: parameter.default for parameter in card.parameters}
     for name, value in card.params.items():
-        if manifest["params"].get(name) != value:
-            found = manifest["params"].get(name)
+        found = manifest["params"].get(name, defaults[name])  # a store older than the parameter
+        if found != value:
             raise DataError(f"{folder}: was made with {name}={found}, not {value}. Make it anew: {remake}")
     return manifest
 
@@ -174,8 +178,8 @@ class _Opener:
     def refit(self, min_count: int) -> None:
         """Fit the vocabularies to the train rows among the chosen ones.
 
-        They are train rows of the whole as well (see ``splits``), so every value that is frequent enough among them
-        has an id already, and leaving out the others keeps the order of the values.
+        They are train rows of the whole as well (see ``splits``; by time a row keeps its split), so every value that is
+        frequent enough among them has an id already, and leaving out the others keeps the order of the values.
         """
         train = self._rows[self._splits == TRAIN]
         counts = np.zeros(self.schema.vocabulary_rows, dtype=np.int64)
