@@ -149,7 +149,6 @@ def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> Dataset
         raise ConfigError(f"{path.name}: a card has either a [raw] table or a generator.")
     parameters = declared(table, any(column.role == "integer" for one in layouts for column in one.columns))
     params, changed = resolve(name, parameters, overrides or {})
-    order = read_order(table, layouts)
     card = DatasetCard(
         name=name,
         title=table.take("title", str, name),
@@ -168,17 +167,22 @@ def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> Dataset
         embedding_dim=table.take_map("embedding_dim", int),
         l2=table.take_map("l2", float),
         evaluate_every=table.take("evaluate_every", float, 1.0),
-        order=order,
+        order=read_order(table, layouts),
     )
     table.done()
-    if card.temporal and card.order is None:
-        raise ConfigError(f"data set {name!r}: split=temporal needs rows in an order of time, and {_no_order(card)}.")
+    _check(card, path.name)
+    return card
+
+
+def _check(card: DatasetCard, where: str) -> None:
+    name = card.name
     plain = bool(name) and not name.startswith(".") and all(letter.isalnum() or letter in "-_." for letter in name)
     if not plain or name == DOWNLOADS:
         raise ConfigError(
-            f"{path.name}: name = {name!r} must consist of letters, digits, '-', '_', '.' and not be {DOWNLOADS!r}."
+            f"{where}: name = {name!r} must consist of letters, digits, '-', '_', '.' and not be {DOWNLOADS!r}."
         )
-    return card
+    if card.temporal and card.order is None:
+        raise ConfigError(f"data set {name!r}: split=temporal needs rows in an order of time, and {_no_order(card)}.")
 
 
 def _no_order(card: DatasetCard) -> str:
