@@ -275,7 +275,7 @@ def test_prepare_and_run_take_the_flag_and_tables_show_it(bench, tmp_path):
     done = bench("prepare", "criteo", "--split", "temporal", "--raw", str(tmp_path / "train.txt"))
     assert done.code == 0, done.err
     assert "400 rows (train 288, valid 72, test 40)" in done.out
-    flags = ["--methods", "no-selection", "random-k", "--backbones", "dnn[mlp=8]", "--epochs", "1"]
+    flags = ["--methods", "no-selection", "random-k", "--backbones", "dnn[mlp=8]", "--epochs", "1", "--seeds", "1"]
     missing = bench("run", "--datasets", "criteo", *flags)
     assert (missing.code, "'criteo' is not prepared" in missing.err) == (2, True)
     found = bench("run", "--datasets", "criteo", "--split", "temporal", *flags, "--out", "x")
