@@ -152,7 +152,7 @@ def prepare_command(folder: Path, card: DatasetCard, raw: str) -> str:
 
 def unprepared_message(folder: Path, card: DatasetCard) -> str:
     """What to do to get the store."""
-    head = f"data set {card.name!r} is not prepared ({folder} is no store)."
+    head = f"data set {card.spec!r} is not prepared ({folder} is no store)."
     command = prepare_command(folder, card, "PATH")
     if card.generator:
         return f"{head} Make it: {command}"
