@@ -83,12 +83,10 @@ def open_store(folder: Path, card: DatasetCard, rows: int | None = None) -> Open
         if rows < MIN_ROWS:
             raise DataError(f"{what}: too few rows to split; give at least {MIN_ROWS}.")
         if rows < len(labels):
-            subset = smallest_hashes(len(labels), manifest["split_seed"], rows)
+            seed, shares = manifest["split_seed"], manifest["shares"]
+            subset = smallest_hashes(len(labels), seed, rows)
             labels = labels[subset]
-            if card.temporal:
-                splits = splits[subset]
-            else:
-                splits = assign_splits(labels, manifest["split_seed"], manifest["shares"], subset)
+            splits = splits[subset] if card.temporal else assign_splits(labels, seed, shares, subset)
     check_splits(labels, splits, what)
     opener = _Opener(folder, schema, np.arange(len(labels)) if subset is None else subset, labels, splits)
     if subset is not None:
