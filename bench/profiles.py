@@ -23,6 +23,8 @@ class Profile:
     name: str
     lr: float
     """Learning rate of Adam for all model weights."""
+    lr_grid: tuple[float, ...]
+    """Learning rates that ``--tune lr`` chooses from; it says nothing of one training, so no record or hash has it."""
     l2: float
     """Coupled weight decay of embedding table and linear weights, unless the card measures its own."""
     batch_size: int
@@ -71,6 +73,7 @@ class Profile:
 PAPER = Profile(
     name="paper",
     lr=3e-4,
+    lr_grid=(1e-5, 1e-4, 3e-4),
     l2=1e-5,
     batch_size=4096,
     max_epochs=20,
@@ -87,6 +90,7 @@ PAPER = Profile(
 ANCHOR = Profile(
     name="anchor",
     lr=1e-3,
+    lr_grid=(1e-5, 1e-4, 3e-4, 1e-3),
     l2=1e-5,
     batch_size=4096,
     max_epochs=50,
@@ -103,6 +107,7 @@ ANCHOR = Profile(
 SMALL = Profile(
     name="small",
     lr=1e-3,
+    lr_grid=(1e-5, 1e-4, 3e-4, 1e-3),
     l2=1e-5,
     batch_size=256,
     max_epochs=10,
@@ -145,5 +150,5 @@ def resolve_profile(
 
 
 def profile_dict(profile: Profile) -> dict[str, Any]:
-    """The profile as plain values, for records and hashes."""
-    return {field.name: getattr(profile, field.name) for field in fields(profile)}
+    """The settings of a training as plain values, for records and hashes."""
+    return {field.name: getattr(profile, field.name) for field in fields(profile) if field.name != "lr_grid"}

@@ -519,7 +519,7 @@ def test_warm_up_happens_once_a_backbone_and_changes_nothing(make_job: MakeJob) 
 
 def test_the_record_is_complete(make_job: MakeJob) -> None:
     record = run_cell(make_job("light-fmp"))
-    optional = {"reason", "traceback", "compile_s", "warmup_s", "peak_mem_bytes", "git"}
+    optional = {"reason", "traceback", "compile_s", "warmup_s", "peak_mem_bytes", "git", "tuning", "tune_s"}
     empty = {name for name, value in dataclasses.asdict(record).items() if value is None}
     assert empty <= optional
     assert record.recovery is not None
