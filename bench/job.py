@@ -107,6 +107,8 @@ class Job:
             dataset=self.cell.dataset,
             dataset_revision=self.data.revision,
             split_rows=self.data.split_rows,
+            positives=self.data.positives,
+            vocabulary_rows=self.data.schema.vocabulary_rows,
             backbone=self.backbone.label,
             backbone_params=asdict(self.backbone.params),
             method=method.name,

@@ -55,6 +55,10 @@ class CellRecord:
     """Revision of the data set's card and encoded store."""
     split_rows: dict[str, int] = field(default_factory=dict)
     """Rows of ``train``, ``valid`` and ``test``."""
+    positives: dict[str, int] | None = None
+    """Those of them with label 1, by split."""
+    vocabulary_rows: int | None = None
+    """Rows of the embedding table over all fields, reserved ones included."""
     backbone: str
     """Registered name of the CTR model."""
     backbone_params: dict[str, Any] = field(default_factory=dict)

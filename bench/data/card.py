@@ -35,6 +35,17 @@ class Download:
 
 
 @dataclass(frozen=True)
+class Anchor:
+    """What public results reach on the whole data set with every field kept: a lower bound of sound training."""
+
+    rows: int
+    """Rows of the whole public data set; results on fewer are not compared."""
+    auc: dict[str, float]
+    """Test AUC by registered name of the backbone."""
+    source: str
+
+
+@dataclass(frozen=True)
 class DatasetCard:
     """A data set's definition with its parameters resolved."""
 
@@ -70,6 +81,7 @@ class DatasetCard:
     """Epochs between validations."""
     order: TimeOrder | None = None
     """What orders the rows in time; None where nothing does."""
+    anchor: Anchor | None = None
 
     @property
     def min_count(self) -> int:
@@ -168,6 +180,7 @@ def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> Dataset
         l2=table.take_map("l2", float),
         evaluate_every=table.take("evaluate_every", float, 1.0),
         order=read_order(table, layouts),
+        anchor=_read_anchor(table),
     )
     table.done()
     _check(card, path.name)
@@ -209,6 +222,18 @@ def _read_downloads(table: TomlTable) -> tuple[Download, ...]:
         downloads.append(Download(one.take("url", str), one.take("md5", str, "")))
         one.done()
     return tuple(downloads)
+
+
+def _read_anchor(table: TomlTable) -> Anchor | None:
+    if "anchor" not in table:
+        return None
+    one = table.table("anchor")
+    anchor = Anchor(one.take("rows", int), one.take_map("auc", float), one.take("source", str))
+    one.done()
+    for backbone, auc in anchor.auc.items():
+        if not 0.5 < auc < 1:
+            raise ConfigError(f"{one.where}: auc of {backbone} = {auc} is out of range; allowed: (0.5, 1).")
+    return anchor
 
 
 def _read_shares(table: TomlTable) -> tuple[float, float, float]:

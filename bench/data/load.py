@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.data.card import DatasetCard
+from bench.data.card import SPLITS, DatasetCard
 from bench.data.residency import MARGIN, fits, free_bytes
 from bench.data.rows import Rows
 from bench.data.schema import Schema
@@ -30,6 +30,8 @@ class LoadedData:
     valid: Rows
     test: Rows
     split_rows: dict[str, int]
+    positives: dict[str, int]
+    """Rows with label 1, by split."""
     roles: dict[str, str] | None
     """Known role of every field of generated data."""
     test_truth: np.ndarray | None
@@ -52,7 +54,8 @@ def load(card: DatasetCard, folder: Path, rows: int | None) -> LoadedData:
     """
     start = time.perf_counter()
     opened = open_store(folder, card, rows)
-    splits = [_tensors(opened.schema, part) for part in (opened.train, opened.valid, opened.test)]
+    parts = (opened.train, opened.valid, opened.test)
+    splits = [_tensors(opened.schema, part) for part in parts]
     return LoadedData(
         label=card.spec,
         revision=str(opened.revision),
@@ -61,6 +64,7 @@ def load(card: DatasetCard, folder: Path, rows: int | None) -> LoadedData:
         valid=splits[1],
         test=splits[2],
         split_rows=dict(opened.split_rows),
+        positives={name: int(np.count_nonzero(part.labels)) for name, part in zip(SPLITS, parts, strict=True)},
         roles=None if opened.roles is None else dict(opened.roles),
         test_truth=opened.test.truth,
         io_s=time.perf_counter() - start,

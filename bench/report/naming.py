@@ -11,7 +11,7 @@ from bench.records import display_title
 from bench.report.cells import Block, GroupKey, Record, RowKey
 from bench.report.titles import Titles
 
-__all__ = ["Names", "caption", "distinct_titles", "names_of", "seed_list", "setting", "table_title"]
+__all__ = ["Names", "caption", "distinct_titles", "names_of", "seed_list", "setting", "table_name", "table_title"]
 
 _SPLITS = ("train", "valid", "test")
 
@@ -85,6 +85,13 @@ _DISTINCTIONS: tuple[Describe, ...] = (
 
 def _split_rows(cell: Record) -> str:
     return "/".join(f"{cell['split_rows'].get(split, 0):,}" for split in _SPLITS)
+
+
+def table_name(block: Block, groups: Sequence[GroupKey] = ()) -> str:
+    """Name of a table of a backbone, τ and, where it has one of its own, a data set; fit for a file name."""
+    tau = [f"tau{block.tau:g}"] if block.tau is not None else []
+    plain = names_of(block, Titles()).groups if groups else {}
+    return "-".join([block.backbone, *tau, *(plain[group] for group in groups)])
 
 
 def table_title(names: Names, tau: float | None, what: str) -> str:

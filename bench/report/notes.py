@@ -30,6 +30,7 @@ def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tupl
         _note("‡", "times of resumed cells are left out", _resumed(block, values, names)),
         _note("§", f"LOW-AUC, test AUC under {LOW_AUC}", _low_auc(block, places, names)),
         _note("¶", "trained with different optimizers, not ranked by time", _optimizers(block, values, names)),
+        _below_anchor(block, values, names),
         *(Note(MISSING, text) for text in _absent(block, places, names)),
         *(Note("", text) for text in _without_baseline(block, values, names)),
         *(Note("", text) for text in _tuned(block, values, names)),
@@ -75,6 +76,17 @@ def _resumed(block: Block, values: Values, names: Names) -> list[str]:
 def _low_auc(block: Block, places: Sequence[tuple[GroupKey, RowKey]], names: Names) -> list[str]:
     found = ((group, row, low_auc_seeds(block, group, row)) for group, row in places)
     return [f"{names.at(group, row)}, {_seeds(seeds)}" for group, row, seeds in found if seeds]
+
+
+def _below_anchor(block: Block, values: Values, names: Names) -> Note | None:
+    found = []
+    for group in dict.fromkeys(group for group, _, _ in values):
+        if (numbers := block.below_anchor(group)) is not None:
+            auc, wanted = map(METRICS["auc"].text, numbers)
+            found.append(f"{names.groups[group]} {auc} of {wanted} ({block.anchors[group.dataset].source})")
+    shown = any(metric == "auc" for _, _, metric in values)
+    lead = "BELOW-ANCHOR, without selection the AUC is under that of public results, so that training may be at fault"
+    return Note("‖" if shown else "", f"{lead}: {'; '.join(found)}.") if found else None
 
 
 def _optimizers(block: Block, values: Values, names: Names) -> list[str]:
