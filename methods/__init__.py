@@ -87,6 +87,11 @@ TABLE: dict[str, MethodEntry] = {
         citation="Light-FMP: Lightweight Feature and Model Pruning for Enhanced Deep Recommender Systems",
         paper=True,
     ),
+    "light-fmp-pooled": MethodEntry(
+        target="methods.light_fmp_pooled:PooledLightFMP",
+        title="Light-FMP, pooled",
+        note="variant of this project: rare values share an embedding during pretraining, noise row by row",
+    ),
     "random-k": MethodEntry(
         target="methods.random_k:RandomK",
         title="Random K",

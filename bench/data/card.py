@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.data.card_params import Parameter, declared, resolve
 from bench.data.layout import Layout, read_layout
+from bench.data.temporal import TimeOrder, read_order
 from bench.data.toml_table import TomlTable
 from bench.errors import ConfigError
 
@@ -78,6 +79,8 @@ class DatasetCard:
     """Profile -> L2, where the card measured its own."""
     evaluate_every: float = 1.0
     """Epochs between validations."""
+    order: TimeOrder | None = None
+    """What orders the rows in time; None where nothing does."""
     anchor: Anchor | None = None
 
     @property
@@ -88,6 +91,11 @@ class DatasetCard:
     @property
     def split_seed(self) -> int:
         return int(self.params["split_seed"])
+
+    @property
+    def temporal(self) -> bool:
+        """Whether the split is by time instead of by lot."""
+        return bool(self.params["split"] == "temporal")
 
     @property
     def merged_buckets(self) -> bool:
@@ -120,11 +128,13 @@ class DatasetCard:
     @property
     def definition(self) -> str:
         """sha256 over all that decides what the store holds, parameters apart."""
-        parts = {
+        parts: dict[str, Any] = {
             "layouts": [asdict(layout) for layout in self.layouts],
             "generator": self.generator,
             "shares": self.shares,
         }
+        if self.temporal and self.order is not None:
+            parts["order"] = asdict(self.order)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -169,15 +179,30 @@ def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> Dataset
         embedding_dim=table.take_map("embedding_dim", int),
         l2=table.take_map("l2", float),
         evaluate_every=table.take("evaluate_every", float, 1.0),
+        order=read_order(table, layouts),
         anchor=_read_anchor(table),
     )
     table.done()
+    _check(card, path.name)
+    return card
+
+
+def _check(card: DatasetCard, where: str) -> None:
+    name = card.name
     plain = bool(name) and not name.startswith(".") and all(letter.isalnum() or letter in "-_." for letter in name)
     if not plain or name == DOWNLOADS:
         raise ConfigError(
-            f"{path.name}: name = {name!r} must consist of letters, digits, '-', '_', '.' and not be {DOWNLOADS!r}."
+            f"{where}: name = {name!r} must consist of letters, digits, '-', '_', '.' and not be {DOWNLOADS!r}."
         )
-    return card
+    if card.temporal and card.order is None:
+        raise ConfigError(f"data set {name!r}: split=temporal needs rows in an order of time, and {_no_order(card)}.")
+
+
+def _no_order(card: DatasetCard) -> str:
+    """Why a card has no order of time, and what to do."""
+    if card.generator:
+        return "generated rows have none; leave it out, or write [split=random]"
+    return 'its card names none; add a [time] table with column = "...", of the kind \'time\', or order = "file"'
 
 
 def _raw_tables(table: TomlTable) -> list[TomlTable]:

@@ -41,6 +41,10 @@ class LoadedData:
     warning: str | None = None
     """Why the rows are not on the device, if they are not."""
 
+    def without_test(self) -> LoadedData:
+        """The same data for what must not see the test split: no test rows, and no truth about them."""
+        return replace(self, test=self.train.take(torch.arange(0)), test_truth=None)
+
 
 def load(card: DatasetCard, folder: Path, rows: int | None) -> LoadedData:
     """Read the store of ``card`` in ``folder`` into main memory; ``rows`` limits the data before the split.

@@ -120,7 +120,7 @@ def setting(places: Sequence[tuple[str, Block, GroupKey]], meaning: str) -> str:
     """
     titles = [title for title, _, _ in places]
     samples = [block.sample(group) for _, block, group in places]
-    profiles = [f"profile {cell['profile'].get('name', 'unnamed')}" for cell in samples]
+    profiles = [_profile_text(cell) for cell in samples]
     seeds = [_seed_text(block, group) for _, block, group in places]
     rows = [f"{_split_rows(cell)} rows" for cell in samples]
     facts = "; ".join(_once(titles, fact) for fact in (profiles, seeds, rows))
@@ -128,6 +128,11 @@ def setting(places: Sequence[tuple[str, Block, GroupKey]], meaning: str) -> str:
     if any(len(block.seeds(group)) > 1 for _, block, group in places):
         parts.append("±: sample standard deviation over seeds.")
     return " ".join(parts)
+
+
+def _profile_text(cell: Record) -> str:
+    tuned = "" if cell["tuning"] is None else ", learning rate tuned"
+    return f"profile {cell['profile'].get('name', 'unnamed')}{tuned}"
 
 
 def _once(titles: Sequence[str], facts: Sequence[str]) -> str:

@@ -33,6 +33,7 @@ def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tupl
         below_anchor(block, values, names),
         *(Note(MISSING, text) for text in _absent(block, places, names)),
         *(Note("", text) for text in _without_baseline(block, values, names)),
+        *(Note("", text) for text in _tuned(block, values, names)),
         *(Note("", text) for text in _shared(block, values, names)),
         *(Note("", text) for text in _of_methods(block, values, names, titles)),
         *(Note("", text) for text in detectable(block, values, names)),
@@ -158,6 +159,21 @@ def _shared(block: Block, values: Values, names: Names) -> list[str]:
         names.rows[row] for group, row in places if any(cell["pt_shared"] for cell in block.ok(group, row).values())
     )
     return [f"PT computed once for several cells and charged to each in full: {', '.join(shared)}."] if shared else []
+
+
+def _tuned(block: Block, values: Values, names: Names) -> list[str]:
+    """From which rates the learning rates of a column's rows were chosen, columns of one grid together."""
+    shown = dict.fromkeys(group for group, _, _ in values)
+    grids: dict[str, list[str]] = defaultdict(list)
+    for group in shown:
+        tuning = block.sample(group)["tuning"]
+        if tuning is not None:
+            grids[", ".join(f"{lr:g}" for lr in tuning["grid"])].append(names.groups[group])
+    return [
+        f"Learning rate{'' if len(groups) == len(shown) else ' on ' + ', '.join(groups)} tuned on validation AUC over "
+        f"{{{rates}}} for every row, with one seed; the time of the trials is in none of the times."
+        for rates, groups in grids.items()
+    ]
 
 
 def _of_methods(block: Block, values: Values, names: Names, titles: Titles) -> list[str]:
