@@ -61,8 +61,9 @@ def stability_tables(run: Run, titles: Titles | None = None) -> list[Table]:
     found = []
     for block, group in _places(run, titles):
         rows = [row for row in block.rows if block.at(group, row)]
-        shown = [row for row in rows if _chooses(list(block.ok(group, row).values()))]
-        if shown and len(block.seeds(group)) > 1:
+        choose = [row for row in rows if _chooses(list(block.ok(group, row).values()))]
+        if choose and len(block.seeds(group)) > 1:
+            shown = [row for row in rows if row in choose or not block.ok(group, row)]
             found.append(_stability(block, group, shown, titles))
     return found
 
@@ -101,7 +102,7 @@ def _stability(block: Block, group: GroupKey, rows: Sequence[RowKey], titles: Ti
         found[row] = {}
         for part, measure in (("nogueira", _kept_numbers), ("seed", _score_numbers)):
             try:
-                numbers = measure(cells)
+                numbers = measure(cells) if cells else {}
             except NotTestable as reason:
                 reasons.append(f"{names.rows[row]}, {_WHAT[part]}: {reason}")
                 continue
@@ -180,7 +181,7 @@ def _agreement(block: Block, group: GroupKey, scores: Mapping[RowKey, Scores], t
             for i, row in enumerate(rows[:-1], 1)
         ),
         rows=tuple(lines),
-        notes=_agreement_notes(block.seeds(group), scores, names),
+        notes=(*_agreement_notes(block.seeds(group), scores, names), *_failed(block, group, names)),
         by_column=False,
     )
 
@@ -219,6 +220,11 @@ def _agreement_notes(seeds: Sequence[int], scores: Mapping[RowKey, Scores], name
     if flat:
         notes.append(Note(MISSING, f"all fields have the same score at some seed: {', '.join(flat)}."))
     return tuple(notes)
+
+
+def _failed(block: Block, group: GroupKey, names: Names) -> list[Note]:
+    rows = [names.rows[row] for row in block.rows if block.at(group, row) and not block.ok(group, row)]
+    return [Note(MISSING, f"without a result: {', '.join(rows)}.")] if rows else []
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -93,6 +93,15 @@ def test_what_cannot_be_measured_is_said(cell: Cell, cells: list[CellRecord]) ->
     assert "failed (no): Alpha [x=1] on clicks, seeds 1, 2." in texts(table)
 
 
+def test_a_method_without_any_result_is_named(cell: Cell, cells: list[CellRecord]) -> None:
+    failed = [cell("coin", s, status="failed", reason="no", field_names=NAMES) for s in range(3)]
+    table = only(stability_tables(to_frame([*cells, *failed]), PLAIN))
+    assert [row.title for row in table.rows] == ["Coin", "Alpha", "Beta"]
+    assert set(table.rows[0].values) == {Value()}
+    assert "failed (no): Coin on clicks, seeds 0–2." in texts(table)
+    assert "without a result: Coin." in texts(agreement_tables(to_frame([*cells, *failed]), PLAIN)[0])
+
+
 def test_a_seed_fewer_is_flagged(cells: list[CellRecord]) -> None:
     fewer = [one for one in cells if (one.label, one.seed) != ("beta", 2)]
     table = only(stability_tables(to_frame(fewer), PLAIN))
