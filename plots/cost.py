@@ -60,7 +60,7 @@ def stacks(place: Place) -> list[Stack]:
             for row in rows
         )
         if len(bars) > 1:
-            found.append(Stack(block.tau, bars))
+            found.append(Stack(block.tau if place.taus else None, bars))
     return found
 
 

@@ -34,6 +34,8 @@ class Place:
     """Title of the backbone."""
     cells: list[int]
     """Numbers of the cells that were run here, among all of the run."""
+    taus: tuple[float, ...]
+    """Increasing; empty where no cell uses one."""
     group: GroupKey
     blocks: tuple[Block, ...]
     """By increasing τ; one alone where no cell uses it."""
@@ -51,8 +53,8 @@ class Place:
     @property
     def title(self) -> str:
         """Data set and backbone, and the prune ratio where there is one only."""
-        taus = [block.tau for block in self.blocks if block.tau is not None]
-        return f"{self.dataset}, {self.backbone}" + (f", {tau_text(taus[0])}" if len(taus) == 1 else "")
+        tau = f", {tau_text(self.taus[0])}" if len(self.taus) == 1 else ""
+        return f"{self.dataset}, {self.backbone}{tau}"
 
     def numbers(self, block: Block, metric: str) -> dict[RowKey, Value]:
         """The methods that have a number at every seed of the column, in table order."""
@@ -126,11 +128,12 @@ def places(cells: Sequence[Record], titles: Titles) -> list[Place]:
         samples = [cells[numbers[group][0]] for group in groups]
         names, labels = distinct_titles(samples, titles), distinct_titles(samples, Titles())
         for group, name, label in zip(groups, names, labels, strict=True):
-            mine = tuple(block for block in own if group in block.groups)
+            taus = tuple(sorted({cells[number]["tau"] for number in numbers[group]} - {None}))
+            mine = tuple(block for block in own if group in block.groups)[: len(taus) or 1]
             ran = {row: block.row_sample(row) for block in mine for row in block.rows if block.at(group, row)}
             shown = row_titles({row: ran[row] for row in order if row in ran})
             title = titles.backbone(backbone)
-            whole.append(Place(label, backbone, name, title, numbers[group], group, mine, shown, order))
+            whole.append(Place(label, backbone, name, title, numbers[group], taus, group, mine, shown, order))
     return whole
 
 
