@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["MIN_POINTS", "Sweep", "draw", "sweeps"]
 
 MIN_POINTS = 3
+_MAX_TICKS = 8
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,12 @@ def draw(place: Place, title: str) -> Figure | None:
     content = sweeps(place)
     if not content:
         return None
-    curves = tuple(replace(s.curve, title=f"{s.curve.title}, {s.aukc:.4f}") for s in content)
-    notes = ["In the legend AUKC: area between the curve and an AUC of 0.5, as a share of the largest up to its end."]
+    curves = tuple(replace(s.curve, title=f"{s.curve.title}, AUKC {s.aukc:.4f}") for s in content)
+    notes = ["AUKC: area between the curve and an AUC of 0.5, as a share of the largest up to its end."]
     if len({s.curve.x for s in content}) > 1:
         notes.append("Areas over different numbers of fields do not compare.")
     panel = Panel("auc", curves, place.baseline("auc"))
-    ticks = sorted({x for curve in curves for x in curve.x}) if len({c.x for c in curves}) == 1 else []
+    fields = sorted({x for curve in curves for x in curve.x})
+    ticks = fields if len(fields) <= _MAX_TICKS else []
     shape = Shape(columns=1, width=COLUMN_IN, height=1.9)
     return draw_panels(title, [panel], "Kept fields K", ticks, [*notes, *place.lacking(("auc",))], shape)

@@ -103,16 +103,6 @@ def draw(place: Place, title: str) -> Figure | None:
 def _paint(axes: Axes, panel: Panel, place: Place, taus: Sequence[float]) -> None:
     scale_axis(axes, "x", [point.cost for point in panel.points])
     scale_axis(axes, "y", [])
-    steps = [panel.points[i] for i in panel.front]
-    axes.step(
-        [point.cost for point in steps],
-        [point.auc for point in steps],
-        where="post",
-        color=MUTED,
-        linewidth=1.6,
-        alpha=0.5,
-        zorder=1,
-    )
     for row in dict.fromkeys(point.row for point in panel.points):
         mine, shown = [point for point in panel.points if point.row == row], mark(place.order[row])
         axes.plot([p.cost for p in mine], [p.auc for p in mine], color=shown.colour, linewidth=0.6, alpha=0.6)
@@ -123,12 +113,18 @@ def _paint(axes: Axes, panel: Panel, place: Place, taus: Sequence[float]) -> Non
                 linestyle="none",
                 marker=shown.marker,
                 markersize=_size(point.tau, taus),
-                markeredgewidth=0.8,
+                markeredgewidth=0.4 if point.rankable else 0.8,
+                markeredgecolor="white" if point.rankable else shown.colour,
                 color=shown.colour,
                 markerfacecolor=shown.colour if point.rankable else "none",
             )
     axes.grid(color=MUTED, alpha=0.2, linewidth=0.4)
     axes.margins(0.08)
+    end = axes.get_xlim()[1]
+    axes.set_xlim(right=end)
+    steps = [panel.points[i] for i in panel.front]
+    cost, auc = [point.cost for point in steps], [point.auc for point in steps]
+    axes.step([*cost, end], [*auc, *auc[-1:]], where="post", color=MUTED, linewidth=1.6, alpha=0.5, zorder=1)
 
 
 def _size(tau: float | None, taus: Sequence[float]) -> float:

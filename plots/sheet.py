@@ -25,9 +25,9 @@ __all__ = ["LOG_SPAN", "Shape", "handle", "scale_axis", "sheet", "spans_decades"
 
 LOG_SPAN = 10.0
 """Positive numbers whose extremes are further apart than this are shown on a logarithmic axis."""
-_PAD = 0.08
+_PAD, _RIGHT = 0.08, 0.18
 _TITLE_LETTER, _TITLE_LINE = 0.075, 0.17
-_LEGEND_LETTER, _LEGEND_LINE, _HANDLE = 0.056, 0.15, 0.42
+_LEGEND_LETTER, _LEGEND_LINE, _LEGEND_GAP, _HANDLE = 0.056, 0.128, 0.08, 0.42
 _NOTE_LETTER, _NOTE_LINE = 0.049, 0.13
 
 
@@ -41,11 +41,11 @@ class Shape:
     """Of the whole figure."""
     height: float = 1.5
     """Of a panel without what is written around it."""
-    left: float = 0.55
+    left: float = 0.6
     """Before every panel."""
     first: float = 0.55
     """Before the first panel of a line."""
-    below: float = 0.38
+    below: float = 0.43
     above: float = 0.08
 
 
@@ -68,13 +68,13 @@ def sheet(
     n_columns = max(1, min(len(legend), int(inner / (_HANDLE + _LEGEND_LETTER * longest))))
     head = _PAD + _TITLE_LINE * len(heading)
     foot = _PAD + _NOTE_LINE * len(small)
-    legend_height = _LEGEND_LINE * math.ceil(len(legend) / n_columns)
+    legend_height = _LEGEND_LINE * math.ceil(len(legend) / n_columns) + (_LEGEND_GAP if legend else 0)
     columns = min(n_panels, shape.columns)
     lines = math.ceil(n_panels / columns)
     line = shape.above + shape.height + shape.below
     height = head + line * lines + legend_height + foot
     figure = new_figure(shape.width, height)
-    panel = (shape.width - _PAD - shape.first - shape.left * (columns - 1)) / columns
+    panel = (shape.width - _RIGHT - shape.first - shape.left * (columns - 1)) / columns
     axes = []
     for i in range(n_panels):
         row, column = divmod(i, columns)

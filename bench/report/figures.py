@@ -116,7 +116,7 @@ def _critical_difference(run: Run) -> Iterator[Drawn]:
 KINDS: tuple[Callable[[Run], Iterator[Drawn]], ...] = (
     _by_place("cost", "Training time", cost.draw),
     _by_place("pareto", "AUC and cost", pareto.draw),
-    _by_place("tau", "Prune ratio", tau_curves.draw),
+    _by_place("tau", "Results over the prune ratio", tau_curves.draw),
     _by_place("k-sweep", "AUC over kept fields", k_sweep.draw),
     _sensitivity,
     _ablation,

@@ -113,7 +113,7 @@ def test_k_sweep_is_over_kept_fields_with_its_area(record: Record, place_of: Pla
     assert sweep.aukc == pytest.approx(aukc([2, 4, 6, 8], means))
     figure = k_sweep.draw(place, "AUC over kept fields")
     assert figure is not None
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [f"Slim, {sweep.aukc:.4f}", "Keep"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [f"Slim, AUKC {sweep.aukc:.4f}", "Keep"]
     assert figure.get_figwidth() == 3.3, "one column of a paper"
     assert dashed(figure.axes[0]) == [pytest.approx(0.79)]
 
