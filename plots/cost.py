@@ -112,10 +112,8 @@ def _paint(axes: Axes, stack: Stack, names: Sequence[str], *, named: bool) -> No
         low, high = ([m + sign * h for m, h in zip(middle, half, strict=True)] for sign in (-1, 1))
         axes.hlines(y, low, high, color=INK, linewidth=1.0)
     for place, bar in zip(at, stack.bars, strict=True):
-        text = METRICS["tt_s"].text(bar.tt)
-        ends = (bar.tt + (bar.sd or 0.0), place)
-        axes.annotate(text, ends, (3, 0), textcoords="offset points", va="center", size=6)
-    axes.set_yticks(range(len(names)), names if named else [""] * len(names))
+        axes.text(bar.tt + (bar.sd or 0.0), place, f" {METRICS['tt_s'].text(bar.tt)}", va="center", size=6)
+    axes.set_yticks(range(len(names)) if named else [], names if named else [])
     axes.set_ylim(len(names) - 0.45, -0.55)
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(4))

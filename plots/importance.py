@@ -182,7 +182,7 @@ def _paint(axes: Axes, rows: list[Line], names: list[str], upright: bool) -> Non
     ]
     if bars:
         path = Path.make_compound_path(*bars)
-        axes.add_patch(PathPatch(path, facecolor=ACCENT, edgecolor="white", linewidth=0.35))
+        axes.add_artist(PathPatch(path, facecolor=ACCENT, edgecolor="white", linewidth=0.35))
     axes.set_xlim(0, len(names))
     axes.set_ylim(len(rows), 0)
     axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90 if upright else 0)

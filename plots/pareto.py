@@ -105,19 +105,19 @@ def _paint(axes: Axes, panel: Panel, place: Place, taus: Sequence[float]) -> Non
     scale_axis(axes, "y", [])
     for row in dict.fromkeys(point.row for point in panel.points):
         mine, shown = [point for point in panel.points if point.row == row], mark(place.order[row])
-        axes.plot([p.cost for p in mine], [p.auc for p in mine], color=shown.colour, linewidth=0.6, alpha=0.6)
-        for point in mine:
-            axes.plot(
-                point.cost,
-                point.auc,
-                linestyle="none",
-                marker=shown.marker,
-                markersize=_size(point.tau, taus),
-                markeredgewidth=0.4 if point.rankable else 0.8,
-                markeredgecolor="white" if point.rankable else shown.colour,
-                color=shown.colour,
-                markerfacecolor=shown.colour if point.rankable else "none",
-            )
+        if len(mine) > 1:
+            axes.plot([p.cost for p in mine], [p.auc for p in mine], color=shown.colour, linewidth=0.6, alpha=0.6)
+        hollow = [not point.rankable for point in mine]
+        axes.scatter(
+            [point.cost for point in mine],
+            [point.auc for point in mine],
+            [_size(point.tau, taus) ** 2 for point in mine],
+            marker=shown.marker,
+            facecolors=["none" if empty else shown.colour for empty in hollow],
+            edgecolors=[shown.colour if empty else "white" for empty in hollow],
+            linewidths=[0.8 if empty else 0.4 for empty in hollow],
+            zorder=3,
+        )
     axes.grid(color=MUTED, alpha=0.2, linewidth=0.4)
     axes.margins(0.08)
     end = axes.get_xlim()[1]

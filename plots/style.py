@@ -1,6 +1,7 @@
 """One look for all figures, and a way to save them that gives the same bytes for the same figure.
 
-Nothing here changes Matplotlib's global settings: figures are drawn and saved inside ``look()``.
+Nothing here changes Matplotlib's global settings: figures are drawn and saved inside ``look()``. Only the font of
+``plots.font`` becomes known to it, under a name of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from plots.font import families
+
 __all__ = ["ACCENT", "COLUMN_IN", "INK", "MUTED", "PAGE_IN", "Mark", "look", "mark", "new_figure", "render"]
 
 PAGE_IN, COLUMN_IN = 7.0, 3.3
@@ -26,7 +29,6 @@ ACCENT = "#0b61c9"
 """Blue that stands out from a warm colour scale for every kind of colour vision."""
 
 _LOOK: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
     "font.size": 7.0,
     "axes.titlesize": 8.0,
     "axes.labelsize": 7.0,
@@ -79,7 +81,7 @@ def look() -> Iterator[None]:
     """Matplotlib's own defaults plus the common look, whatever the user's settings say."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_LOOK)
+        mpl.rcParams.update({**_LOOK, "font.family": list(families())})
         yield
 
 

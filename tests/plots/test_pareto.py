@@ -71,9 +71,11 @@ def test_prune_ratios_share_the_panels_and_the_front(record: Record, place_of: P
     assert [time.points[i].tau for i in time.front] == [0.75, 0.5]
     figure = draw(place_of(*cells), "t")
     assert figure is not None
-    sizes = [line.get_markersize() for line in figure.axes[0].lines if line.get_marker() not in ("None", "", "*")]
-    assert sizes == sorted(sizes, reverse=True)
-    assert len(set(sizes)) == 3
+    base, slim = figure.axes[0].collections
+    assert slim.get_offsets().tolist() == [[point.cost, point.auc] for point in time.points[1:]]
+    sizes = slim.get_sizes().tolist()
+    assert sizes == sorted(set(sizes), reverse=True), "the more fields are kept, the larger"
+    assert base.get_sizes().tolist() == sizes[:1]
 
 
 def test_times_of_another_optimizer_are_hollow_and_off_the_front(record: Record, place_of: PlaceOf) -> None:
@@ -83,8 +85,8 @@ def test_times_of_another_optimizer_are_hollow_and_off_the_front(record: Record,
     assert "slim" in [inference.points[i].row.label for i in inference.front], "inference has no optimizer"
     figure = draw(place_of(*cells), "t")
     assert figure is not None
-    hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "none"]
-    assert len(hollow) == 1
+    filled = [[float(colour[3]) for colour in dots.get_facecolor()] for dots in figure.axes[0].collections]
+    assert filled == [[1.0], [0.0]]
     assert "Hollow: trained with another optimizer" in figure.texts[-1].get_text()
 
 
