@@ -29,7 +29,7 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
         ConfigError: ``run`` is no run folder.
         DataError: a file in it is no readable record.
     """
-    from bench.report.figures import figure_files  # noqa: PLC0415 - Matplotlib is slow to import
+    from bench.report.drawing import figure_files  # noqa: PLC0415 - Matplotlib is slow to import
 
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     titles = Titles.registered() if titles is None else titles

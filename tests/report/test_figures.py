@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bench.records import CellRecord, RunFolder, to_frame
+from bench.report import drawing
 from bench.report.build import build_report
 from bench.report.cells import records_of
-from bench.report.figures import figure_files
+from bench.report.drawing import figure_files
 from bench.report.places import places
 from bench.report.titles import Titles
 
@@ -61,6 +64,19 @@ def test_figures_do_not_depend_on_the_order_of_records(cell: Cell) -> None:
     cells = full_run(cell)
     first, second = (list(figure_files(to_frame(order), Titles())) for order in (cells, cells[::-1]))
     assert first == second
+
+
+def test_figures_do_not_depend_on_who_draws_them(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = to_frame([record for record in full_run(cell) if record.seed == 0 and record.tau in (None, 0.5)])
+    alone = list(figure_files(frame, Titles(), processes=1))
+    assert {title.partition(":")[0] for _, title, _ in alone} > {"Training time", "Importance of fields"}
+    assert list(figure_files(frame, Titles(), processes=2)) == alone
+
+    def broken(folder: Path, share: int, processes: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+
+    monkeypatch.setattr(drawing, "_start", broken)
+    assert list(figure_files(frame, Titles(), processes=2)) == alone, "what a child leaves undone is drawn here"
 
 
 def test_nothing_is_drawn_of_a_run_without_results(cell: Cell) -> None:
