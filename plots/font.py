@@ -22,8 +22,8 @@ _WHOLE = "DejaVu Sans"
 _LEAN = "CTR Bench Sans"
 _RANGES = ((0x20, 0x7F), (0xA0, 0x250), (0x2B0, 0x300), (0x370, 0x530), (0x2000, 0x2300))
 """Latin, Greek, Cyrillic, punctuation, arrows, mathematical signs: [first, last)."""
-_NAMES = (1, 3, 4, 6, 16)
-"""Entries of a font's name table that hold its name."""
+_NAMES, _POSTSCRIPT_NAME = (1, 3, 4, 6, 16), 6
+"""Entries of a font's name table that hold its name, and the one without blanks."""
 
 
 @cache
@@ -31,16 +31,16 @@ def families() -> tuple[str, ...]:
     """Names for Matplotlib's ``font.family``, the lean font first; it is made and made known on the first call."""
     options = subset.Options(glyph_names=True, layout_features=[], recalc_timestamp=False)
     options.drop_tables += ["FFTM", "GDEF", "GPOS", "GSUB"]
-    font = subset.load_font(font_manager.findfont(_WHOLE), options)
     cutter = subset.Subsetter(options)
     cutter.populate(unicodes=[letter for first, last in _RANGES for letter in range(first, last)])
-    cutter.subset(font)
-    for entry in font["name"].names:
-        if entry.nameID in _NAMES:
-            entry.string = _LEAN.replace(" ", "") if entry.nameID == 6 else _LEAN
     folder = Path(tempfile.mkdtemp(prefix="ctr-font-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     file = folder / "lean.ttf"
-    font.save(file)
+    with subset.load_font(font_manager.findfont(_WHOLE), options) as font:
+        cutter.subset(font)
+        for entry in font["name"].names:
+            if entry.nameID in _NAMES:
+                entry.string = _LEAN.replace(" ", "") if entry.nameID == _POSTSCRIPT_NAME else _LEAN
+        font.save(file)
     font_manager.fontManager.addfont(file)
     return _LEAN, _WHOLE

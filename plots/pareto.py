@@ -116,7 +116,7 @@ def _paint(axes: Axes, panel: Panel, place: Place, taus: Sequence[float]) -> Non
             facecolors=["none" if empty else shown.colour for empty in hollow],
             edgecolors=[shown.colour if empty else "white" for empty in hollow],
             linewidths=[0.8 if empty else 0.4 for empty in hollow],
-            zorder=3,
+            zorder=3 if place.order[row] is not None else 4,
         )
     axes.grid(color=MUTED, alpha=0.2, linewidth=0.4)
     axes.margins(0.08)

@@ -27,7 +27,7 @@ LOG_SPAN = 10.0
 """Positive numbers whose extremes are further apart than this are shown on a logarithmic axis."""
 _PAD, _RIGHT = 0.08, 0.18
 _TITLE_LETTER, _TITLE_LINE = 0.075, 0.17
-_LEGEND_LETTER, _LEGEND_LINE, _LEGEND_GAP, _HANDLE = 0.056, 0.128, 0.08, 0.42
+_LEGEND_LETTER, _LEGEND_LINE, _LEGEND_GAP, _HANDLE = 0.051, 0.128, 0.08, 0.42
 _NOTE_LETTER, _NOTE_LINE = 0.049, 0.13
 
 
@@ -109,7 +109,7 @@ def handle(label: str, look: Mark, *, marker: bool = True, line: bool = True) ->
         color=look.colour,
         linestyle=look.line if line else "none",
         marker=look.marker if marker else "none",
-        markersize=4,
+        markersize=6 if look.marker == "*" else 4,
         linewidth=1.1,
         markeredgewidth=0,
         label=label,
