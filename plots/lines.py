@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from matplotlib.transforms import offset_copy
+
 from bench.metrics import METRICS
 from bench.report.model import Value
 from plots.sheet import Shape, handle, scale_axis, sheet
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Curve", "Panel", "draw_panels"]
+
+_ASIDE_PT, _SPREAD_PT = 1.5, 10.0
+"""Between neighbouring curves, and over all of them: their bars must not hide each other."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +60,22 @@ def draw_panels(
     references = list(dict.fromkeys(panel.reference[0] for panel in panels if panel.reference))
     everywhere = [x for curve in curves.values() for x in curve.x]
     if any(value.sd for panel in panels for curve in panel.curves for value in curve.values):
-        notes = ["Bars: one standard deviation over seeds to both sides.", *notes]
+        notes = [
+            "Bars: one standard deviation over seeds to both sides; curves stand a little aside of each other to show them.",
+            *notes,
+        ]
     with look():
         legend = [handle(name, curve.mark) for name, curve in curves.items()]
         legend += [handle(name, mark(None), marker=False) for name in references]
         figure, axes = sheet(title, len(panels), shape, legend, notes)
         for part, panel in zip(axes, panels, strict=True):
-            for curve in panel.curves:
-                _plot_curve(part, curve, METRICS[panel.metric].scale)
+            for number, curve in enumerate(panel.curves):
+                aside = (number - (len(panel.curves) - 1) / 2) * min(_ASIDE_PT, _SPREAD_PT / len(panel.curves))
+                _plot_curve(part, curve, METRICS[panel.metric].scale, aside)
             if panel.reference:
                 _plot_reference(part, panel)
+            part.margins(x=0.08)
+            part.autoscale_view()
             part.set(xlabel=x_label, ylabel=METRICS[panel.metric].heading)
             scale_axis(part, "x", everywhere)
             scale_axis(part, "y", [])
@@ -74,8 +85,9 @@ def draw_panels(
     return figure
 
 
-def _plot_curve(axes: Axes, curve: Curve, scale: float = 1.0) -> None:
-    """A line with its markers, and bars of one standard deviation to both sides."""
+def _plot_curve(axes: Axes, curve: Curve, scale: float, aside_pt: float) -> None:
+    """A line with its markers, and bars of one standard deviation to both sides, a little aside of its x."""
+    where = offset_copy(axes.transData, axes.get_figure(root=True), x=aside_pt, units="points")
     means = [float(value.mean or 0.0) / scale for value in curve.values]
     axes.plot(
         curve.x,
@@ -86,12 +98,12 @@ def _plot_curve(axes: Axes, curve: Curve, scale: float = 1.0) -> None:
         markersize=4,
         linewidth=1.1,
         markeredgewidth=0,
+        transform=where,
     )
-    bars = [(x, m, v.sd / scale) for x, m, v in zip(curve.x, means, curve.values, strict=True) if v.sd]
-    if bars:
-        x, middle, half = zip(*bars, strict=True)
-        low, high = ([m + sign * h for m, h in zip(middle, half, strict=True)] for sign in (-1, 1))
-        axes.vlines(x, low, high, color=curve.mark.colour, linewidth=0.9, alpha=0.65)
+    half = [(value.sd or 0.0) / scale for value in curve.values]
+    low, high = ([m + sign * h for m, h in zip(means, half, strict=True)] for sign in (-1, 1))
+    axes.vlines(curve.x, low, high, color=curve.mark.colour, linewidth=0.9, alpha=0.65, transform=where)
+    axes.update_datalim([*zip(curve.x, low, strict=True), *zip(curve.x, high, strict=True)])
 
 
 def _plot_reference(axes: Axes, panel: Panel) -> None:

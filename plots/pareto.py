@@ -92,11 +92,18 @@ def draw(place: Place, title: str) -> Figure | None:
         notes.append("Hollow: trained with another optimizer, its cost not compared.")
     with look():
         legend = [handle(name, mark(place.order[row]), line=False) for row, name in place.rows.items() if row in drawn]
-        figure, axes = sheet(title, len(content), Shape(height=1.9), legend, [*notes, *place.lacking(("auc", *COSTS))])
+        shape, lacking = Shape(height=1.9, left=0.25), place.lacking(("auc", *COSTS))
+        figure, axes = sheet(title, len(content), shape, legend, [*notes, *lacking])
         for part, panel in zip(axes, content, strict=True):
             _paint(part, panel, place, taus)
             shown = METRICS[panel.metric]
-            part.set(xlabel=shown.heading, ylabel=METRICS["auc"].heading)
+            part.set(xlabel=shown.heading)
+        axes[0].set_ylabel(METRICS["auc"].heading)
+        limits = [part.get_ylim() for part in axes]
+        for part in axes:
+            part.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+        for part in axes[1:]:
+            part.tick_params(axis="y", labelleft=False)
     return figure
 
 

@@ -72,7 +72,7 @@ def draw(place: Place, title: str) -> Figure | None:
     taus = sorted({point.tau for point in content}, key=lambda tau: -1.0 if tau is None else tau)
     notes = [
         "1: the same fields at every seed; 0: as alike as by lot. Dotted: the usual bounds of excellent and poor. "
-        "Bars: asymptotic 95 % interval, rough with few seeds.",
+        "Bars: asymptotic 95 % interval, rough with few seeds and without width with two.",
         *place.lacking(("n_kept",)),
     ]
     width = PAGE_IN if len(rows) * len(taus) > _COLUMN_HOLDS else COLUMN_IN

@@ -56,8 +56,13 @@ def test_tau_curves_show_means_spread_and_the_baseline(record: Record, place_of:
     np.testing.assert_allclose(y, [fmean(auc[tau]) for tau in (0.0, 0.5, 0.75)])
     (bars,) = figure.axes[0].collections
     segments = {segment[0][0]: np.ptp(segment[:, 1]) for segment in bars.get_segments()}
-    expected = {100 * tau: 2 * stdev(values) for tau, values in auc.items() if stdev(values)}
-    assert segments == pytest.approx(expected)
+    assert segments == pytest.approx({100 * tau: 2 * stdev(values) for tau, values in auc.items()})
+    low, high = figure.axes[0].get_ylim()
+    assert low < fmean(auc[0.75]) - stdev(auc[0.75]), "the whole bar is in view"
+    assert fmean(auc[0.0]) + stdev(auc[0.0]) < high < 0.85
+    left, right = figure.axes[0].get_xlim()
+    assert -10 < left < 0, "the first prune ratio"
+    assert 75 < right < 85, "the last"
     assert [dashed(axes) for axes in figure.axes] == [[pytest.approx(0.75)], [pytest.approx(0.4)], [pytest.approx(9)]]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["Slim", "Keep"]

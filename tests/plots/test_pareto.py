@@ -46,6 +46,8 @@ def test_every_cost_has_a_panel_in_its_printed_unit(record: Record, place_of: Pl
     figure = draw(place_of(*cells), "AUC and cost")
     assert figure is not None
     assert [axes.get_xlabel() for axes in figure.axes] == ["TT [s] ↓", "IT [s] ↓", "Embedding size [MiB] ↓"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["AUC ↑", "", ""]
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1, "one scale of AUC for all"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Keep", "Slim", "Lean", "Bold"]
     steps = figure.axes[0].lines[-1]
     assert steps.get_xydata().tolist() == [[2, 0.79], [4, 0.81], [figure.axes[0].get_xlim()[1], 0.81]]
