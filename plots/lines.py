@@ -21,6 +21,7 @@ __all__ = ["Curve", "Panel", "draw_panels"]
 
 _ASIDE_PT, _SPREAD_PT = 1.5, 10.0
 """Between neighbouring curves, and over all of them: their bars must not hide each other."""
+_BARS = "Bars: one standard deviation over seeds to both sides. Curves stand a little aside of each other to show them."
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def draw_panels(
     everywhere = [x for curve in curves.values() for x in curve.x]
     if any(value.sd for panel in panels for curve in panel.curves for value in curve.values):
         notes = [
-            "Bars: one standard deviation over seeds to both sides; curves stand a little aside of each other to show them.",
+            _BARS,
             *notes,
         ]
     with look():
