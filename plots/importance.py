@@ -41,6 +41,8 @@ class Line:
     """Mean score over seeds, [F]; NaN where no seed has one."""
     kept: np.ndarray
     """Share of seeds that kept the field, [F]."""
+    opens: bool = False
+    """Whether the rows of another method begin here, to be set apart where methods have several rows."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,10 @@ def heatmap(frame: pd.DataFrame) -> Heatmap:
         ", ".join([*part, *([tau] if tau and len(taus - {""}) > 1 else [])])
         for part, (_, tau, _) in zip(parts, scored, strict=True)
     ]
-    lines = [Line(title, scores, kept) for title, (_, _, (scores, kept)) in zip(titles, scored, strict=True)]
+    opens = [i > 0 and len(methods) < len(scored) and name != scored[i - 1][0] for i, (name, _, _) in enumerate(scored)]
+    lines = [
+        Line(title, scores, kept, new) for title, (_, _, (scores, kept)), new in zip(titles, scored, opens, strict=True)
+    ]
     method = methods.pop() if len(methods) == 1 and len(taus) > 1 else ""
     fields = list(done["field_names"].iloc[0]) if len(done) else []
     return Heatmap(fields, lines, method, list(dict.fromkeys(without)))
@@ -173,6 +178,7 @@ def _paint(axes: Axes, rows: list[Line], names: list[str], upright: bool) -> Non
     axes.set_facecolor(_NO_SCORE)
     axes.pcolormesh(colours, cmap=_SCALE, vmin=0, vmax=1)
     axes.hlines(range(len(rows) + 1), 0, len(names), colors="white", linewidth=1.6)
+    axes.hlines([row for row, line in enumerate(rows) if line.opens], 0, len(names), colors="white", linewidth=4.5)
     axes.vlines(range(len(names) + 1), 0, len(rows), colors="white", linewidth=1.6)
     bars = [
         _bar(column + 0.1, row + 0.73, 0.8 * share, 0.16)
@@ -182,7 +188,7 @@ def _paint(axes: Axes, rows: list[Line], names: list[str], upright: bool) -> Non
     ]
     if bars:
         path = Path.make_compound_path(*bars)
-        axes.add_patch(PathPatch(path, facecolor=ACCENT, edgecolor="white", linewidth=0.35))
+        axes.add_artist(PathPatch(path, facecolor=ACCENT, edgecolor="white", linewidth=0.35))
     axes.set_xlim(0, len(names))
     axes.set_ylim(len(rows), 0)
     axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90 if upright else 0)

@@ -1,6 +1,7 @@
 """One look for all figures, and a way to save them that gives the same bytes for the same figure.
 
-Nothing here changes Matplotlib's global settings: figures are drawn and saved inside ``look()``.
+Nothing here changes Matplotlib's global settings: figures are drawn and saved inside ``look()``. Only the font of
+``plots.font`` becomes known to it, under a name of its own.
 """
 
 from __future__ import annotations
@@ -9,29 +10,35 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["ACCENT", "INK", "MUTED", "PAGE_IN", "look", "new_figure", "render"]
+from plots.font import families
 
-PAGE_IN = 7.0
-"""Width in inches of a figure that spans both columns of a paper."""
+__all__ = ["ACCENT", "COLUMN_IN", "INK", "MUTED", "PAGE_IN", "Mark", "look", "mark", "new_figure", "render"]
+
+PAGE_IN, COLUMN_IN = 7.0, 3.3
+"""Width in inches of a figure that spans both columns of a paper, and of one that spans one."""
 INK = "#222222"
 MUTED = "#6b6b6b"
 ACCENT = "#0b61c9"
 """Blue that stands out from a warm colour scale for every kind of colour vision."""
 
 _LOOK: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
     "font.size": 7.0,
     "axes.titlesize": 8.0,
     "axes.labelsize": 7.0,
     "axes.edgecolor": MUTED,
     "axes.linewidth": 0.6,
     "axes.labelcolor": INK,
+    "axes.formatter.useoffset": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "hatch.linewidth": 0.5,
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
@@ -45,6 +52,28 @@ _LOOK: dict[Any, Any] = {
     "savefig.facecolor": "white",
 }
 _DPI = 200
+_COLOURS = (
+    "#332288", "#cc6677", "#117733", "#44aa99", "#882255", "#e69f00", "#88ccee", "#aa4499", "#999933",
+)  # fmt: skip
+"""Nine that stay apart for every kind of colour vision, after Tol's muted scheme."""
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+_LINES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1.2, 1)), (0, (5, 1.2, 1.2, 1.2)))
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How one method looks in every figure: three ways to tell it, of which colour is only one."""
+
+    colour: str
+    marker: str
+    line: Any
+
+
+def mark(number: int | None) -> Mark:
+    """The look of method ``number`` of a run; of the baseline without one."""
+    if number is None:
+        return Mark(INK, "*", (0, (3, 2)))
+    return Mark(*(looks[number % len(looks)] for looks in (_COLOURS, _MARKERS, _LINES)))
 
 
 @contextmanager
@@ -52,7 +81,7 @@ def look() -> Iterator[None]:
     """Matplotlib's own defaults plus the common look, whatever the user's settings say."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_LOOK)
+        mpl.rcParams.update({**_LOOK, "font.family": list(families())})
         yield
 
 

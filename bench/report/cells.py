@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Run = pd.DataFrame | Sequence["Block"]
     """A run as ``bench.records.load_frame`` returns it, or its blocks where they have been made before."""
 
-__all__ = ["Block", "GroupKey", "Record", "RowKey", "Values", "blocks", "group_key", "records_of"]
+__all__ = ["Block", "GroupKey", "Record", "RowKey", "Values", "blocks", "blocks_of", "group_key", "records_of"]
 
 Record = dict[str, Any]
 """One row of the run's table, with None for everything that is null."""
@@ -174,11 +174,14 @@ def group_key(cell: Record) -> GroupKey:
 
 
 def blocks(run: Run, titles: Titles) -> list[Block]:
+    """The blocks of a run, or those that were made before."""
+    return list(run) if isinstance(run, Sequence) else blocks_of(records_of(run), titles)
+
+
+def blocks_of(cells: Sequence[Record], titles: Titles) -> list[Block]:
     """One block by backbone and τ, in table order."""
-    if isinstance(run, Sequence):
-        return list(run)
     places: dict[str, dict[GroupKey, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for cell in records_of(run):
+    for cell in cells:
         places[cell["backbone"]][group_key(cell)].append(cell)
     found = []
     for backbone in sorted(places, key=titles.backbone_rank):

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.records import display_title
 from bench.report.cells import Block, GroupKey, Record, RowKey
 from bench.report.titles import Titles
 
-__all__ = ["Names", "caption", "distinct_titles", "names_of", "seed_list", "setting", "table_name", "table_title"]
+__all__ = [
+    "Names",
+    "caption",
+    "distinct_titles",
+    "file_name",
+    "names_of",
+    "row_titles",
+    "seed_list",
+    "setting",
+    "table_name",
+    "table_title",
+]
 
 _SPLITS = ("train", "valid", "test")
 
@@ -30,17 +42,25 @@ class Names:
 
 def names_of(block: Block, titles: Titles) -> Names:
     groups = distinct_titles([block.sample(group) for group in block.groups], titles)
-    return Names(titles.backbone(block.backbone), dict(zip(block.groups, groups, strict=True)), _row_titles(block))
+    rows = row_titles({row: block.row_sample(row) for row in block.rows})
+    return Names(titles.backbone(block.backbone), dict(zip(block.groups, groups, strict=True)), rows)
 
 
-def _row_titles(block: Block) -> dict[RowKey, str]:
-    """Titles of methods, with the budget where two rows differ in nothing else."""
-    labels = Counter(row.label for row in block.rows)
+def row_titles(samples: Mapping[RowKey, Record]) -> dict[RowKey, str]:
+    """Titles of methods, given a cell of each row; with the budget where two rows differ in nothing else."""
+    labels = Counter(row.label for row in samples)
     found = {}
-    for row in block.rows:
-        title = display_title(row.label, block.row_sample(row)["method_title"])
+    for row, cell in samples.items():
+        title = display_title(row.label, cell["method_title"])
         found[row] = f"{title} ({row.budget or 'no'} budget)" if labels[row.label] > 1 else title
     return found
+
+
+def file_name(name: str, taken: Iterable[str]) -> str:
+    """``name`` made fit for a file, numbered where it became equal to one of those ``taken``."""
+    plain = re.sub(r"[^A-Za-z0-9._=]+", "-", name).strip("-.") or "unnamed"
+    count = sum(other == plain or other.startswith(f"{plain}~") for other in taken)
+    return f"{plain}~{count + 1}" if count else plain
 
 
 def distinct_titles(samples: Sequence[Record], titles: Titles) -> list[str]:

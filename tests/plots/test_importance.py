@@ -80,6 +80,21 @@ def test_rows_are_methods_or_taus_or_both() -> None:
     assert ([line.title for line in taus.lines], taus.method) == (["τ = 0", "τ = 0.25"], "X")
     both = heatmap(frame(cell("x", s, tau=0.25), cell("x", s, tau=0.5), cell("y", s, tau=None)))
     assert [line.title for line in both.lines] == ["X, τ = 0.25", "X, τ = 0.5", "Y"]
+    assert [line.opens for line in both.lines] == [False, False, True], "where the next method begins"
+    assert not any(line.opens for line in (*methods.lines, *taus.lines)), "nothing to keep together"
+
+
+def test_every_scored_method_shows_scores_and_kept_fields_at_every_prune_ratio() -> None:
+    kept = {0.0: [0, 1, 2], 0.25: [0, 2], 0.5: [2]}
+    cells = [
+        cell(label, [1.0, 0.0, 2.0 + tau], tau=tau, kept_fields=fields, method_order=order)
+        for order, label in enumerate(("x", "y"))
+        for tau, fields in kept.items()
+    ]
+    content = heatmap(frame(*cells))
+    assert [line.title for line in content.lines] == [f"{name}, τ = {tau:g}" for name in "XY" for tau in kept]
+    for line, fields in zip(content.lines, [*kept.values(), *kept.values()], strict=True):
+        assert np.flatnonzero(line.kept).tolist() == fields
 
 
 def test_nothing_to_show_gives_no_figure() -> None:

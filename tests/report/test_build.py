@@ -33,6 +33,8 @@ def test_report_writes_tables_and_figures(tmp_path: Path, cell: Cell) -> None:
     run = make_run(tmp_path, cell)
     written = build_report(run, Titles())
     names = {str(path.relative_to(tmp_path)) for path in written}
+    figures = [f"{kind}-{name}" for kind in ("importance", "stability") for name in ("clicks", "a-b-x=1")]
+    figures += ["cost-clicks", "pareto-clicks"]
     assert names == {
         *(f"tables/{kind}.{s}" for kind in KINDS for s in ("tex", "md", "csv")),
         "tables/tabular/significance-net-tau0.5-clicks.tex",
@@ -41,7 +43,7 @@ def test_report_writes_tables_and_figures(tmp_path: Path, cell: Cell) -> None:
         *(f"tables/tabular/stability-net-tau0.5-{d}.tex" for d in ("clicks", "a-b-x=1")),
         "tables/tabular/efficiency-net-tau0.5-clicks.tex",
         "tables/tabular/efficiency-net-tau0.5-a-b-x=1.tex",
-        *(f"figures/importance-{d}-net.{s}" for d in ("clicks", "a-b-x=1") for s in ("pdf", "png", "svg")),
+        *(f"figures/{name}-net.{s}" for name in figures for s in ("pdf", "png", "svg")),
         "report.html",
     }
     assert {path for path in files(tmp_path) if not path.startswith("cells/")} == names
