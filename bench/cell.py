@@ -1,4 +1,7 @@
-"""One cell: select, train, evaluate on the test split, record. The only broad ``except`` of a run is here."""
+"""One cell: select, train, evaluate on the test split, record; or one trial, which stops before the test split.
+
+The only broad ``except`` of a run is here.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ import torch
 from bench.budget import keep_top
 from bench.columns import (
     Chosen,
+    finite_quality,
     peak_memory,
     quality_columns,
     recovery_columns,
@@ -24,39 +29,52 @@ from bench.columns import (
     time_columns,
 )
 from bench.context import CellContext
+from bench.data.residency import settle
 from bench.data.rows import Rows, stratified_sample
 from bench.engine.arithmetic import matmul_precision
 from bench.engine.clock import Clock
 from bench.job import Job
-from bench.method import Method, Selection
+from bench.method import Method, Selection, Trained
 from bench.metrics import LOW_AUC
-from bench.records import CellRecord, Status
+from bench.records import CellRecord, Status, plain
 from bench.seeds import generator
 from bench.selections import is_shared, shared_key
+from bench.tuning import Trial
 
 HOLDOUT_SHARE = 0.1
 """Share of the training split that a selection may be checked on."""
 WARM_UP_STEPS = 20
 TIMED_ONCE: dict[str, Any] = {"repeats": 1, "at_least_s": 0.0, "calls": 1}
 
+Work = Callable[[Job, Method[Any], CellContext[Any], Clock], dict[str, Any]]
+"""What is done with a method that fits its setting; returns what it found out."""
+
 
 def run_cell(job: Job) -> CellRecord:
     """Run one cell and describe it; whatever goes wrong becomes the record's status and reason."""
-    base = job.record()
+    return replace(job.record(), **_attempt(job, _measure))
+
+
+def run_trial(job: Job) -> Trial:
+    """Try the learning rate of the job's profile: select and train without test rows, evaluate on validation."""
+    blind = replace(job, data=job.data.without_test())
+    return Trial(lr=job.profile.lr, **_attempt(blind, _validate))
+
+
+def _attempt(job: Job, work: Work) -> dict[str, Any]:
+    """What ``work`` finds out, or status, reason and traceback of what went wrong."""
     if job.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(job.device)
     try:
         with matmul_precision(job.profile.precision):
-            record = replace(base, **_run(job))
-        json.dumps(record.to_dict())  # a note that JSON cannot hold fails its cell here, not the run later
-        return record
+            found = _run(job, work)
+        json.dumps(plain(found))  # a note that JSON cannot hold fails its cell here, not the run later
+        return found
     except (Exception, SystemExit) as error:  # a failing cell must not stop the others
-        return replace(
-            base, status=_status(error), reason=_one_line(error), traceback=_relative(traceback.format_exc())
-        )
+        return {"status": _status(error), "reason": _one_line(error), "traceback": _relative(traceback.format_exc())}
 
 
-def _run(job: Job) -> dict[str, Any]:
+def _run(job: Job, work: Work) -> dict[str, Any]:
     if broken := job.method.error or job.backbone.error:
         reason = _relative(broken.strip().splitlines()[-1])
         return {"status": "failed", "reason": reason, "traceback": _relative(broken)}
@@ -67,6 +85,11 @@ def _run(job: Job) -> dict[str, Any]:
         return {"status": "skipped", "reason": skip}
     if job.data.warning is not None:
         job.emit({"event": "warning", "text": job.data.warning})
+    return {"status": "ok", **work(job, method, ctx, clock)}
+
+
+def _train(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> tuple[Chosen, Trained]:
+    """Select and train by the clock."""
     with clock.phase("warm-up"):
         _warm_up(job)
     chosen = _select(job, method, ctx, clock)
@@ -74,7 +97,19 @@ def _run(job: Job) -> dict[str, Any]:
         train = job.data.train
         if chosen.selection.used_rows is not None:
             train = train.without(chosen.selection.used_rows)
-        trained = method.train(ctx, train, job.data.valid, chosen.selection)
+        return chosen, method.train(ctx, train, job.data.valid, chosen.selection)
+
+
+def _validate(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> dict[str, Any]:
+    """Train, and evaluate on the validation split."""
+    chosen, trained = _train(job, method, ctx, clock)
+    quality = finite_quality(trained.model, settle(job.data.valid), "validation")
+    return {"valid_auc": quality.auc, "seconds": time_columns(clock, chosen, trained.log)["tt_s"]}
+
+
+def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> dict[str, Any]:
+    """Train, evaluate on the test split, and gather the columns of the record."""
+    chosen, trained = _train(job, method, ctx, clock)
     job.emit({"event": "phase", "phase": "evaluate"})
     with clock.phase("evaluate"):
         columns = quality_columns(trained.model, job.data.test, **TIMED_ONCE if job.timed_once else {})
@@ -92,7 +127,7 @@ def _run(job: Job) -> dict[str, Any]:
     if columns["auc"] < LOW_AUC:
         notes["flags"] = ["LOW-AUC"]
     memory = peak_memory(job.device, job.own_process)
-    return {**columns, "status": "ok", "resumed": ctx.resumed, "notes": notes, "peak_mem_bytes": memory}
+    return {**columns, "resumed": ctx.resumed, "notes": notes, "peak_mem_bytes": memory}
 
 
 def _warm_up(job: Job) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +15,9 @@ from bench.data.load import LoadedData
 from bench.data.residency import settle
 from bench.data.rows import Rows
 from bench.engine.clock import Clock
-from bench.engine.evaluate import evaluate, flops_per_row, inference_time
+from bench.engine.evaluate import Quality, evaluate, flops_per_row, inference_time
 from bench.engine.fit import FitLog
+from bench.engine.memory import peak_rss
 from bench.engine.model import CTRModel
 from bench.method import Selection
 
@@ -39,6 +39,18 @@ class Chosen:
         return list(range(n_fields)) if kept is None else sorted(int(f) for f in kept)
 
 
+def finite_quality(model: CTRModel, rows: Rows, split: str) -> Quality:
+    """Quality on the rows of ``split``.
+
+    Raises:
+        ValueError: the model's scores are not finite.
+    """
+    quality = evaluate(model, rows)
+    if not (math.isfinite(quality.auc) and math.isfinite(quality.logloss)):
+        raise ValueError(f"{split} AUC {quality.auc} and log loss {quality.logloss}: the model's scores are not finite")
+    return quality
+
+
 def quality_columns(model: CTRModel, test: Rows, **clocking: Any) -> dict[str, Any]:
     """Quality and inference time on the test split, which goes to the model's device if it fits there by now.
 
@@ -48,9 +60,7 @@ def quality_columns(model: CTRModel, test: Rows, **clocking: Any) -> dict[str, A
         ValueError: the model's scores are not finite.
     """
     test = settle(test)
-    quality = evaluate(model, test)
-    if not (math.isfinite(quality.auc) and math.isfinite(quality.logloss)):
-        raise ValueError(f"test AUC {quality.auc} and log loss {quality.logloss}: the model's scores are not finite")
+    quality = finite_quality(model, test, "test")
     timing = inference_time(model, test, **clocking)
     p = test.positive_rate
     return {
@@ -137,4 +147,4 @@ def peak_memory(device: torch.device, own_process: bool) -> int | None:
     """Peak bytes of the cell: the device's, or the process's where the cell had one of its own."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if own_process else None
+    return peak_rss() if own_process else None

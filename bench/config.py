@@ -40,6 +40,8 @@ class RunConfig:
     """Shares of the fields to prune, each in [0, 1)."""
     profile: ProfileName = "auto"
     """Training settings; auto: small below 200,000 training rows, else anchor."""
+    tune: Literal["none", "lr"] = "none"
+    """lr: choose each method's learning rate from the profile's grid by validation AUC, before its cells run."""
     epochs: int | None = None
     """Most epochs of the final training, in place of the profile's."""
     precision: Precision = "highest"
@@ -50,6 +52,8 @@ class RunConfig:
     """Translate backbones with torch.compile."""
     rows: int | None = None
     """Use only this many rows of each data set, drawn before the split."""
+    split: Literal["random", "temporal"] = "random"
+    """temporal: train on the earliest rows, validate and test on later ones; short for NAME[split=temporal]."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     out: Path = Path("results/runs/default")

@@ -5,30 +5,51 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
 from bench.config import RunConfig
+from bench.context import Emit
 from bench.grid import Cell
 from bench.job import Job
 from bench.records import CellRecord
+from bench.tuning import Trial
 
 POLL_S = 0.2
 GRACE_S = 5.0
 """Seconds that a stopped child gets to end by itself."""
 
 
-def run_isolated(job: Job, config: RunConfig, emit: Callable[[dict[str, Any]], None]) -> CellRecord:
+def run_isolated(job: Job, config: RunConfig, emit: Emit) -> CellRecord:
     """Run the cell of ``job`` in a fresh process and return its record.
 
     A child that is killed gives ``oom`` (the kernel's usual reason) and one that outlasts ``timeout_s`` gives
     ``timeout``; neither leaves anything half-written, because only the parent writes records.
     """
+    result, done = _in_child(config, job.cell, None, emit)
+    return CellRecord.from_dict(result, source=job.cell.title) if done else replace(job.record(), **result)
+
+
+def try_isolated(job: Job, config: RunConfig, emit: Emit) -> Trial:
+    """Try the learning rate of the job's profile in a fresh process, under the same rules."""
+    lr = job.profile.lr
+    result, done = _in_child(config, job.cell, lr, emit)
+    return Trial(**result) if done else Trial(lr=lr, **result)
+
+
+def _in_child(config: RunConfig, cell: Cell, lr: float | None, emit: Emit) -> tuple[dict[str, Any], bool]:
+    """What a child returns and True, or status and reason of its end without a result and False.
+
+    Args:
+        config: the run, which the child resolves again.
+        cell: what to run.
+        lr: the learning rate to try; None: run the cell itself.
+        emit: is told what happens in the child.
+    """
     context = multiprocessing.get_context("spawn")
     receive, send = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(config, job.cell, send), daemon=True)
+    child = context.Process(target=_child, args=(config, cell, lr, send), daemon=True)
     child.start()
     send.close()
     deadline = None if config.timeout_s is None else time.monotonic() + config.timeout_s
@@ -38,16 +59,14 @@ def run_isolated(job: Job, config: RunConfig, emit: Callable[[dict[str, Any]], N
         _stop(child)
         receive.close()
     if isinstance(result, dict):
-        return CellRecord.from_dict(result, source=job.cell.title)
+        return result, True
     if result == "timeout":
-        return replace(job.record(), status="timeout", reason=f"stopped after {config.timeout_s:g} s")
-    return replace(job.record(), **_died(child.exitcode))
+        return {"status": "timeout", "reason": f"stopped after {config.timeout_s:g} s"}, False
+    return _died(child.exitcode), False
 
 
-def _listen(
-    receive: Connection, deadline: float | None, emit: Callable[[dict[str, Any]], None]
-) -> dict[str, Any] | str:
-    """Pass events on until the record comes; "timeout" or "died" where none does."""
+def _listen(receive: Connection, deadline: float | None, emit: Emit) -> dict[str, Any] | str:
+    """Pass events on until the result comes; "timeout" or "died" where none does."""
     while deadline is None or time.monotonic() < deadline:
         if not receive.poll(POLL_S):
             continue
@@ -55,9 +74,9 @@ def _listen(
             kind, content = receive.recv()
         except EOFError:
             return "died"
-        if kind == "record":
-            record: dict[str, Any] = content
-            return record
+        if kind == "result":
+            result: dict[str, Any] = content
+            return result
         emit(content)
     return "timeout"
 
@@ -78,13 +97,20 @@ def _died(exitcode: int | None) -> dict[str, Any]:
     return {"status": "failed", "reason": f"the process ended with exit status {exitcode} and no record"}
 
 
-def _child(config: RunConfig, cell: Cell, send: Connection) -> None:
-    """Body of the child: resolve the run again, run one cell, send events and then the record."""
-    from bench.cell import run_cell  # noqa: PLC0415 - the parent's import of this module must stay acyclic
+def _child(config: RunConfig, cell: Cell, lr: float | None, send: Connection) -> None:
+    """Body of the child: resolve the run again, run one cell or trial, send events and then the result."""
+    from bench.cell import run_cell, run_trial  # noqa: PLC0415 - the parent's import of this module must stay acyclic
     from bench.sweep import Session, resolve, use_threads  # noqa: PLC0415
 
     use_threads(config)
     session = Session(resolve(config))
-    job = replace(session.job(cell, lambda event: send.send(("event", event))), own_process=True)
-    send.send(("record", run_cell(job).to_dict()))
+
+    def emit(event: dict[str, Any]) -> None:
+        send.send(("event", event))
+
+    if lr is None:
+        result = run_cell(replace(session.job(cell, emit), own_process=True)).to_dict()
+    else:
+        result = asdict(run_trial(session.trial(cell, lr, emit)))
+    send.send(("result", result))
     send.close()

@@ -21,6 +21,7 @@ from bench.params import fill, parse_spec
 from bench.profiles import Profile, profile_dict
 from bench.records import CellRecord, config_hash
 from bench.selections import SelectionStore
+from bench.tuning import Tuning
 
 PROTOCOL = 1
 """Part of every cell's identity; goes up when a rule of measurement changes."""
@@ -50,10 +51,13 @@ class Job:
     emit: Emit = _silent
     timed_once: bool = False
     """Whether one pass is enough for the inference time, where it will not be reported."""
+    tuning: Tuning | None = None
+    """The trials that chose the profile's learning rate; None: it is the profile's own."""
 
     @property
     def identity(self) -> dict[str, Any]:
         """All that decides the result, and nothing of where it is computed."""
+        tuned = {} if self.tuning is None else {"tuning": self.tuning.identity()}
         return {
             "protocol": PROTOCOL,
             "dataset": self.cell.dataset,
@@ -68,6 +72,7 @@ class Job:
             "profile": profile_dict(self.profile),
             "tau": self.cell.tau,
             "seed": self.cell.seed,
+            **tuned,
         }
 
     @property
@@ -97,11 +102,13 @@ class Job:
 
     def record(self) -> CellRecord:
         """The record before the cell has run: what it is and where it runs."""
-        method = self.method
+        method, tuning = self.method, self.tuning
         return CellRecord(
             dataset=self.cell.dataset,
             dataset_revision=self.data.revision,
             split_rows=self.data.split_rows,
+            positives=self.data.positives,
+            vocabulary_rows=self.data.schema.vocabulary_rows,
             backbone=self.backbone.label,
             backbone_params=asdict(self.backbone.params),
             method=method.name,
@@ -110,7 +117,9 @@ class Job:
             label=method.label,
             is_baseline=method.entry.family == "baseline",
             params=method.params_dict() | {"sel_split": method.sel_split},
-            profile=profile_dict(self.profile),
+            profile=profile_dict(self.profile) | ({} if tuning is None else {"lr": list(tuning.grid)}),
+            tuning=None if tuning is None else tuning.to_dict(),
+            tune_s=None if tuning is None else tuning.seconds,
             budget=method.budget,
             tau=self.cell.tau,
             seed=self.cell.seed,

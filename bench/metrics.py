@@ -75,6 +75,10 @@ def _duration(value: float, like: float) -> str:
     return f"{hours}h{minutes}m{seconds}s" if hours else f"{minutes}m{seconds}s"
 
 
+def _signed_duration(value: float, like: float) -> str:
+    return f"{'-' if value < 0 else '+'}{_duration(abs(value), abs(like))}"
+
+
 def _significant(digits: int) -> Format:
     """Decimals that show ``digits`` significant ones of ``like``; digits before the point all stay."""
 
@@ -102,13 +106,42 @@ METRICS: dict[str, Metric] = {
     "it_s": Metric("IT", "s", "lower", _INF, _significant(4), clock="inference"),
     "epochs": Metric("Epochs", "", None, _INF, _count, counted=True),
     "n_kept": Metric("Fields", "", None, _INF, _count, counted=True),
+    "network_params": Metric("Network parameters", "", "lower", _INF, _count, counted=True),
     "embedding_params": Metric("Embedding parameters", "", "lower", _INF, _count, counted=True),
     "embedding_bytes": Metric("Embedding size", "MiB", "lower", _INF, _significant(4), scale=2**20, counted=True),
+    "kept_bytes": Metric("Kept values", "MiB", "lower", _INF, _significant(4), scale=2**20, counted=True),
+    "flops_per_row": Metric("Operations", "MFLOP/row", "lower", _INF, _significant(4), scale=1e6, counted=True),
+    "peak_mem_bytes": Metric("Peak memory", "MiB", "lower", _INF, _significant(4), scale=2**20),
+    "aukc": Metric("AUKC", "", "higher", 0.0, _fixed(4)),
+    "nogueira": Metric("Φ", "", None, 0.0, _signed(2)),
+    "nogueira_low": Metric("from", "", None, 0.0, _signed(2)),
+    "nogueira_high": Metric("to", "", None, 0.0, _signed(2)),
+    "seed_spearman": Metric("ρ", "", None, 0.0, _signed(2)),
+    "seed_kendall": Metric("τ-b", "", None, 0.0, _signed(2)),
+    "kendall": Metric("τ-b", "", None, 0.0, _signed(2)),
+    "spearman": Metric("ρ", "", None, 0.0, _signed(2)),
+    "total_rows": Metric("Total", "", None, _INF, _count, counted=True),
+    "train_rows": Metric("Training", "", None, _INF, _count, counted=True),
+    "valid_rows": Metric("Validation", "", None, _INF, _count, counted=True),
+    "test_rows": Metric("Test", "", None, _INF, _count, counted=True),
+    "pretrain_rows": Metric("Pretraining", "", None, _INF, _count, counted=True),
+    "n_fields": Metric("Fields", "", None, _INF, _count, counted=True),
+    "vocabulary_rows": Metric("Vocabulary", "", None, _INF, _count, counted=True),
+    "positives": Metric("Positives", "", None, _INF, _count, counted=True),
+    "positive_share": Metric("Positives", "%", None, _INF, _fixed(2)),
     "precision_at_k": Metric("Precision at K", "", "higher", 0.0, _fixed(2)),
     "main_recall": Metric("Main fields kept", "", None, 0.0, _fixed(2)),
     "interaction_recall": Metric("Interaction fields kept", "", None, 0.0, _fixed(2)),
     "attainable_auc_share": Metric("Attainable AUC", "", "higher", 0.0, _fixed(2)),
     "tt": Metric("TT", "", "lower", _INF, _duration, key="tt_s", duration=True, clock="training"),
+    "auc_paper": Metric("paper", "", None, 0.5, _fixed(4)),
+    "auc_gap": Metric("difference", "", None, 0.0, _signed(4)),
+    "logloss_paper": Metric("paper", "", None, _INF, _fixed(4)),
+    "logloss_gap": Metric("difference", "", None, _INF, _signed(4)),
+    "tt_ratio_paper": Metric("paper", "", None, _INF, _fixed(4)),
+    "tt_ratio_gap": Metric("difference", "", None, _INF, _signed(4)),
+    "tt_paper": Metric("paper", "", None, _INF, _duration),
+    "tt_gap": Metric("difference", "", None, _INF, _signed_duration),
     "gain": Metric("Gain", "", None, 0.0, _signed(4)),
     "gain_low": Metric("from", "", None, 0.0, _signed(4)),
     "gain_high": Metric("to", "", None, 0.0, _signed(4)),

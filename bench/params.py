@@ -9,7 +9,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -111,13 +111,24 @@ def convert(text: str, hint: Any, where: str) -> Any:
     return value
 
 
+def _convert_any(text: str, hints: Sequence[Any], where: str) -> Any:
+    """The first of ``hints`` that takes the text; what each of them says against it where none does."""
+    refused: list[str] = []
+    for hint in hints:
+        try:
+            return convert(text, hint, where)
+        except ConfigError as error:
+            refused.append(str(error))
+    reasons = [refused[0].rstrip("."), *(reason.removeprefix(where).strip(" .") for reason in refused[1:])]
+    raise ConfigError(f"{'; and it '.join(reasons)}.")
+
+
 def _convert_plain(text: str, hint: Any, where: str) -> Any:
     origin, args = get_origin(hint), get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        if text.lower() == "none":
+        if type(None) in args and text.lower() == "none":
             return None
-        inner = next(arg for arg in args if arg is not type(None))
-        return convert(text, inner, where)
+        return _convert_any(text, [arg for arg in args if arg is not type(None)], where)
     if origin is Literal:
         if text not in args:
             raise ConfigError(f"{where} is not allowed; choose one of {', '.join(map(str, args))}.")

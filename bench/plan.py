@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from tabulate import tabulate
@@ -12,9 +13,11 @@ from bench.data.residency import TABLE_COPIES
 from bench.data.rows import Rows
 from bench.engine.clock import Clock
 from bench.engine.model import CTRModel
+from bench.grid import Cell
 from bench.job import Job
 from bench.progress import duration
 from bench.sweep import Session
+from bench.tuning import SEED
 
 CALIBRATION_STEPS = 12
 """Training steps that are timed; a third as many go before as warm-up."""
@@ -28,6 +31,8 @@ class Estimate:
     dataset: str
     backbone: str
     cells: int
+    trials: int
+    """Of learning rates, for all cells together."""
     rows: dict[str, int]
     """Rows of train, valid and test."""
     fields: int
@@ -42,27 +47,26 @@ class Estimate:
 
     @property
     def longest_s(self) -> float:
-        """Seconds if every cell trained all epochs on all fields; early stopping and pruning make it less."""
-        return self.cells * self.max_epochs * self.epoch_s
+        """Seconds if all cells and trials trained all epochs on all fields; early stopping and pruning make it less."""
+        return (self.cells + self.trials) * self.max_epochs * self.epoch_s
 
 
 def estimate(session: Session) -> list[Estimate]:
     """Calibrate every data set and backbone of the session's plan with a few training steps each."""
     first: dict[tuple[str, str], Job] = {}
-    counts: dict[tuple[str, str], int] = {}
+    cells: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     found = []
     for cell in session.plan.cells():
-        key = cell.dataset, cell.backbone
-        counts[key] = counts.get(key, 0) + 1
+        cells[cell.dataset, cell.backbone].append(cell)
     for cell in session.plan.cells():
         key = cell.dataset, cell.backbone
         if key not in first:
             first[key] = session.job(cell, lambda event: None)
-            found.append(_estimate(first[key], counts[key]))
+            found.append(_estimate(first[key], cells[key]))
     return found
 
 
-def _estimate(job: Job, cells: int) -> Estimate:
+def _estimate(job: Job, cells: Sequence[Cell]) -> Estimate:
     data, profile = job.data, job.profile
     ctx = job.context(Clock(job.device))
     model = ctx.model()
@@ -71,10 +75,12 @@ def _estimate(job: Job, cells: int) -> Estimate:
     for steps, name in ((CALIBRATION_STEPS // 3, "warm-up"), (CALIBRATION_STEPS, "calibration")):
         rows = data.train.take(torch.arange(min(len(data.train), steps * step)))
         log = ctx.fit(model, rows, None, epochs=epochs, name=name)
+    rates = 0 if job.tuning is None else len(job.tuning.grid)
     return Estimate(
         dataset=job.cell.dataset,
         backbone=job.cell.backbone,
-        cells=cells,
+        cells=len(cells),
+        trials=rates * len({replace(cell, seed=SEED) for cell in cells}),
         rows=data.split_rows,
         fields=data.schema.n_fields,
         vocabulary=data.schema.vocabulary_rows,
@@ -117,13 +123,13 @@ def table(estimates: Iterable[Estimate]) -> str:
             f"{one.data_bytes / _MIB:,.1f}",
             f"{one.model_bytes / _MIB:,.1f}",
             f"{one.epoch_s:,.2f} s",
-            one.cells,
+            f"{one.cells} + {one.trials} trials" if one.trials else one.cells,
             duration(one.longest_s),
         ]
         for one in estimates
     ]
     note = (
         "model: weights, gradients, Adam's moments and the best weights; activations come on top.\n"
-        "at most: every cell trains all epochs on all fields; early stopping and pruning make it less."
+        "at most: every cell or trial trains all epochs on all fields; early stopping and pruning make it less."
     )
     return f"{tabulate(lines, headers, disable_numparse=True)}\n\n{note}"

@@ -23,6 +23,8 @@ class Profile:
     name: str
     lr: float
     """Learning rate of Adam for all model weights."""
+    lr_grid: tuple[float, ...]
+    """Learning rates that ``--tune lr`` chooses from; it says nothing of one training, so no record or hash has it."""
     l2: float
     """Coupled weight decay of embedding table and linear weights, unless the card measures its own."""
     batch_size: int
@@ -45,8 +47,9 @@ class Profile:
     evaluate_every: float = 1.0
     """Epochs between validations."""
     precision: Precision = "highest"
-    """Products of float32 matrices: "highest" in float32, "high" in TF32 and "medium" in bfloat16 where the device can
-    (``torch.set_float32_matmul_precision``); "bf16" runs the whole backbone under bfloat16 autocast."""
+    """Products of float32 matrices: "highest" in float32, "high" in TF32 and "medium" in bfloat16 where the device does
+    that by itself (``torch.set_float32_matmul_precision``; a CPU needs AMX for it); "bf16" runs the whole backbone
+    under bfloat16 autocast."""
     optimizer: Optimizer = "adam"
     """Dense Adam, or Adam that leaves rows of the embedding table without data in a batch as they are."""
     compile: bool = False
@@ -70,6 +73,7 @@ class Profile:
 PAPER = Profile(
     name="paper",
     lr=3e-4,
+    lr_grid=(1e-5, 1e-4, 3e-4),
     l2=1e-5,
     batch_size=4096,
     max_epochs=20,
@@ -86,6 +90,7 @@ PAPER = Profile(
 ANCHOR = Profile(
     name="anchor",
     lr=1e-3,
+    lr_grid=(1e-5, 1e-4, 3e-4, 1e-3),
     l2=1e-5,
     batch_size=4096,
     max_epochs=50,
@@ -102,6 +107,7 @@ ANCHOR = Profile(
 SMALL = Profile(
     name="small",
     lr=1e-3,
+    lr_grid=(1e-5, 1e-4, 3e-4, 1e-3),
     l2=1e-5,
     batch_size=256,
     max_epochs=10,
@@ -144,5 +150,5 @@ def resolve_profile(
 
 
 def profile_dict(profile: Profile) -> dict[str, Any]:
-    """The profile as plain values, for records and hashes."""
-    return {field.name: getattr(profile, field.name) for field in fields(profile)}
+    """The settings of a training as plain values, for records and hashes."""
+    return {field.name: getattr(profile, field.name) for field in fields(profile) if field.name != "lr_grid"}

@@ -25,7 +25,7 @@ class Reporter(Protocol):
     def start(self, cell: Cell) -> None: ...
 
     def event(self, event: dict[str, Any]) -> None:
-        """A phase or a validation inside the running cell, or a warning, which is shown once."""
+        """A phase or a validation inside the running cell, a trial that ended, or a warning, which is shown once."""
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None: ...
 
@@ -66,10 +66,11 @@ def outcome(record: CellRecord) -> str:
     """One line on a finished cell."""
     if record.status != "ok":
         return f"{record.status}: {record.reason}"
-    flags = " ".join(record.notes.get("flags", []))
+    lr = [] if record.tuning is None else [f"lr {record.tuning['lr']:g}"]
+    more = "".join(f"  {text}" for text in (*lr, *record.notes.get("flags", [])))
     return (
         f"AUC {record.auc:.4f}  Logloss {record.logloss:.4f}  PT {record.pt_s:.1f}s  CT {record.ct_s:.1f}s"
-        f"  IT {record.it_s:.3f}s{'  ' + flags if flags else ''}"
+        f"  IT {record.it_s:.3f}s{more}"
     )
 
 
@@ -105,6 +106,8 @@ class Lines:
     def event(self, event: dict[str, Any]) -> None:
         if event["event"] == "warning" and self.tally.is_new(event["text"]):
             self._say(f"warning: {event['text']}")
+        elif event["event"] == "trial":
+            self._say(f"trial: {event['text']}")
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None:
         self.tally.add(record, seconds)
@@ -136,6 +139,8 @@ class Display:
     def event(self, event: dict[str, Any]) -> None:
         if event["event"] == "warning":
             self._warn(event["text"])
+        elif event["event"] == "trial":
+            self._tell(event["text"])
         elif event["event"] == "epoch":
             self.epoch = event
         else:
@@ -147,6 +152,11 @@ class Display:
 
         if self.tally.is_new(text):
             self.live.console.print(Text(f"warning: {text}", "yellow"))
+
+    def _tell(self, trial: str) -> None:
+        from rich.text import Text  # noqa: PLC0415
+
+        self.live.console.print(Text(f"trial: {trial}", "dim"))
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None:
         self.tally.add(record, seconds)

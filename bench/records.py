@@ -55,6 +55,10 @@ class CellRecord:
     """Revision of the data set's card and encoded store."""
     split_rows: dict[str, int] = field(default_factory=dict)
     """Rows of ``train``, ``valid`` and ``test``."""
+    positives: dict[str, int] | None = None
+    """Those of them with label 1, by split."""
+    vocabulary_rows: int | None = None
+    """Rows of the embedding table over all fields, reserved ones included."""
     backbone: str
     """Registered name of the CTR model."""
     backbone_params: dict[str, Any] = field(default_factory=dict)
@@ -72,7 +76,9 @@ class CellRecord:
     params: dict[str, Any] = field(default_factory=dict)
     """Resolved parameters of the method."""
     profile: dict[str, Any] = field(default_factory=dict)
-    """Resolved training profile: its ``name`` and every setting."""
+    """Resolved training profile: its ``name`` and every setting; ``lr`` is a list where it was tuned."""
+    tuning: dict[str, Any] | None = None
+    """How the learning rate was tuned: ``lr``, the one chosen, and every trial with validation AUC and seconds."""
     budget: str | None = None
     """Rule that turns τ into what is kept: native, exact, field or match:<label>."""
     tau: float | None = None
@@ -117,6 +123,8 @@ class CellRecord:
     """A method's own warm-up phase; contained in ct_s."""
     compile_s: float | None = None
     """Compilation; in none of the other times."""
+    tune_s: float | None = None
+    """Trials of the learning rate, for all seeds together; in none of the other times."""
     io_s: float | None = None
     """Reading the encoded store; in none of the other times."""
     ct_best_s: float | None = None

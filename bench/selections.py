@@ -26,8 +26,8 @@ def is_shared(method: Method[Any]) -> bool:
 
 
 def shared_key(identity: dict[str, Any], method: Method[Any]) -> str:
-    """sha256 of a cell's identity without the axes that do not change the ranking."""
-    left_out = {axis for axis in _AXES if axis not in method.depends_on()}
+    """sha256 of a cell's identity without what does not change the ranking: some axes, and where a rate came from."""
+    left_out = {"tuning"} | {axis for axis in _AXES if axis not in method.depends_on()}
     if "backbone" in left_out:
         left_out.add("backbone_params")
     return config_hash({name: value for name, value in identity.items() if name not in left_out})

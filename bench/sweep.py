@@ -1,10 +1,10 @@
-"""A run: the grid of cells, what is already done, and one record written after another."""
+"""A run: the grid of cells, what is already done, trials of learning rates, one record written after another."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from typing import Any
 import torch
 
 from bench import environment, isolation, registry
-from bench.cell import run_cell
+from bench.cell import run_cell, run_trial
 from bench.config import RunConfig, to_toml
+from bench.context import Emit
 from bench.data.card import DatasetCard
 from bench.data.load import LoadedData, load, place
 from bench.data.residency import table_bytes
 from bench.data.store import store_folder
-from bench.datasets import resolve_dataset
+from bench.datasets import resolve_dataset, with_split
 from bench.engine.device import choose_device
 from bench.errors import ConfigError
 from bench.files import write_atomically
@@ -28,6 +29,7 @@ from bench.profiles import Profile, resolve_profile
 from bench.progress import Reporter
 from bench.records import CellRecord, RunFolder
 from bench.selections import SelectionStore
+from bench.tuning import SEED, TrialStore, Tuning
 
 DONE = ("ok", "skipped")
 """Statuses that are not computed again."""
@@ -35,6 +37,12 @@ SELECTIONS = "selections"
 """Folder of the rankings that cells share, within the run folder."""
 CHECKPOINTS = "checkpoints"
 """Folder of the inner state of cells, within the run folder."""
+TRIALS = "trials"
+"""Folder of what was tried to choose learning rates, within the run folder."""
+
+
+def _nobody(event: dict[str, Any]) -> None:
+    """Progress that nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ def resolve(config: RunConfig) -> Plan:
     """
     methods = [choose_method(text) for text in expand(config.methods, registry.methods())]
     backbones = [choose_backbone(text).label for text in expand(config.backbones, registry.backbones())]
-    cards = [resolve_dataset(text) for text in config.datasets]
+    cards = [resolve_dataset(with_split(text, config.split)) for text in config.datasets]
     _refuse_aliases(methods)
     device = choose_device(config.device)
     plan = Plan(
@@ -101,10 +109,12 @@ def use_threads(config: RunConfig) -> None:
 
 @dataclass
 class Session:
-    """What a process needs to run the cells of a plan: the loaded data, the run folder, warmed-up backbones."""
+    """What a process needs to run the cells of a plan: the loaded data, the run folder, warmed-up backbones, trials."""
 
     plan: Plan
     warmed: set[str] = field(default_factory=set)
+    tunings: dict[Cell, Tuning] = field(default_factory=dict)
+    """Trials known so far, by the cell of their seed."""
     _data: tuple[str, LoadedData] | None = None
 
     @property
@@ -127,10 +137,42 @@ class Session:
         values = self.plan.cards[label].profile_values
         return resolve_profile(config.profile, len(data.train), values, config.profile_changes)
 
-    def job(self, cell: Cell, emit: Callable[[dict[str, Any]], None]) -> Job:
-        config, data = self.plan.config, self.data(cell.dataset)
+    def tuning(self, cell: Cell) -> Tuning | None:
+        """The trials that the learning rate of ``cell`` is chosen by; None where rates are not tuned.
+
+        Where every rate was tried and none worked, stored trials do not count: the cause may have been mended since.
+        """
+        if self.plan.config.tune == "none":
+            return None
+        unit = replace(cell, seed=SEED)
+        if unit not in self.tunings:
+            profile = self.profile(cell.dataset, self.data(cell.dataset))
+            none = Tuning(profile.lr_grid, profile.lr)
+            stored = (self.trials.read(self.trial(unit, lr, _nobody).hash) for lr in none.grid)
+            found = replace(none, trials=tuple(trial for trial in stored if trial is not None))
+            self.tunings[unit] = found if found.missing or found.decided else none
+        return self.tunings[unit]
+
+    @property
+    def trials(self) -> TrialStore:
+        return TrialStore(self.folder.path / TRIALS)
+
+    def trial(self, cell: Cell, lr: float, emit: Emit) -> Job:
+        """The job that tries the learning rate ``lr`` for ``cell`` and its other seeds."""
+        job = self._job(replace(cell, seed=SEED), emit)
+        return replace(job, profile=replace(job.profile, lr=lr))
+
+    def job(self, cell: Cell, emit: Emit) -> Job:
+        """The cell, at the learning rate that is tuned for it as far as trials are done."""
+        job, tuning = self._job(cell, emit), self.tuning(cell)
+        if tuning is not None:
+            job = replace(job, profile=replace(job.profile, lr=tuning.lr), tuning=tuning)
+        return replace(job, checkpoints=self.checkpoints(job)) if self.plan.config.checkpoint else job
+
+    def _job(self, cell: Cell, emit: Emit) -> Job:
+        data = self.data(cell.dataset)
         profile = self.profile(cell.dataset, data)
-        job = Job(
+        return Job(
             cell=cell,
             data=data,
             method=self.plan.methods[cell.method],
@@ -141,7 +183,6 @@ class Session:
             warmed=self.warmed,
             emit=emit,
         )
-        return replace(job, checkpoints=self.checkpoints(job)) if config.checkpoint else job
 
     def checkpoints(self, job: Job) -> Path:
         """Folder of the inner state of a cell."""
@@ -159,12 +200,15 @@ def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
     grid = list(plan.cells())
     records = {}
     for cell in grid:  # opens every data set, so that bad input is found before anything is written
-        done = session.folder.read(session.job(cell, lambda event: None).hash)
+        job = session.job(cell, _nobody)
+        known = job.tuning is None or job.tuning.decided
+        done = session.folder.read(job.hash) if known else None
         if done is not None and done.status in DONE and config.rerun == "missing":
             records[cell] = done
     if config.rerun == "always":
-        for name in (SELECTIONS, CHECKPOINTS):
+        for name in (SELECTIONS, CHECKPOINTS, TRIALS):
             shutil.rmtree(session.folder.path / name, ignore_errors=True)
+        session.tunings.clear()
     with write_atomically(session.folder.config_file) as file:
         file.write(to_toml(config, f"Last command: {environment.command()}"))
     reporter.plan(len(grid), len(records))
@@ -177,11 +221,33 @@ def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
 def _compute(session: Session, cell: Cell, reporter: Reporter) -> CellRecord:
     reporter.start(cell)
     start = time.perf_counter()
+    _tune(session, cell, reporter.event)
     job = session.job(cell, reporter.event)
-    config = session.plan.config
-    record = isolation.run_isolated(job, config, reporter.event) if config.isolate else run_cell(job)
+    record = _record(session, job, reporter.event)
     session.folder.write(record)
     if job.checkpoints is not None and record.status in DONE:
         shutil.rmtree(job.checkpoints, ignore_errors=True)
     reporter.finish(cell, record, time.perf_counter() - start)
     return record
+
+
+def _tune(session: Session, cell: Cell, emit: Emit) -> None:
+    """Try the learning rates that were not yet tried for ``cell``, if rates are tuned."""
+    tuning = session.tuning(cell)
+    if tuning is None:
+        return
+    config, unit = session.plan.config, replace(cell, seed=SEED)
+    for lr in tuning.missing:
+        job = session.trial(cell, lr, emit)
+        trial = isolation.try_isolated(job, config, emit) if config.isolate else run_trial(job)
+        session.trials.write(job.hash, trial)
+        tuning = session.tunings[unit] = tuning.add(trial)
+        emit({"event": "trial", "text": f"{unit.title}, {trial.text}"})
+
+
+def _record(session: Session, job: Job, emit: Emit) -> CellRecord:
+    """What comes of a cell; without a learning rate that works it need not be run."""
+    if job.tuning is not None and (failure := job.tuning.failure) is not None:
+        return replace(job.record(), **failure)
+    config = session.plan.config
+    return isolation.run_isolated(job, config, emit) if config.isolate else run_cell(job)

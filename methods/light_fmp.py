@@ -19,8 +19,8 @@ Where the paper leaves a choice, or its text cannot be run as printed, this is w
   the noise-free gate instead; never the first layer, which products of embeddings do not pass).
 * A field's linear weight passes through its gate, as its embedding does.
 
-With 2,000 rows, fields of many values can memorise labels and open their gates for it.
-``pretrain_min_count=5,noise=sample`` lets such values share one embedding while the gates are learned.
+With 2,000 rows, fields of many values can memorise labels and open their gates for it; ``light-fmp-pooled`` lets rare
+values share one embedding while the gates are learned.
 """
 
 from __future__ import annotations

@@ -61,7 +61,8 @@ class OptEmParams:
     penalty: Annotated[float, Range(0, open_low=True)] = 1e-4
     """α (public code, DeepFM on Criteo)."""
     threshold_travel: Annotated[float, Range(0, open_low=True)] = 4.0
-    """Mean initial norms that the penalty alone lifts a threshold by. Chosen here."""
+    """Mean initial norms that the penalty alone lifts a threshold by. Chosen here; from 1 to 8 the validation AUC on
+    10,000 to 30,000 rows of three data sets does not change by more than seeds do."""
     threshold_lr: Annotated[float, Range(0, open_low=True)] | None = None
     """SGD's rate of the thresholds, in place of ``threshold_travel`` (public code: 1e-4)."""
     supernet_epochs: Annotated[int, Range(1)] | None = None

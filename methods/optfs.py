@@ -52,9 +52,10 @@ class OptFSParams:
     """Nats of training log loss that a kept value has to earn: the authors' λ times their rows."""
     penalty: Annotated[float, Range(0)] | None = None
     """λ itself, in place of ``value_price`` over the number of training rows (public code: 5e-9)."""
-    gate_travel: Annotated[float, Range(0, open_low=True)] = 10.0
-    """Way that a gate can go in all planned steps. Chosen here; the authors' rate times their steps is 36, which on
-    10,000 rows drops too much."""
+    gate_travel: Annotated[float, Range(0, open_low=True)] = 5.0
+    """Way that a gate can go in all planned steps. Chosen here by validation AUC on 10,000 rows of Criteo, as many of
+    Avazu and 30,000 of MovieLens-1M, among 5, 10, 20 and 36, the authors' rate times their steps, which on so few rows
+    drops too much."""
     gate_lr: Annotated[float, Range(0, open_low=True)] | None = None
     """Rate of the gates; none: the model's, or ``gate_travel`` over the planned steps where that is more."""
     start: Literal["rewound", "searched", "fresh"] = "rewound"

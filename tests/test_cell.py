@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import math
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,9 +14,8 @@ import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
 from bench import registry
-from bench.api import Batch, CTRModel, Rows, Selection, Trained
+from bench.api import CTRModel, Rows, Selection, Trained
 from bench.cell import run_cell
-from bench.engine.clock import Clock
 from bench.engine.evaluate import predict
 from bench.job import Job
 from bench.method import Method
@@ -319,207 +317,9 @@ def test_an_interruption_is_no_failure(make_job: MakeJob, monkeypatch: pytest.Mo
         run_cell(make_job("no-selection"))
 
 
-def without_circumstances(record: CellRecord) -> dict[str, Any]:
-    """A record without times, memory, dates, resumption and command."""
-    kept = record.to_dict()
-    for name in list(kept):
-        if name.endswith("_s") or name in ("phases", "peak_mem_bytes", "resumed", "command"):
-            del kept[name]
-    return kept
-
-
-@pytest.mark.parametrize("method", ["no-selection", "random-k", "light-fmp", "light-fmp[noise=sample]"])
-@pytest.mark.parametrize("backbone", ["dnn[mlp=8]", "xdeepfm[mlp=8,cin=4-4]"])
-def test_a_cell_repeats_bit_for_bit_and_another_seed_does_not(make_job: MakeJob, method: str, backbone: str) -> None:
-    first, again, other = (run_cell(make_job(method, seed=seed, backbone=backbone)) for seed in (0, 0, 1))
-    assert first.status == "ok", first.traceback
-    assert without_circumstances(first) == without_circumstances(again)
-    assert first.auc != other.auc
-    assert first.logloss != other.logloss
-    assert first.config_hash != other.config_hash
-
-
-def test_the_seed_decides_batch_order_initial_rows_and_layers_by_its_named_axes(make_job: MakeJob) -> None:
-    def draws(**changes: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        job = make_job(changes.pop("method", "random-k"), **changes)
-        ctx = job.context(Clock(torch.device("cpu")))
-        model = ctx.model()
-        layer = next(w for name, w in model.backbone.named_parameters() if name.endswith("weight"))
-        return torch.randperm(99, generator=ctx.rng("batches")), model.table.weight[:, :8].detach(), layer.detach()
-
-    first = draws()
-    for same in (draws(tau=0.0), draws(method="light-fmp")):
-        assert all(torch.equal(a, b) for a, b in zip(first, same, strict=True))
-    order, table, layer = draws(seed=1)
-    assert not torch.equal(first[0], order)
-    assert not torch.equal(first[1], table)
-    assert not torch.equal(first[2], layer)
-    order, table, _ = draws(backbone="xdeepfm[mlp=8]")
-    assert torch.equal(first[0], order)
-    assert torch.equal(first[1], table)  # the embeddings of a data set and seed are shared by all backbones
-
-
-def test_a_smaller_model_starts_from_the_rows_of_the_full_one(make_job: MakeJob) -> None:
-    ctx = make_job("random-k").context(Clock(torch.device("cpu")))
-    offsets = ctx.schema.offsets
-    kept = [1, 4, 6]
-    expected = torch.cat([ctx.model().table.weight[offsets[f] : offsets[f + 1]] for f in kept])
-    assert torch.equal(ctx.model(kept).table.weight, expected)
-    assert ctx.model(kept).kept == (1, 4, 6)
-
-
-def test_building_and_training_leave_the_global_random_state_alone(make_job: MakeJob) -> None:
-    torch.manual_seed(3)
-    before = torch.get_rng_state()
-    run_cell(make_job("light-fmp", epochs=1, warmed=set()))
-    assert torch.equal(before, torch.get_rng_state())
-
-
-def test_unknown_axes_of_randomness_are_refused(make_job: MakeJob) -> None:
-    ctx = make_job("random-k").context(Clock(torch.device("cpu")))
-    with pytest.raises(ValueError, match="bakbone"):
-        ctx.rng("x", "bakbone")
-    draws = [torch.rand(3, generator=ctx.rng("x", *axes)) for axes in ((), ("tau",), ("backbone",))]
-    assert len({tuple(draw.tolist()) for draw in draws}) == 3
-
-
-def test_the_identity_holds_all_that_decides_the_result(make_job: MakeJob) -> None:
-    base = make_job("light-fmp")
-    others = [
-        make_job("light-fmp", tau=0.25),
-        make_job("light-fmp", seed=1),
-        make_job("light-fmp", epochs=3),
-        make_job("light-fmp", backbone="dnn[mlp=9]"),
-        make_job("light-fmp[noise=sample]"),
-        make_job("light-fmp[sel_split=valid]"),
-        make_job("random-k"),
-        replace(base, data=replace(base.data, revision="9")),
-        replace(base, data=replace(base.data, split_rows={"train": 1})),
-    ]
-    assert len({job.hash for job in [base, *others]}) == 1 + len(others)
-    same = [
-        make_job("light-fmp[noise=batch]"),  # the default, spelled out
-        replace(base, own_process=True),
-        replace(base, checkpoints=Path("somewhere")),
-        replace(base, device=torch.device("cuda")),
-    ]
-    assert {job.hash for job in same} == {base.hash}
-
-
-class Interrupting:
-    """Raises at the n-th progress event of a kind, as a kill would end a cell there."""
-
-    def __init__(self, at: int) -> None:
-        self.at, self.events = at, 0
-
-    def __call__(self, event: dict[str, Any]) -> None:
-        self.events += 1
-        if self.events == self.at:
-            raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("method", ["light-fmp", "light-fmp[noise=sample,fold=absorb]", "random-k[carry_over=true]"])
-def test_a_cell_with_checkpoints_resumes_inside_with_the_same_result(
-    make_job: MakeJob, tmp_path: Path, method: str
-) -> None:
-    whole = run_cell(make_job(method, epochs=4))
-    events = Interrupting(0)
-    run_cell(make_job(method, epochs=4, emit=events))
-    for at in range(2, events.events + 1):  # at every event once: phases of the cell and epochs of training
-        folder = tmp_path / str(at)
-        with pytest.raises(KeyboardInterrupt):
-            run_cell(make_job(method, epochs=4, checkpoints=folder, emit=Interrupting(at)))
-        resumed = run_cell(make_job(method, epochs=4, checkpoints=folder))
-        assert without_circumstances(resumed) == without_circumstances(whole)
-        assert resumed.resumed is (at >= 3)  # the second event opens the pretraining, the third follows it
-
-
-def test_pretraining_killed_in_the_middle_goes_on_with_the_same_average(
-    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The ranking averages over the last steps: a part of them before the kill, the rest after it."""
-    from methods import gated_pretraining
-
-    method = "light-fmp[pretrain_epochs=10,pretrain_batch=20,rank_share=0.6]"
-    whole = run_cell(make_job(method))
-    schedule = gated_pretraining._Average.schedule
-
-    def killed(self: Any, iteration: int, planned: int) -> None:
-        if iteration == planned * 3 // 4:
-            raise KeyboardInterrupt
-        schedule(self, iteration, planned)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(gated_pretraining._Average, "schedule", killed)
-        run_cell(make_job(method, checkpoints=tmp_path))
-    resumed = run_cell(make_job(method, checkpoints=tmp_path))
-    assert resumed.resumed
-    assert without_circumstances(resumed) == without_circumstances(whole)
-
-
-def test_stages_and_fits_of_one_name_keep_states_of_their_own(make_job: MakeJob, tmp_path: Path) -> None:
-    def results(job: Job) -> tuple[list[Any], bool]:
-        ctx = job.context(Clock(torch.device("cpu")))
-        numbers = iter(range(100))
-        with ctx._clock.phase("select"):
-            found: list[Any] = [ctx.stage("score", lambda: next(numbers)) for _ in range(3)]
-            for epochs in (1, 2):
-                model = ctx.model()
-                log = ctx.fit(model, job.data.train, epochs=epochs, name="score")
-                found += [log.epochs, model.table.weight.sum().item()]
-        with ctx._clock.phase("train"):
-            found.append(ctx.stage("score", lambda: next(numbers)))
-        return found, ctx.resumed
-
-    plain, _ = results(make_job("random-k"))
-    kept, resumed = results(make_job("random-k", checkpoints=tmp_path))
-    again, resumed_again = results(make_job("random-k", checkpoints=tmp_path))
-    assert plain[:4] == [0, 1, 2, 1.0]
-    assert plain[-1] == 3
-    assert kept == plain == again
-    assert (resumed, resumed_again) == (False, True)
-
-
-def test_a_stage_that_is_not_entered_again_does_not_shift_the_others(make_job: MakeJob, tmp_path: Path) -> None:
-    def results() -> tuple[Any, ...]:
-        ctx = make_job("random-k", checkpoints=tmp_path).context(Clock(torch.device("cpu")))
-        outer = ctx.stage("rank", lambda: ctx.stage("score", lambda: "inner"))
-        return outer, ctx.stage("score", lambda: "outer")
-
-    assert results() == results() == ("inner", "outer")
-
-
-def test_noise_in_training_follows_data_set_seed_and_name_of_the_fit(make_job: MakeJob) -> None:
-    def noise(name: str = "train", **changes: Any) -> list[float]:
-        job = make_job("random-k", **changes)
-        ctx = job.context(Clock(torch.device("cpu")))
-        drawn: list[float] = []
-
-        def loss(model: CTRModel, batch: Batch) -> torch.Tensor:
-            drawn.append(torch.rand(()).item())
-            return model(batch).mean()
-
-        model = ctx.model()
-        ctx.fit(model, job.data.train, steps=[ctx.step(model, loss=loss)], epochs=1, name=name)
-        return drawn
-
-    assert noise() == noise() == noise(tau=0.0)
-    assert len({tuple(draws) for draws in (noise(), noise(seed=1), noise("pretrain"))}) == 3
-
-
-def test_warm_up_happens_once_a_backbone_and_changes_nothing(make_job: MakeJob) -> None:
-    warmed: set[str] = set()
-    cold = run_cell(make_job("no-selection", warmed=warmed))
-    assert warmed == {"dnn[mlp=8]"}
-    warm = run_cell(make_job("no-selection", warmed=warmed))
-    assert without_circumstances(cold) == without_circumstances(warm)
-    assert cold.phases["warm-up"] > warm.phases["warm-up"]
-    assert math.isclose(cold.phases["train"], cold.ct_s)
-
-
 def test_the_record_is_complete(make_job: MakeJob) -> None:
     record = run_cell(make_job("light-fmp"))
-    optional = {"reason", "traceback", "compile_s", "warmup_s", "peak_mem_bytes", "git"}
+    optional = {"reason", "traceback", "compile_s", "warmup_s", "peak_mem_bytes", "git", "tuning", "tune_s"}
     empty = {name for name, value in dataclasses.asdict(record).items() if value is None}
     assert empty <= optional
     assert record.recovery is not None

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
-import resource
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.config import RunConfig
+from bench.engine.memory import peak_rss
 from bench.grid import Cell
 from bench.isolation import _died
 from bench.records import CellRecord
@@ -51,9 +54,8 @@ def test_a_cell_of_its_own_process_is_measured_and_its_death_survived(config: Ru
     assert (killed.status, killed.auc) == ("oom", None)
     assert "memory" in str(killed.reason)
     assert isolated.status == "ok", isolated.traceback
-    physical = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert isolated.peak_mem_bytes is not None
-    assert physical / 20 < isolated.peak_mem_bytes < physical * 20
+    assert peak_rss() / 20 < isolated.peak_mem_bytes < peak_rss() * 20
     assert watcher.phases[-6:] == ["pretrain", "surgery", "train", "epoch", "epoch", "evaluate"]
 
     here = replace(config, methods=("light-fmp",), isolate=False, out=tmp_path / "here")
@@ -62,6 +64,14 @@ def test_a_cell_of_its_own_process_is_measured_and_its_death_survived(config: Ru
     assert isolated.kept_fields == plain.kept_fields
     assert isolated.config_hash == plain.config_hash
     assert plain.peak_mem_bytes is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a program's memory from its parent's")
+def test_a_childs_memory_is_not_its_parents() -> None:
+    held = np.ones(40_000_000)  # 320 MB that a child never touches
+    code = "import sys; from bench.engine.memory import peak_rss; sys.stdout.write(str(peak_rss()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < held.nbytes < peak_rss()
 
 
 def test_a_cell_that_outlasts_its_limit_is_stopped(config: RunConfig) -> None:

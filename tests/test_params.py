@@ -20,6 +20,7 @@ class Params:
     share: Annotated[float, Range(0, 0.5)] | None = None
     sizes: Annotated[tuple[int, ...], Range(1)] = (4, 2)
     mean: float = 0.5
+    keep: Annotated[int, Range(1)] | Literal["auto", "half"] = "auto"
 
     def __post_init__(self) -> None:
         if self.rows == 13:
@@ -63,6 +64,8 @@ def test_specs_of_another_form_are_refused_with_the_text(text: str) -> None:
         ("sizes", "8", (8,)),
         ("sizes", "8-16-1", (8, 16, 1)),
         ("mean", "-2.5", -2.5),
+        ("keep", "3", 3),
+        ("keep", "half", "half"),
     ],
 )
 def test_values_are_converted_to_the_annotated_type(name: str, text: str, value: object) -> None:
@@ -87,6 +90,8 @@ def test_values_are_converted_to_the_annotated_type(name: str, text: str, value:
         ("sizes", "4-0", "[1, inf)"),
         ("sizes", "4-x", "int"),
         ("mean", "inf", "finite"),
+        ("keep", "none", "is not of type int; and it is not allowed; choose one of auto, half."),
+        ("keep", "0", "is out of range; allowed: [1, inf); and it is not allowed; choose one of auto, half."),
     ],
 )
 def test_values_that_do_not_fit_are_refused_by_owner_name_value_and_mend(name: str, text: str, allowed: str) -> None:
@@ -103,7 +108,7 @@ def test_unknown_parameters_are_refused_with_the_near_one_and_all() -> None:
     message = str(caught.value)
     assert "lasso has no parameter 'rowz' (value '5')" in message
     assert "Did you mean 'rows'?" in message
-    assert "rate, rows, mode, fresh, share, sizes, mean" in message
+    assert "rate, rows, mode, fresh, share, sizes, mean, keep" in message
 
 
 def test_what_the_dataclass_itself_refuses_names_the_owner() -> None:

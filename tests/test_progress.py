@@ -43,6 +43,8 @@ def test_the_time_left_is_the_mean_of_this_run_s_cells() -> None:
 def test_outcomes_in_one_line() -> None:
     assert outcome(OK) == "AUC 0.7124  Logloss 0.5000  PT 1.2s  CT 2.0s  IT 0.010s"
     assert outcome(replace(OK, notes={"flags": ["LOW-AUC"]})).endswith("  LOW-AUC")
+    tuned = replace(OK, notes={"flags": ["LOW-AUC"]}, tuning={"lr": 3e-4})
+    assert outcome(tuned).endswith("  IT 0.010s  lr 0.0003  LOW-AUC")
     assert outcome(FAILED) == "failed: ValueError: fields [nan] and [/red] of [3]"
 
 
@@ -50,6 +52,7 @@ def feed(reporter: Any) -> None:
     reporter.plan(3, 1)
     for record in (OK, FAILED):
         reporter.start(CELL)
+        reporter.event({"event": "trial", "text": f"[{record.status}] rate"})
         reporter.event({"event": "phase", "phase": "train"})
         reporter.event({"event": "epoch", "fit": "train", "epochs": 50, "epoch": 1.5, "valid_auc": 0.61})
         reporter.finish(CELL, record, 2.0)
@@ -61,7 +64,9 @@ def test_plain_lines_name_the_cell_its_outcome_and_the_time_left(capsys: pytest.
     assert captured.out == ""
     assert captured.err.splitlines() == [
         "3 cells, 1 done before, 2 to run",
+        "trial: [ok] rate",
         f"[2/3] {CELL.title}: {outcome(OK)}  (2s left)",
+        "trial: [failed] rate",
         f"[3/3] {CELL.title}: {outcome(FAILED)}",
     ]
 
@@ -109,3 +114,4 @@ def test_a_terminal_gets_the_display_and_a_pipe_plain_lines(monkeypatch: pytest.
             assert isinstance(found, kind)
             feed(found)
         assert "0.7124" in stream.getvalue()
+        assert "trial: [ok] rate" in stream.getvalue()

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from bench.datasets import resolve_dataset
+from bench.datasets import resolve_dataset, with_split
 from bench.errors import ConfigError, DataError
 from bench.params import Spec, parse_spec
 
@@ -41,11 +41,12 @@ class PrepareFlags:
     """Fetch the raw data first, where that needs nobody's consent; it stays in <data-dir>/raw."""
     force: bool = False
     """Make the data set, or the file of --raw-out, anew even if it is there."""
+    split: Literal["random", "temporal"] = "random"
+    """temporal: train on the earliest rows, validate and test on later ones; short for DATASET[split=temporal]."""
     rows: int | None = None
     """Rows of a generated data set; short for its parameter in brackets, DATASET[rows=N]."""
     raw_out: Path | None = None
     """Write the rows of a generated data set to this file as raw text, TAB between columns, and encode nothing."""
-
     device: str = "cpu"
     """Where the rows of a generated data set are made: cpu, cuda, cuda:N or auto; they are the same."""
 
@@ -84,10 +85,11 @@ def _resolve(flags: PrepareFlags) -> DatasetCard:
     Raises:
         ConfigError: the data set has no such parameter, or it is given twice.
     """
-    card = resolve_dataset(flags.dataset)
+    text = with_split(flags.dataset, flags.split)
+    card = resolve_dataset(text)
     if flags.rows is None:
         return card
-    spec = parse_spec(flags.dataset)
+    spec = parse_spec(text)
     if "rows" in spec.given:
         raise ConfigError(f"--rows {flags.rows} and {flags.dataset} exclude each other; give one.")
     if "rows" not in card.params:

@@ -13,7 +13,7 @@ import tyro
 
 from bench import registry
 from bench.errors import ConfigError
-from bench.grid import choose_backbone, expand
+from bench.grid import choose_backbone, choose_method, expand
 from bench.speed.settings import STAGES, SpeedConfig, Stage, check
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class SpeedFlags(SpeedConfig):
 
     backbones: tuple[str, ...] = ("all",)
     """CTR models by name, with parameters in brackets, "paper" or "all"."""
+    methods: tuple[str, ...] = ()
+    """Methods whose search is measured; without this flag all that train a network to choose."""
     stages: tuple[Stage, ...] = STAGES
     """What to measure."""
     against: str | None = None
@@ -48,8 +50,9 @@ def command(argv: Sequence[str]) -> int:
     backbones = [choose_backbone(text).label for text in expand(flags.backbones, registry.backbones())]
     if not backbones or not flags.stages:
         raise ConfigError("backbones and stages must each name at least one.")
-    from bench.engine.device import choose_device  # noqa: PLC0415
-    from bench.speed.run import measure  # noqa: PLC0415 - loads torch
+    methods = [choose_method(text).label for text in expand(flags.methods, registry.methods())]
+    from bench.engine.device import choose_device  # noqa: PLC0415 - loads torch
+    from bench.speed.run import measure, searching_methods  # noqa: PLC0415
     from bench.speed.table import line, text  # noqa: PLC0415
 
     device = choose_device(config.device)
@@ -60,7 +63,7 @@ def command(argv: Sequence[str]) -> int:
     def tell(rate: Rate) -> None:
         sys.stderr.write(f"{line(rate)}\n")
 
-    report = measure(config, flags.stages, backbones, flags.against, tell)
+    report = measure(config, flags.stages, backbones, methods or searching_methods(), flags.against, tell)
     sys.stdout.write(f"\n{text(report)}\n")
     if flags.json is not None:
         report.write(flags.json)

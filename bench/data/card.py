@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.data.card_params import Parameter, declared, resolve
 from bench.data.layout import Layout, read_layout
+from bench.data.temporal import TimeOrder, read_order
 from bench.data.toml_table import TomlTable
 from bench.errors import ConfigError
 
@@ -31,6 +32,17 @@ class Download:
     @property
     def file_name(self) -> str:
         return self.url.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """What public results reach on the whole data set with every field kept: a lower bound of sound training."""
+
+    rows: int
+    """Rows of the whole public data set; results on fewer are not compared."""
+    auc: dict[str, float]
+    """Test AUC by registered name of the backbone."""
+    source: str
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,9 @@ class DatasetCard:
     """Profile -> L2, where the card measured its own."""
     evaluate_every: float = 1.0
     """Epochs between validations."""
+    order: TimeOrder | None = None
+    """What orders the rows in time; None where nothing does."""
+    anchor: Anchor | None = None
 
     @property
     def min_count(self) -> int:
@@ -76,6 +91,11 @@ class DatasetCard:
     @property
     def split_seed(self) -> int:
         return int(self.params["split_seed"])
+
+    @property
+    def temporal(self) -> bool:
+        """Whether the split is by time instead of by lot."""
+        return bool(self.params["split"] == "temporal")
 
     @property
     def merged_buckets(self) -> bool:
@@ -108,11 +128,13 @@ class DatasetCard:
     @property
     def definition(self) -> str:
         """sha256 over all that decides what the store holds, parameters apart."""
-        parts = {
+        parts: dict[str, Any] = {
             "layouts": [asdict(layout) for layout in self.layouts],
             "generator": self.generator,
             "shares": self.shares,
         }
+        if self.temporal and self.order is not None:
+            parts["order"] = asdict(self.order)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -157,14 +179,30 @@ def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> Dataset
         embedding_dim=table.take_map("embedding_dim", int),
         l2=table.take_map("l2", float),
         evaluate_every=table.take("evaluate_every", float, 1.0),
+        order=read_order(table, layouts),
+        anchor=_read_anchor(table),
     )
     table.done()
+    _check(card, path.name)
+    return card
+
+
+def _check(card: DatasetCard, where: str) -> None:
+    name = card.name
     plain = bool(name) and not name.startswith(".") and all(letter.isalnum() or letter in "-_." for letter in name)
     if not plain or name == DOWNLOADS:
         raise ConfigError(
-            f"{path.name}: name = {name!r} must consist of letters, digits, '-', '_', '.' and not be {DOWNLOADS!r}."
+            f"{where}: name = {name!r} must consist of letters, digits, '-', '_', '.' and not be {DOWNLOADS!r}."
         )
-    return card
+    if card.temporal and card.order is None:
+        raise ConfigError(f"data set {name!r}: split=temporal needs rows in an order of time, and {_no_order(card)}.")
+
+
+def _no_order(card: DatasetCard) -> str:
+    """Why a card has no order of time, and what to do."""
+    if card.generator:
+        return "generated rows have none; leave it out, or write [split=random]"
+    return 'its card names none; add a [time] table with column = "...", of the kind \'time\', or order = "file"'
 
 
 def _raw_tables(table: TomlTable) -> list[TomlTable]:
@@ -184,6 +222,18 @@ def _read_downloads(table: TomlTable) -> tuple[Download, ...]:
         downloads.append(Download(one.take("url", str), one.take("md5", str, "")))
         one.done()
     return tuple(downloads)
+
+
+def _read_anchor(table: TomlTable) -> Anchor | None:
+    if "anchor" not in table:
+        return None
+    one = table.table("anchor")
+    anchor = Anchor(one.take("rows", int), one.take_map("auc", float), one.take("source", str))
+    one.done()
+    for backbone, auc in anchor.auc.items():
+        if not 0.5 < auc < 1:
+            raise ConfigError(f"{one.where}: auc of {backbone} = {auc} is out of range; allowed: (0.5, 1).")
+    return anchor
 
 
 def _read_shares(table: TomlTable) -> tuple[float, float, float]:

@@ -53,12 +53,16 @@ def declared(table: TomlTable, has_integers: bool) -> tuple[Parameter, ...]:
     found = [
         Parameter("min_count", table.take("min_count", int, 1), Range(1)),
         Parameter("split_seed", table.take("split_seed", int, 0), Range(0, 2**63 - 1)),
+        Parameter("split", "random", choices=("random", "temporal")),
     ]
     if has_integers:
         default = table.take("numeric_buckets", str, "apart")
         found.append(Parameter("numeric_buckets", default, choices=("apart", "merged")))
     params = table.table("params")
+    taken = [parameter.name for parameter in found]
     for name in params.names():
+        if name in taken:
+            raise ConfigError(f"{params.where}: {name!r} is a parameter that every card has; choose another name.")
         found.append(_read(name, params.pop(name), params.where))
     for parameter in found:
         parameter.check(parameter.default, f"{table.where}: {parameter.name} = {parameter.default!r}")

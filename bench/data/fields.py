@@ -113,6 +113,31 @@ def _bad_value(block: RawBlock, column: Column, row: int, what: str) -> DataErro
 
 
 def _time_parts(block: RawBlock, column: Column) -> dict[str, LocalColumn]:
+    codes, seconds = _seconds(block, column)
+    return {name: recode(codes, pa.array(time_part(seconds, part)).cast(pa.string())) for name, part in column.parts}
+
+
+def row_times(block: RawBlock, column: Column) -> np.ndarray:
+    """Seconds since 1970 of every row, uint32 [n], which reaches to 2106.
+
+    Raises:
+        DataError: a time that is missing or none; the message gives the line.
+    """
+    codes, seconds = _seconds(block, column)
+    missing = codes == 0
+    if missing.any():
+        what = "the time is missing, by which split=temporal orders the rows; mend the line or leave split=temporal out"
+        raise _bad_value(block, column, int(missing.argmax()), what)
+    times: np.ndarray = seconds.astype(np.uint32)[codes - 1]
+    return times
+
+
+def _seconds(block: RawBlock, column: Column) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of the rows, and the seconds since 1970 that each code stands for.
+
+    Raises:
+        DataError: a time that is none.
+    """
     codes = block.columns[column.name].codes
     stamps = np.asarray(block.columns[column.name].values)
     seconds, valid = _unix_seconds(stamps) if column.time_format == "unix" else _digits_seconds(stamps)
@@ -121,7 +146,7 @@ def _time_parts(block: RawBlock, column: Column) -> dict[str, LocalColumn]:
         row = int((codes == bad + 1).argmax())
         wanted = {"unix": "seconds since 1970"}.get(column.time_format, column.time_format)
         raise _bad_value(block, column, row, f"{int(stamps[bad])} is no time of the form {wanted}")
-    return {name: recode(codes, pa.array(time_part(seconds, part)).cast(pa.string())) for name, part in column.parts}
+    return codes, seconds
 
 
 def _unix_seconds(stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ NO_VALUE = -(2**63)
 Content = Literal["code", "integer", "hex"]
 """What a column's numbers are: arbitrary codes, written in decimal; counts, bucketed by the encoder; or codes below
 2^32 written as eight hexadecimal digits."""
-ENCODING_PARAMS = ("min_count", "split_seed", "numeric_buckets")
+ENCODING_PARAMS = ("min_count", "split_seed", "split", "numeric_buckets")
 """Parameters of the encoder, which a generator is not told."""
 
 

@@ -14,7 +14,7 @@ from bench.data.buckets import bucket_keys
 from bench.data.card import DatasetCard
 from bench.data.columns import LocalColumn, code_numbers, recode
 from bench.data.encode import Encoder, StoredBlock, store_block
-from bench.data.fields import FieldBlock, SideTable, make_fields
+from bench.data.fields import FieldBlock, SideTable, make_fields, row_times
 from bench.data.generated import Content, GeneratedBlock, generated_data, hex_words, load_callable
 from bench.data.layout import Layout
 from bench.data.parallel import map_ordered
@@ -38,6 +38,8 @@ class Ingested:
     truth: np.ndarray | None = None
     """float32 [N], the true probabilities of generated data."""
     roles: dict[str, str] | None = None
+    times: np.ndarray | None = None
+    """Seconds since 1970, uint32 [N], where a column of them decides the split."""
 
 
 def ingest_raw(
@@ -46,27 +48,32 @@ def ingest_raw(
     """Read the table of ``card`` from ``source``.
 
     Raises:
-        DataError: no such table in the source, or a line that cannot be read.
+        DataError: no such table in the source, a line that cannot be read, or no times where the split needs them.
     """
     layout, member = choose_layout(card, source)
     sides = read_sides(layout, source)
     parts, parse = _reader(source, member, layout, chunk_bytes)
+    ordered_by = card.order.column_of(layout, member) if card.temporal and card.order else None
 
-    def work(part: Any) -> tuple[np.ndarray, StoredBlock]:
-        block = make_fields(parse(part), layout, sides, card.merged_buckets)
-        return block.labels, store_block(block, spill)
+    def work(part: Any) -> tuple[np.ndarray, np.ndarray | None, StoredBlock]:
+        raw = parse(part)
+        block = make_fields(raw, layout, sides, card.merged_buckets)
+        times = None if ordered_by is None else row_times(raw, ordered_by)
+        return block.labels, times, store_block(block, spill)
 
     encoder = Encoder(layout.fields, [layout.kind(name) for name in layout.fields], spill)
     labels: list[np.ndarray] = []
+    times: list[np.ndarray] = []
     rows = 0
-    for found, stored in map_ordered(work, parts, pool):
+    for found, when, stored in map_ordered(work, parts, pool):
         encoder.add(stored, pool)
         labels.append(found)
+        times += [] if when is None else [when]
         rows += len(found)
         tick(rows)
     if not labels:
         raise DataError(f"{member}: there are no rows below the header; pass the file with the rows.")
-    return Ingested(encoder, np.concatenate(labels))
+    return Ingested(encoder, np.concatenate(labels), times=np.concatenate(times) if times else None)
 
 
 def _reader(

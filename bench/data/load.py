@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.data.card import DatasetCard
+from bench.data.card import SPLITS, DatasetCard
 from bench.data.residency import MARGIN, fits, free_bytes
 from bench.data.rows import Rows
 from bench.data.schema import Schema
@@ -30,6 +30,8 @@ class LoadedData:
     valid: Rows
     test: Rows
     split_rows: dict[str, int]
+    positives: dict[str, int]
+    """Rows with label 1, by split."""
     roles: dict[str, str] | None
     """Known role of every field of generated data."""
     test_truth: np.ndarray | None
@@ -38,6 +40,10 @@ class LoadedData:
     """Seconds to read and check the store, and to move it to the device."""
     warning: str | None = None
     """Why the rows are not on the device, if they are not."""
+
+    def without_test(self) -> LoadedData:
+        """The same data for what must not see the test split: no test rows, and no truth about them."""
+        return replace(self, test=self.train.take(torch.arange(0)), test_truth=None)
 
 
 def load(card: DatasetCard, folder: Path, rows: int | None) -> LoadedData:
@@ -48,7 +54,8 @@ def load(card: DatasetCard, folder: Path, rows: int | None) -> LoadedData:
     """
     start = time.perf_counter()
     opened = open_store(folder, card, rows)
-    splits = [_tensors(opened.schema, part) for part in (opened.train, opened.valid, opened.test)]
+    parts = (opened.train, opened.valid, opened.test)
+    splits = [_tensors(opened.schema, part) for part in parts]
     return LoadedData(
         label=card.spec,
         revision=str(opened.revision),
@@ -57,6 +64,7 @@ def load(card: DatasetCard, folder: Path, rows: int | None) -> LoadedData:
         valid=splits[1],
         test=splits[2],
         split_rows=dict(opened.split_rows),
+        positives={name: int(np.count_nonzero(part.labels)) for name, part in zip(SPLITS, parts, strict=True)},
         roles=None if opened.roles is None else dict(opened.roles),
         test_truth=opened.test.truth,
         io_s=time.perf_counter() - start,

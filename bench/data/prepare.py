@@ -1,7 +1,8 @@
 """Raw files (or a generator) -> an encoded store.
 
-One pass over the text gives labels and provisional codes; the labels give the split; the train rows give the
-vocabularies; a pass over the codes writes the ids. In memory are vocabularies, labels, splits and a few blocks.
+One pass over the text gives labels and provisional codes; the labels (or the times) give the split; the train rows give
+the vocabularies; a pass over the codes writes the ids. In memory are vocabularies, labels, splits, times where they
+decide, and a few blocks.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from bench.data.schema import Schema
 from bench.data.sources import RawSource, file_sha256
 from bench.data.spill import Spill
 from bench.data.splits import TRAIN, assign_splits, check_splits
+from bench.data.temporal import temporal_splits
 from bench.data.vocabulary_file import write_vocabulary
 from bench.data.workspace import Workspace
 from bench.errors import DataError
@@ -126,12 +128,18 @@ class _Preparer:
         """Write all files but the manifest, and return it."""
         card, tools = self._card, self._tools
         data, prints = self._ingest(raw)
-        splits = assign_splits(data.labels, card.split_seed, card.shares)
+        splits = self._split(data)
         check_splits(data.labels, splits, f"data set {card.name!r}")
         tick = tools.ticker("count", len(splits))
         schema = data.encoder.fit(splits == TRAIN, card.min_count, tools.pool, tick)
         sums = self._write_arrays(data, schema, splits)
         return self._describe(data, schema, splits) | {"raw": prints.result(), "files": sums}
+
+    def _split(self, data: Ingested) -> np.ndarray:
+        card = self._card
+        if card.temporal and card.order:
+            return temporal_splits(len(data.labels), card.shares, data.times, card.order.cut)
+        return assign_splits(data.labels, card.split_seed, card.shares)
 
     def _ingest(self, raw: Path | None) -> tuple[Ingested, Future[list[dict[str, object]]]]:
         """All rows, and the checksums of the raw files on their way."""

@@ -67,7 +67,7 @@ def open_store(folder: Path, card: DatasetCard, rows: int | None = None) -> Open
         folder: the store.
         card: the data set, with the parameters it was prepared with.
         rows: use the rows of smallest hash only, with the splits and vocabularies that preparing them alone would
-            give; more rows than there are means all of them.
+            give; rows split by time keep their split. More rows than there are means all of them.
 
     Raises:
         DataError: not prepared, damaged, made from another revision or other parameters of the card, or too few rows.
@@ -83,9 +83,10 @@ def open_store(folder: Path, card: DatasetCard, rows: int | None = None) -> Open
         if rows < MIN_ROWS:
             raise DataError(f"{what}: too few rows to split; give at least {MIN_ROWS}.")
         if rows < len(labels):
-            subset = smallest_hashes(len(labels), manifest["split_seed"], rows)
+            seed, shares = manifest["split_seed"], manifest["shares"]
+            subset = smallest_hashes(len(labels), seed, rows)
             labels = labels[subset]
-            splits = assign_splits(labels, manifest["split_seed"], manifest["shares"], subset)
+            splits = splits[subset] if card.temporal else assign_splits(labels, seed, shares, subset)
     check_splits(labels, splits, what)
     opener = _Opener(folder, schema, np.arange(len(labels)) if subset is None else subset, labels, splits)
     if subset is not None:
@@ -123,9 +124,10 @@ def read_checked(folder: Path, card: DatasetCard) -> dict[str, Any]:
         )
     if manifest["definition"] != card.definition:
         raise DataError(f"{folder}: the card was changed since the store was made. Make it anew: {remake}")
+    defaults = {parameter.name: parameter.default for parameter in card.parameters}
     for name, value in card.params.items():
-        if manifest["params"].get(name) != value:
-            found = manifest["params"].get(name)
+        found = manifest["params"].get(name, defaults[name])  # a store older than the parameter
+        if found != value:
             raise DataError(f"{folder}: was made with {name}={found}, not {value}. Make it anew: {remake}")
     return manifest
 
@@ -148,7 +150,7 @@ def prepare_command(folder: Path, card: DatasetCard, raw: str) -> str:
 
 def unprepared_message(folder: Path, card: DatasetCard) -> str:
     """What to do to get the store."""
-    head = f"data set {card.name!r} is not prepared ({folder} is no store)."
+    head = f"data set {card.spec!r} is not prepared ({folder} is no store)."
     command = prepare_command(folder, card, "PATH")
     if card.generator:
         return f"{head} Make it: {command}"
@@ -174,8 +176,8 @@ class _Opener:
     def refit(self, min_count: int) -> None:
         """Fit the vocabularies to the train rows among the chosen ones.
 
-        They are train rows of the whole as well (see ``splits``), so every value that is frequent enough among them
-        has an id already, and leaving out the others keeps the order of the values.
+        They are train rows of the whole as well (see ``splits``; by time a row keeps its split), so every value that is
+        frequent enough among them has an id already, and leaving out the others keeps the order of the values.
         """
         train = self._rows[self._splits == TRAIN]
         counts = np.zeros(self.schema.vocabulary_rows, dtype=np.int64)

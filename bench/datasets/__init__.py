@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import ConfigError
-from bench.params import parse_spec
+from bench.params import Spec, parse_spec
 from bench.registry import Entry, Registry
 
 if TYPE_CHECKING:
@@ -63,6 +63,14 @@ def resolve_dataset(spec: str) -> DatasetCard:
             raise ConfigError(f"{parsed.name}: name = {card.name!r} is the name of another data set; choose your own.")
         return replace(card, typed=parsed.name)
     return load_card(card_path(datasets().entry(parsed.name)), parsed.given)
+
+
+def with_split(spec: str, split: str) -> str:
+    """``spec`` with the split ``split``, unless it names its own or the default is asked for."""
+    if split == "random":
+        return spec
+    parsed = parse_spec(spec)
+    return Spec(parsed.name, {"split": split} | parsed.given).label
 
 
 def card_path(entry: DatasetEntry) -> Path:

@@ -66,7 +66,7 @@ _RANGES = {
     "redundant": (0, 1000),
     "seed": (0, 2**32 - 1),
 }
-_CARD_WIDE = ("min_count", "split_seed")
+_CARD_WIDE = ("min_count", "split_seed", "split")
 """Parameters that every card has; they concern the encoding, not the rows."""
 
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.metrics import METRICS
-from bench.report.cells import Block, GroupKey, Record, RowKey, Values, blocks, records_of
+from bench.report.cells import Block, GroupKey, Record, RowKey, Values, blocks
 from bench.report.model import Mark, Note, Row, Table, Value
 from bench.report.naming import distinct_titles, names_of, setting
-from bench.report.notes import notes_of
+from bench.report.notes import merged, notes_of
 from bench.report.tables import column_of, group_of
 from bench.report.titles import Titles
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from bench.report.cells import Run
 
 __all__ = ["ADAPTABILITY", "MEANING", "Pair", "adaptability_tables", "improvement", "pair_rows"]
 
@@ -66,7 +66,15 @@ def pair_rows(pair: Pair, method: str, label: str, title: str) -> tuple[Row, Row
     return (
         Row("", "", None, pair.title, old, uses_tau=False, backbone=pair.backbone, opens=True),
         Row(method, label, None, f"+ {title}", new, backbone=pair.backbone),
-        Row(method, f"{label}: improvement in %", None, "Improvement (%)", tuple(gains), backbone=pair.backbone),
+        Row(
+            method,
+            f"{label}: improvement in %",
+            None,
+            "Improvement (%)",
+            tuple(gains),
+            backbone=pair.backbone,
+            gain=True,
+        ),
     )
 
 
@@ -76,16 +84,16 @@ def _better(old: Value, new: Value) -> tuple[Value, Value]:
     return replace(old, mark=marks[0]), replace(new, mark=marks[1])
 
 
-def adaptability_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[Table]:
+def adaptability_tables(run: Run, titles: Titles | None = None) -> list[Table]:
     """AUC, Logloss and TT without and with a method: one table by data set, method and τ with two backbones or more.
 
     Args:
-        frame: a run as ``bench.records.load_frame`` returns it.
+        run: as ``bench.records.load_frame`` returns it, or its blocks.
         titles: names and order of data sets and backbones in print; by default those that are registered.
     """
     titles = Titles.registered() if titles is None else titles
     found: dict[tuple[GroupKey, RowKey, float | None], dict[tuple[str, GroupKey], _Place]] = defaultdict(dict)
-    for block in blocks(records_of(frame), titles):
+    for block in blocks(run, titles):
         for place in _places(block):
             key = (_dataset(place.group), place.new, block.row_sample(place.new)["tau"])
             found[key].setdefault((block.backbone, place.group), place)
@@ -147,7 +155,7 @@ def _table(places: Sequence[_Place], titles: Titles, dataset: str, name: str) ->
         caption=setting(where, MEANING),
         groups=(replace(group, title=dataset, seeds=tuple(sorted(seeds))),),
         rows=tuple(rows),
-        notes=tuple(notes),
+        notes=tuple(merged(notes)),
         stub="Backbone",
         by_column=False,
     )

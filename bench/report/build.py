@@ -9,10 +9,14 @@ from bench.files import write_atomically
 from bench.records import RunFolder, load_frame
 from bench.report import csv, html, latex, markdown
 from bench.report.adaptability import adaptability_tables
-from bench.report.cells import records_of
+from bench.report.beside import paper_tables
+from bench.report.cells import blocks, records_of
+from bench.report.datasets import dataset_tables
 from bench.report.model import Table
 from bench.report.naming import file_name
 from bench.report.significance import significance_tables
+from bench.report.stability import agreement_tables, stability_tables
+from bench.report.sweep import sweep_tables
 from bench.report.tables import efficiency_tables, overall_tables, recovery_tables
 from bench.report.titles import Titles
 
@@ -34,12 +38,18 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     titles = Titles.registered() if titles is None else titles
     frame = load_frame(folder)
+    placed = blocks(frame, titles)
     kinds = [
-        ("overall", "Results", overall_tables(frame, titles)),
-        ("efficiency", "Cost and size", efficiency_tables(frame, titles)),
-        ("recovery", "Recovery", recovery_tables(frame, titles)),
-        ("significance", "Significance", significance_tables(frame, titles)),
-        ("table3", "Adaptability", adaptability_tables(frame, titles)),
+        ("overall", "Results", overall_tables(placed, titles)),
+        ("efficiency", "Cost and size", efficiency_tables(placed, titles)),
+        ("recovery", "Recovery", recovery_tables(placed, titles)),
+        ("k-sweep", "AUC over kept fields", sweep_tables(placed, titles)),
+        ("stability", "Stability", stability_tables(placed, titles)),
+        ("agreement", "Agreement of rankings", agreement_tables(placed, titles)),
+        ("significance", "Significance", significance_tables(placed, titles)),
+        ("table3", "Adaptability", adaptability_tables(placed, titles)),
+        ("table1", "Data sets", dataset_tables(frame, titles)),
+        ("paper", "Beside the paper", paper_tables(placed, titles)),
     ]
     kinds = [kind for kind in kinds if kind[2]]
     files = {name: text for kind in kinds for name, text in _table_files(*kind).items()}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,12 @@ from bench.report.titles import Titles
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Block", "GroupKey", "Record", "RowKey", "Values", "blocks", "records_of"]
+    from bench.data.card import Anchor
+
+    Run = pd.DataFrame | Sequence["Block"]
+    """A run as ``bench.records.load_frame`` returns it, or its blocks where they have been made before."""
+
+__all__ = ["Block", "GroupKey", "Record", "RowKey", "Values", "blocks", "blocks_of", "group_key", "records_of"]
 
 Record = dict[str, Any]
 """One row of the run's table, with None for everything that is null."""
@@ -55,6 +61,13 @@ class Block:
     groups: list[GroupKey] = field(default_factory=list)
     rows: list[RowKey] = field(default_factory=list)
     cells: dict[tuple[GroupKey, RowKey], dict[int, list[Record]]] = field(default_factory=dict)
+    field_forms: frozenset[RowKey] = frozenset()
+    """Rows that differ from another only in being held to whole fields; they stand below the others."""
+    anchors: Mapping[str, Anchor] = field(default_factory=dict)
+    """What public results reach, by data set."""
+    samples: dict[RowKey, Record] = field(default_factory=dict)
+    """Any cell of a row."""
+    _baselines: dict[GroupKey, RowKey | None] = field(default_factory=dict)
 
     def at(self, group: GroupKey, row: RowKey) -> dict[int, list[Record]]:
         """Cells by seed. More than one for a seed differ in something that the table does not show."""
@@ -74,12 +87,25 @@ class Block:
         return next(found[0] for row in self.rows for found in self.at(group, row).values())
 
     def row_sample(self, row: RowKey) -> Record:
-        return next(found[0] for (_, key), seeds in self.cells.items() if key == row for found in seeds.values())
+        return self.samples[row]
 
     def baseline(self, group: GroupKey) -> RowKey | None:
         """The row that keeps every field; the one without overrides where there are several."""
-        keep_all = [row for row in self.rows if self.at(group, row) and self.row_sample(row)["is_baseline"]]
-        return min(keep_all, key=lambda row: (row.label, row.budget or ""), default=None)
+        if group not in self._baselines:
+            keep_all = [row for row in self.rows if self.at(group, row) and self.row_sample(row)["is_baseline"]]
+            self._baselines[group] = min(keep_all, key=lambda row: (row.label, row.budget or ""), default=None)
+        return self._baselines[group]
+
+    def below_anchor(self, group: GroupKey) -> tuple[float, float] | None:
+        """(AUC, anchor) of the baseline where it misses the anchor on all rows of a public data set."""
+        anchor, reference = self.anchors.get(group.dataset), self.baseline(group)
+        if anchor is None or reference is None or self.backbone not in anchor.auc:
+            return None
+        numbers = list(self.by_seed(group, reference, "auc").values())
+        if not numbers or sum(self.sample(group)["split_rows"].values()) != anchor.rows:
+            return None
+        wanted = anchor.auc[self.backbone]
+        return (fmean(numbers), wanted) if fmean(numbers) < wanted else None
 
     def by_seed(self, group: GroupKey, row: RowKey, metric: str) -> dict[int, float]:
         """The number of every seed that has one, by increasing seed."""
@@ -123,6 +149,8 @@ def measure(metric: str, cell: Record, baseline: Record | None) -> float | None:
         return float(cell["tt_s"] / baseline["tt_s"])
     if metric == "n_kept":
         number = _n_kept(cell)
+    elif metric == "kept_bytes":
+        number = (cell["selection"] or {}).get(metric, cell["embedding_bytes"])
     else:
         key = METRICS[metric].key or metric
         number = cell[key] if key in cell else (cell["recovery"] or {}).get(key)
@@ -145,7 +173,12 @@ def group_key(cell: Record) -> GroupKey:
     return GroupKey(cell["dataset"], cell["dataset_revision"], *(json.dumps(p, sort_keys=True) for p in parts))
 
 
-def blocks(cells: Sequence[Record], titles: Titles) -> list[Block]:
+def blocks(run: Run, titles: Titles) -> list[Block]:
+    """The blocks of a run, or those that were made before."""
+    return list(run) if isinstance(run, Sequence) else blocks_of(records_of(run), titles)
+
+
+def blocks_of(cells: Sequence[Record], titles: Titles) -> list[Block]:
     """One block by backbone and τ, in table order."""
     places: dict[str, dict[GroupKey, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for cell in cells:
@@ -167,15 +200,38 @@ def _belongs(group: Sequence[Record], tau: float | None) -> bool:
     return not taus or tau in taus
 
 
+def _natural(label: str) -> str:
+    """A key that orders 330 before 2000."""
+    return re.sub(r"\d+", lambda digits: digits[0].zfill(12), label)
+
+
+def _is_field_form(row: RowKey, rows: Iterable[RowKey]) -> bool:
+    """Whether ``budget=field`` is named in the row's label and sets it apart from another row."""
+    if "budget=field" not in _overrides(row.label):
+        return False
+    return any(other.budget != row.budget and _without_budget(other) == _without_budget(row) for other in rows)
+
+
+def _without_budget(row: RowKey) -> tuple[str, ...]:
+    kept = [part for part in _overrides(row.label) if not part.startswith("budget=")]
+    return (row.label.partition("[")[0], *kept)
+
+
+def _overrides(label: str) -> list[str]:
+    return label.partition("[")[2].removesuffix("]").split(",") if "[" in label else []
+
+
 def _block(backbone: str, tau: float | None, cells: Iterable[Record], titles: Titles) -> Block:
-    block = Block(backbone, tau)
+    block = Block(backbone, tau, anchors=titles.anchors)
     order: dict[RowKey, tuple[int, str, str]] = {}
     for cell in cells:
         group, row = group_key(cell), RowKey(cell["label"], cell["budget"])
         block.cells.setdefault((group, row), {}).setdefault(cell["seed"], []).append(cell)
+        block.samples.setdefault(row, cell)
         position = _LAST if cell["method_order"] is None else cell["method_order"]
-        order[row] = min(order.get(row, (_LAST + 1, "", "")), (position, row.label, row.budget or ""))
-    block.rows = sorted(order, key=order.__getitem__)
+        order[row] = min(order.get(row, (_LAST + 1, "", "")), (position, _natural(row.label), row.budget or ""))
+    block.field_forms = frozenset(row for row in order if _is_field_form(row, order))
+    block.rows = sorted(order, key=lambda row: (row in block.field_forms, *order[row]))
     found = {group for group, _ in block.cells}
     block.groups = sorted(found, key=lambda group: (titles.dataset_rank(group.dataset), str(group)))
     return block

@@ -13,9 +13,10 @@ __all__ = ["document"]
 _PLACE = ("table", "backbone", "tau", "dataset", "dataset_title", "dataset_revision", "profile")
 _ROWS = ("train_rows", "valid_rows", "test_rows")
 _METHOD = ("method", "label", "title", "budget", "uses_tau")
-_NUMBER = ("metric", "mean", "sd", "n_seeds", "seeds", "mark", "flags")
+_NUMBER = ("metric", "against", "mean", "sd", "n_seeds", "seeds", "mark", "flags")
 COLUMNS = (*_PLACE, *_ROWS, *_METHOD, *_NUMBER)
-"""Header. ``metric`` is a key of the record or derived, in the record's unit; no ``sd`` under two seeds."""
+"""Header. ``metric`` is a key of the record or derived, in the record's unit, ``against`` the label of the method that
+the row is compared with; no ``sd`` under two seeds."""
 
 
 def document(tables: Sequence[Table]) -> str:
@@ -26,18 +27,19 @@ def document(tables: Sequence[Table]) -> str:
     for table in tables:
         for row in table.rows:
             for (group, metric), value in zip(table.columns, row.values, strict=True):
-                writer.writerow({**_place(table, group, row), "metric": metric, **_number(value)})
+                column = {"metric": metric, "against": group.against}
+                writer.writerow({**_place(table, group, row), **column, **_number(value)})
     return text.getvalue()
 
 
 def _place(table: Table, group: Group, row: Row) -> dict[str, object]:
-    facts = group.facts
+    facts = group.facts | row.facts
     return {
         "table": table.name,
         "backbone": row.backbone or table.backbone,
-        "tau": table.tau,
-        "dataset": group.dataset,
-        "dataset_title": group.title,
+        "tau": facts.get("tau", table.tau),
+        "dataset": row.dataset or group.dataset,
+        "dataset_title": row.title if row.dataset else facts.get("dataset_title", group.title),
         "dataset_revision": facts.get("revision"),
         "profile": facts.get("profile"),
         **{key: facts.get(key) for key in _ROWS},

@@ -9,9 +9,9 @@ from bench.metrics import METRICS, Metric
 from bench.report.cells import Block, GroupKey, Values
 from bench.report.naming import Names
 
-__all__ = ["detectable"]
+__all__ = ["LEAD", "detectable"]
 
-_LEAD = (
+LEAD = (
     "Smallest difference of two methods that {n} seeds can detect "
     "(paired t-test at 5 %, power 80 %, spread pooled over the methods)"
 )
@@ -30,7 +30,7 @@ def detectable(block: Block, values: Values, names: Names) -> list[str]:
     lines = []
     for n_seeds, groups in sorted(found.items()):
         listed = "; ".join(f"{', '.join(texts)} on {names.groups[group]}" for group, texts in groups.items())
-        lines.append(f"{_LEAD.format(n=n_seeds)}: {listed}.")
+        lines.append(f"{LEAD.format(n=n_seeds)}: {listed}.")
     return lines
 
 
@@ -45,7 +45,8 @@ def _smallest(block: Block, group: GroupKey, metric: str, values: Values) -> tup
     from bench.stats.paired import detectable_difference, difference_sd  # noqa: PLC0415 - a single seed needs no SciPy
 
     spread = difference_sd(numbers)
-    return (len(numbers[0]), detectable_difference(spread, len(numbers[0]))) if spread > 0 else None
+    rounding = 1e-12 * max(abs(number) for found in numbers for number in found)
+    return (len(numbers[0]), detectable_difference(spread, len(numbers[0]))) if spread > rounding else None
 
 
 def _text(difference: float, metric: Metric) -> str:

@@ -115,6 +115,7 @@ def _settings(cell: CellRecord) -> list[str]:
     fields = {
         "params": cell.params,
         "profile": cell.profile,
+        "tuning": cell.tuning,
         "backbone_params": cell.backbone_params,
         "split_rows": cell.split_rows,
         "dataset_revision": cell.dataset_revision,

@@ -26,6 +26,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 """What the page may load: nothing. A browser refuses the rest and says so."""
 ID_CHARS = 16
 """Letters of a cell's hash that name it, as its file does."""
+LEGEND = " Best <b>bold</b>, second best <u>underlined</u>."
 _HEAVY = ("traceback", "field_scores", "field_names", "phases", "versions", "host")
 """Parts of a record that are shown elsewhere or only in its file."""
 
@@ -95,15 +96,28 @@ def _facts(facts: Mapping[str, str]) -> str:
 def _table(table: Table) -> str:
     groups = "".join(f'<th class="group" colspan="{len(g.metrics)}">{escape(g.title)}</th>' for g in table.groups)
     metrics = [metric.heading for group in table.groups for metric in group.columns]
-    heads = "".join(f"<th><button>{escape(text)}</button></th>" for text in ("Method", *metrics))
-    rows = "\n".join(map(_row, table.rows))
+    heads = "".join(f"<th><button>{escape(text)}</button></th>" for text in (table.stub, *metrics))
     notes = "".join(f"<li>{escape(f'{note.symbol} {note.text}'.strip())}</li>" for note in table.notes)
     return (
         f"<h3>{escape(table.title)}</h3>\n"
-        f'<p class="caption">{escape(table.caption)} Best <b>bold</b>, second best <u>underlined</u>.</p>\n'
+        f'<p class="caption">{escape(table.caption)}{LEGEND if table.by_column else ""}</p>\n'
         f'<div class="scroll"><table class="sortable">\n<thead><tr><td></td>{groups}</tr><tr>{heads}</tr></thead>\n'
-        f"<tbody>\n{rows}\n</tbody></table></div>\n" + (f'<ul class="notes">{notes}</ul>\n' if notes else "")
+        f"{_bodies(table)}</table></div>\n" + (f'<ul class="notes">{notes}</ul>\n' if notes else "")
     )
+
+
+def _bodies(table: Table) -> str:
+    """Sets of rows that are sorted each by itself, the heading of a set before it."""
+    parts: list[str] = []
+    for i, row in enumerate(table.rows):
+        if i == 0 or row.opens:
+            parts.append("</tbody>\n" if i else "")
+            if row.heading:
+                span = len(row.values) + 1
+                parts.append(f'<tbody><tr><th class="set" colspan="{span}">{escape(row.heading)}</th></tr></tbody>\n')
+            parts.append("<tbody>\n")
+        parts.append(f"{_row(row)}\n")
+    return "".join([*parts, "</tbody>" if parts else ""])
 
 
 def _row(row: Row) -> str:

@@ -9,13 +9,14 @@ from bench.report.model import Flag, Row, Table, Value
 
 __all__ = ["document", "escape", "tabular"]
 
-_FLAGS: dict[Flag, str] = {"†": r"\dagger", "‡": r"\ddagger", "§": r"\S", "¶": r"\P"}
+_FLAGS: dict[Flag, str] = {"†": r"\dagger", "‡": r"\ddagger", "§": r"\S", "¶": r"\P", "‖": r"\parallel"}
 _SPECIAL: dict[str, str] = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_",
     "%": r"\%", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}", '"': "''", "—": "---", "–": "--",
     "…": r"\ldots{}", "·": r"$\cdot$", "×": r"$\times$", "±": r"$\pm$", "↑": r"$\uparrow$",
     "↓": r"$\downarrow$", "≤": r"$\le$", "≥": r"$\ge$", "τ": r"$\tau$", "λ": r"$\lambda$", "α": r"$\alpha$",
+    "Φ": r"$\Phi$", "ρ": r"$\rho$",
     "µ": r"$\mu$", "μ": r"$\mu$", **{str(symbol): f"$^{{{name}}}$" for symbol, name in _FLAGS.items()},
 }  # fmt: skip
 _LATIN_END = 0x17F
@@ -47,7 +48,7 @@ def tabular(table: Table) -> str:
     columns = "".join("c" * len(group.metrics) for group in table.groups)
     lines += [rf"\begin{{tabular}}{{@{{}}l{columns}@{{}}}}", r"\toprule", *_heading(table), r"\midrule"]
     for i, row in enumerate(table.rows):
-        lines += [*([r"\midrule"] if row.opens and i else []), _row(row)]
+        lines += [*([r"\midrule"] if row.opens and i else []), *_row_heading(row), _row(row)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
@@ -60,6 +61,11 @@ def _heading(table: Table) -> list[str]:
         first = last + 1
     names = [escape(metric.heading) for group in table.groups for metric in group.columns]
     return [rf"& {' & '.join(spans)} \\", " ".join(rules), rf"{escape(table.stub)} & {' & '.join(names)} \\"]
+
+
+def _row_heading(row: Row) -> list[str]:
+    span = rf"\multicolumn{{{len(row.values) + 1}}}{{@{{}}l}}"
+    return [rf"{span}{{\textit{{{escape(row.heading)}}}}} \\"] if row.heading else []
 
 
 def _row(row: Row) -> str:

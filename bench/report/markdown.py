@@ -26,6 +26,8 @@ def _table(table: Table) -> list[str]:
     lines = [f"## {escape(table.title)}", "", f"{escape(table.caption)}{_LEGEND if table.by_column else ''}", ""]
     lines += [_line([escape(table.stub), *names]), _line([":--", *("--:" for _ in names)])]
     for row in table.rows:
+        if row.heading:
+            lines.append(_line([f"*{escape(row.heading)}*", *("" for _ in names)]))
         lines.append(_line([escape(row.title) + "".join(row.flags), *(_value(value) for value in row.values)]))
     notes = [f"- {escape(f'{note.symbol} {note.text}'.strip())}" for note in table.notes]
     return [*lines, "", *notes, *([""] if notes else [])]

@@ -14,8 +14,8 @@ __all__ = ["MISSING", "Flag", "Group", "Mark", "Note", "Row", "Table", "Value", 
 MISSING = "—"
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?([\d.]+)s")
 Mark = Literal["", "best", "second"]
-Flag = Literal["†", "‡", "§", "¶"]
-"""† fewer seeds · ‡ resumed cells left out · § low AUC · ¶ another optimizer."""
+Flag = Literal["†", "‡", "§", "¶", "‖"]
+"""† fewer seeds · ‡ resumed cells left out · § low AUC · ¶ another optimizer · ‖ below public results."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ class Group:
     seeds: tuple[int, ...] = ()
     """Seeds of which any row has a result."""
     facts: dict[str, str | int | None] = field(default_factory=dict)
-    """What fixes the numbers besides the data set: revision, profile, rows."""
+    """What fixes the numbers besides the data set: revision, profile, rows; and what the title does not say."""
+    against: str = ""
+    """Label of the method that the rows are compared with."""
 
     @property
     def columns(self) -> list[Metric]:
@@ -67,8 +69,16 @@ class Row:
     uses_tau: bool = True
     backbone: str = ""
     """Registered name, where the rows of one table differ in it."""
+    dataset: str = ""
+    """Data set as asked for, where the rows of one table differ in it; their title is the data set's then."""
+    facts: dict[str, str | int | None] = field(default_factory=dict)
+    """Over those of the columns."""
     opens: bool = False
     """Whether a new set of rows begins here, to be set off from those above."""
+    heading: str = ""
+    """Heading of the set of rows that begins here."""
+    gain: bool = False
+    """Whether the numbers are percentages of improvement, whatever the columns' units."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ __all__ = [
     "row_titles",
     "seed_list",
     "setting",
+    "table_name",
     "table_title",
 ]
 
@@ -106,6 +107,13 @@ def _split_rows(cell: Record) -> str:
     return "/".join(f"{cell['split_rows'].get(split, 0):,}" for split in _SPLITS)
 
 
+def table_name(block: Block, groups: Sequence[GroupKey] = ()) -> str:
+    """Name of a table of a backbone, τ and, where it has one of its own, a data set; fit for a file name."""
+    tau = [f"tau{block.tau:g}"] if block.tau is not None else []
+    plain = names_of(block, Titles()).groups if groups else {}
+    return "-".join([block.backbone, *tau, *(plain[group] for group in groups)])
+
+
 def table_title(names: Names, tau: float | None, what: str) -> str:
     return f"{what} with {names.backbone}" + ("" if tau is None else f" at prune ratio τ = {tau:g}")
 
@@ -132,7 +140,7 @@ def setting(places: Sequence[tuple[str, Block, GroupKey]], meaning: str) -> str:
     """
     titles = [title for title, _, _ in places]
     samples = [block.sample(group) for _, block, group in places]
-    profiles = [f"profile {cell['profile'].get('name', 'unnamed')}" for cell in samples]
+    profiles = [_profile_text(cell) for cell in samples]
     seeds = [_seed_text(block, group) for _, block, group in places]
     rows = [f"{_split_rows(cell)} rows" for cell in samples]
     facts = "; ".join(_once(titles, fact) for fact in (profiles, seeds, rows))
@@ -140,6 +148,11 @@ def setting(places: Sequence[tuple[str, Block, GroupKey]], meaning: str) -> str:
     if any(len(block.seeds(group)) > 1 for _, block, group in places):
         parts.append("±: sample standard deviation over seeds.")
     return " ".join(parts)
+
+
+def _profile_text(cell: Record) -> str:
+    tuned = "" if cell["tuning"] is None else ", learning rate tuned"
+    return f"profile {cell['profile'].get('name', 'unnamed')}{tuned}"
 
 
 def _once(titles: Sequence[str], facts: Sequence[str]) -> str:

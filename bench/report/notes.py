@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 
 from bench.metrics import LOW_AUC, METRICS
 from bench.report.cells import Block, GroupKey, Record, RowKey, Values
-from bench.report.detectable import detectable
+from bench.report.detectable import LEAD, detectable
 from bench.report.model import MISSING, Flag, Note
 from bench.report.naming import Names, seed_list
 from bench.report.titles import Titles
 
-__all__ = ["low_auc_seeds", "notes_of", "optimizers"]
+__all__ = ["below_anchor", "low_auc_seeds", "merged", "notes_of", "optimizers"]
 
 _REASON_CHARS = 160
 
@@ -30,13 +30,27 @@ def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tupl
         _note("‡", "times of resumed cells are left out", _resumed(block, values, names)),
         _note("§", f"LOW-AUC, test AUC under {LOW_AUC}", _low_auc(block, places, names)),
         _note("¶", "trained with different optimizers, not ranked by time", _optimizers(block, values, names)),
+        below_anchor(block, values, names),
         *(Note(MISSING, text) for text in _absent(block, places, names)),
         *(Note("", text) for text in _without_baseline(block, values, names)),
+        *(Note("", text) for text in _tuned(block, values, names)),
         *(Note("", text) for text in _shared(block, values, names)),
         *(Note("", text) for text in _of_methods(block, values, names, titles)),
         *(Note("", text) for text in detectable(block, values, names)),
     ]
     return tuple(note for note in notes if note is not None)
+
+
+def merged(notes: Iterable[Note]) -> list[Note]:
+    """The notes of the parts of one table, each once, those that explain one flag or detect differences as one."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for note in notes:
+        lead, colon, items = note.text.partition(": ")
+        joined = colon and (note.symbol not in ("", MISSING) or lead.startswith(LEAD.partition("{")[0]))
+        parts = found[note.symbol, lead if joined else note.text]
+        if joined and (items := items.removesuffix(".")) not in parts:
+            parts.append(items)
+    return [Note(symbol, f"{lead}: {'; '.join(p)}." if p else lead) for (symbol, lead), p in found.items()]
 
 
 def _note(symbol: Flag, lead: str, items: Sequence[str]) -> Note | None:
@@ -74,6 +88,18 @@ def _resumed(block: Block, values: Values, names: Names) -> list[str]:
 def _low_auc(block: Block, places: Sequence[tuple[GroupKey, RowKey]], names: Names) -> list[str]:
     found = ((group, row, low_auc_seeds(block, group, row)) for group, row in places)
     return [f"{names.at(group, row)}, {_seeds(seeds)}" for group, row, seeds in found if seeds]
+
+
+def below_anchor(block: Block, values: Values, names: Names) -> Note | None:
+    """Where the baseline stays under public results; None where it does not, or none are known."""
+    found = []
+    for group in dict.fromkeys(group for group, _, _ in values):
+        if (numbers := block.below_anchor(group)) is not None:
+            auc, wanted = map(METRICS["auc"].text, numbers)
+            found.append(f"{names.groups[group]} {auc} of {wanted} ({block.anchors[group.dataset].source})")
+    shown = any(metric == "auc" for _, _, metric in values)
+    lead = "BELOW-ANCHOR, without selection the AUC is under that of public results, so that training may be at fault"
+    return Note("‖" if shown else "", f"{lead}: {'; '.join(found)}.") if found else None
 
 
 def _optimizers(block: Block, values: Values, names: Names) -> list[str]:
@@ -133,6 +159,21 @@ def _shared(block: Block, values: Values, names: Names) -> list[str]:
         names.rows[row] for group, row in places if any(cell["pt_shared"] for cell in block.ok(group, row).values())
     )
     return [f"PT computed once for several cells and charged to each in full: {', '.join(shared)}."] if shared else []
+
+
+def _tuned(block: Block, values: Values, names: Names) -> list[str]:
+    """From which rates the learning rates of a column's rows were chosen, columns of one grid together."""
+    shown = dict.fromkeys(group for group, _, _ in values)
+    grids: dict[str, list[str]] = defaultdict(list)
+    for group in shown:
+        tuning = block.sample(group)["tuning"]
+        if tuning is not None:
+            grids[", ".join(f"{lr:g}" for lr in tuning["grid"])].append(names.groups[group])
+    return [
+        f"Learning rate{'' if len(groups) == len(shown) else ' on ' + ', '.join(groups)} tuned on validation AUC over "
+        f"{{{rates}}} for every row, with one seed; the time of the trials is in none of the times."
+        for rates, groups in grids.items()
+    ]
 
 
 def _of_methods(block: Block, values: Values, names: Names, titles: Titles) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bench.report.cells import Block, GroupKey, Record, RowKey, blocks, group_key
+from bench.report.cells import Block, GroupKey, Record, RowKey, blocks_of, group_key
 from bench.report.model import Value
 from bench.report.naming import distinct_titles, row_titles
 from bench.report.tables import column_of
@@ -115,7 +115,7 @@ def tau_text(tau: float) -> str:
 
 def places(cells: Sequence[Record], titles: Titles) -> list[Place]:
     """Every place of a run, backbone by backbone, in table order."""
-    found = blocks(cells, titles)
+    found = blocks_of(cells, titles)
     order = _order(found)
     whole = []
     for backbone in dict.fromkeys(block.backbone for block in found):

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.metrics import METRICS
-from bench.report.cells import Block, GroupKey, RowKey, blocks, records_of
+from bench.report.cells import Block, GroupKey, RowKey, blocks
 from bench.report.model import Note, Table, Value
-from bench.report.naming import Names, caption, names_of, seed_list, table_title
+from bench.report.naming import Names, caption, names_of, seed_list, table_name, table_title
 from bench.report.notes import notes_of
-from bench.report.tables import column_of, group_of, row_of
+from bench.report.tables import column_of, group_of, rows_of
 from bench.report.titles import Titles
 from bench.stats.checks import NotTestable
 from bench.stats.paired import WILCOXON_SEEDS, Paired, holm, paired_test
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from bench.report.cells import Run
 
 __all__ = ["significance_tables"]
 
@@ -44,16 +44,16 @@ class _Column:
     refused: list[str] = field(default_factory=list)
 
 
-def significance_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[Table]:
+def significance_tables(run: Run, titles: Titles | None = None) -> list[Table]:
     """Paired tests of AUC: one table by backbone, τ and data set with at least two methods and two seeds.
 
     Args:
-        frame: a run as ``bench.records.load_frame`` returns it.
+        run: as ``bench.records.load_frame`` returns it, or its blocks.
         titles: names and order of data sets and backbones in print; by default those that are registered.
     """
     titles = Titles.registered() if titles is None else titles
     found = []
-    for block in blocks(records_of(frame), titles):
+    for block in blocks(run, titles):
         for group in block.groups:
             rows = [row for row in block.rows if block.at(group, row)]
             if len(rows) > 1 and len(block.seeds(group)) > 1:
@@ -80,15 +80,14 @@ def _table(block: Block, group: GroupKey, rows: Sequence[RowKey], titles: Titles
     who = names.rows[reference] if reference else "a method that keeps every field, which was not run"
     meaning = _MEANING.format(reference=who) + (_WILCOXON if parts == _PARTS else "")
     lacking = [_lacking(block, group, row, names) for row in rows if row not in whole]
-    tau = [f"tau{block.tau:g}"] if block.tau is not None else []
     return Table(
-        name="-".join([block.backbone, *tau, names_of(block, Titles()).groups[group]]),
+        name=table_name(block, [group]),
         backbone=block.backbone,
         tau=block.tau,
         title=table_title(names, block.tau, "Significance of differences in AUC"),
         caption=caption(block, [group], names, meaning.replace("{", "{{").replace("}", "}}")),
         groups=(group_of(block, group, names, metrics),),
-        rows=tuple(row_of(block, row, names, [group], values) for row in rows),
+        rows=rows_of(block, rows, names, [group], values),
         notes=(*notes_of(block, values, names, titles), *_notes(columns, lacking)),
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
+from tabulate import SEPARATING_LINE, tabulate
 
 from bench.report.model import Group, Table, Value
 from bench.report.tables import overall_tables, recovery_tables
@@ -61,7 +61,11 @@ def _grid(table: Table, groups: Sequence[Group], colour: bool) -> str:
         titles = [group.title, *("" for _ in group.metrics[1:])]
         headings += [f"{title}\n{metric.heading}" for title, metric in zip(titles, group.columns, strict=True)]
     chosen = [i for i, (group, _) in enumerate(table.columns) if group in groups]
-    rows = [["".join([row.title, *row.flags]), *(_value(row.values[i], colour) for i in chosen)] for row in table.rows]
+    rows: list[list[str]] = []
+    for row in table.rows:
+        if row.heading:
+            rows += [*([[SEPARATING_LINE]] if rows else []), [row.heading, *("" for _ in chosen)]]
+        rows.append(["".join([row.title, *row.flags]), *(_value(row.values[i], colour) for i in chosen)])
     return tabulate(rows, headings, tablefmt="simple", disable_numparse=True, stralign="left")
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+from bench.errors import ConfigError
 from bench.records import display_title
+
+if TYPE_CHECKING:
+    from bench.data.card import Anchor, DatasetCard
 
 __all__ = ["Titles"]
 
@@ -19,18 +23,21 @@ class Titles:
     backbones: Mapping[str, str] = field(default_factory=dict)
     method_notes: Mapping[str, str] = field(default_factory=dict)
     """What a table must say of a method, by registered name."""
+    anchors: Mapping[str, Anchor] = field(default_factory=dict)
+    """What public results reach, by registered data set."""
 
     @classmethod
     def registered(cls) -> Self:
         """Titles and order of what is installed."""
         from bench import registry  # noqa: PLC0415 - tables of plug-ins need not be read for a plain Titles()
-        from bench.datasets import datasets  # noqa: PLC0415
+        from bench.datasets import datasets, resolve_dataset  # noqa: PLC0415
 
         known, nets, methods = datasets(), registry.backbones(), registry.methods()
         return cls(
             {name: known.entry(name).title for name in known.names()},
             {name: nets.entry(name).title for name in nets.names()},
             {name: note for name in methods.names() if (note := methods.entry(name).note)},
+            {name: anchor for name in known.names() if (anchor := _anchor(resolve_dataset, name)) is not None},
         )
 
     def dataset(self, name: str) -> str:
@@ -44,6 +51,13 @@ class Titles:
 
     def backbone_rank(self, name: str) -> tuple[int, str]:
         return _rank(self.backbones, name)
+
+
+def _anchor(resolve: Callable[[str], DatasetCard], name: str) -> Anchor | None:
+    try:
+        return resolve(name).anchor
+    except ConfigError:  # a plug-in's card that cannot be read says nothing, and breaks no report
+        return None
 
 
 def _title(titles: Mapping[str, str], name: str) -> str:

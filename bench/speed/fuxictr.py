@@ -24,11 +24,12 @@ from pyarrow import parquet as pq
 from bench import registry
 from bench.data.rows import Rows
 from bench.data.schema import Schema
+from bench.engine.memory import peak_rss
 from bench.errors import ConfigError
 from bench.job import resolve_backbone
 from bench.params import parse_spec
 from bench.speed.data import LABEL, MIN_COUNT, RawTable, make_rows
-from bench.speed.rate import TreePeak, peak_rss, summary
+from bench.speed.rate import TreePeak, summary
 from bench.speed.settings import SpeedConfig
 from bench.speed.stages import LEAST_STEPS, WARM_UP_STEPS, profile_of
 

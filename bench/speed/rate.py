@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import statistics
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +13,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
+
+from bench.engine.memory import peak_rss
 
 T = TypeVar("T")
 
@@ -63,17 +63,6 @@ class Rate:
 def summary(rates: Sequence[float]) -> dict[str, float]:
     """Median and range, as fields of ``Rate``."""
     return {"rows_per_s": statistics.median(rates), "low": min(rates), "high": max(rates)}
-
-
-def peak_rss() -> int:
-    """Most resident bytes of this process; on Linux of this program alone, without those of its parent."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    scale = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 
 
 class TreePeak:

@@ -13,7 +13,7 @@ from typing import Any
 from bench import environment, registry
 from bench.errors import ConfigError
 from bench.files import write_atomically
-from bench.speed import fuxictr, stages
+from bench.speed import fuxictr, search, stages
 from bench.speed.gates import GATES
 from bench.speed.limits import Limits
 from bench.speed.rate import ChildDiedError, Rate, in_child
@@ -55,6 +55,7 @@ def measure(
     config: SpeedConfig,
     wanted: Sequence[Stage],
     backbones: Sequence[str],
+    methods: Sequence[str] = (),
     against: str | None = None,
     tell: Callable[[Rate], None] = lambda rate: None,
 ) -> Report:
@@ -63,8 +64,9 @@ def measure(
     Args:
         config: sizes and repeats.
         wanted: the stages.
-        backbones: specs of backbones; those that train fastest and slowest are measured with gates, the fastest
-            for overhead; the first one where training is not measured.
+        backbones: specs of backbones; those that train fastest and slowest are measured with gates and methods, the
+            fastest for overhead; the first one where training is not measured.
+        methods: specs of methods whose search is measured.
         against: a peer's package.
         tell: hears of every measurement.
 
@@ -76,22 +78,20 @@ def measure(
     made = Measurements(config, limits, tell)
     if "prepare" in wanted:
         made.prepare(peer)
-    trained = []
-    if "train" in wanted:
-        trained = [(backbone, made.train(backbone, peer)) for backbone in backbones]
+    trained = [(backbone, made.train(backbone, peer)) for backbone in backbones if "train" in wanted]
+    extremes = _extremes(trained) if trained else [(backbones[0], None)]
     if "gates" in wanted:
-        made.gates(_extremes(trained) if trained else [(backbones[0], None)])
+        made.gates(extremes)
+    if "search" in wanted:
+        made.searches(extremes, methods)
     if "overhead" in wanted:
-        backbone = _extremes(trained)[0][0] if trained else backbones[0]
-        made.add("overhead", backbone, stages.overhead, backbone)
-    if "evaluate" in wanted:
-        for backbone in backbones:
-            made.add("evaluate", backbone, stages.evaluation, backbone)
+        made.add("overhead", extremes[0][0], stages.overhead, extremes[0][0])
+    for backbone in backbones if "evaluate" in wanted else ():
+        made.add("evaluate", backbone, stages.evaluation, backbone)
     if "metrics" in wanted:
         made.add("metrics", "AUC + log loss", stages.metrics)
-    if "select" in wanted:
-        for name in shallow_methods():
-            made.add("select", name, stages.selector, name)
+    for name in shallow_methods() if "select" in wanted else ():
+        made.add("select", name, stages.selector, name)
     return Report(config, against, limits, made.rates)
 
 
@@ -129,8 +129,13 @@ class Measurements:
         for (backbone, plain), gate in itertools.product(chosen, GATES):
             what = f"{backbone}, {gate} gate"
             rate = self._measured("gated train", what, stages.train, backbone, gate, self.limits)
-            times = None if plain is None else plain.ratio(rate.rows_per_s)
-            self._keep(rate if times is None else replace(rate, note=f"{times:.2f}× the time without the gate"))
+            self._keep(_beside_plain(rate, plain, "the gate"))
+
+    def searches(self, chosen: Sequence[tuple[str, Rate | None]], methods: Sequence[str]) -> None:
+        """Let each method search on every backbone, and compare its rate with that of the backbone alone."""
+        for (backbone, plain), method in itertools.product(chosen, methods):
+            rate = self._measured("search", f"{backbone}, {method}", search.search, backbone, method)
+            self._keep(_beside_plain(rate, plain, "the method"))
 
     def _beside(self, rate: Rate, peer: Any, work: Callable[..., dict[str, Any]], *arguments: Any) -> Rate:
         """``rate`` with the peer's measurement, or why there is none."""
@@ -151,10 +156,23 @@ class Measurements:
         return rate
 
 
+def _beside_plain(rate: Rate, plain: Rate | None, what: str) -> Rate:
+    """``rate`` with the time of a row over that without ``what``."""
+    times = None if plain is None else plain.ratio(rate.rows_per_s)
+    notes = [rate.note, "" if times is None else f"{times:.2f}× the time without {what}"]
+    return replace(rate, note="; ".join(filter(None, notes)))
+
+
 def shallow_methods() -> list[str]:
     """Names of the registered methods that train no network."""
     known = registry.methods()
     return [name for name in known.names() if known.entry(name).family == "shallow"]
+
+
+def searching_methods() -> list[str]:
+    """Names of the registered methods that train a network to choose."""
+    known = registry.methods()
+    return [name for name in known.names() if known.entry(name).family not in ("baseline", "control", "shallow")]
 
 
 def _peer(name: str) -> Any:

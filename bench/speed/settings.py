@@ -8,8 +8,8 @@ from typing import Literal
 from bench.errors import ConfigError
 from bench.profiles import Optimizer, Precision
 
-Stage = Literal["prepare", "train", "gates", "overhead", "evaluate", "metrics", "select"]
-STAGES: tuple[Stage, ...] = ("prepare", "train", "gates", "overhead", "evaluate", "metrics", "select")
+Stage = Literal["prepare", "train", "gates", "search", "overhead", "evaluate", "metrics", "select"]
+STAGES: tuple[Stage, ...] = ("prepare", "train", "gates", "search", "overhead", "evaluate", "metrics", "select")
 Cin = tuple[int, ...]
 
 

@@ -19,6 +19,7 @@ from bench.data.rows import Rows
 from bench.engine.clock import Clock, now
 from bench.engine.evaluate import auc, evaluate, logloss
 from bench.engine.fit import FitPlan, Fitter
+from bench.engine.memory import peak_rss
 from bench.engine.steps import Group
 from bench.grid import choose_method
 from bench.job import resolve_backbone
@@ -28,7 +29,7 @@ from bench.speed.data import RawTable, make_rows, write_raw
 from bench.speed.gates import GATES
 from bench.speed.limits import Limits, measure_limits
 from bench.speed.overhead import Ledger
-from bench.speed.rate import Rate, peak_rss, summary
+from bench.speed.rate import Rate, summary
 from bench.speed.settings import SpeedConfig
 
 WARM_UP_STEPS = 4
@@ -41,13 +42,13 @@ VALID_SHARE = 0.2
 
 def limits(config: SpeedConfig) -> Limits:
     """The machine's limits."""
-    _set_up(config)
+    set_up(config)
     return measure_limits(config)
 
 
 def train(config: SpeedConfig, backbone: str, gate: str | None, found: Limits) -> Rate:
     """Training of a backbone, with a gate of the label given or without."""
-    device = _set_up(config)
+    device = set_up(config)
     rows = make_rows(config, config.rows // config.batch * config.batch).to(device)  # every batch is full
     ctx = context(config, rows, backbone)
     model = ctx.model()
@@ -70,7 +71,7 @@ def train(config: SpeedConfig, backbone: str, gate: str | None, found: Limits) -
 
 def evaluation(config: SpeedConfig, backbone: str) -> Rate:
     """Scores, exact AUC and log loss of all rows."""
-    device = _set_up(config)
+    device = set_up(config)
     rows = make_rows(config).to(device)
     ctx = context(config, rows, backbone)
     model = ctx.model()
@@ -79,7 +80,7 @@ def evaluation(config: SpeedConfig, backbone: str) -> Rate:
 
 def overhead(config: SpeedConfig, backbone: str) -> Rate:
     """One epoch of a cell's training with a validation, and how much of it is not mathematics."""
-    device = _set_up(config)
+    device = set_up(config)
     rows = make_rows(config).to(device)
     cut = int(VALID_SHARE * len(rows))
     valid, rest = rows.take(torch.arange(cut)), rows.take(torch.arange(cut, len(rows)))
@@ -102,7 +103,7 @@ def overhead(config: SpeedConfig, backbone: str) -> Rate:
 
 def metrics(config: SpeedConfig) -> Rate:
     """Exact AUC and log loss of ready predictions; the note has the memory above theirs."""
-    device = _set_up(config)
+    device = set_up(config)
     draw = torch.Generator().manual_seed(config.seed)
     logits = torch.randn(config.predictions, generator=draw)
     labels = (torch.rand(config.predictions, generator=draw) < torch.sigmoid(logits - 1)).float()
@@ -117,7 +118,7 @@ def metrics(config: SpeedConfig) -> Rate:
 
 def selector(config: SpeedConfig, method: str) -> Rate:
     """The selection of a method that trains no network."""
-    device = _set_up(config)
+    device = set_up(config)
     rows = make_rows(config).to(device)
     choice = choose_method(method)
     if choice.error is not None:
@@ -161,9 +162,13 @@ class WindowsDone(Exception):
 class Windows:
     """Called before every iteration of a training: cuts it into timed windows, and ends it after the last one."""
 
+    rows_a_step: float
+    """Mean over an epoch."""
+
     def __init__(self, config: SpeedConfig, device: torch.device) -> None:
         """Measure ``config.repeats`` windows after a warm-up."""
         self.config, self.device = config, device
+        self.rows_a_step = config.batch
         self.rates: list[float] = []
         self._first, self._start = -1, 0.0
 
@@ -173,7 +178,7 @@ class Windows:
             if iteration >= WARM_UP_STEPS:
                 self._begin(iteration)
         elif steps >= LEAST_STEPS and time.perf_counter() - self._start >= self.config.window_s:
-            self.rates.append(steps * self.config.batch / (now(self.device) - self._start))
+            self.rates.append(steps * self.rows_a_step / (now(self.device) - self._start))
             if len(self.rates) == self.config.repeats:
                 raise WindowsDone
             self._begin(iteration)
@@ -187,7 +192,8 @@ def peak(device: torch.device) -> int:
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_rss()
 
 
-def _set_up(config: SpeedConfig) -> torch.device:
+def set_up(config: SpeedConfig) -> torch.device:
+    """Threads and precision of this process."""
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     torch.set_float32_matmul_precision("highest" if config.precision == "bf16" else config.precision)
@@ -228,11 +234,14 @@ class SpeedContext(CellContext[Any]):
     label: str
 
 
-def context(config: SpeedConfig, rows: Rows, backbone: str, params: Any = None) -> SpeedContext:
+def context(
+    config: SpeedConfig, rows: Rows, backbone: str, params: Any = None, kind: type[SpeedContext] = SpeedContext
+) -> SpeedContext:
+    """The context of a cell on generated ``rows``, as an object of ``kind``."""
     profile = profile_of(config)
     choice = resolve_backbone(backbone, profile)
     device = torch.device(config.device)
-    ctx = SpeedContext(
+    ctx = kind(
         dataset="generated",
         schema=rows.schema,
         backbone=choice,

@@ -143,7 +143,8 @@ def test_declared_parameters_of_a_generated_card(tmp_path):
     shape = { default = "flat", choices = ["flat", "steep"] }
     """
     card = write_card(tmp_path, text, rows="20", rate="1", shape="steep")
-    assert card.params == {"min_count": 1, "split_seed": 0, "rows": 20, "rate": 1.0, "shape": "steep"}
+    every = {"min_count": 1, "split_seed": 0, "split": "random"}
+    assert card.params == every | {"rows": 20, "rate": 1.0, "shape": "steep"}
     assert card.overrides == {"rows": 20, "rate": 1.0, "shape": "steep"}
     for given, message in [
         ({"rows": "9"}, r"rows=9 is out of range; allowed: \[10, 1000\]"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tarfile
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from bench.data.prepare import prepare
 from bench.data.store import OpenedData, open_store
 from bench.datasets import resolve_dataset
+from bench.errors import DataError
 
 SAMPLES = Path(os.environ.get("BENCH_SAMPLES", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -135,3 +137,56 @@ def test_movielens_1m(tmp_path):
     frame = ratings.merge(movies, on="movie", how="left").merge(users, on="user", how="left")
     labels = (frame["rating"].astype(int) >= 4).astype(int)
     assert_frame(opened("movielens-1m", raw, tmp_path), frame[columns], labels, 1)
+
+
+def assert_in_time(data: OpenedData, times: np.ndarray, cuts: tuple[int, int]) -> None:
+    """No row of a split is later than one of the next, equal times in file order; splits end at ``cuts``."""
+    rows = [part.row_numbers for part in (data.train, data.valid, data.test)]
+    assert [len(part) for part in rows] == [cuts[0], cuts[1] - cuts[0], len(times) - cuts[1]]
+    for earlier, later in itertools.pairwise(rows):
+        last, first = times[earlier].max(), times[later].min()
+        assert last <= first
+        if last == first:
+            assert earlier[times[earlier] == last].max() < later[times[later] == first].min()
+
+
+def test_temporal_criteo(tmp_path):
+    data = opened("criteo[split=temporal]", sample("criteo_kaggle_10k.tsv.gz"), tmp_path)
+    assert_in_time(data, np.arange(10_000), (7200, 9000))
+
+
+def test_temporal_avazu_of_one_hour(tmp_path):
+    raw = sample("avazu_first9999.csv.gz")
+    times = pd.read_csv(raw, usecols=["hour"])["hour"].to_numpy()
+    assert len(set(times)) == 1
+    assert_in_time(opened("avazu[split=temporal]", raw, tmp_path), times, (7999, 8999))
+
+
+def test_temporal_avazu_of_ten_days(tmp_path):
+    frame = pd.read_csv(sample("avazu_first9999.csv.gz"), dtype=str)
+    days = np.random.default_rng(0).choice(10, len(frame), p=[0.09] * 9 + [0.19])
+    frame["hour"] = [f"1410{21 + day}{day % 7:02d}" for day in days]
+    frame.to_csv(tmp_path / "train.csv", index=False)
+    data = opened("avazu[split=temporal]", tmp_path / "train.csv", tmp_path)
+    found = [sorted(set(days[part.row_numbers])) for part in (data.train, data.valid, data.test)]
+    assert found == [[*range(8)], [8], [9]]
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [("movielens-100k", "movielens_100k.tar.gz"), ("movielens-latest-small", "movielens_latest_small.tar.gz")],
+)
+def test_temporal_movielens(tmp_path, name, raw):
+    path = sample(raw)
+    if name == "movielens-100k":
+        times = frame_of(path, "u.data", "\t", ["user", "movie", "rating", "time"])["time"].astype(np.int64).to_numpy()
+    else:
+        times = np.array([int(line.rpartition(b",")[2]) for line in member(path, "ratings.csv").splitlines()[1:]])
+    n = len(times)
+    data = opened(f"{name}[split=temporal]", path, tmp_path)
+    assert_in_time(data, times, (int(0.8 * n + 0.5), int(0.9 * n + 0.5)))
+
+
+def test_temporal_movielens_1m_without_timestamps_is_refused(tmp_path):
+    with pytest.raises(DataError, match="has no column 'Timestamp'"):
+        opened("movielens-1m[split=temporal]", sample("movielens_1m.tar.gz"), tmp_path)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 
 import numpy as np
 import pytest
@@ -152,6 +153,6 @@ def test_what_to_do_where_nothing_is_prepared(tmp_path):
     ]:
         card = resolve_dataset(spec)
         folder = store_folder(data, card)
-        with pytest.raises(DataError, match=rf"(?s)data set '{card.name}' is not prepared.*{wanted}"):
+        with pytest.raises(DataError, match=rf"(?s)data set '{re.escape(spec)}' is not prepared.*{wanted}"):
             open_store(folder, card)
     assert not data.exists()

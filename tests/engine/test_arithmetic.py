@@ -65,7 +65,7 @@ def test_a_cell_runs_in_the_precision_of_its_profile(
     make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    monkeypatch.setattr("bench.cell._run", lambda job: seen.append(torch.get_float32_matmul_precision()) or {})
+    monkeypatch.setattr("bench.cell._run", lambda job, work: seen.append(torch.get_float32_matmul_precision()) or {})
     job = make_job("no-selection")
     run_cell(replace(job, profile=replace(job.profile, precision="medium")))
     assert seen == ["medium"]

@@ -3,112 +3,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fit_rig import Constraint, Pick, PlainNet, assert_same_weights, fit, make_model, make_rows, profile_step
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from bench.api import Backbone, Batch, CTRModel, Field, FitLog, FitPlan, Group, Rows, Schema, Step
-from bench.engine.fit import Fitter, NonFiniteLossError, log_loss
-
-DIM = 3
-CARDINALITIES = (5, 2, 9)
-
-
-class Tower(Backbone[float]):
-    """One hidden layer, then a number; linear weights are added. The parameter is the dropout."""
-
-    uses_linear = True
-
-    def __init__(self, n_fields: int, dim: int, params: float) -> None:
-        super().__init__(n_fields, dim, params)
-        self.first, self.last = nn.Linear(n_fields * dim, 4), nn.Linear(4, 1)
-
-    def forward(self, e: Tensor, linear: Tensor | None) -> Tensor:
-        assert linear is not None
-        hidden = F.dropout(torch.tanh(self.first(e.flatten(1))), self.params, self.training)
-        return cast(Tensor, self.last(hidden).squeeze(1) + linear.sum(1))
-
-
-class Pick(Backbone[None]):
-    """Logit = mix · first coordinates of the embeddings."""
-
-    def __init__(self, n_fields: int, dim: int, params: None = None) -> None:
-        super().__init__(n_fields, dim, params)
-        self.mix = nn.Parameter(torch.zeros(n_fields))
-
-    def forward(self, e: Tensor, linear: Tensor | None) -> Tensor:
-        return e[..., 0] @ self.mix
-
-
-def make_rows(n: int, seed: int = 0, first: int = 0) -> Rows:
-    draw = np.random.default_rng(seed)
-    schema = Schema(tuple(Field(f"f{i}", "categorical", size) for i, size in enumerate(CARDINALITIES)))
-    ids = np.stack([draw.integers(size, size=n) for size in CARDINALITIES], axis=1) + schema.offsets[:-1]
-    labels = torch.from_numpy((draw.random(n) < 0.4).astype(np.float64))
-    return Rows(schema, torch.from_numpy(ids.astype(np.int32)), None, labels, torch.arange(first, first + n))
-
-
-def make_model(schema: Schema, dropout: float = 0.0) -> CTRModel:
-    with torch.random.fork_rng():
-        torch.manual_seed(5)
-        weight = torch.randn(schema.vocabulary_rows, DIM + 1, dtype=torch.float64)
-        return CTRModel(schema, weight, Tower(schema.n_fields, DIM, dropout).double())
-
-
-def profile_step(model: CTRModel, **changes: Any) -> Step:
-    groups = [Group([model.table.weight], 0.01, weight_decay=0.1), Group(model.network_parameters(), 0.02)]
-    return Step(groups, **changes)
-
-
-def fit(
-    model: CTRModel, train: Rows, steps: Sequence[Step], valid: Rows | None = None, seed: int = 0, **rest: Any
-) -> FitLog:
-    names = ("schedule", "on_epoch", "checkpoint")
-    further = {name: rest.pop(name) for name in names if name in rest}
-    plan = FitPlan(**({"epochs": 3, "batch_size": 4} | rest))
-    return Fitter(model, train, valid, steps, plan, torch.Generator().manual_seed(seed), **further).run()
-
-
-class PlainNet(nn.Module):
-    """What ``Tower`` over the fused table computes, of torch's own layers."""
-
-    def __init__(self, model: CTRModel) -> None:
-        super().__init__()
-        weight = model.table.weight.detach()
-        self.embedding = nn.Embedding.from_pretrained(weight[:, :DIM].clone(), freeze=False)
-        self.linear = nn.Embedding.from_pretrained(weight[:, DIM:].clone(), freeze=False)
-        tower = cast(Tower, model.backbone)
-        self.first, self.last = nn.Linear(len(CARDINALITIES) * DIM, 4).double(), nn.Linear(4, 1).double()
-        self.first.load_state_dict(tower.first.state_dict())
-        self.last.load_state_dict(tower.last.state_dict())
-
-    def forward(self, ids: Tensor) -> Tensor:
-        ids = ids.long()
-        hidden = torch.tanh(self.first(self.embedding(ids).flatten(1)))
-        return cast(Tensor, self.last(hidden).squeeze(1) + self.linear(ids).sum((1, 2)))
-
-    def table(self) -> list[nn.Parameter]:
-        return [self.embedding.weight, self.linear.weight]
-
-    def network(self) -> list[nn.Parameter]:
-        return [*self.first.parameters(), *self.last.parameters()]
-
-
-def assert_same_weights(model: CTRModel, plain: PlainNet) -> None:
-    tower = cast(Tower, model.backbone)
-    pairs = [
-        (model.table.weight, torch.cat(plain.table(), dim=1)),
-        *zip(tower.first.parameters(), plain.first.parameters(), strict=True),
-        *zip(tower.last.parameters(), plain.last.parameters(), strict=True),
-    ]
-    for ours, reference in pairs:
-        torch.testing.assert_close(ours, reference, rtol=0, atol=1e-10)
+from bench.api import Batch, CTRModel, Field, FitPlan, Group, Rows, Schema, Step
+from bench.engine.fit import NonFiniteLossError, log_loss
 
 
 @pytest.mark.parametrize("clip", [None, 0.05], ids=["unclipped", "clipped"])
@@ -137,22 +43,6 @@ def test_training_equals_a_plain_loop(clip: float | None, optimizer: str) -> Non
             reference.step()
     assert clip is None or clipped > 10
     assert_same_weights(model, plain)
-
-
-class Constraint:
-    """A second player: ascends in λ on λ · (mean p - 0.3), while the model's loss pays λ · mean p."""
-
-    def __init__(self) -> None:
-        self.lam = nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
-        self.seen: list[tuple[str, Batch]] = []
-
-    def model_loss(self, model: CTRModel, batch: Batch) -> Tensor:
-        self.seen.append(("model", batch))
-        return log_loss(model, batch) + self.lam * torch.sigmoid(model(batch)).mean()
-
-    def lam_loss(self, model: CTRModel, batch: Batch) -> Tensor:
-        self.seen.append(("lam", batch))
-        return self.lam * (torch.sigmoid(model(batch)).mean() - 0.3)
 
 
 def test_several_steps_equal_a_plain_loop_over_the_same_batches() -> None:
@@ -418,56 +308,3 @@ def test_the_optimizer_is_on_record() -> None:
     rows = make_rows(8)
     model = make_model(rows.schema)
     assert fit(model, rows, [profile_step(model, optimizer="sgd")], epochs=1).optimizer == "sgd"
-
-
-class Interrupted(Exception):
-    """Stands for a kill."""
-
-
-def interruptible(rows: Rows, folder: Path | None, stop_at: int | None) -> tuple[CTRModel, Constraint, FitLog]:
-    """Dropout, two steps with own batches, decay, half epochs: all that has state."""
-    model, player = make_model(rows.schema, dropout=0.3), Constraint()
-
-    def schedule(iteration: int, planned: int) -> None:
-        if iteration == stop_at:
-            raise Interrupted
-
-    steps = [
-        profile_step(model, loss=player.model_loss),
-        Step([Group([player.lam], 0.1, maximize=True)], loss=player.lam_loss, batches=rows, every=2),
-    ]
-    with torch.random.fork_rng():
-        torch.manual_seed(11)
-        log = fit(
-            model, rows, steps, valid=make_rows(30, seed=2), epochs=6, patience=4, lr_decay=0.5, clip_norm=1.0,
-            evaluate_every=0.5, schedule=schedule, checkpoint=None if folder is None else folder / "fit.pt",
-        )  # fmt: skip
-    return model, player, log
-
-
-@pytest.mark.parametrize("stop_at", [2, 9, 21], ids="killed at {}".format)
-def test_resumed_training_equals_uninterrupted_training_bit_for_bit(tmp_path: Path, stop_at: int) -> None:
-    rows = make_rows(22)
-    model, player, log = interruptible(rows, None, None)
-    assert log.iterations > 21
-    with pytest.raises(Interrupted):
-        interruptible(rows, tmp_path, stop_at)
-    again, player_again, log_again = interruptible(rows, tmp_path, None)
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, again.state_dict()[name]), name
-    assert torch.equal(player.lam, player_again.lam)
-    assert log_again.history == log.history
-    assert (log_again.epochs, log_again.best_epoch) == (log.epochs, log.best_epoch)
-    assert not log.resumed
-    assert log_again.resumed is (stop_at >= 3)  # the first state is kept after iteration 3
-
-
-def test_a_finished_training_is_not_run_again(tmp_path: Path) -> None:
-    rows = make_rows(22)
-    model, _, log = interruptible(rows, tmp_path, None)
-    again, player, log_again = interruptible(rows, tmp_path, None)
-    assert player.seen == []
-    assert log_again.resumed
-    assert log_again.history == log.history
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, again.state_dict()[name]), name

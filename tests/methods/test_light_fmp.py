@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from bench.job import Job
 from bench.method import Method
 from methods import gated_pretraining
 from methods.gated_pretraining import Pretrained, PretrainParams, draw_subset, initial_log_alpha, pretrain
+from methods.light_fmp import LightFMPParams
+from methods.light_fmp_pooled import PooledLightFMPParams
 
 MakeJob = Callable[..., Job]
 
@@ -345,3 +347,14 @@ def test_parameters_out_of_range_are_refused(given: str) -> None:
     with pytest.raises(ConfigError) as caught:
         choose_method(f"light-fmp[{given}]")
     assert f"light-fmp: {given}" in str(caught.value)
+
+
+def test_the_pooled_form_is_light_fmp_with_two_other_defaults(make_job: MakeJob) -> None:
+    plain, pooled = asdict(LightFMPParams()), asdict(PooledLightFMPParams())
+    assert {name for name in plain if plain[name] != pooled[name]} == {"pretrain_min_count", "noise"}
+    assert PooledLightFMPParams.__annotations__.keys() <= plain.keys()
+    small = "pretrain_rows=400,pretrain_batch=16,pretrain_epochs=4"
+    jobs = [make_job(f"light-fmp[pretrain_min_count=5,noise=sample,{small}]"), make_job(f"light-fmp-pooled[{small}]")]
+    one, other = (select(job) for job in jobs)
+    np.testing.assert_array_equal(one.scores, other.scores)
+    assert not np.array_equal(one.scores, select(make_job(f"light-fmp[{small}]")).scores)

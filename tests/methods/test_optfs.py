@@ -147,7 +147,7 @@ def test_the_search_runs_all_epochs_on_train_alone_with_weight_decay_on_the_tabl
 @pytest.mark.parametrize(
     ("given", "penalty", "rate"),
     [
-        ("", 0.165 / N, 10 / 16),
+        ("", 0.165 / N, 5 / 16),
         ("value_price=2,gate_travel=8", 2 / N, 8 / 16),
         ("penalty=5e-9,gate_lr=3e-4", 5e-9, 3e-4),
         ("gate_travel=0.001", 0.165 / N, 1e-3),  # never below the model's

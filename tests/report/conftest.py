@@ -19,7 +19,7 @@ def _cell(method: str = "keep-all", seed: int = 0, **changes: Any) -> CellRecord
         "backbone": "net",
         "method": method,
         "method_title": method.title(),
-        "method_order": ORDER[method],
+        "method_order": ORDER.get(method, len(ORDER)),
         "label": method,
         "is_baseline": method == "keep-all",
         "profile": {"name": "small", "max_epochs": 10},
@@ -51,6 +51,6 @@ def _cell(method: str = "keep-all", seed: int = 0, **changes: Any) -> CellRecord
 _IDENTITY = ("dataset", "backbone", "label", "tau", "seed", "split_rows", "profile", "budget", "params")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cell() -> Callable[..., CellRecord]:
     return _cell

@@ -13,6 +13,7 @@ from bench.report.build import build_report
 from bench.report.titles import Titles
 
 Cell = Callable[..., CellRecord]
+KINDS = ("overall", "efficiency", "significance", "stability", "table1")
 
 
 def make_run(path: Path, cell: Cell) -> RunFolder:
@@ -35,9 +36,11 @@ def test_report_writes_tables_and_figures(tmp_path: Path, cell: Cell) -> None:
     figures = [f"{kind}-{name}" for kind in ("importance", "stability") for name in ("clicks", "a-b-x=1")]
     figures += ["cost-clicks", "pareto-clicks"]
     assert names == {
-        *(f"tables/{kind}.{s}" for kind in ("overall", "efficiency", "significance") for s in ("tex", "md", "csv")),
+        *(f"tables/{kind}.{s}" for kind in KINDS for s in ("tex", "md", "csv")),
         "tables/tabular/significance-net-tau0.5-clicks.tex",
         "tables/tabular/overall-net-tau0.5.tex",
+        "tables/tabular/table1-all.tex",
+        *(f"tables/tabular/stability-net-tau0.5-{d}.tex" for d in ("clicks", "a-b-x=1")),
         "tables/tabular/efficiency-net-tau0.5-clicks.tex",
         "tables/tabular/efficiency-net-tau0.5-a-b-x=1.tex",
         *(f"figures/{name}-net.{s}" for name in figures for s in ("pdf", "png", "svg")),

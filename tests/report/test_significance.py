@@ -142,6 +142,13 @@ def test_one_seed_detects_nothing_and_incomplete_rows_do_not_count(cell: Cell) -
     assert not any("detect" in note for note in notes(table))
 
 
+def test_differences_that_are_rounding_alone_detect_nothing(cell: Cell) -> None:
+    # 0.1 apart at every seed, but not to the last bit: 0.3 - 0.2 is not 0.8 - 0.7
+    cells = [cell(m, seed=s, auc=a + x) for s, a in enumerate((0.2, 0.7)) for m, x in (("alpha", 0.0), ("beta", 0.1))]
+    (table,) = overall_tables(to_frame(cells), PLAIN)
+    assert not any("AUC" in note for note in notes(table) if "detect" in note)
+
+
 def test_detectable_times_have_their_unit(cell: Cell) -> None:
     times = {"keep-all": [3000.0, 3100.0], "alpha": [1000.0, 1200.0]}
     cells = [cell(m, seed=s, ct_s=t) for m, seconds in times.items() for s, t in enumerate(seconds)]

@@ -9,7 +9,15 @@ import pytest
 from bench.metrics import METRICS
 from bench.records import CellRecord, to_frame
 from bench.report.model import Table, Value, ranked
-from bench.report.tables import EFFICIENCY, OVERALL, RECOVERY, efficiency_tables, overall_tables, recovery_tables
+from bench.report.tables import (
+    EFFICIENCY,
+    OPTIONAL,
+    OVERALL,
+    RECOVERY,
+    efficiency_tables,
+    overall_tables,
+    recovery_tables,
+)
 from bench.report.titles import Titles
 
 Cell = Callable[..., CellRecord]
@@ -212,6 +220,11 @@ def test_rows_follow_the_registry_then_the_label(cell: Cell) -> None:
     assert [row.title for row in table.rows] == ["Keep-All", "Alpha", "Alpha [x=1]", "Alpha [x=2]", "Beta"]
 
 
+def test_numbers_in_labels_are_ordered_as_numbers(cell: Cell) -> None:
+    table = overall(*(cell("alpha", label=f"alpha[rows={n}]") for n in (2000, 330, 33000)))
+    assert [row.label for row in table.rows] == ["alpha[rows=330]", "alpha[rows=2000]", "alpha[rows=33000]"]
+
+
 def test_data_sets_follow_the_registry_and_others_come_last(cell: Cell) -> None:
     cells = [cell(dataset=name) for name in ("aaa", "clicks[n=5]", "films")]
     (table,) = overall_tables(to_frame(cells), Titles({"films": "Films", "clicks": "Clicks"}, {}))
@@ -255,12 +268,30 @@ def test_efficiency_has_a_table_by_data_set(cell: Cell) -> None:
     cells = [cell(pt_s=0.0), cell("alpha", kept_fields=[1], pt_shared=True), cell(dataset="films", pt_s=0.0)]
     clicks, films = efficiency_tables(to_frame(cells), PLAIN)
     assert (clicks.name, films.name) == ("net-tau0.5-clicks", "net-tau0.5-films")
-    assert [m for _, m in clicks.columns] == list(EFFICIENCY)
+    assert [m for _, m in clicks.columns] == [m for m in EFFICIENCY if m not in OPTIONAL], "nobody measured those"
     assert [v.text for v in clicks.rows[1].values] == [
         "1.000", "3.000", "4.000", "0.2500", "3", "1", "1,000", "0.003815",
     ]  # fmt: skip
     assert [row.title for row in films.rows] == ["Keep-All"]
     assert "PT computed once for several cells and charged to each in full: Alpha." in notes(clicks, "")
+
+
+def test_sizes_operations_and_memory_are_shown_where_they_were_recorded(cell: Cell) -> None:
+    sizes = {"network_params": 2000, "flops_per_row": 1_500_000, "peak_mem_bytes": 3 * 2**20}
+    masked = cell("alpha", selection={"kept_bytes": 1000.0}, **sizes)
+    (costs,) = efficiency_tables(to_frame([cell(**sizes), masked]), PLAIN)
+    assert [m for _, m in costs.columns] == list(EFFICIENCY)
+    texts = {m: value(costs, "Alpha", m).text for m in OPTIONAL}
+    # 1000 bytes of 2^20; the others keep their 4000 bytes of embeddings
+    assert texts == {
+        "network_params": "2,000",
+        "kept_bytes": f"{1000 / 2**20:.7f}",
+        "flops_per_row": "1.500",
+        "peak_mem_bytes": "3.000",
+    }
+    assert value(costs, "Keep-All", "kept_bytes").mean == 4000
+    (unmasked,) = efficiency_tables(to_frame([cell(**sizes)]), PLAIN)
+    assert "kept_bytes" not in [m for _, m in unmasked.columns]
 
 
 def test_what_is_registered_about_a_method_stands_under_the_tables_that_show_it(cell: Cell) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.engine.memory import peak_rss
 from bench.engine.table import EmbeddingTable
 from bench.errors import ConfigError
 from bench.registry import backbones
@@ -23,7 +24,7 @@ from bench.speed.bound import bound_rows_per_s, step_flops_per_row
 from bench.speed.data import make_rows, make_schema, write_raw
 from bench.speed.gates import GATES
 from bench.speed.limits import Limits, measure_limits
-from bench.speed.rate import ChildDiedError, Rate, TreePeak, in_child, peak_rss, summary, tree_bytes
+from bench.speed.rate import ChildDiedError, Rate, TreePeak, in_child, summary, tree_bytes
 from bench.speed.run import shallow_methods
 from bench.speed.settings import SpeedConfig, check
 

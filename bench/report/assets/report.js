@@ -1,5 +1,5 @@
 "use strict";
-// Sort a table by the column whose heading is pressed; a dash stays below all numbers.
+// Sort each set of a table's rows by the column whose heading is pressed; a dash stays below all numbers.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
   heads.forEach((head, column) => {
@@ -11,13 +11,13 @@ for (const table of document.querySelectorAll("table.sortable")) {
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
       const key = (row) => row.cells[column].dataset.sort ?? row.cells[column].textContent.trim();
       const number = (row) => (key(row) === "" ? NaN : Number(key(row)));
-      const rows = [...table.tBodies[0].rows].sort((a, b) => {
+      const before = (a, b) => {
         const [x, y] = [number(a), number(b)];
         if (column === 0) return up ? key(a).localeCompare(key(b)) : key(b).localeCompare(key(a));
         if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
         return up ? x - y : y - x;
-      });
-      table.tBodies[0].append(...rows);
+      };
+      for (const body of table.tBodies) body.append(...[...body.rows].sort(before));
     });
   });
 }

@@ -1,0 +1,119 @@
+"""Splits by time: the earliest rows are for training, then come validation and test.
+
+A card says under ``[time]`` what orders its rows: a column of times, or their order in the file. Rows of equal time
+keep the order of the file. The order is cut where the card's shares of the rows end; ``cut = "day"`` moves both cuts to
+the nearest midnight (UTC) that leaves each split a day, if there are three days or more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.data.layout import Column, Layout
+from bench.data.splits import TEST, class_cuts
+from bench.data.toml_table import TomlTable
+from bench.errors import ConfigError, DataError, suggest
+
+DAY_S = 86_400
+_CUTS = ("row", "day")
+
+
+@dataclass(frozen=True)
+class TimeOrder:
+    """What orders the rows of a raw table in time."""
+
+    column: str = ""
+    """A column of the kind ``time``; empty: the file holds the rows in this order."""
+    cut: str = "row"
+    """Between which rows splits may end: any, or those of different days."""
+
+    def column_of(self, layout: Layout, member: str) -> Column | None:
+        """The column of times in a table of ``layout``; None where the file is in order.
+
+        Raises:
+            DataError: this table has none.
+        """
+        if not self.column:
+            return None
+        for column in layout.columns:
+            if column.name == self.column and column.role == "time":
+                return column
+        raise DataError(
+            f"{member}: has no column {self.column!r}, by which split=temporal orders the rows; pass the table that "
+            f"has it, or leave split=temporal out."
+        )
+
+
+def read_order(table: TomlTable, layouts: Sequence[Layout]) -> TimeOrder | None:
+    """What the ``[time]`` table of a card says; None without one.
+
+    Raises:
+        ConfigError: an unknown key, no order or two of them, or a column that holds no times.
+    """
+    if "time" not in table:
+        return None
+    entry = table.table("time")
+    column, order, cut = entry.take("column", str, ""), entry.take("order", str, ""), entry.take("cut", str, "row")
+    entry.done()
+    if order not in ("", "file") or bool(column) == bool(order):
+        raise ConfigError(
+            f'{entry.where}: give either column = "...", a column of the kind \'time\', or order = "file".'
+        )
+    times = [one.name for layout in layouts for one in layout.columns if one.role == "time"]
+    if column and column not in times:
+        raise ConfigError(f"{entry.where}: column {column!r} is none of the kind 'time'.{suggest(column, times)}")
+    if cut not in _CUTS or (cut == "day" and not column):
+        raise ConfigError(f"{entry.where}: cut = {cut!r} must be row, or day where a column holds the times.")
+    return TimeOrder(column, cut)
+
+
+def temporal_splits(n_rows: int, shares: Sequence[float], times: np.ndarray | None, cut: str = "row") -> np.ndarray:
+    """The split of each row, uint8 [N]: 0 train, 1 valid, 2 test.
+
+    Args:
+        n_rows: N.
+        shares: of train, valid and test.
+        times: seconds since 1970, [N]; None: rows are in order.
+        cut: ``row``, or ``day`` to cut between days.
+    """
+    train, valid = class_cuts(n_rows, shares, positive=True)
+    if times is None:
+        rows = np.arange(n_rows)
+        return (rows >= train).astype(np.uint8) + (rows >= valid)
+    moments, counts = np.unique(times, return_counts=True)
+    ends = np.cumsum(counts)
+    if cut == "day":
+        train, valid = _between_days(moments // DAY_S, ends, train, valid)
+    splits = np.full(n_rows, TEST, dtype=np.uint8)
+    for wanted in (train, valid):
+        splits -= _earliest(times, moments, ends, wanted)
+    return splits
+
+
+def _between_days(days: np.ndarray, ends: np.ndarray, train: int, valid: int) -> tuple[int, int]:
+    """The cuts moved to the nearest ends of days; as they are where there are fewer than three days.
+
+    Args:
+        days: of each moment, increasing.
+        ends: rows up to each moment, that moment included.
+        train: rows before the first cut.
+        valid: rows before the second cut.
+    """
+    midnights = ends[np.flatnonzero(days[1:] != days[:-1])]
+    if len(midnights) < 2:
+        return train, valid
+    first = int(np.abs(midnights[:-1] - train).argmin())
+    second = first + 1 + int(np.abs(midnights[first + 1 :] - valid).argmin())
+    return int(midnights[first]), int(midnights[second])
+
+
+def _earliest(times: np.ndarray, moments: np.ndarray, ends: np.ndarray, wanted: int) -> np.ndarray:
+    """Which rows are the ``wanted`` earliest ones, those of equal time in file order; bool [N]."""
+    last = int(np.searchsorted(ends, wanted))
+    found: np.ndarray = times < moments[last]
+    before = int(ends[last - 1]) if last else 0
+    found[np.flatnonzero(times == moments[last])[: wanted - before]] = True
+    return found

@@ -1,0 +1,81 @@
+"""What the gated training of a method costs a row: the method's own steps, measured as the method runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+
+from bench.data.rows import Rows
+from bench.engine.fit import FitLog
+from bench.engine.model import CTRModel
+from bench.engine.steps import Step
+from bench.grid import choose_method
+from bench.speed.data import make_rows
+from bench.speed.rate import Rate, summary
+from bench.speed.settings import SpeedConfig
+from bench.speed.stages import SpeedContext, Windows, WindowsDone, context, peak, set_up
+
+
+class SearchContext(SpeedContext):
+    """Measures the first training of a model with a gate; a training before that one is as short as can be."""
+
+    windows: Windows
+    batch: int | None = None
+    """Rows a step, once a training is measured."""
+
+    def fit(
+        self,
+        model: CTRModel,
+        train: Rows,
+        valid: Rows | None = None,
+        steps: Sequence[Step] | None = None,
+        schedule: Callable[[int, int], None] | None = None,
+        **plan: Any,
+    ) -> FitLog:
+        """Train, without validation, until all windows are measured.
+
+        Raises:
+            WindowsDone: they are.
+        """
+        if model.gate is None:
+            some = train.take(torch.arange(min(self.profile.batch_size, len(train))))
+            return super().fit(model, some, None, steps, schedule, **(plan | {"epochs": 1}))
+        size = plan.get("batch_size", self.profile.batch_size)
+        self.batch = min(size, len(train))
+        self.windows.rows_a_step = len(train) / -(-len(train) // size)
+
+        def timed(iteration: int, planned: int) -> None:
+            self.windows(iteration, planned)
+            if schedule is not None:
+                schedule(iteration, planned)
+
+        super().fit(model, train, None, steps, timed, **plan)
+        raise WindowsDone
+
+
+def search(config: SpeedConfig, backbone: str, method: str) -> Rate:
+    """The gated training of ``method`` on a backbone; rows are those that the weights are trained on."""
+    device = set_up(config)
+    held = max(1, config.rows // config.batch // 10) * config.batch
+    rows = make_rows(config, held + max(config.batch, config.rows - held) // config.batch * config.batch).to(device)
+    choice = choose_method(method)
+    if choice.error is not None:
+        return Rate("search", f"{backbone}, {choice.label}", note=choice.error.strip().splitlines()[-1])
+    ctx = context(config, rows, backbone, choice.params, SearchContext)
+    assert isinstance(ctx, SearchContext)
+    ctx.budget, ctx.windows = choice.budget, Windows(config, device)
+    what = f"{ctx.label}, {choice.label}"
+    made = choice.make()
+    if reason := made.skip(ctx):
+        return Rate("search", what, note=reason)
+    aside, rest = rows.take(torch.arange(held)), rows.take(torch.arange(held, len(rows)))
+    with suppress(WindowsDone):
+        made.train(ctx, rest, aside, made.select(ctx, rest, aside))
+    if not ctx.windows.rates:
+        return Rate("search", what, note="trains no gate" if ctx.batch is None else "too few steps to be measured")
+    note = "" if ctx.batch == config.batch else f"batches of {ctx.batch:,}"
+    measured: dict[str, Any] = {**summary(ctx.windows.rates), "peak_bytes": peak(device)}
+    return Rate("search", what, **measured, note=note)

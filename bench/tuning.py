@@ -1,0 +1,138 @@
+"""``--tune lr``: the learning rate of a method's cells, chosen by validation AUC.
+
+Before the first cell of a (data set, backbone, method, τ) runs, the method is tried at every rate of the profile's
+grid, with one seed; the cells of all seeds then use the rate of the highest validation AUC. A trial selects and trains
+as a cell does, without test rows. Trials are kept in the run folder under the identity of what they tried.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.errors import DataError
+from bench.files import write_atomically
+from bench.records import STATUSES, Status, plain
+
+SEED = 0
+"""Seed of every trial."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What came of one learning rate."""
+
+    lr: float
+    status: Status
+    valid_auc: float | None = None
+    """AUC of the trained model on the validation split; None where the trial has no result."""
+    seconds: float | None = None
+    """PT + CT, as a cell's TT; a ranking that trials share is charged to each."""
+    reason: str | None = None
+    traceback: str | None = None
+
+    @property
+    def text(self) -> str:
+        """One line on what came of it."""
+        if self.valid_auc is None:
+            return f"lr {self.lr:g}: {self.status}: {self.reason}"
+        return f"lr {self.lr:g}: validation AUC {self.valid_auc:.4f}  TT {self.seconds:.1f}s"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The trials of one (data set, backbone, method, τ), as far as they are done."""
+
+    grid: tuple[float, ...]
+    own: float
+    """The profile's own rate."""
+    trials: tuple[Trial, ...] = ()
+
+    @property
+    def missing(self) -> tuple[float, ...]:
+        """Rates that were not tried yet."""
+        tried = {trial.lr for trial in self.trials}
+        return tuple(lr for lr in self.grid if lr not in tried)
+
+    @property
+    def lr(self) -> float:
+        """The rate of the highest validation AUC; of equal ones the profile's own, else the smallest.
+
+        Where no trial has a result it is the profile's own.
+        """
+        scored = [(trial.valid_auc, trial.lr == self.own, -trial.lr) for trial in self._scored]
+        return -max(scored)[2] if scored else self.own
+
+    @property
+    def _scored(self) -> list[Trial]:
+        return [trial for trial in self.trials if trial.valid_auc is not None]
+
+    @property
+    def failure(self) -> dict[str, Any] | None:
+        """Status, reason and traceback of the cells, where every trial has failed; None otherwise."""
+        failed = [trial for trial in self.trials if trial.status != "skipped"]
+        if self._scored or not failed:
+            return None
+        statuses = {trial.status for trial in failed}
+        return {
+            "status": statuses.pop() if len(statuses) == 1 else "failed",
+            "reason": f"every trial of the learning rate failed: {'; '.join(trial.text for trial in failed)}",
+            "traceback": failed[-1].traceback,
+        }
+
+    @property
+    def decided(self) -> bool:
+        """Whether the trials are complete and the cells can run."""
+        return not self.missing and self.failure is None
+
+    @property
+    def seconds(self) -> float:
+        """Of all trials with a result."""
+        return sum(trial.seconds or 0.0 for trial in self.trials)
+
+    def add(self, trial: Trial) -> Tuning:
+        """The same with one more trial."""
+        return replace(self, trials=(*self.trials, trial))
+
+    def identity(self) -> dict[str, Any]:
+        """The part of a cell's identity that says how its rate was chosen."""
+        return {"lr": list(self.grid), "seed": SEED}
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a cell's record says of it."""
+        trials = [{k: v for k, v in asdict(trial).items() if k != "traceback"} for trial in self.trials]
+        return {"parameter": "lr", "grid": list(self.grid), "seed": SEED, "lr": self.lr, "trials": trials}
+
+
+class TrialStore:
+    """The trials of a run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _file(self, key: str) -> Path:
+        return self.folder / f"{key[:16]}.json"
+
+    def read(self, key: str) -> Trial | None:
+        """The trial of the identity ``key``, or None.
+
+        Raises:
+            DataError: the file is not readable.
+        """
+        file = self._file(key)
+        if not file.exists():
+            return None
+        try:
+            trial = Trial(**json.loads(file.read_text(encoding="utf-8")))
+            if trial.status not in STATUSES or not isinstance(trial.lr, float):
+                raise ValueError(f"lr={trial.lr!r}, status={trial.status!r}")
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{file} is not a readable trial ({error}). Delete it and run again.") from error
+        return trial
+
+    def write(self, key: str, trial: Trial) -> None:
+        """Keep ``trial``, in the place of an earlier one."""
+        with write_atomically(self._file(key)) as file:
+            json.dump(plain(asdict(trial)), file)

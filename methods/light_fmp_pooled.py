@@ -1,0 +1,38 @@
+"""Light-FMP with rare values pooled and noise drawn row by row: a variant of this project, not of the paper.
+
+Two parameters of ``light-fmp`` have other defaults here; everything else, the cost included, is the same.
+
+* ``pretrain_min_count=5``: values seen fewer than five times in the subset share the field's rare embedding while the
+  gates are learned. Among 2,000 rows most values of a large field occur once or twice; an embedding of their own can
+  memorise the labels of those rows, and the field's gate opens for that. A shared one cannot.
+* ``noise=sample``: every row draws its own u. With one draw a step, a step's whole batch sees a field open or shut, so
+  the gates' gradients are as noisy as one coin, in the few hundred steps that there are.
+
+On planted fields the pooled form finds about twice as many true fields as the plain one
+(``python -m bench run --experiment planted``); merged rows apply to the pretraining alone, so the kept fields have all
+their values again afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from bench.api import Range
+from methods.light_fmp import LightFMP, LightFMPParams
+
+
+@dataclass(frozen=True)
+class PooledLightFMPParams(LightFMPParams):
+    """Parameters of Light-FMP with two other defaults."""
+
+    pretrain_min_count: Annotated[int, Range(1)] = 5
+    """Values seen fewer times in the subset share the field's rare embedding while pretraining; 1 keeps all."""
+    noise: Literal["batch", "sample"] = "sample"
+    """One draw of u a step or one for every row."""
+
+
+class PooledLightFMP(LightFMP):
+    """Hard concrete field gates that rare values cannot open."""
+
+    Params = PooledLightFMPParams
