@@ -102,6 +102,12 @@ def test_nothing_to_show_gives_no_figure() -> None:
     assert draw(frame(cell("x", [1.0, 2.0, 3.0], status="failed")), "t") is None
 
 
+def _shade(shades: Any, x: float, y: float) -> Any:
+    """The colour of the cell at a place."""
+    (found,) = [shade for shade in shades if shade.get_path().contains_point((x, y))]
+    return found.get_facecolor()
+
+
 def _heat(figure: Figure) -> Any:
     return figure.axes[0]
 
@@ -112,8 +118,11 @@ def test_figure_shows_fields_by_name_and_kept_ones_in_blue() -> None:
     axes = _heat(figure)
     assert [label.get_text() for label in axes.get_xticklabels()] == FIELDS
     assert [label.get_text() for label in axes.get_yticklabels()] == ["X", "Y"]
-    np.testing.assert_array_equal(axes.collections[0].get_array(), [[0.0, 0.5, 1.0], [0.5, 0.5, 0.5]])
-    (bars,) = axes.patches
+    *shades, bars = axes.patches
+    shown = [[_shade(shades, column + 0.5, row + 0.5) for column in range(3)] for row in range(2)]
+    light, middle, dark = shown[0]
+    assert shown[1] == [middle] * 3, "equal scores are in the middle"
+    assert sum(light) > sum(middle) > sum(dark), "the darker, the more important"
     assert bars.get_facecolor() == to_rgba(ACCENT)
     box = bars.get_path().get_extents()
     assert 2 < box.x0 < box.x1 < 3, "the third field"
