@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.files import write_atomically
 from bench.records import RunFolder, load_frame
@@ -20,6 +21,9 @@ from bench.report.sweep import sweep_tables
 from bench.report.tables import efficiency_tables, overall_tables, recovery_tables
 from bench.report.titles import Titles
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["build_report"]
 
 
@@ -33,13 +37,29 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
         ConfigError: ``run`` is no run folder.
         DataError: a file in it is no readable record.
     """
-    from bench.report.drawing import figure_files  # noqa: PLC0415 - Matplotlib is slow to import
+    from bench.report.drawing import Drawing  # noqa: PLC0415 - Matplotlib is slow to import
 
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     titles = Titles.registered() if titles is None else titles
     frame = load_frame(folder)
+    with Drawing(frame, titles) as drawing:
+        kinds = _tables(frame, titles)
+        files = {name: text for kind in kinds for name, text in _table_files(*kind).items()}
+        written = [_write(folder.tables / name, text.encode()) for name, text in files.items()]
+        figures: dict[str, bytes] = {}
+        for name, title, data in drawing.files():
+            written.append(_write(folder.figures / name, data))
+            if name.endswith(".svg"):
+                figures[title] = data
+    sections = [html.Section(heading, tables) for _, heading, tables in kinds]
+    text = html.page(records_of(frame), sections, figures)
+    return [*written, _write(folder.path / "report.html", text.encode())]
+
+
+def _tables(frame: pd.DataFrame, titles: Titles) -> list[tuple[str, str, Sequence[Table]]]:
+    """(name of the files, heading, tables) of every kind of table that the run has cells for."""
     placed = blocks(frame, titles)
-    kinds = [
+    kinds: list[tuple[str, str, Sequence[Table]]] = [
         ("overall", "Results", overall_tables(placed, titles)),
         ("efficiency", "Cost and size", efficiency_tables(placed, titles)),
         ("recovery", "Recovery", recovery_tables(placed, titles)),
@@ -51,17 +71,7 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
         ("table1", "Data sets", dataset_tables(frame, titles)),
         ("paper", "Beside the paper", paper_tables(placed, titles)),
     ]
-    kinds = [kind for kind in kinds if kind[2]]
-    files = {name: text for kind in kinds for name, text in _table_files(*kind).items()}
-    written = [_write(folder.tables / name, text.encode()) for name, text in files.items()]
-    figures: dict[str, bytes] = {}
-    for name, title, data in figure_files(frame, titles):
-        written.append(_write(folder.figures / name, data))
-        if name.endswith(".svg"):
-            figures[title] = data
-    sections = [html.Section(heading, tables) for _, heading, tables in kinds]
-    text = html.page(records_of(frame), sections, figures)
-    return [*written, _write(folder.path / "report.html", text.encode())]
+    return [kind for kind in kinds if kind[2]]
 
 
 def _table_files(kind: str, heading: str, tables: Sequence[Table]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["KINDS", "Plan", "Run", "draw_share", "plans"]
+__all__ = ["KINDS", "Plan", "Run", "draw", "plans"]
+
+_COLLECT_EVERY = 20
+"""Figures; their parts refer to each other, so that only the collector frees them."""
 
 
 @dataclass(frozen=True)
@@ -60,25 +63,25 @@ def plans(run: Run) -> list[Plan]:
     return [plan for kind in KINDS for plan in kind(run)]
 
 
-def draw_share(frame: pd.DataFrame, titles: Titles, first: int, step: int) -> dict[int, dict[str, bytes]]:
-    """Contents by suffix, by number of the plan, of every ``step``-th figure from the ``first`` on.
+def draw(whole: Sequence[Plan], numbers: Iterable[int]) -> dict[int, dict[str, bytes]]:
+    """Contents by suffix, by number of the plan; nothing where the records do not support the figure.
 
     Args:
-        frame: a run as ``bench.records.load_frame`` returns it.
-        titles: names and order of data sets and backbones in print.
-        first: number of a plan.
-        step: processes that share the work.
+        whole: all figures of a run.
+        numbers: those to draw, asked for one after the other.
     """
-    found = {}
-    whole = plans(Run.of(frame, titles))
-    gc.freeze()  # figures leave much to collect, and the records need not be searched each time
+    found: dict[int, dict[str, bytes]] = {}
+    collecting = gc.isenabled()
+    gc.disable()  # it would search all records again and again while figures are made
     try:
-        for number in range(first, len(whole), step):
+        for number in numbers:
             figure = whole[number].draw()
-            if figure is not None:
-                found[number] = style.render(figure)
+            found[number] = {} if figure is None else style.render(figure)
+            if len(found) % _COLLECT_EVERY == 0:
+                gc.collect()
     finally:
-        gc.unfreeze()
+        if collecting:
+            gc.enable()
     return found
 
 

@@ -5,18 +5,24 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bench.records import CellRecord, RunFolder, to_frame
 from bench.report import drawing
 from bench.report.build import build_report
 from bench.report.cells import records_of
-from bench.report.drawing import figure_files
+from bench.report.drawing import Drawing
 from bench.report.places import places
 from bench.report.titles import Titles
 
 Cell = Callable[..., CellRecord]
 TAUS = (0.0, 0.25, 0.5)
+
+
+def figure_files(frame: pd.DataFrame, processes: int | None = None) -> list[tuple[str, str, bytes]]:
+    with Drawing(frame, Titles(), processes) as figures:
+        return list(figures.files())
 
 
 def full_run(cell: Cell) -> list[CellRecord]:
@@ -47,7 +53,7 @@ def full_run(cell: Cell) -> list[CellRecord]:
 
 
 def test_every_kind_that_the_records_allow_is_drawn_in_three_formats(cell: Cell) -> None:
-    files = list(figure_files(to_frame(full_run(cell)), Titles()))
+    files = figure_files(to_frame(full_run(cell)))
     names = [name for name, _, _ in files]
     by_place = ("cost", "pareto", "tau", "k-sweep", "sensitivity-alpha-rows", "importance", "stability")
     stems = {f"{kind}-clicks-{backbone}" for kind in by_place for backbone in ("net", "deep")}
@@ -62,26 +68,27 @@ def test_every_kind_that_the_records_allow_is_drawn_in_three_formats(cell: Cell)
 
 def test_figures_do_not_depend_on_the_order_of_records(cell: Cell) -> None:
     cells = full_run(cell)
-    first, second = (list(figure_files(to_frame(order), Titles())) for order in (cells, cells[::-1]))
+    first, second = (figure_files(to_frame(order)) for order in (cells, cells[::-1]))
     assert first == second
 
 
 def test_figures_do_not_depend_on_who_draws_them(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = to_frame([record for record in full_run(cell) if record.seed == 0 and record.tau in (None, 0.5)])
-    alone = list(figure_files(frame, Titles(), processes=1))
+    alone = figure_files(frame, processes=1)
     assert {title.partition(":")[0] for _, title, _ in alone} > {"Training time", "Importance of fields"}
-    assert list(figure_files(frame, Titles(), processes=2)) == alone
+    assert figure_files(frame, processes=2) == alone
 
-    def broken(folder: Path, share: int, processes: int) -> subprocess.Popen[bytes]:
+    def broken(folder: Path, share: int) -> subprocess.Popen[bytes]:
+        (folder / "taken-0").touch()  # and never drawn
         return subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
 
     monkeypatch.setattr(drawing, "_start", broken)
-    assert list(figure_files(frame, Titles(), processes=2)) == alone, "what a child leaves undone is drawn here"
+    assert figure_files(frame, processes=2) == alone, "what a child leaves undone is drawn here"
 
 
 def test_nothing_is_drawn_of_a_run_without_results(cell: Cell) -> None:
     broken = [cell(method, status="failed") for method in ("keep-all", "alpha")]
-    assert list(figure_files(to_frame(broken), Titles())) == []
+    assert figure_files(to_frame(broken)) == []
 
 
 def test_figures_are_on_the_page_with_their_titles(tmp_path: Path, cell: Cell) -> None:
