@@ -52,6 +52,8 @@ _LOOK: dict[Any, Any] = {
     "savefig.facecolor": "white",
 }
 _DPI = 200
+_MORE: dict[str, dict[str, Any]] = {".png": {"pil_kwargs": {"compress_level": 1}}}
+"""What formats are saved with; the PNG becomes a tenth larger, and is written much sooner."""
 _COLOURS = (
     "#332288", "#cc6677", "#117733", "#44aa99", "#882255", "#e69f00", "#88ccee", "#aa4499", "#999933",
 )  # fmt: skip
@@ -104,6 +106,6 @@ def render(figure: Figure) -> dict[str, bytes]:
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # it shows as a box; names are the user's
         for suffix, entries in metadata.items():
             data = io.BytesIO()
-            figure.savefig(data, format=suffix[1:], dpi=_DPI, metadata=entries)
+            figure.savefig(data, format=suffix[1:], dpi=_DPI, metadata=entries, **_MORE.get(suffix, {}))
             files[suffix] = data.getvalue()
     return files

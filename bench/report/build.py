@@ -11,7 +11,7 @@ from bench.records import RunFolder, load_frame
 from bench.report import csv, html, latex, markdown
 from bench.report.adaptability import adaptability_tables
 from bench.report.beside import paper_tables
-from bench.report.cells import blocks, records_of
+from bench.report.cells import Block, blocks_of, records_of
 from bench.report.datasets import dataset_tables
 from bench.report.model import Table
 from bench.report.naming import file_name
@@ -42,8 +42,9 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     titles = Titles.registered() if titles is None else titles
     frame = load_frame(folder)
+    cells = records_of(frame)
     with Drawing(frame, titles) as drawing:
-        kinds = _tables(frame, titles)
+        kinds = _tables(frame, blocks_of(cells, titles), titles)
         files = {name: text for kind in kinds for name, text in _table_files(*kind).items()}
         written = [_write(folder.tables / name, text.encode()) for name, text in files.items()]
         figures: dict[str, bytes] = {}
@@ -52,13 +53,12 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
             if name.endswith(".svg"):
                 figures[title] = data
     sections = [html.Section(heading, tables) for _, heading, tables in kinds]
-    text = html.page(records_of(frame), sections, figures)
+    text = html.page(cells, sections, figures)
     return [*written, _write(folder.path / "report.html", text.encode())]
 
 
-def _tables(frame: pd.DataFrame, titles: Titles) -> list[tuple[str, str, Sequence[Table]]]:
+def _tables(frame: pd.DataFrame, placed: Sequence[Block], titles: Titles) -> list[tuple[str, str, Sequence[Table]]]:
     """(name of the files, heading, tables) of every kind of table that the run has cells for."""
-    placed = blocks(frame, titles)
     kinds: list[tuple[str, str, Sequence[Table]]] = [
         ("overall", "Results", overall_tables(placed, titles)),
         ("efficiency", "Cost and size", efficiency_tables(placed, titles)),

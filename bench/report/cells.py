@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from bench.metrics import METRICS
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
     Run = pd.DataFrame | Sequence["Block"]
     """A run as ``bench.records.load_frame`` returns it, or its blocks where they have been made before."""
 
-__all__ = ["Block", "GroupKey", "Record", "RowKey", "Values", "blocks", "blocks_of", "group_key", "records_of"]
+__all__ = [
+    "Block",
+    "GroupKey",
+    "Record",
+    "RowKey",
+    "Values",
+    "blocks",
+    "blocks_of",
+    "group_key",
+    "records_of",
+    "sample_sd",
+]
 
 Record = dict[str, Any]
 """One row of the run's table, with None for everything that is null."""
@@ -120,12 +132,20 @@ class Block:
         if not found:
             return Value()
         numbers = list(found.values())
-        mean, sd = fmean(numbers), stdev(numbers) if len(numbers) > 1 else None
+        mean, sd = fmean(numbers), sample_sd(numbers)
         one_by_definition = metric == "tt_ratio" and row == self.baseline(group)
         sd_text = "" if one_by_definition else _sd_text(metric, mean, sd)
         cells = self.ok(group, row)
         hashes = tuple(cells[seed]["config_hash"] for seed in found)
         return Value(mean, sd, tuple(found), tuple(numbers), hashes, METRICS[metric].text(mean), sd_text)
+
+
+def sample_sd(numbers: Collection[float]) -> float | None:
+    """Sample standard deviation; None of fewer than two. ``statistics.stdev`` has more digits and takes long."""
+    if len(numbers) < 2:
+        return None
+    mean = fmean(numbers)
+    return math.sqrt(math.fsum((number - mean) ** 2 for number in numbers) / (len(numbers) - 1))
 
 
 def _sd_text(metric: str, mean: float, sd: float | None) -> str:

@@ -126,7 +126,7 @@ def _row(row: Row) -> str:
 
 
 def _value(value: Value) -> str:
-    key = "" if value.mean is None else f"{value.mean:.17g}"
+    key = "" if value.mean is None else f"{value.mean:.12g}"
     if not value.cells:
         return f'<td data-sort="{key}">{escape(value.text)}</td>'
     text = f'<span class="{value.mark}">{escape(value.text)}</span>' if value.mark else escape(value.text)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.metrics import METRICS
-from bench.report.cells import Block, GroupKey, Record, RowKey, Values, blocks
+from bench.report.cells import Block, GroupKey, Record, RowKey, Values, blocks, sample_sd
 from bench.report.model import MISSING, Flag, Group, Note, Row, Table, Value
 from bench.report.naming import Names, caption, names_of, seed_list, table_name, table_title
 from bench.report.notes import notes_of
@@ -203,7 +203,7 @@ def _mean(cells: Mapping[int, Record], measure: str, numbers: Mapping[int, float
     if not numbers or not all(map(math.isfinite, numbers.values())):
         return Value()
     mean = fmean(numbers.values())
-    sd = stdev(numbers.values()) if len(numbers) > 1 else None
+    sd = sample_sd(numbers.values())
     hashes = tuple(cells[seed]["config_hash"] for seed in numbers)
     text, sd_text = METRICS[measure].text(mean), "" if sd is None else f"{sd:.2f}"
     few = list(numbers) != list(seeds)

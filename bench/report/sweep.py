@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from bench.budget import n_keep
 from bench.metrics import METRICS
-from bench.report.cells import Block, GroupKey, RowKey, blocks
+from bench.report.cells import Block, GroupKey, RowKey, blocks, sample_sd
 from bench.report.model import MISSING, Note, Row, Table, Value, ranked
 from bench.report.naming import Names, names_of, setting
 from bench.report.notes import below_anchor, merged, notes_of
@@ -145,7 +145,7 @@ def _area(sweep: _Sweep, row: RowKey, numbers: Mapping[int, float], n_seeds: int
     if not numbers:
         return Value()
     mean = fmean(numbers.values())
-    sd = stdev(numbers.values()) if len(numbers) > 1 else None
+    sd = sample_sd(numbers.values())
     cells = [block.ok(sweep.group, row)[seed]["config_hash"] for seed in numbers for block in sweep.blocks.values()]
     text, sd_text = METRICS["aukc"].text(mean), "" if sd is None else METRICS["aukc"].text(sd)
     found = Value(mean, sd, tuple(numbers), tuple(numbers.values()), tuple(cells), text, sd_text, rankable=True)
