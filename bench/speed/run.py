@@ -129,13 +129,13 @@ class Measurements:
         for (backbone, plain), gate in itertools.product(chosen, GATES):
             what = f"{backbone}, {gate} gate"
             rate = self._measured("gated train", what, stages.train, backbone, gate, self.limits)
-            self._keep(_beside_plain(rate, plain, "the gate"))
+            times = None if plain is None else plain.ratio(rate.rows_per_s)
+            self._keep(rate if times is None else replace(rate, note=f"{times:.2f}× the time without the gate"))
 
     def searches(self, chosen: Sequence[tuple[str, Rate | None]], methods: Sequence[str]) -> None:
-        """Let each method search on every backbone, and compare its rate with that of the backbone alone."""
-        for (backbone, plain), method in itertools.product(chosen, methods):
-            rate = self._measured("search", f"{backbone}, {method}", search.search, backbone, method)
-            self._keep(_beside_plain(rate, plain, "the method"))
+        """Let each method search on every backbone."""
+        for (backbone, _), method in itertools.product(chosen, methods):
+            self.add("search", f"{backbone}, {method}", search.search, backbone, method)
 
     def _beside(self, rate: Rate, peer: Any, work: Callable[..., dict[str, Any]], *arguments: Any) -> Rate:
         """``rate`` with the peer's measurement, or why there is none."""
@@ -154,13 +154,6 @@ class Measurements:
         self.rates.append(rate)
         self.tell(rate)
         return rate
-
-
-def _beside_plain(rate: Rate, plain: Rate | None, what: str) -> Rate:
-    """``rate`` with the time of a row over that without ``what``."""
-    times = None if plain is None else plain.ratio(rate.rows_per_s)
-    notes = [rate.note, "" if times is None else f"{times:.2f}× the time without {what}"]
-    return replace(rate, note="; ".join(filter(None, notes)))
 
 
 def shallow_methods() -> list[str]:

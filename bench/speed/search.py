@@ -1,9 +1,15 @@
-"""What the gated training of a method costs a row: the method's own steps, measured as the method runs."""
+"""What the gated training of a method costs a row: the method's own steps, measured as the method runs.
+
+Rows are all that steps read: the iteration's batch, and batches of their own. How often a method steps on rows of its
+own may depend on the length of the training, which is short here. The backbone alone is measured in the same process,
+before and after the method, because machines drift.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from statistics import median
 from typing import Any
 
 import torch
@@ -45,7 +51,8 @@ class SearchContext(SpeedContext):
             return super().fit(model, some, None, steps, schedule, **(plan | {"epochs": 1}))
         size = plan.get("batch_size", self.profile.batch_size)
         self.batch = min(size, len(train))
-        self.windows.rows_a_step = len(train) / -(-len(train) // size)
+        own = sum(step.batch_scale / step.every for step in steps or [] if step.batches is not None)
+        self.windows.rows_a_step = len(train) / -(-len(train) // size) + own * size
 
         def timed(iteration: int, planned: int) -> None:
             self.windows(iteration, planned)
@@ -57,7 +64,7 @@ class SearchContext(SpeedContext):
 
 
 def search(config: SpeedConfig, backbone: str, method: str) -> Rate:
-    """The gated training of ``method`` on a backbone; rows are those that the weights are trained on."""
+    """The gated training of ``method`` on a backbone, and in the note how a row's time compares with the backbone's."""
     device = set_up(config)
     held = max(1, config.rows // config.batch // 10) * config.batch
     rows = make_rows(config, held + max(config.batch, config.rows - held) // config.batch * config.batch).to(device)
@@ -72,10 +79,22 @@ def search(config: SpeedConfig, backbone: str, method: str) -> Rate:
     if reason := made.skip(ctx):
         return Rate("search", what, note=reason)
     aside, rest = rows.take(torch.arange(held)), rows.take(torch.arange(held, len(rows)))
+    alone = _alone(config, rest, backbone)
     with suppress(WindowsDone):
         made.train(ctx, rest, aside, made.select(ctx, rest, aside))
     if not ctx.windows.rates:
         return Rate("search", what, note="trains no gate" if ctx.batch is None else "too few steps to be measured")
-    note = "" if ctx.batch == config.batch else f"batches of {ctx.batch:,}"
+    alone += _alone(config, rest, backbone)
+    note = f"{median(alone) / median(ctx.windows.rates):.2f}× the time without the method"
+    note += "" if ctx.batch == config.batch else f", in batches of {ctx.batch:,} instead of {config.batch:,}"
     measured: dict[str, Any] = {**summary(ctx.windows.rates), "peak_bytes": peak(device)}
     return Rate("search", what, **measured, note=note)
+
+
+def _alone(config: SpeedConfig, rows: Rows, backbone: str) -> list[float]:
+    """Rates of the backbone without a gate, window by window."""
+    windows = Windows(config, torch.device(config.device))
+    ctx = context(config, rows, backbone)
+    with suppress(WindowsDone):
+        ctx.fit(ctx.model(), rows, schedule=windows, epochs=10**6, evaluate_every=1e6)
+    return windows.rates

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
 from typing import Any
 
 import pytest
@@ -26,8 +26,8 @@ def test_every_method_that_searches_is_measured(method: str) -> None:
     rate = search(TINY, "dnn[mlp=8]", method)
     assert rate.rows_per_s, rate.note
     assert rate.what == f"dnn[mlp=8], {method}"
-    # a method with a small subset of its own has smaller batches
-    assert rate.note == "" or int(rate.note.removeprefix("batches of ")) > TINY.batch
+    # a method with a small subset of its own has batches of another size
+    assert re.fullmatch(r"\d+\.\d\d× the time without the method(, in batches of \d+ instead of 50)?", rate.note)
 
 
 def test_the_methods_are_those_that_train_a_network_to_choose() -> None:
@@ -81,20 +81,43 @@ def test_trainings_before_the_gate_are_cut_short_and_rows_are_those_of_the_metho
     assert Two.seen[0] == (False, 1)
     assert {planned for gated, planned in Two.seen if gated} == {40 * 15}
     assert rate.rows_per_s == pytest.approx(stages.LEAST_STEPS * 850 / 15)
-    assert rate.note == "batches of 60"
+    alone = stages.LEAST_STEPS * 50
+    ratio = alone / (stages.LEAST_STEPS * 850 / 15)
+    assert rate.note == f"{ratio:.2f}× the time without the method, in batches of 60 instead of 50"
     monkeypatch.setattr(Two, "epochs", 1)
     monkeypatch.setattr(stages, "LEAST_STEPS", 100)
     assert search(TINY, "dnn[mlp=8]", "random-k").note == "too few steps to be measured"
 
 
-def test_methods_are_set_against_the_backbone_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+class Held(Method[None]):
+    """Reads rows of its own: two batches' worth at every fourth step."""
+
+    def select(self, ctx: Any, train: Rows, selection_rows: Rows) -> Selection:
+        model: CTRModel = ctx.model()
+        model.gate = Open()
+        own = ctx.step(model, batches=selection_rows, every=4, batch_scale=2)
+        ctx.fit(model, train, steps=[ctx.step(model), own, ctx.step(model)], epochs=40)
+        raise AssertionError("the windows are full before")
+
+
+def test_rows_of_a_step_s_own_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods(), "load", lambda name: Held)
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(stages, "now", lambda device: float(next(ticks)))
+    rate = search(TINY, "dnn[mlp=8]", "random-k")
+    assert rate.rows_per_s == pytest.approx(stages.LEAST_STEPS * (50 + 2 * 50 / 4))
+
+
+def test_methods_search_on_the_fastest_backbone_and_the_slowest(monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(work: Any, config: SpeedConfig, *given: Any) -> Rate | None:
         if work is stages.limits:
             return None
-        fast = {"dnn": 30.0, "xdeepfm": 10.0}[given[0]]
-        return Rate("search", "x", rows_per_s=fast / 2) if len(given) == 2 else Rate("train", "x", rows_per_s=fast)
+        if work is search:
+            return Rate("search", ", ".join(given))
+        return Rate("train", given[0], rows_per_s={"dnn": 30.0, "pnn": 20.0, "xdeepfm": 10.0}[given[0]])
 
     monkeypatch.setattr(run, "in_child", measured)
-    report = run.measure(TINY, ["train", "search"], ["dnn", "xdeepfm"], ["a", "b"])
-    assert [rate.note for rate in report.rates if rate.stage == "search"] == ["2.00× the time without the method"] * 4
-    assert run.measure(replace(TINY), ["search"], ["dnn"], ["a"]).rates[0].note == ""
+    report = run.measure(TINY, ["train", "search"], ["pnn", "dnn", "xdeepfm"], ["a", "b"])
+    searched = [rate.what for rate in report.rates if rate.stage == "search"]
+    assert searched == ["dnn, a", "dnn, b", "xdeepfm, a", "xdeepfm, b"]
+    assert [rate.what for rate in run.measure(TINY, ["search"], ["pnn"], ["a"]).rates] == ["pnn, a"]
