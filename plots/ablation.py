@@ -19,12 +19,11 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.patches import Patch
 
 from bench.metrics import METRICS
 from bench.report.cells import Block, Record, RowKey
 from bench.report.places import Place
-from plots.sheet import Shape, sheet
+from plots.sheet import Shape, box, sheet
 from plots.style import COLUMN_IN, INK, MUTED, PAGE_IN, look
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ def draw(ablation: Ablation, title: str) -> Figure:
     width = COLUMN_IN if len(ablation.gains) <= _COLUMN_HOLDS else PAGE_IN
     with look():
         legend = [
-            Patch(facecolor=colour, edgecolor=INK, linewidth=0.4, hatch=hatch, label=METRICS[metric].label)
+            box(METRICS[metric].label, colour, hatch)
             for metric, colour, hatch in zip(SHOWN, _COLOURS, _HATCHES, strict=True)
         ]
         figure, (axes,) = sheet(title, 1, Shape(columns=1, width=width, height=1.6, below=0.25), legend, notes)

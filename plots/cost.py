@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from bench.metrics import METRICS
 from bench.report.places import Place, tau_text
-from plots.sheet import Shape, sheet
+from plots.sheet import Shape, box, sheet
 from plots.style import INK, MUTED, look
 
 if TYPE_CHECKING:
@@ -89,15 +88,15 @@ def draw(place: Place, title: str) -> Figure | None:
         notes[0] = "Total behind the bar; line: one standard deviation of the total over seeds to both sides."
     with look():
         legend = [
-            Patch(facecolor=_PT, edgecolor=INK, linewidth=0.4, hatch="////", label="PT, pretraining and selection"),
-            Patch(facecolor=_CT, edgecolor=INK, linewidth=0.4, label="CT, continued training"),
+            box("PT, pretraining and selection", _PT, "////"),
+            box("CT, continued training", _CT),
         ]
         figure, axes = sheet(title, len(content), shape, legend, notes)
         for i, (panel, stack) in enumerate(zip(axes, content, strict=True)):
             _paint(panel, stack, names, named=i % _COLUMNS == 0)
             panel.set_xlim(0, end)
             if several and stack.tau is not None:
-                panel.set_title(tau_text(stack.tau), size=7, pad=3)
+                panel.set_title(tau_text(stack.tau), y=1, size=7, pad=3)
     return figure
 
 

@@ -1,8 +1,8 @@
 """The figures' font: DejaVu Sans, as Matplotlib ships it, without the parts that figures do not use.
 
 A PDF embeds the glyphs that it shows. To cut them out of the whole font takes longer than to draw a figure, mostly for
-its tables of ligatures and scripts. So that is done once in a process, for the letters of European languages, Greek and
-signs; other letters come from the whole font.
+its tables of ligatures and scripts. So that is done once in a process, for the letters of Latin, Greek and
+signs; a figure with other letters is drawn with the whole font beside it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ __all__ = ["families"]
 
 _WHOLE = "DejaVu Sans"
 _LEAN = "CTR Bench Sans"
-_RANGES = ((0x20, 0x7F), (0xA0, 0x250), (0x2B0, 0x300), (0x370, 0x530), (0x2000, 0x2300))
-"""Latin, Greek, Cyrillic, punctuation, arrows, mathematical signs: [first, last)."""
+_RANGES = ((0x20, 0x7F), (0xA0, 0x180), (0x370, 0x400), (0x2010, 0x2070), (0x2190, 0x2300))
+"""Latin, Greek, punctuation, arrows, mathematical signs: [first, last)."""
 _NAMES, _POSTSCRIPT_NAME = (1, 3, 4, 6, 16), 6
 """Entries of a font's name table that hold its name, and the one without blanks."""
 

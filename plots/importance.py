@@ -13,6 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
+from matplotlib.transforms import offset_copy
 
 from bench.records import display_title
 from plots.style import ACCENT, INK, MUTED, PAGE_IN, look, new_figure
@@ -27,6 +28,8 @@ __all__ = ["Heatmap", "Line", "draw", "heatmap", "normalised"]
 _ROW_IN, _COLUMN_IN, _HEAD_IN, _PAD_IN = 0.21, 0.1, 0.46, 0.08
 _LETTER_IN, _SMALL_LETTER_IN = 0.062, 0.056
 """Mean width of a letter in row titles, and in field names."""
+_LABEL_PT = ((0.0, -2.0), (-2.0, 0.0))
+"""From the heatmap to the names of fields below it, and to the titles of rows aside."""
 _SCALE = LinearSegmentedColormap.from_list("importance", ["#fdf6e9", "#fbd08a", "#f19a4b", "#c4562f", "#6e1f1f"])
 """Light to dark evenly in lightness: readable in grey and with every kind of colour vision."""
 _NO_SCORE = "#e4e4e4"
@@ -197,9 +200,13 @@ def _paint(axes: Axes, rows: list[Line], names: list[str], upright: bool) -> Non
         axes.add_artist(PathPatch(path, facecolor=ACCENT, edgecolor="white", linewidth=0.35))
     axes.set_xlim(0, len(names))
     axes.set_ylim(len(rows), 0)
-    axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90 if upright else 0)
-    axes.set_yticks(np.arange(len(rows)) + 0.5, [row.title for row in rows])
-    axes.tick_params(length=0, pad=2)
+    axes.set(xticks=[], yticks=[])  # Matplotlib makes five artists of a tick
+    below, aside = (offset_copy(axes.transData, axes.get_figure(root=True), *by, "points") for by in _LABEL_PT)
+    for column, name in enumerate(names):
+        turned = 90 if upright else 0
+        axes.text(column + 0.5, len(rows), name, size=6.5, rotation=turned, ha="center", va="top", transform=below)
+    for row, line in enumerate(rows):
+        axes.text(0, row + 0.5, line.title, ha="right", va="center_baseline", transform=aside)
     for spine in axes.spines.values():
         spine.set_visible(False)
 

@@ -13,6 +13,7 @@ from bench.report.adaptability import adaptability_tables
 from bench.report.beside import paper_tables
 from bench.report.cells import Block, blocks_of, records_of
 from bench.report.datasets import dataset_tables
+from bench.report.drawing import Drawing
 from bench.report.model import Table
 from bench.report.naming import file_name
 from bench.report.significance import significance_tables
@@ -37,13 +38,12 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
         ConfigError: ``run`` is no run folder.
         DataError: a file in it is no readable record.
     """
-    from bench.report.drawing import Drawing  # noqa: PLC0415 - Matplotlib is slow to import
-
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     titles = Titles.registered() if titles is None else titles
-    frame = load_frame(folder)
-    cells = records_of(frame)
-    with Drawing(frame, titles) as drawing:
+    with Drawing(len(folder.files())) as drawing:
+        frame = load_frame(folder)
+        drawing.begin(frame, titles)
+        cells = records_of(frame)
         kinds = _tables(frame, blocks_of(cells, titles), titles)
         files = {name: text for kind in kinds for name, text in _table_files(*kind).items()}
         written = [_write(folder.tables / name, text.encode()) for name, text in files.items()]

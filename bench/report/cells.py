@@ -80,6 +80,7 @@ class Block:
     samples: dict[RowKey, Record] = field(default_factory=dict)
     """Any cell of a row."""
     _baselines: dict[GroupKey, RowKey | None] = field(default_factory=dict)
+    _ok: dict[tuple[GroupKey, RowKey], dict[int, Record]] = field(default_factory=dict)
 
     def at(self, group: GroupKey, row: RowKey) -> dict[int, list[Record]]:
         """Cells by seed. More than one for a seed differ in something that the table does not show."""
@@ -87,8 +88,11 @@ class Block:
 
     def ok(self, group: GroupKey, row: RowKey) -> dict[int, Record]:
         """The one successful cell of each seed; a seed with several cells has no result."""
-        cells = self.at(group, row).items()
-        return {seed: found[0] for seed, found in cells if len(found) == 1 and found[0]["status"] == "ok"}
+        place = (group, row)
+        if place not in self._ok:
+            cells = self.at(group, row).items()
+            self._ok[place] = {s: found[0] for s, found in cells if len(found) == 1 and found[0]["status"] == "ok"}
+        return self._ok[place]
 
     def seeds(self, group: GroupKey) -> list[int]:
         """Seeds of which any row of the column has a result."""

@@ -1,8 +1,8 @@
 """The files of all figures of a run, drawn by several processes where there are many.
 
 Drawing is most of the time of a large report, and one process draws on one core. Children begin when a ``Drawing`` is
-entered, and draw while this process makes the tables; whoever is free takes the next figure. The bytes do not depend on
-who drew them. What a child could not draw is drawn here.
+entered: they load Matplotlib while this process reads the records, and draw while it makes the tables; whoever is free
+takes the next figure. The bytes do not depend on who drew them. What a child could not draw is drawn here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from bench.report.figures import Run, draw, plans
 from bench.report.naming import file_name
 from bench.report.titles import Titles
 
@@ -26,35 +25,32 @@ if TYPE_CHECKING:
 
 __all__ = ["Drawing"]
 
-_WORTH_A_PROCESS = 16
-"""Figures; to start another process takes as long as to draw two or three."""
+_WORTH_A_PROCESS = 300
+"""Cells; their figures take several times as long as to start another process."""
 _MAX_PROCESSES = 8
+_RUN = "run"
+"""File with what is to be drawn; it is there when a child's input ends."""
 
 
 class Drawing:
     """All figures of a run, in the making."""
 
-    def __init__(self, frame: pd.DataFrame, titles: Titles, processes: int | None = None) -> None:
-        """Plan the figures; none is drawn before the drawing is entered.
+    def __init__(self, n_cells: int, processes: int | None = None) -> None:
+        """Nothing is started before the drawing is entered.
 
         Args:
-            frame: a run as ``bench.records.load_frame`` returns it.
-            titles: names and order of data sets and backbones in print.
+            n_cells: how many cells the run has.
             processes: how many draw; by default as many as there are cores, if there is enough to do.
         """
-        self._run, self._plans = (frame, titles), plans(Run.of(frame, titles))
         if processes is None:
-            processes = min(os.cpu_count() or 1, len(self._plans) // _WORTH_A_PROCESS, _MAX_PROCESSES)
+            processes = min(os.cpu_count() or 1, n_cells // _WORTH_A_PROCESS, _MAX_PROCESSES)
         self._shares = range(1, processes)
-        self._children: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         """Start the children."""
         self._temporary = TemporaryDirectory(prefix="ctr-figures-")
         self._folder = Path(self._temporary.name)
-        if self._shares:
-            (self._folder / "run").write_bytes(pickle.dumps(self._run))
-            self._children = [_start(self._folder, share) for share in self._shares]
+        self._children = [_start(self._folder, share) for share in self._shares]
         return self
 
     def __exit__(
@@ -63,22 +59,39 @@ class Drawing:
         """End what still runs, and clear up."""
         for child in self._children:
             child.kill()
-            child.wait()
+            child.communicate()
         self._temporary.cleanup()
+
+    def begin(self, frame: pd.DataFrame, titles: Titles) -> None:
+        """Let the children draw.
+
+        Args:
+            frame: the run as ``bench.records.load_frame`` returns it.
+            titles: names and order of data sets and backbones in print.
+        """
+        self._run = (frame, titles)
+        if self._children:
+            (self._folder / _RUN).write_bytes(pickle.dumps(self._run))
+        for child in self._children:
+            if child.stdin is not None:
+                child.stdin.close()
 
     def files(self) -> Iterator[tuple[str, str, bytes]]:
         """(file name, title, contents) of every figure in every format; the same records give the same bytes."""
-        drawn = draw(self._plans, _claimed(self._folder, len(self._plans)))
+        from bench.report.figures import Run, draw, plans  # noqa: PLC0415 - Matplotlib is slow to import
+
+        whole = plans(Run.of(*self._run))
+        drawn = draw(whole, _claimed(self._folder, len(whole)))
         for share, child in zip(self._shares, self._children, strict=True):
             if child.wait() == 0:
                 drawn |= pickle.loads((self._folder / str(share)).read_bytes())
-        drawn |= draw(self._plans, [number for number in range(len(self._plans)) if number not in drawn])
+        drawn |= draw(whole, [number for number in range(len(whole)) if number not in drawn])
         taken: list[str] = []
         for number, contents in sorted(drawn.items()):
             if contents:
-                taken.append(file_name(self._plans[number].name, taken))
+                taken.append(file_name(whole[number].name, taken))
             for suffix, data in contents.items():
-                yield f"{taken[-1]}{suffix}", self._plans[number].title, data
+                yield f"{taken[-1]}{suffix}", whole[number].title, data
 
 
 def _claimed(folder: Path, count: int) -> Iterator[int]:
@@ -94,11 +107,14 @@ def _claimed(folder: Path, count: int) -> Iterator[int]:
 def _start(folder: Path, share: int) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", __name__, str(folder), str(share)]
-    return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
 def _draw_as_child(folder: Path, share: int) -> None:
-    frame, titles = pickle.loads((folder / "run").read_bytes())
+    from bench.report.figures import Run, draw, plans  # noqa: PLC0415
+
+    sys.stdin.read()
+    frame, titles = pickle.loads((folder / _RUN).read_bytes())
     whole = plans(Run.of(frame, titles))
     (folder / str(share)).write_bytes(pickle.dumps(draw(whole, _claimed(folder, len(whole)))))
 

@@ -14,7 +14,6 @@ from bench.report.titles import Titles
 from plots import (
     ablation,
     cost,
-    critical_difference,
     importance,
     k_sweep,
     pareto,
@@ -30,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "Plan", "Run", "draw", "plans"]
 
-_COLLECT_EVERY = 20
+
+_COLLECT_EVERY = 5
 """Figures; their parts refer to each other, so that only the collector frees them."""
 
 
@@ -72,7 +72,8 @@ def draw(whole: Sequence[Plan], numbers: Iterable[int]) -> dict[int, dict[str, b
     """
     found: dict[int, dict[str, bytes]] = {}
     collecting = gc.isenabled()
-    gc.disable()  # it would search all records again and again while figures are made
+    gc.freeze()
+    gc.disable()  # it would search records and half-made figures again and again
     try:
         for number in numbers:
             figure = whole[number].draw()
@@ -80,6 +81,7 @@ def draw(whole: Sequence[Plan], numbers: Iterable[int]) -> dict[int, dict[str, b
             if len(found) % _COLLECT_EVERY == 0:
                 gc.collect()
     finally:
+        gc.unfreeze()
         if collecting:
             gc.enable()
     return found
@@ -120,10 +122,15 @@ def _ablation(run: Run) -> Iterator[Plan]:
 
 
 def _critical_difference(run: Run) -> Iterator[Plan]:
+    def draw(tau: float | None, title: str) -> Figure | None:
+        from plots import critical_difference  # noqa: PLC0415 - SciPy's statistics are slow to import
+
+        return critical_difference.draw(run.frame, tau, title)
+
     for tau in sorted(set(run.frame["tau"].dropna())) or [None]:
         title = f"Ranks of the methods{'' if tau is None else f' at prune ratio τ = {tau:g}'}"
         name = f"critical-difference{'' if tau is None else f'-tau{tau:g}'}"
-        yield Plan(name, title, partial(critical_difference.draw, run.frame, tau, title))
+        yield Plan(name, title, partial(draw, tau, title))
 
 
 KINDS: tuple[Callable[[Run], Iterator[Plan]], ...] = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 from bench.report.model import Flag, Row, Table, Value
 
@@ -26,6 +27,7 @@ _PT_MM = 0.3515
 _DIGIT_PT, _SMALL_PT, _GAP_PT, _LINE_PT = 5.0, 4.4, 26.0, 10.5
 
 
+@lru_cache(maxsize=4096)
 def escape(text: str) -> str:
     """``text`` as LaTeX prints it letter by letter; a letter beyond Latin becomes its code point."""
     return "".join(_SPECIAL.get(char) or _letter(char) for char in unicodedata.normalize("NFC", text))

@@ -9,6 +9,7 @@ import pytest
 from bench.records import CellRecord
 from bench.report.places import Place
 from plots.ablation import ablations, draw
+from plots.sheet import legend_labels
 from plots.style import render
 
 Record = Callable[..., CellRecord]
@@ -52,7 +53,7 @@ def test_the_default_is_compared_seed_by_seed_on_every_backbone(record: Record, 
     heights = [[bar.get_height() for bar in bars] for bars in axes.containers]
     assert heights == [[gain.mean[number] for gain in found.gains] for number in (0, 1)]
     assert axes.get_ylabel() == "Improvement (%)"
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["AUC", "Logloss"]
+    assert legend_labels(figure) == ["AUC", "Logloss"]
     assert set(render(figure)) == {".pdf", ".png", ".svg"}
 
 

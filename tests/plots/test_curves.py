@@ -14,6 +14,7 @@ from bench.records import CellRecord
 from bench.report.places import Place
 from bench.stats.curve import aukc
 from plots import k_sweep, sensitivity, tau_curves
+from plots.sheet import legend_labels
 from plots.style import INK, mark, render
 
 Record = Callable[..., CellRecord]
@@ -64,8 +65,7 @@ def test_tau_curves_show_means_spread_and_the_baseline(record: Record, place_of:
     assert -10 < left < 0, "the first prune ratio"
     assert 75 < right < 85, "the last"
     assert [dashed(axes) for axes in figure.axes] == [[pytest.approx(0.75)], [pytest.approx(0.4)], [pytest.approx(9)]]
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["Slim", "Keep"]
+    assert legend_labels(figure) == ["Slim", "Keep"]
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["0", "50", "75"]
     assert set(render(figure)) == {".pdf", ".png", ".svg"}
 
@@ -118,7 +118,7 @@ def test_k_sweep_is_over_kept_fields_with_its_area(record: Record, place_of: Pla
     assert sweep.aukc == pytest.approx(aukc([2, 4, 6, 8], means))
     figure = k_sweep.draw(place, "AUC over kept fields")
     assert figure is not None
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [f"Slim, AUKC {sweep.aukc:.4f}", "Keep"]
+    assert legend_labels(figure) == [f"Slim, AUKC {sweep.aukc:.4f}", "Keep"]
     assert figure.get_figwidth() == 3.3, "one column of a paper"
     assert dashed(figure.axes[0]) == [pytest.approx(0.79)]
 

@@ -8,6 +8,7 @@ import pytest
 from bench.records import CellRecord
 from bench.report.places import Place
 from plots.pareto import draw, front, panels
+from plots.sheet import legend_labels
 from plots.style import render
 
 Record = Callable[..., CellRecord]
@@ -48,7 +49,7 @@ def test_every_cost_has_a_panel_in_its_printed_unit(record: Record, place_of: Pl
     assert [axes.get_xlabel() for axes in figure.axes] == ["TT [s] ↓", "IT [s] ↓", "Embedding size [MiB] ↓"]
     assert [axes.get_ylabel() for axes in figure.axes] == ["AUC ↑", "", ""]
     assert len({axes.get_ylim() for axes in figure.axes}) == 1, "one scale of AUC for all"
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Keep", "Slim", "Lean", "Bold"]
+    assert legend_labels(figure) == ["Keep", "Slim", "Lean", "Bold"]
     steps = figure.axes[0].lines[-1]
     assert steps.get_xydata().tolist() == [[2, 0.79], [4, 0.81], [figure.axes[0].get_xlim()[1], 0.81]]
     assert steps.get_drawstyle() == "steps-post"

@@ -21,7 +21,8 @@ TAUS = (0.0, 0.25, 0.5)
 
 
 def figure_files(frame: pd.DataFrame, processes: int | None = None) -> list[tuple[str, str, bytes]]:
-    with Drawing(frame, Titles(), processes) as figures:
+    with Drawing(len(frame), processes) as figures:
+        figures.begin(frame, Titles())
         return list(figures.files())
 
 
