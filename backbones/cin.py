@@ -94,8 +94,8 @@ class CIN(nn.Module):
         shift = weight @ layer.bias[unheard:]
         if passed == 0:
             left = fields if before is None else before
-            form = folded.view(len(left), len(fields))
-            return None, (form.t() @ left).mul(fields).sum(0) + shift
+            form = folded.to(fields.dtype).view(len(left), len(fields))
+            return None, bilinear_form(left, fields, form) + shift
         both = torch.cat([layer.weight[:passed], folded[None]])
         bias = torch.cat([layer.bias[:passed], shift[None]])
         maps, spoken = torch.split(pair_maps(before, fields, both, bias), [passed, 1])
@@ -178,6 +178,39 @@ class _PairMaps(torch.autograd.Function):
                 elif grad_before is not None:
                     grad_before[:, part] = work.multiply(pull, right).sum(1)
         return grad_before, grad_fields, grad_weight, grad.sum(1)
+
+
+@uncompiled
+def bilinear_form(left: Tensor, right: Tensor, form: Tensor) -> Tensor:
+    """leftᵀ form right, column by column: left [A, n], right [F, n], form [A, F] -> [n]."""
+    sums: Tensor = _BilinearForm.apply(left, right, form)  # type: ignore[no-untyped-call]
+    return sums
+
+
+class _BilinearForm(torch.autograd.Function):
+    """A chunk of columns at a time; nothing of the size of ``right`` is held but its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor, form: Tensor) -> Tensor:
+        ctx.save_for_backward(left, right, form)
+        sums = right.new_empty(right.shape[1])
+        work = _Workspace(right, len(right))
+        for part in work.parts():
+            torch.sum(work.pull(form, left[:, part]).mul_(right[:, part]), 0, out=sums[part])
+        return sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        left, right, form = ctx.saved_tensors
+        grad_left, grad_right, grad_form = torch.empty_like(left), torch.empty_like(right), torch.zeros_like(form)
+        work = _Workspace(right, len(right))
+        for part in work.parts():
+            torch.mul(work.pull(form, left[:, part]), grad[part], out=grad_right[:, part])
+            weighed = work.multiply(right[None, :, part], grad[part])[0]  # [F, n]
+            torch.mm(form, weighed, out=grad_left[:, part])
+            grad_form.addmm_(left[:, part], weighed.t())
+        return grad_left, grad_right, grad_form
 
 
 def _left(before: Tensor | None, right: Tensor, part: slice) -> Tensor:

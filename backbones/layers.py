@@ -30,7 +30,7 @@ class MLP(nn.Module):
         """Score rows: x [B, n_inputs] -> [B]."""
         *hidden, last = linears(self.layers)
         for layer in hidden:
-            x = nn.functional.dropout(linear(layer, x, relu=True), self.dropout, self.training)  # [B, H]
+            x = nn.functional.dropout(linear(layer, x, relu=True, spent=True), self.dropout, self.training)  # [B, H]
         logits: Tensor = last(x).squeeze(1)
         return logits
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ class Arithmetic:
     def prepare(self, backbone: nn.Module) -> None:
         """Have ``backbone`` compiled at its next call, if that is wanted."""
         if self.compile:
+            while _unprotected:
+                _unprotected.pop()()
             backbone.compile(options={"fallback_random": True})
 
     def score(self, backbone: nn.Module, e: Tensor, linear: Tensor | None) -> Tensor:
@@ -40,10 +43,24 @@ class Arithmetic:
 PLAIN = Arithmetic()
 
 
+_unprotected: list[Callable[[], None]] = []
+"""What hides each function from the compiler: called once something is compiled, for it loads the compiler."""
+
+
 def uncompiled(function: F) -> F:
     """Decorator: a compiled model calls ``function`` as it is written."""
-    same: F = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
-    return same
+    inner: Callable[..., Any] = function
+
+    def protect() -> None:
+        nonlocal inner
+        inner = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+
+    @wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        return inner(*args, **options)
+
+    _unprotected.append(protect)
+    return cast(F, call)
 
 
 @contextmanager

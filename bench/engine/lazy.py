@@ -13,22 +13,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.engine.adam import FusedAdam, fused_adam
 from bench.engine.table import EmbeddingTable
 
 
-class LazyAdam(torch.optim.Adam):
+class LazyAdam(FusedAdam):
     """Adam over all parameters, of tables over the touched rows alone.
 
     A table whose gradient something else has written into, e.g. a penalty on all values, is updated densely.
     """
 
     def __init__(self, groups: list[dict[str, Any]], tables: Iterable[EmbeddingTable]) -> None:
-        """Take the parameter groups of ``torch.optim.Adam`` and the tables that they may hold."""
-        super().__init__(groups, fused=True)
+        """Take the parameter groups of Adam and the tables that they may hold."""
+        super().__init__(groups)
         self._tables = {id(table.weight): table for table in tables}
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]
         """Update the touched rows of tables, and all other parameters as Adam does."""
         done: list[tuple[Tensor, Tensor]] = []
         for group in self.param_groups:
@@ -39,23 +40,16 @@ class LazyAdam(torch.optim.Adam):
                     self._update_rows(param, rows, group)
                     done.append((param, param.grad))
                     param.grad = None  # out of sight of the dense update
-        super().step(closure)
+        super().step()
         for param, grad in done:
             param.grad = grad
 
     def _update_rows(self, weight: Tensor, rows: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[weight]
-        if not state:
-            state["step"] = torch.zeros((), dtype=torch.float32, device=weight.device)
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(weight), torch.zeros_like(weight)
-        state["step"] += 1
-        parts = [tensor.index_select(0, rows) for tensor in (weight, state["exp_avg"], state["exp_avg_sq"])]
+        state = self.state_of(weight)
+        whole = (weight, state["exp_avg"], state["exp_avg_sq"])
+        parts = [tensor.index_select(0, rows) for tensor in whole]
         assert weight.grad is not None
         grad = weight.grad.index_select(0, rows)
-        torch._fused_adam_(
-            parts[:1], [grad], parts[1:2], parts[2:], [], [state["step"]],
-            lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1], weight_decay=group["weight_decay"],
-            eps=group["eps"], amsgrad=False, maximize=group["maximize"],
-        )  # fmt: skip
-        for tensor, part in zip((weight, state["exp_avg"], state["exp_avg_sq"]), parts, strict=True):
+        fused_adam(group, parts[:1], [grad], parts[1:2], parts[2:], [state["step"]])
+        for tensor, part in zip(whole, parts, strict=True):
             tensor.index_copy_(0, rows, part)

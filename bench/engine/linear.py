@@ -25,13 +25,15 @@ FULL_PRECISION = ("none", "ieee")
 """Settings of oneDNN's float32 products that round nothing."""
 
 
-def linear(layer: nn.Linear, x: Tensor, relu: bool = False) -> Tensor:
+def linear(layer: nn.Linear, x: Tensor, relu: bool = False, spent: bool = False) -> Tensor:
     """``layer(x)``, or ``relu(layer(x))``: x [B, inputs] -> [B, outputs].
+
+    With ``spent`` the backward pass may write into the output: nobody reads it again, nor runs that pass twice.
 
     Autocast, reduced precision of matrix products, compilation, other devices and types go to torch's own.
     """
     if not torch.compiler.is_compiling() and _suits(layer, x):
-        y: Tensor = _Linear.apply(x, layer.weight, layer.bias, relu)  # type: ignore[no-untyped-call]
+        y: Tensor = _Linear.apply(x, layer.weight, layer.bias, relu, spent)  # type: ignore[no-untyped-call]
         return y
     y = F.linear(x, layer.weight, layer.bias)
     return torch.relu_(y) if relu else y
@@ -73,7 +75,8 @@ def _weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool, spent: bool) -> Tensor:
+        ctx.spent = spent
         y = _product(x, weight, bias)
         if relu:
             torch.relu_(y)
@@ -82,11 +85,13 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
         x, weight, y = ctx.saved_tensors
-        if y is not None:
+        if y is not None and ctx.spent:
+            grad = torch.ops.aten.threshold_backward(grad, y, 0, grad_input=y)
+        elif y is not None:
             grad = torch.ops.aten.threshold_backward(grad, y, 0)
-        to_x, to_weight, to_bias, _ = ctx.needs_input_grad
+        to_x, to_weight, to_bias, *_ = ctx.needs_input_grad
         grad_x = _product(grad, weight.t(), None) if to_x else None
         grad_weight = _weight_gradient(grad, x) if to_weight else None
-        return grad_x, grad_weight, grad.sum(0) if to_bias else None, None
+        return grad_x, grad_weight, grad.sum(0) if to_bias else None, None, None

@@ -149,10 +149,8 @@ class EmbeddingTable(nn.Module):
 
 def _gather_parts(weight: Tensor, flat: Tensor, dim: int) -> tuple[Tensor, ...]:
     """Rows ``flat`` of the table, [n, dim], and the column after those, [n], if there is one."""
-    rows = weight.index_select(0, flat)
-    if dim == weight.shape[1]:
-        return (rows,)
-    return rows[:, :dim].contiguous(), rows[:, dim].contiguous()
+    rows = weight[:, :dim].index_select(0, flat)
+    return (rows,) if dim == weight.shape[1] else (rows, weight[:, dim].index_select(0, flat))
 
 
 def add_rows(total: Tensor, flat: Tensor, column: int, grad: Tensor) -> None:

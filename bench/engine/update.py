@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.rows import Batch
+from bench.engine.adam import FusedAdam
 from bench.engine.lazy import LazyAdam
 from bench.engine.model import CTRModel
 from bench.engine.steps import FitPlan, Step
@@ -197,7 +198,7 @@ def _optimizers(step: Step, lazy_tables: Sequence[EmbeddingTable]) -> list[torch
 def _optimizer(kind: str, groups: list[dict[str, Any]], lazy_tables: Sequence[EmbeddingTable]) -> torch.optim.Optimizer:
     if kind == "sgd":
         return torch.optim.SGD(groups, fused=True)
-    return LazyAdam(groups, lazy_tables) if lazy_tables else torch.optim.Adam(groups, fused=True)
+    return LazyAdam(groups, lazy_tables) if lazy_tables else FusedAdam(groups)
 
 
 def _make_capturable(optimizer: torch.optim.Optimizer) -> None:

@@ -129,7 +129,7 @@ def test_float32_stays_near_float64() -> None:
 
 def test_double_backward_is_refused() -> None:
     cin, e = build(4, (4, 4), True, "identity"), embeddings(3, 4)
-    (grad,) = torch.autograd.grad(cin(e).sum(), [e], create_graph=True)
+    (grad,) = torch.autograd.grad(cin(e).square().sum(), [e], create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         grad.sum().backward()  # type: ignore[no-untyped-call]
 

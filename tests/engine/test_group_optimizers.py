@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.api import CTRModel, FitPlan, Gate, Group, Step
 from bench.context import CellContext
+from bench.engine.adam import FusedAdam
 from bench.engine.clock import Clock
 from bench.engine.steps import log_loss
 from bench.engine.update import Updates
@@ -53,9 +54,9 @@ def test_optimizers_stand_in_the_order_of_the_groups(make_job: MakeJob) -> None:
     step = mixed(model)
     step.after = lambda optimizer: seen.append(type(optimizer))
     updates = Updates(model, [step, Step(step.groups[:1], optimizer="sgd")], PLAN)
-    assert [type(one) for one in updates.optimizers] == [torch.optim.Adam, torch.optim.SGD, torch.optim.SGD]
+    assert [type(one) for one in updates.optimizers] == [FusedAdam, torch.optim.SGD, torch.optim.SGD]
     updates.run(0, next(make_job("no-selection").data.train.slices(8)), 0)
-    assert seen == [torch.optim.Adam]
+    assert seen == [FusedAdam]
 
 
 def test_learning_rates_decay_and_resume_with_both_optimizers(make_job: MakeJob, tmp_path: Path) -> None:

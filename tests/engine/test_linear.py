@@ -51,6 +51,18 @@ def test_values_and_gradients_agree_with_float64(inputs: int, outputs: int, relu
         torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
 
 
+def test_an_output_nobody_reads_again_leaves_the_same_gradients() -> None:
+    layer, x = make(39, 16, 2 * LEAST_ROWS)
+    kept, spent = linear(layer, x, relu=True), linear(layer, x, relu=True, spent=True)
+    assert torch.equal(kept, spent)
+    before = kept.detach().clone()
+    assert all(map(torch.equal, gradients(layer, x, kept), gradients(layer, x, spent)))
+    assert torch.equal(kept, before)
+    assert not torch.equal(spent, before), "its memory holds the gradient now"
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        spent.sum().backward()  # type: ignore[no-untyped-call]
+
+
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_stays_so_in_both_directions(value: float, relu: bool) -> None:
