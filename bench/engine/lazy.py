@@ -35,21 +35,19 @@ class LazyAdam(FusedAdam):
         for group in self.param_groups:
             for param in group["params"]:
                 table = self._tables.get(id(param))
-                rows = None if table is None or param.grad is None else table.distinct_rows()
-                if rows is not None:
-                    self._update_rows(param, rows, group)
+                written = None if table is None or param.grad is None else table.distinct_gradient()
+                if written is not None:
+                    self._update_rows(param, *written, group)
                     done.append((param, param.grad))
                     param.grad = None  # out of sight of the dense update
         super().step()
         for param, grad in done:
             param.grad = grad
 
-    def _update_rows(self, weight: Tensor, rows: Tensor, group: dict[str, Any]) -> None:
+    def _update_rows(self, weight: Tensor, rows: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         state = self.state_of(weight)
         whole = (weight, state["exp_avg"], state["exp_avg_sq"])
         parts = [tensor.index_select(0, rows) for tensor in whole]
-        assert weight.grad is not None
-        grad = weight.grad.index_select(0, rows)
         fused_adam(group, parts[:1], [grad], parts[1:2], parts[2:], [state["step"]])
         for tensor, part in zip(whole, parts, strict=True):
             tensor.index_copy_(0, rows, part)

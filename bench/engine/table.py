@@ -30,6 +30,7 @@ class EmbeddingTable(nn.Module):
         self.weight = nn.Parameter(weight.contiguous())
         self._touched: list[Tensor] = []
         self._rows: Tensor | None = None
+        self._sums: Tensor | None = None
         self._slots: Tensor | None = None
         self._written: tuple[int, int] | None = None
         self._whole = False
@@ -56,15 +57,28 @@ class EmbeddingTable(nn.Module):
         return e, parts[1].view(ids.shape) if len(parts) > 1 else None
 
     def accumulate(self, flat: Tensor, grads: list[tuple[int, Tensor]]) -> None:
-        """Add gradients to the rows ``flat`` [n]: pairs of a first column and a gradient [n, columns]."""
+        """Add gradients to the rows ``flat`` [n]: pairs of a first column and a gradient [n, columns].
+
+        Where a CPU writes few rows of many, they are first added up by themselves, within its cache.
+        """
         if self.weight.grad is None:
             self.weight.grad = torch.zeros_like(self.weight)
         elif self._foreign():
             self._whole = True
-        for column, grad in grads:
-            add_rows(self.weight.grad, flat, column, grad)
+        grad, alone = self.weight.grad, not self._touched and not self._whole
+        self._rows = self._sums = None
+        if at_hand(grad) and len(flat) * DENSE_BELOW < len(grad):
+            flat, places = self._numbered(flat)
+            rows, sums = flat.long(), grad.new_zeros(len(flat), grad.shape[1])
+            for column, part in grads:
+                add_rows(sums, places, column, part)
+            grad.index_copy_(0, rows, sums if alone else sums.add_(grad.index_select(0, rows)))
+            if alone:
+                self._rows, self._sums = rows, sums
+        else:
+            for column, part in grads:
+                add_rows(grad, flat, column, part)
         self._touched.append(flat)
-        self._rows = None
         self._note()
 
     def _note(self) -> None:
@@ -88,24 +102,40 @@ class EmbeddingTable(nn.Module):
             return None
         if self._rows is None:
             ids = self._touched[0] if len(self._touched) == 1 else torch.cat(self._touched)
-            if not ids.is_cpu:  # which of equal places wins is not defined there
-                self._rows = torch.unique(ids).long()
-                return self._rows
-            places = torch.arange(len(ids), dtype=torch.int32)
-            if self._slots is None:
-                self._slots = torch.empty(len(self.weight), dtype=torch.int32)
-            self._slots.index_copy_(0, ids.long(), places)  # of a row's places one stays: cheaper than to sort
-            self._rows = ids[self._slots.index_select(0, ids) == places].long()
+            self._rows = self._numbered(ids)[0].long() if ids.is_cpu else torch.unique(ids).long()
         return self._rows
+
+    def _numbered(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Distinct ids in no set order, and the place of every id among them, int32 [n]; on a CPU.
+
+        Elsewhere it is not defined which of equal places is written last.
+        """
+        places = torch.arange(len(ids), dtype=torch.int32)
+        if self._slots is None:
+            self._slots = torch.empty(len(self.weight), dtype=torch.int32)
+        self._slots.index_copy_(0, ids.long(), places)  # of a row's places one stays: cheaper than to sort
+        stays = self._slots.index_select(0, ids)
+        chosen = stays == places
+        return ids[chosen], chosen.cumsum(0, dtype=torch.int32).sub_(1).index_select(0, stays)
+
+    def distinct_gradient(self) -> tuple[Tensor, Tensor] | None:
+        """``distinct_rows`` and their gradient [n, W]; None where any row may hold some."""
+        rows, grad = self.distinct_rows(), self.weight.grad
+        if rows is None or grad is None:
+            return None
+        return rows, grad.index_select(0, rows) if self._sums is None else self._sums
 
     @torch.no_grad()
     def grad_norm(self) -> Tensor | None:
         """2-norm of the gradient, a scalar; None where there is no gradient."""
-        grad: Tensor | None = self.weight.grad
+        grad = self.weight.grad
         if grad is None:
             return None
         rows = self._rows_written(grad)
-        norm: Tensor = torch.linalg.vector_norm(grad if rows is None else grad.index_select(0, rows))
+        written = grad
+        if rows is not None:
+            written = grad.index_select(0, rows) if self._sums is None else self._sums
+        norm: Tensor = torch.linalg.vector_norm(written)
         return norm
 
     @torch.no_grad()
@@ -118,8 +148,10 @@ class EmbeddingTable(nn.Module):
         self._whole |= self._foreign()
         if rows is None:
             grad.mul_(factor)
+            self._sums = None
         else:
-            grad.index_copy_(0, rows, grad.index_select(0, rows).mul_(factor))
+            written = grad.index_select(0, rows) if self._sums is None else self._sums
+            grad.index_copy_(0, rows, written.mul_(factor))
         self._note()
 
     @torch.no_grad()
@@ -137,7 +169,7 @@ class EmbeddingTable(nn.Module):
                 for flat in self._touched:
                     grad.index_fill_(0, flat.long(), 0.0)
         self._touched.clear()
-        self._rows = None
+        self._rows = self._sums = None
         self._whole = False
         self._note()
 

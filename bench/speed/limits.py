@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.engine.adam import FusedAdam
 from bench.engine.clock import now
 from bench.engine.linear import product_ways
-from bench.engine.table import add_rows
+from bench.engine.table import EmbeddingTable
 from bench.speed.data import make_rows
 from bench.speed.settings import SpeedConfig
 
@@ -37,7 +38,7 @@ class Limits:
     gather_rows_per_s: float
     """Table rows looked up by the ids of batches."""
     scatter_rows_per_s: float
-    """Rows of gradient added to the table's buffer."""
+    """Rows of gradient added to the table's buffer and cleared from it."""
 
 
 def measure_limits(config: SpeedConfig) -> Limits:
@@ -85,7 +86,7 @@ def _copy(device: torch.device) -> float:
 def _adam(config: SpeedConfig, device: torch.device) -> float:
     weight = torch.zeros(config.vocabulary, config.dim, device=device, requires_grad=True)
     weight.grad = torch.ones_like(weight)
-    optimizer = torch.optim.Adam([weight], weight_decay=config.l2, fused=True)
+    optimizer = FusedAdam([{"params": [weight], "weight_decay": config.l2}])
     return ADAM_BYTES * weight.numel() / seconds(optimizer.step, device)
 
 
@@ -94,15 +95,16 @@ def _gather_and_scatter(config: SpeedConfig, device: torch.device) -> tuple[floa
     ids = make_rows(config, min(config.rows, 16 * config.batch)).ids.to(device)
     starts = range(0, len(ids), config.batch)
     batches = [ids[start : start + config.batch].reshape(-1) for start in starts]
-    table = torch.zeros(config.vocabulary, config.dim, device=device)
+    table = EmbeddingTable(torch.zeros(config.vocabulary, config.dim, device=device))
     grads = torch.ones(config.batch * config.fields, config.dim, device=device)
 
     def gather() -> None:
         for flat in batches:
-            table.index_select(0, flat)
+            table.weight.detach().index_select(0, flat)
 
     def scatter() -> None:
         for flat in batches:
-            add_rows(table, flat, 0, grads[: len(flat)])
+            table.accumulate(flat, [(0, grads[: len(flat)])])
+            table.clear_grad()
 
     return ids.numel() / seconds(gather, device), ids.numel() / seconds(scatter, device)
