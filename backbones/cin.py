@@ -180,7 +180,7 @@ class _PairMaps(torch.autograd.Function):
         return grad_before, grad_fields, grad_weight, grad.sum(1)
 
 
-@uncompiled
+@uncompiled  # as ``pair_maps``
 def bilinear_form(left: Tensor, right: Tensor, form: Tensor) -> Tensor:
     """leftᵀ form right, column by column: left [A, n], right [F, n], form [A, F] -> [n]."""
     sums: Tensor = _BilinearForm.apply(left, right, form)  # type: ignore[no-untyped-call]

@@ -325,13 +325,13 @@ class RunFolder:
         file = self.cell_file(config_hash)
         return _read_record(file) if file.is_file() else None
 
-    def files(self) -> list[Path]:
-        """Files of all records, sorted."""
+    def record_files(self) -> list[Path]:
+        """Files of all records, sorted by name."""
         return sorted(self.cells.glob("*.json"))
 
     def records(self) -> list[CellRecord]:
         """All records, in the order of their file names."""
-        return [_read_record(file) for file in self.files()]
+        return [_read_record(file) for file in self.record_files()]
 
     def require(self) -> Self:
         """Return the folder itself.
@@ -342,7 +342,7 @@ class RunFolder:
         mend = "Give a folder written by `python -m bench run --out FOLDER`."
         if not self.path.is_dir():
             raise ConfigError(f"{self.path} is no run folder: it does not exist. {mend}")
-        if self.files():
+        if self.record_files():
             return self
         if self.config_file.is_file():
             raise ConfigError(f"{self.path} has no finished cell yet. Repeat the `python -m bench run` that began it.")

@@ -1,8 +1,8 @@
 """The figures' font: DejaVu Sans, as Matplotlib ships it, without the parts that figures do not use.
 
 A PDF embeds the glyphs that it shows. To cut them out of the whole font takes longer than to draw a figure, mostly for
-its tables of ligatures and scripts. So that is done once in a process, for the letters of Latin, Greek and
-signs; a figure with other letters is drawn with the whole font beside it.
+its tables of ligatures and scripts. So that is done once in a process, for Latin and Greek letters and signs; a figure
+with other letters is drawn with the whole font beside it.
 """
 
 from __future__ import annotations

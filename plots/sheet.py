@@ -87,7 +87,7 @@ def sheet(
         x = shape.first + column * (panel + shape.left)
         y = height - head - line * row - shape.above - shape.height
         part = figure.add_axes((x / shape.width, y / height, panel / shape.width, shape.height / height), label=str(i))
-        part.set_title("", y=1)
+        part.set_title("", y=1)  # Matplotlib would look for room above the ticks at every drawing
         part.xaxis.set_label_coords(0.5, -_LABEL_DROP / shape.height)
         axes.append(part)
     figure.text(_PAD / shape.width, 1 - _PAD / height, "\n".join(heading), size=9, va="top", linespacing=1.25)

@@ -107,7 +107,7 @@ def render(figure: Figure) -> dict[str, bytes]:
         warnings.filterwarnings("error", _MISSING)
         try:
             pdf, svg = _save(figure, "pdf"), _save(figure, "svg")
-        except UserWarning:
+        except UserWarning:  # a letter that the lean font lacks
             for text in figure.findobj(Text):
                 text.set_fontfamily(families())
             warnings.filterwarnings("ignore", _MISSING)  # it shows as a box; names are the user's

@@ -40,7 +40,7 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
     """
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     titles = Titles.registered() if titles is None else titles
-    with Drawing(len(folder.files())) as drawing:
+    with Drawing(len(folder.record_files())) as drawing:
         frame = load_frame(folder)
         drawing.begin(frame, titles)
         cells = records_of(frame)
