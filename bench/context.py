@@ -45,6 +45,9 @@ class BackboneChoice:
 class CellContext(Generic[P]):
     """Implements ``bench.method.Context``."""
 
+    on_step: Callable[[int, int], None] | None = None
+    """Called as ``on_step(iteration, planned iterations)`` before each iteration of a training, to watch the time."""
+
     def __init__(  # noqa: PLR0913 - one call site, in the cell
         self,
         *,
@@ -158,6 +161,7 @@ class CellContext(Generic[P]):
                 self.rng("batches"),
                 schedule=schedule,
                 on_epoch=on_epoch,
+                on_step=self.on_step,
                 warn=warn,
                 checkpoint=self._checkpoint(full.name, ".pt"),
             )

@@ -47,7 +47,9 @@ class FusedAdam(torch.optim.Adam):
                 states = [self.state_of(param) for param in params]
                 parts = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step"))
                 grads = [param.grad for param in params if param.grad is not None]
-                fused_adam(group, params, grads, *parts)
+                exp_avgs, exp_avg_sqs, steps = parts
+                torch._foreach_add_(steps, 1)
+                fused_adam(group, params, grads, exp_avgs, exp_avg_sqs, steps)
 
     def state_of(self, param: Tensor) -> dict[str, Tensor]:
         """Step count and moments of a parameter, zero at first."""
@@ -66,8 +68,7 @@ def fused_adam(
     exp_avg_sqs: list[Tensor],
     steps: list[Tensor],
 ) -> None:
-    """One step with the settings of ``group``, in place: parameters, moments and step counts, all on one device."""
-    torch._foreach_add_(steps, 1)
+    """One step with the settings of ``group``, in place, all on one device; ``steps`` count it already."""
     torch._fused_adam_(
         params, grads, exp_avgs, exp_avg_sqs, [], steps,
         lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1], weight_decay=group["weight_decay"],

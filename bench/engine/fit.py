@@ -48,6 +48,7 @@ class Fitter:
         generator: draws batch orders (CPU).
         schedule: called as ``schedule(iteration, planned iterations)`` before each iteration, to move buffers.
         on_epoch: told of every validation, for progress.
+        on_step: told of every iteration before it begins, as ``schedule`` is; it leaves the model alone.
         warn: told why something goes slower than it could.
         checkpoint: file to keep the state in after every validation and to resume from; None: keep none.
     """
@@ -63,6 +64,7 @@ class Fitter:
         *,
         schedule: Callable[[int, int], None] | None = None,
         on_epoch: Callable[[dict[str, float]], None] | None = None,
+        on_step: Callable[[int, int], None] | None = None,
         warn: Callable[[str], None] | None = None,
         checkpoint: Path | None = None,
     ) -> None:
@@ -76,6 +78,7 @@ class Fitter:
         self.generator = generator
         self.schedule = schedule
         self.on_epoch = on_epoch
+        self.on_step = on_step
         self.checkpoint = checkpoint
         self.device = self.train.device
         self.per_epoch = math.ceil(len(self.train) / plan.batch_size)
@@ -89,7 +92,7 @@ class Fitter:
                     f"{plan.name}: lazy Adam moves another number of rows at every step, which no CUDA graph can; "
                     "its kernels are launched one by one"
                 )
-        self.updates = Updates(model, self.steps, plan, capturable=self._backend is not None)
+        self.updates = Updates(model, self.steps, plan, self._backend is not None, scheduled=schedule is not None)
         if self._backend is not None:
             sizes = [(own or self.batches).size for own in self.own_batches]
             self.updates.graphs = graph.StepGraphs(self.updates, sizes, self._backend, warn)
@@ -154,6 +157,8 @@ class Fitter:
         with nullcontext() if self._backend is None else self._backend.lane():
             while self.iteration < point:
                 self._iterate()
+                if self.iteration % self.per_epoch == 0 or self.iteration == point:
+                    self.updates.settle()
                 if self.iteration % self.per_epoch == 0:
                     end = now(self.device)
                     self.epoch_seconds.append(epoch_time + end - start)
@@ -162,8 +167,9 @@ class Fitter:
 
     def _iterate(self) -> None:
         """One batch through all steps that are due."""
-        if self.schedule is not None:
-            self.schedule(self.iteration, self.plan.epochs * self.per_epoch)
+        for told in (self.on_step, self.schedule):
+            if told is not None:
+                told(self.iteration, self.plan.epochs * self.per_epoch)
         batch = self.batches.next()
         self.iteration += 1
         for number, step in enumerate(self.steps):

@@ -48,6 +48,7 @@ class LazyAdam(FusedAdam):
         state = self.state_of(weight)
         whole = (weight, state["exp_avg"], state["exp_avg_sq"])
         parts = [tensor.index_select(0, rows) for tensor in whole]
+        state["step"] += 1
         fused_adam(group, parts[:1], [grad], parts[1:2], parts[2:], [state["step"]])
         for tensor, part in zip(whole, parts, strict=True):
             tensor.index_copy_(0, rows, part)

@@ -7,10 +7,15 @@ that were written. The numbers are those of a dense gradient; only the traffic d
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+from bench.engine.scatter import add_rows, number_rows
+
+if TYPE_CHECKING:
+    from bench.engine.windowed import HotRows
 
 DENSE_BELOW = 4
 """Rows of the table for each id written, below which a pass over the whole buffer is cheaper than over the ids."""
@@ -28,6 +33,8 @@ class EmbeddingTable(nn.Module):
         """Take ``weight`` [V, W] as the table's values."""
         super().__init__()
         self.weight = nn.Parameter(weight.contiguous())
+        self.hot: HotRows | None = None
+        """The rows in use, where updates come to the others later: they are read, and take the gradients."""
         self._touched: list[Tensor] = []
         self._rows: Tensor | None = None
         self._sums: Tensor | None = None
@@ -51,6 +58,9 @@ class EmbeddingTable(nn.Module):
         flat = ids.reshape(-1)
         if torch.is_grad_enabled() and self.weight.requires_grad:
             parts: tuple[Tensor, ...] = _Gather.apply(self.weight, flat, self, dim)  # type: ignore[no-untyped-call]
+        elif self.hot is not None and self.hot.begun:
+            places = self.hot.places(flat)  # before the weights are taken: it may find new room for them
+            parts = _gather_parts(self.hot.weight, places, dim)
         else:
             parts = _gather_parts(self.weight, flat, dim)
         e = parts[0].view(*ids.shape, dim)
@@ -106,17 +116,10 @@ class EmbeddingTable(nn.Module):
         return self._rows
 
     def _numbered(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Distinct ids in no set order, and the place of every id among them, int32 [n]; on a CPU.
-
-        Elsewhere it is not defined which of equal places is written last.
-        """
-        places = torch.arange(len(ids), dtype=torch.int32)
+        """``number_rows`` of ids, with scratch space that is kept."""
         if self._slots is None:
             self._slots = torch.empty(len(self.weight), dtype=torch.int32)
-        self._slots.index_copy_(0, ids.long(), places)  # of a row's places one stays: cheaper than to sort
-        stays = self._slots.index_select(0, ids)
-        chosen = stays == places
-        return ids[chosen], chosen.cumsum(0, dtype=torch.int32).sub_(1).index_select(0, stays)
+        return number_rows(ids, self._slots)
 
     def distinct_gradient(self) -> tuple[Tensor, Tensor] | None:
         """``distinct_rows`` and their gradient [n, W]; None where any row may hold some."""
@@ -128,10 +131,10 @@ class EmbeddingTable(nn.Module):
     @torch.no_grad()
     def grad_norm(self) -> Tensor | None:
         """2-norm of the gradient, a scalar; None where there is no gradient."""
-        grad = self.weight.grad
+        grad = self.weight.grad if self.hot is None else self.hot.grad
         if grad is None:
             return None
-        rows = self._rows_written(grad)
+        rows = None if self.hot is not None else self._rows_written(grad)
         written = grad
         if rows is not None:
             written = grad.index_select(0, rows) if self._sums is None else self._sums
@@ -141,6 +144,9 @@ class EmbeddingTable(nn.Module):
     @torch.no_grad()
     def scale_grad(self, factor: Tensor) -> None:
         """Multiply the gradient by ``factor``, a scalar."""
+        if self.hot is not None:
+            self.hot.grad.mul_(factor)
+            return
         grad = self.weight.grad
         if grad is None:
             return
@@ -157,6 +163,9 @@ class EmbeddingTable(nn.Module):
     @torch.no_grad()
     def clear_grad(self) -> None:
         """Zero the gradient, writing only the rows that the last backward passes touched."""
+        if self.hot is not None:
+            self.hot.clear()
+            return
         grad = self.weight.grad
         if grad is not None and (self._whole or self._foreign()):
             grad.zero_()
@@ -173,8 +182,15 @@ class EmbeddingTable(nn.Module):
         self._whole = False
         self._note()
 
+    def settle(self) -> None:
+        """Bring rows whose updates were put off up to date."""
+        if self.hot is not None:
+            self.hot.settle()
+
     def release(self) -> None:
-        """Free the gradient buffer once training is over."""
+        """Free what only training needs: the gradient buffer, the rows in use."""
+        self.settle()
+        self.hot = None
         self.weight.grad = self._slots = None
         self.clear_grad()
 
@@ -185,34 +201,21 @@ def _gather_parts(weight: Tensor, flat: Tensor, dim: int) -> tuple[Tensor, ...]:
     return (rows,) if dim == weight.shape[1] else (rows, weight[:, dim].index_select(0, flat))
 
 
-def add_rows(total: Tensor, flat: Tensor, column: int, grad: Tensor) -> None:
-    """``total[flat, column : column + k] += grad`` [n, k], repeated rows added up in their order.
-
-    On a CPU the numbers are added one by one through places in the flat buffer: same sums, bit for bit, in less
-    than half the time of adding rows.
-    """
-    width = total.shape[1]
-    if not total.is_cpu:
-        total[:, column : column + grad.shape[1]].index_add_(0, flat, grad)
-        return
-    base = flat if total.numel() < 2**31 else flat.long()
-    columns = torch.arange(column, column + grad.shape[1], dtype=base.dtype)
-    places = (base[:, None] * width + columns).view(-1)
-    total.view(-1).index_add_(0, places, grad.reshape(-1))
-
-
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, flat: Tensor, table: EmbeddingTable, dim: int) -> tuple[Tensor, ...]:
+        held: EmbeddingTable | HotRows = table
+        if table.hot is not None:
+            flat, held = table.hot.places(flat), table.hot
         ctx.save_for_backward(flat)
         ctx.set_materialize_grads(False)
-        ctx.table, ctx.dim = table, dim
-        return _gather_parts(weight, flat, dim)
+        ctx.held, ctx.dim = held, dim
+        return _gather_parts(held.weight, flat, dim)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, None, None, None]:
         (flat,) = ctx.saved_tensors
         starts = (0, ctx.dim)
         given = [(start, grad) for start, grad in zip(starts, grads, strict=False) if grad is not None]
-        ctx.table.accumulate(flat, [(start, grad.reshape(len(flat), -1)) for start, grad in given if grad.numel()])
+        ctx.held.accumulate(flat, [(start, grad.reshape(len(flat), -1)) for start, grad in given if grad.numel()])
         return None, None, None, None

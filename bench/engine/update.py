@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,8 +14,9 @@ from bench.data.rows import Batch
 from bench.engine.adam import FusedAdam
 from bench.engine.lazy import LazyAdam
 from bench.engine.model import CTRModel
-from bench.engine.steps import FitPlan, Step
+from bench.engine.steps import FitPlan, Step, log_loss
 from bench.engine.table import EmbeddingTable, at_hand
+from bench.engine.windowed import WindowedAdam, pays
 
 if TYPE_CHECKING:
     from bench.engine.graph import StepGraphs
@@ -27,16 +29,24 @@ class NonFiniteLossError(RuntimeError):
 class Updates:
     """The steps of a training with their optimisers; nothing is read back from the device before ``check``."""
 
-    def __init__(self, model: CTRModel, steps: Sequence[Step], plan: FitPlan, capturable: bool = False) -> None:
+    def __init__(
+        self,
+        model: CTRModel,
+        steps: Sequence[Step],
+        plan: FitPlan,
+        capturable: bool = False,
+        scheduled: bool = False,
+    ) -> None:
         """Build the optimisers that ``plan`` asks for; its name opens the messages of errors.
 
-        ``capturable`` makes them fit for graphs.
+        ``capturable`` makes them fit for graphs; ``scheduled`` says that something else acts between the steps.
         """
         self.model, self.steps, self.clip_norm, self.name = model, list(steps), plan.clip_norm, plan.name
         self.graphs: StepGraphs | None = None
         """Runs updates as graphs; None: kernels are launched one by one."""
         self._tables = [module for module in model.modules() if isinstance(module, EmbeddingTable)]
-        self._of_step = [_optimizers(step, self._tables if plan.lazy else []) for step in self.steps]
+        plain = not (capturable or scheduled) and len(self.steps) == 1
+        self._of_step = [_optimizers(step, self._adam_of(step, plan, plain)) for step in self.steps]
         self.optimizers = [optimizer for optimizers in self._of_step for optimizer in optimizers]
         if capturable:
             for optimizer in self.optimizers:
@@ -47,6 +57,15 @@ class Updates:
         self._all = list({id(p): p for params in (model.parameters(), *self.params) for p in params}.values())
         self._active: int | None = None
         self._seen: list[list[tuple[int, Tensor]]] = [[] for _ in self.steps]
+
+    def _adam_of(self, step: Step, plan: FitPlan, plain: bool) -> Callable[[list[dict[str, Any]]], FusedAdam]:
+        """How Adam is made for a step; ``plain``: it is the only thing that happens in an iteration."""
+        if plan.lazy:
+            return partial(LazyAdam, tables=self._tables)
+        lookups = plan.batch_size * self.model.schema.n_fields
+        large = [table for table in self._tables if pays(table.weight, lookups)]
+        alone = plain and step.loss is log_loss and step.after is None and step.batches is None
+        return partial(WindowedAdam, tables=large, lookups=lookups) if alone and large else FusedAdam
 
     def run(self, number: int, batch: Batch, iteration: int) -> None:
         """Update the parameters of step ``number`` on ``batch``."""
@@ -107,6 +126,11 @@ class Updates:
                 param.requires_grad_(id(param) in own)
             self._active = number
 
+    def settle(self) -> None:
+        """Bring tables up to date, before anything but the next step reads them."""
+        for table in self._tables:
+            table.settle()
+
     def finish(self) -> None:
         """Give the memory of graphs and gradients back and let all parameters be trained again."""
         self.graphs = None
@@ -156,31 +180,28 @@ def clip_gradients(params: Sequence[nn.Parameter], tables: Sequence[EmbeddingTab
     Of a table's gradient only the rows written are read; where nothing is to be clipped a CPU writes nothing.
     """
     of_weight = {id(table.weight): table for table in tables}
-    given = [param for param in params if param.grad is not None]
-    norms: list[Tensor] = []
-    for param in given:
-        table = of_weight.get(id(param))
-        norm = torch.linalg.vector_norm(_grad(param)) if table is None else table.grad_norm()
-        assert norm is not None
-        norms.append(norm)
+    held = [of_weight.get(id(param), param) for param in params]
+    norms = [norm for one in held if (norm := _norm(one)) is not None]
     if not norms:
         return
     factor = (bound / (torch.linalg.vector_norm(torch.stack(norms)) + 1e-6)).clamp(max=1.0)
     if at_hand(factor) and factor.item() == 1.0:
         return
-    for param in given:
-        if id(param) in of_weight:
-            of_weight[id(param)].scale_grad(factor)
-        else:
-            _grad(param).mul_(factor)
+    for one in held:
+        if isinstance(one, EmbeddingTable):
+            one.scale_grad(factor)
+        elif one.grad is not None:
+            one.grad.mul_(factor)
 
 
-def _grad(param: nn.Parameter) -> Tensor:
-    assert param.grad is not None
-    return param.grad
+def _norm(held: EmbeddingTable | nn.Parameter) -> Tensor | None:
+    """2-norm of a gradient; None where there is none."""
+    if isinstance(held, EmbeddingTable):
+        return held.grad_norm()
+    return None if held.grad is None else torch.linalg.vector_norm(held.grad)
 
 
-def _optimizers(step: Step, lazy_tables: Sequence[EmbeddingTable]) -> list[torch.optim.Optimizer]:
+def _optimizers(step: Step, adam: Callable[[list[dict[str, Any]]], FusedAdam]) -> list[torch.optim.Optimizer]:
     """The optimisers of a step's groups: one of each kind asked for, that of the first group first."""
     kinds: dict[str, list[dict[str, Any]]] = {}
     for group in step.groups:
@@ -192,13 +213,7 @@ def _optimizers(step: Step, lazy_tables: Sequence[EmbeddingTable]) -> list[torch
                 "maximize": group.maximize,
             }
         )
-    return [_optimizer(kind, groups, lazy_tables) for kind, groups in kinds.items()]
-
-
-def _optimizer(kind: str, groups: list[dict[str, Any]], lazy_tables: Sequence[EmbeddingTable]) -> torch.optim.Optimizer:
-    if kind == "sgd":
-        return torch.optim.SGD(groups, fused=True)
-    return LazyAdam(groups, lazy_tables) if lazy_tables else FusedAdam(groups)
+    return [torch.optim.SGD(groups, fused=True) if kind == "sgd" else adam(groups) for kind, groups in kinds.items()]
 
 
 def _make_capturable(optimizer: torch.optim.Optimizer) -> None:

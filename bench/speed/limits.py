@@ -15,6 +15,7 @@ from bench.engine.adam import FusedAdam
 from bench.engine.clock import now
 from bench.engine.linear import product_ways
 from bench.engine.table import EmbeddingTable
+from bench.engine.windowed import WINDOW, WindowedAdam, pays
 from bench.speed.data import make_rows
 from bench.speed.settings import SpeedConfig
 
@@ -34,11 +35,12 @@ class Limits:
     copy_bytes_per_s: float
     """Read and write of a large tensor."""
     adam_bytes_per_s: float
-    """Fused Adam over a table, at ``ADAM_BYTES`` a parameter."""
+    """Fused Adam over a table, at ``ADAM_BYTES`` a parameter and step, in one pass a step or, where that pays, in one
+    pass for several."""
     gather_rows_per_s: float
-    """Table rows looked up by the ids of batches."""
+    """Rows looked up by the ids of batches, in the table or, where that pays, among its hot rows."""
     scatter_rows_per_s: float
-    """Rows of gradient added to the table's buffer and cleared from it."""
+    """Rows of gradient added to a buffer as large as what is looked up in, and cleared from it."""
 
 
 def measure_limits(config: SpeedConfig) -> Limits:
@@ -84,18 +86,31 @@ def _copy(device: torch.device) -> float:
 
 
 def _adam(config: SpeedConfig, device: torch.device) -> float:
-    weight = torch.zeros(config.vocabulary, config.dim, device=device, requires_grad=True)
-    weight.grad = torch.ones_like(weight)
-    optimizer = FusedAdam([{"params": [weight], "weight_decay": config.l2}])
-    return ADAM_BYTES * weight.numel() / seconds(optimizer.step, device)
+    table = EmbeddingTable(torch.zeros(config.vocabulary, config.dim, device=device))
+    group: dict[str, Any] = {"params": [table.weight], "weight_decay": config.l2}
+    lookups = config.batch * config.fields
+    if pays(table.weight, lookups):
+        windowed = WindowedAdam([group], [table], lookups)
+
+        def window() -> None:
+            for _ in range(WINDOW):
+                windowed.step()
+                table.clear_grad()
+
+        return ADAM_BYTES * table.weight.numel() * WINDOW / seconds(window, device)
+    table.weight.grad = torch.ones_like(table.weight)
+    return ADAM_BYTES * table.weight.numel() / seconds(FusedAdam([group]).step, device)
 
 
 def _gather_and_scatter(config: SpeedConfig, device: torch.device) -> tuple[float, float]:
     """Rows per second over the batches of generated data, of D columns."""
-    ids = make_rows(config, min(config.rows, 16 * config.batch)).ids.to(device)
-    starts = range(0, len(ids), config.batch)
-    batches = [ids[start : start + config.batch].reshape(-1) for start in starts]
+    ids = make_rows(config, min(config.rows, 16 * config.batch)).ids
     table = EmbeddingTable(torch.zeros(config.vocabulary, config.dim, device=device))
+    if pays(table.weight, config.batch * config.fields):
+        distinct, places = torch.unique(ids[: WINDOW * config.batch], return_inverse=True)
+        ids, table = places.int(), EmbeddingTable(torch.zeros(len(distinct), config.dim))
+    starts = range(0, len(ids), config.batch)
+    batches = [ids[start : start + config.batch].reshape(-1).to(device) for start in starts]
     grads = torch.ones(config.batch * config.fields, config.dim, device=device)
 
     def gather() -> None:

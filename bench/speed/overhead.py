@@ -24,7 +24,7 @@ class Ledger:
     scores_s: float = 0.0
     """Forward passes of validations."""
     batches_s: float = 0.0
-    """From the call of the schedule to the start of the update, where the batch is gathered."""
+    """From the call before the iteration to the start of the update, where the batch is gathered."""
     validation_s: float = 0.0
     """From the last update to the end of its validation, without the forward passes."""
     total_s: float = 0.0
@@ -37,7 +37,7 @@ class Ledger:
         """Start the clock."""
         self._start = self._mark = now(self.device)
 
-    def schedule(self, iteration: int, planned: int) -> None:
+    def on_step(self, iteration: int, planned: int) -> None:
         """Called before the batch of an iteration is gathered."""
         self._mark = now(self.device)
 

@@ -22,7 +22,7 @@ from bench.grid import choose_method
 from bench.speed.data import make_rows
 from bench.speed.rate import Rate, summary
 from bench.speed.settings import SpeedConfig
-from bench.speed.stages import SpeedContext, Windows, WindowsDone, context, peak, set_up
+from bench.speed.stages import SpeedContext, Windows, WindowsDone, context, peak, set_up, updates_window
 
 
 class SearchContext(SpeedContext):
@@ -54,12 +54,8 @@ class SearchContext(SpeedContext):
         own = sum(step.batch_scale / step.every for step in steps or [] if step.batches is not None)
         self.windows.rows_a_step = len(train) / -(-len(train) // size) + own * size
 
-        def timed(iteration: int, planned: int) -> None:
-            self.windows(iteration, planned)
-            if schedule is not None:
-                schedule(iteration, planned)
-
-        super().fit(model, train, None, steps, timed, **plan)
+        self.on_step = self.windows
+        super().fit(model, train, None, steps, schedule, **plan)
         raise WindowsDone
 
 
@@ -93,8 +89,9 @@ def search(config: SpeedConfig, backbone: str, method: str) -> Rate:
 
 def _alone(config: SpeedConfig, rows: Rows, backbone: str) -> list[float]:
     """Rates of the backbone without a gate, window by window."""
-    windows = Windows(config, torch.device(config.device))
     ctx = context(config, rows, backbone)
+    model = ctx.model()
+    ctx.on_step = windows = Windows(config, torch.device(config.device), updates_window(model, config))
     with suppress(WindowsDone):
-        ctx.fit(ctx.model(), rows, schedule=windows, epochs=10**6, evaluate_every=1e6)
+        ctx.fit(model, rows, epochs=10**6, evaluate_every=1e6)
     return windows.rates

@@ -20,7 +20,9 @@ from bench.engine.clock import Clock, now
 from bench.engine.evaluate import auc, evaluate, logloss
 from bench.engine.fit import FitPlan, Fitter
 from bench.engine.memory import peak_rss
+from bench.engine.model import CTRModel
 from bench.engine.steps import Group
+from bench.engine.windowed import WINDOW, pays
 from bench.grid import choose_method
 from bench.job import resolve_backbone
 from bench.profiles import ANCHOR, Profile
@@ -56,10 +58,10 @@ def train(config: SpeedConfig, backbone: str, gate: str | None, found: Limits) -
     if gate is not None:
         model.gate = GATES[gate](rows.schema, model.dim).to(device)
         groups.append(Group(list(model.gate.parameters()), ctx.profile.lr))
-    windows = Windows(config, device)
+    ctx.on_step = windows = Windows(config, device, updates_window(model, config))
     steps = [ctx.step(model, groups=groups)]
     with suppress(WindowsDone):
-        ctx.fit(model, rows, steps=steps, schedule=windows, epochs=10**6, evaluate_every=1e6)
+        ctx.fit(model, rows, steps=steps, epochs=10**6, evaluate_every=1e6)
     most = peak(device)  # before operations are counted, which loads PyTorch's compiler
     what = ctx.label if gate is None else f"{ctx.label}, {gate} gate"
     stage = "train" if gate is None else "gated train"
@@ -91,9 +93,7 @@ def overhead(config: SpeedConfig, backbone: str) -> Rate:
     model = ctx.model()
     plan = FitPlan(1, config.batch, clip_norm=ctx.profile.clip_norm)
     draw = torch.Generator().manual_seed(config.seed)
-    fitter = Fitter(
-        model, rest, valid, [ctx.step(model)], plan, draw, schedule=ledger.schedule, on_epoch=ledger.on_epoch
-    )
+    fitter = Fitter(model, rest, valid, [ctx.step(model)], plan, draw, on_step=ledger.on_step, on_epoch=ledger.on_epoch)
     fitter.updates.run = ledger.update(fitter.updates.run)  # type: ignore[method-assign]
     model.forward = ledger.score(model.forward)  # type: ignore[method-assign]
     fitter.run()
@@ -166,9 +166,9 @@ class Windows:
     rows_a_step: float
     """Mean over an epoch."""
 
-    def __init__(self, config: SpeedConfig, device: torch.device) -> None:
-        """Measure ``config.repeats`` windows after a warm-up."""
-        self.config, self.device = config, device
+    def __init__(self, config: SpeedConfig, device: torch.device, whole: int = 1) -> None:
+        """Measure ``config.repeats`` windows after a warm-up, each of a multiple of ``whole`` steps."""
+        self.config, self.device, self.whole = config, device, whole
         self.rows_a_step = config.batch
         self.rates: list[float] = []
         self._first, self._start = -1, 0.0
@@ -176,8 +176,10 @@ class Windows:
     def __call__(self, iteration: int, planned: int) -> None:
         steps = iteration - self._first
         if self._first < 0:
-            if iteration >= WARM_UP_STEPS:
+            if iteration >= WARM_UP_STEPS and iteration % self.whole == 0:
                 self._begin(iteration)
+        elif steps % self.whole:
+            return
         elif steps >= LEAST_STEPS and time.perf_counter() - self._start >= self.config.window_s:
             self.rates.append(steps * self.rows_a_step / (now(self.device) - self._start))
             if len(self.rates) == self.config.repeats:
@@ -186,6 +188,11 @@ class Windows:
 
     def _begin(self, iteration: int) -> None:
         self._first, self._start = iteration, now(self.device)
+
+
+def updates_window(model: CTRModel, config: SpeedConfig) -> int:
+    """Steps after which a plain training has done all the work of those steps."""
+    return WINDOW if pays(model.table.weight, config.batch * config.fields) else 1
 
 
 def peak(device: torch.device) -> int:

@@ -532,7 +532,7 @@ def test_all_of_a_training_runs_in_the_lane(train: Trainer) -> None:
 
 
 def test_a_measured_training_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The speed command times its windows from a schedule: a callable, which says nothing about the step."""
+    """The speed command times its windows from a callable, which says nothing about the step."""
     backend = RecordedGraphs()
     monkeypatch.setattr(graph, "backend", lambda device: backend)
     config = SpeedConfig(

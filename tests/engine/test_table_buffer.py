@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.engine.table import EmbeddingTable, add_rows
+from bench.engine.scatter import add_rows
+from bench.engine.table import EmbeddingTable
 from bench.engine.update import clip_gradients
 
 W = 4

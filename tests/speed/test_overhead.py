@@ -31,7 +31,7 @@ def test_time_is_put_down_to_what_it_went_to(monkeypatch: pytest.MonkeyPatch) ->
     clock[0] += 1.0  # making the model
     for iteration in range(2):
         clock[0] += 0.25  # the order of rows
-        ledger.schedule(iteration, 2)
+        ledger.on_step(iteration, 2)
         clock[0] += 0.5  # the batch
         update(0, None, iteration)
     clock[0] += 2.0  # the mean loss
