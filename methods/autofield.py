@@ -81,6 +81,7 @@ class AutoField(Method[AutoFieldParams]):
             schedule=linear_schedule(gate.temperature, 1.0, end),
             name="search",
             epochs=min(p.search_epochs, ctx.profile.max_epochs),
+            by_lookup=True,
         )
         scores = np.asarray(gate.preference().detach().cpu(), dtype=np.float64)
         notes: dict[str, Any] = {

@@ -150,6 +150,7 @@ def pretrain(ctx: Context[Any], params: PretrainParams, train: Rows) -> Pretrain
         batch_size=params.pretrain_batch,
         clip_norm=None,
         lr_decay=None,
+        by_lookup=True,
     )
     model = restricted.write_back()
     model.gate = None

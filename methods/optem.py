@@ -162,7 +162,7 @@ class OptEm(Method[OptEmParams]):
         step = ctx.step(model, loss=loss, name="supernet")
         step.groups = [*step.groups, Group([gate.thresholds], threshold_lr, optimizer="sgd")]
         model.gate = gate
-        log = ctx.fit(model, train, valid, steps=[step], name="supernet", epochs=epochs)
+        log = ctx.fit(model, train, valid, steps=[step], name="supernet", epochs=epochs, by_lookup=True)
         model.gate = None
         ctx.log(threshold_lr=threshold_lr, supernet_epochs=log.epochs, supernet_auc=log.valid_auc, mean_norm=norm)
 

@@ -95,7 +95,7 @@ class PerSampleMethod(Method[P]):
             ctx.fit(model, train, valid, name="warmup", epochs=p.warmup_epochs)
         model.gate = self.gate(ctx, model.dim).to(ctx.device)
         how = self.training(ctx, model, train, held)
-        log: FitLog = ctx.fit(model, train, valid, steps=how.steps, schedule=how.schedule, name=name)
+        log: FitLog = ctx.fit(model, train, valid, steps=how.steps, schedule=how.schedule, name=name, by_lookup=True)
         means = mean_gate(model, held, opened=self.rows_keep_k())
         ctx.log(gated_epochs=log.epochs, gated_best_epoch=log.best_epoch, **self.notes(model))
         return Trained(model, log, means)

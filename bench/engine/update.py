@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -39,14 +40,14 @@ class Updates:
     ) -> None:
         """Build the optimisers that ``plan`` asks for; its name opens the messages of errors.
 
-        ``capturable`` makes them fit for graphs; ``scheduled`` says that something else acts between the steps.
+        ``capturable`` makes them fit for graphs; ``scheduled`` says that a schedule acts between the steps.
         """
         self.model, self.steps, self.clip_norm, self.name = model, list(steps), plan.clip_norm, plan.name
         self.graphs: StepGraphs | None = None
         """Runs updates as graphs; None: kernels are launched one by one."""
         self._tables = [module for module in model.modules() if isinstance(module, EmbeddingTable)]
-        plain = not (capturable or scheduled) and len(self.steps) == 1
-        self._of_step = [_optimizers(step, self._adam_of(step, plan, plain)) for step in self.steps]
+        adam = self._adam(plan, scheduled, capturable)
+        self._of_step = [_optimizers(step, adam) for step in self.steps]
         self.optimizers = [optimizer for optimizers in self._of_step for optimizer in optimizers]
         if capturable:
             for optimizer in self.optimizers:
@@ -58,14 +59,20 @@ class Updates:
         self._active: int | None = None
         self._seen: list[list[tuple[int, Tensor]]] = [[] for _ in self.steps]
 
-    def _adam_of(self, step: Step, plan: FitPlan, plain: bool) -> Callable[[list[dict[str, Any]]], FusedAdam]:
-        """How Adam is made for a step; ``plain``: it is the only thing that happens in an iteration."""
+    def _adam(
+        self, plan: FitPlan, scheduled: bool, capturable: bool
+    ) -> Callable[[list[dict[str, Any]]], torch.optim.Optimizer]:
+        """How Adam is made for the groups of a step."""
         if plan.lazy:
             return partial(LazyAdam, tables=self._tables)
-        lookups = plan.batch_size * self.model.schema.n_fields
-        large = [table for table in self._tables if pays(table.weight, lookups)]
-        alone = plain and step.loss is log_loss and step.after is None and step.batches is None
-        return partial(WindowedAdam, tables=large, lookups=lookups) if alone and large else FusedAdam
+        plain = not scheduled and all(step.loss is log_loss and step.after is None for step in self.steps)
+        if capturable or not (plain or plan.by_lookup):
+            return FusedAdam
+        batches = sum(1 if step.batches is None else step.batch_scale for step in self.steps)
+        lookups = plan.batch_size * batches * self.model.schema.n_fields
+        trained = Counter(id(param) for step in self.steps for param in step.params)
+        large = [one for one in self._tables if trained[id(one.weight)] == 1 and pays(one.weight, lookups)]
+        return partial(WindowedAdam, tables=large, lookups=lookups) if large else FusedAdam
 
     def run(self, number: int, batch: Batch, iteration: int) -> None:
         """Update the parameters of step ``number`` on ``batch``."""
@@ -201,7 +208,9 @@ def _norm(held: EmbeddingTable | nn.Parameter) -> Tensor | None:
     return None if held.grad is None else torch.linalg.vector_norm(held.grad)
 
 
-def _optimizers(step: Step, adam: Callable[[list[dict[str, Any]]], FusedAdam]) -> list[torch.optim.Optimizer]:
+def _optimizers(
+    step: Step, adam: Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
+) -> list[torch.optim.Optimizer]:
     """The optimisers of a step's groups: one of each kind asked for, that of the first group first."""
     kinds: dict[str, list[dict[str, Any]]] = {}
     for group in step.groups:

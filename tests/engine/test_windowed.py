@@ -216,16 +216,22 @@ def test_only_trainings_whose_tables_nobody_else_reads_are_windowed() -> None:
     assert optimizer() is WindowedAdam
     assert optimizer(on_step=print, on_epoch=print, clip_norm=1.0) is WindowedAdam
     assert optimizer(lazy=True) is LazyAdam
-    other_player = Step([Group([player.lam], 0.1, maximize=True)], loss=player.lam_loss)
+    other = Step([Group([player.lam], 0.1, maximize=True)], loss=player.lam_loss)
     for rest in (
         {"schedule": print},
-        {"batch_size": V // MOST // len(CARDINALITIES) + 1},
         {"steps": [make_step(model, loss=own_loss)]},
         {"steps": [make_step(model, after=print)]},
-        {"steps": [make_step(model, batches=rows)]},
-        {"steps": [make_step(model), other_player]},
+        {"steps": [make_step(model), other]},
     ):
         assert optimizer(**rest) is FusedAdam, rest
+        assert optimizer(by_lookup=True, **rest) is WindowedAdam, rest
+    most = V // MOST // len(CARDINALITIES)
+    assert optimizer(batch_size=most) is WindowedAdam
+    assert optimizer(batch_size=most + 1) is FusedAdam
+    own = make_step(model, batches=rows, batch_scale=2)
+    assert optimizer(batch_size=most // 2, steps=[own]) is WindowedAdam
+    assert optimizer(batch_size=most // 2 + 1, steps=[own]) is FusedAdam
+    assert optimizer(steps=[make_step(model), make_step(model)]) is FusedAdam  # both move the table
     plan = FitPlan(1, BATCH)
     assert type(Updates(model, [make_step(model)], plan, capturable=True).optimizers[0]) is FusedAdam
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,11 +16,12 @@ import numpy as np
 import pytest
 import torch
 
+from bench.engine import windowed
 from bench.engine.memory import peak_rss
 from bench.engine.table import EmbeddingTable
 from bench.errors import ConfigError
 from bench.registry import backbones
-from bench.speed import stages
+from bench.speed import limits, stages
 from bench.speed.bound import bound_rows_per_s, step_flops_per_row
 from bench.speed.data import make_rows, make_schema, write_raw
 from bench.speed.gates import GATES
@@ -123,6 +125,41 @@ def test_windows_count_whole_batches_between_two_readings_of_the_clock(monkeypat
             iteration += 1
     # 4 steps to warm up; a window of 3 steps of 2 s, the least number; then steps of 0.5 s until 5 s are full
     assert windows.rates == [50 * 3 / 6.0, 50 * 10 / 5.0]
+
+
+def test_windows_hold_all_the_work_of_updates_that_come_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(stages, "now", lambda device: clock[0])
+    monkeypatch.setattr("bench.speed.stages.time.perf_counter", lambda: clock[0])
+    model = stages.context(TINY, make_rows(TINY), NET).model()
+    assert stages.updates_window(model, TINY) == 1
+    monkeypatch.setattr(windowed, "LEAST_NUMBERS", 1)
+    whole = stages.updates_window(model, TINY)
+    assert whole == windowed.WINDOW
+    windows = stages.Windows(replace(TINY, window_s=5.0), torch.device("cpu"), whole)
+    iteration = 0
+    with pytest.raises(stages.WindowsDone):
+        while True:
+            windows(iteration, 10**6)
+            iteration += 1
+            clock[0] += 3.0 if iteration % whole == 0 else 0.5
+    assert windows.rates == [50 * whole / (3.0 + 0.5 * (whole - 1))] * 2
+
+
+def test_limits_are_those_of_updates_that_come_later_where_tables_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_second(work: Callable[[], object], device: torch.device) -> float:
+        work()
+        return 1.0
+
+    monkeypatch.setattr(limits, "seconds", one_second)
+    monkeypatch.setattr(windowed, "LEAST_NUMBERS", 1)
+    found = measure_limits(replace(TINY, vocabulary=2000))
+    assert found.adam_bytes_per_s == 28 * 2000 * 4 * windowed.WINDOW
+    assert found.gather_rows_per_s == windowed.WINDOW * 50 * 6
+    monkeypatch.setattr(windowed, "LEAST_NUMBERS", 10**9)
+    found = measure_limits(replace(TINY, vocabulary=2000))
+    assert found.adam_bytes_per_s == 28 * 2000 * 4
+    assert found.gather_rows_per_s == 600 * 6
 
 
 def test_evaluation_metrics_and_selection_are_measured() -> None:

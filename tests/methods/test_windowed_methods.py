@@ -1,0 +1,49 @@
+"""Methods on tables that are updated several steps at a time come to what they come to otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from bench.cell import run_cell
+from bench.engine import update, windowed
+from bench.job import Job
+from bench.records import CellRecord
+from bench.registry import methods
+
+SMALL = {
+    "light-fmp": "[pretrain_rows=400,pretrain_batch=16,pretrain_epochs=4]",
+    "light-fmp-pooled": "[pretrain_rows=400,pretrain_batch=16,pretrain_epochs=4]",
+    "optfs": "[search_epochs=2]",
+    "optem": "[generations=1]",
+}
+
+
+@pytest.mark.usefixtures("quick_timing")
+@pytest.mark.parametrize("method", methods().names())
+def test_results_are_the_same(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """But for rounding at the end of the table, whose size is no multiple of 16 here."""
+    windows: list[int] = []
+    settle = windowed.HotRows.settle
+
+    def spy(self: windowed.HotRows) -> None:
+        windows.append(len(self._past))
+        settle(self)
+
+    def run() -> CellRecord:
+        record = run_cell(make_job(method + SMALL.get(method, "")))
+        assert record.status == "ok", record.traceback
+        return record
+
+    plain = run()
+    monkeypatch.setattr(update, "pays", lambda weight, lookups: True)
+    monkeypatch.setattr(windowed, "MOST", 1)
+    monkeypatch.setattr(windowed.HotRows, "settle", spy)
+    ours = run()
+    assert max(windows) > 1
+    assert (ours.auc, ours.logloss) == pytest.approx((plain.auc, plain.logloss), abs=1e-5)
+    assert ours.kept_fields == plain.kept_fields
+    if plain.field_scores is not None:
+        np.testing.assert_allclose(np.array(ours.field_scores), np.array(plain.field_scores), rtol=1e-3, atol=1e-5)
