@@ -17,9 +17,6 @@ from bench.engine.scatter import add_rows, number_rows
 if TYPE_CHECKING:
     from bench.engine.windowed import HotRows
 
-DENSE_BELOW = 4
-"""Rows of the table for each id written, below which a pass over the whole buffer is cheaper than over the ids."""
-
 
 def at_hand(tensor: Tensor) -> bool:
     """Whether a decision may hang on the values of ``tensor``: a device would have to stop, and a graph cannot."""
@@ -69,7 +66,7 @@ class EmbeddingTable(nn.Module):
     def accumulate(self, flat: Tensor, grads: list[tuple[int, Tensor]]) -> None:
         """Add gradients to the rows ``flat`` [n]: pairs of a first column and a gradient [n, columns].
 
-        Where a CPU writes few rows of many, they are first added up by themselves, within its cache.
+        On a CPU, gradients of fewer lookups than the table has rows are first added up by themselves, within its cache.
         """
         if self.weight.grad is None:
             self.weight.grad = torch.zeros_like(self.weight)
@@ -77,7 +74,7 @@ class EmbeddingTable(nn.Module):
             self._whole = True
         grad, alone = self.weight.grad, not self._touched and not self._whole
         self._rows = self._sums = None
-        if at_hand(grad) and len(flat) * DENSE_BELOW < len(grad):
+        if at_hand(grad) and len(flat) < len(grad):
             flat, places = self._numbered(flat)
             rows, sums = flat.long(), grad.new_zeros(len(flat), grad.shape[1])
             for column, part in grads:
@@ -103,7 +100,7 @@ class EmbeddingTable(nn.Module):
     def _rows_written(self, grad: Tensor) -> Tensor | None:
         """Distinct rows that hold the gradient, int64; None where a pass over all rows is as good or needed."""
         count = sum(len(flat) for flat in self._touched)
-        dense = not at_hand(grad) or count * DENSE_BELOW >= len(grad) or not count
+        dense = not at_hand(grad) or count >= len(grad) or not count
         return None if dense else self.distinct_rows()
 
     def distinct_rows(self) -> Tensor | None:
