@@ -34,6 +34,7 @@ def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tupl
         *(Note(MISSING, text) for text in _absent(block, places, names)),
         *(Note("", text) for text in _without_baseline(block, values, names)),
         *(Note("", text) for text in _tuned(block, values, names)),
+        *(Note("", text) for text in _at_an_end(block, places, names)),
         *(Note("", text) for text in _shared(block, values, names)),
         *(Note("", text) for text in _of_methods(block, values, names, titles)),
         *(Note("", text) for text in detectable(block, values, names)),
@@ -173,6 +174,21 @@ def _tuned(block: Block, values: Values, names: Names) -> list[str]:
         f"Learning rate{'' if len(groups) == len(shown) else ' on ' + ', '.join(groups)} tuned on validation AUC over "
         f"{{{rates}}} for every row, with one seed; the time of the trials is in none of the times."
         for rates, groups in grids.items()
+    ]
+
+
+def _at_an_end(block: Block, places: Sequence[tuple[GroupKey, RowKey]], names: Names) -> list[str]:
+    """Where the best learning rate was the first or the last of its grid."""
+    found: dict[tuple[str, str, float], list[str]] = defaultdict(list)
+    for group, row in places:
+        tuning = next((cell["tuning"] for cell in block.ok(group, row).values() if cell["tuning"]), None)
+        if tuning is not None and len(tuning["grid"]) > 1:
+            ends = {min(tuning["grid"]): ("smallest", "smaller"), max(tuning["grid"]): ("largest", "larger")}
+            if (lr := tuning["lr"]) in ends:
+                found[*ends[lr], lr].append(names.at(group, row))
+    return [
+        f"The best learning rate was the {end} tried, {lr:g}, so that a {beyond} one may be better: {'; '.join(rows)}."
+        for (end, beyond, lr), rows in found.items()
     ]
 
 

@@ -179,6 +179,24 @@ def test_other_optimizers_are_not_ranked_by_training_time(cell: Cell) -> None:
     assert value(costs, "Alpha", "it_s").mark == "best", "inference knows no optimizer"
 
 
+def test_learning_rates_at_an_end_of_their_grid_are_named(cell: Cell) -> None:
+    def tuned(method: str, lr: float, grid: tuple[float, ...] = (1e-4, 3e-4, 1e-3), **changes: Any) -> CellRecord:
+        tuning = {"parameter": "lr", "grid": list(grid), "seed": 0, "lr": lr, "trials": []}
+        return cell(method, tuning=tuning, **changes)
+
+    table = overall(
+        tuned("keep-all", 1e-3), tuned("keep-all", 1e-3, seed=1), tuned("coin", 3e-4), tuned("alpha", 1e-3),
+        tuned("beta", 1e-4),
+    )  # fmt: skip
+    assert [text for text in notes(table, "") if text.startswith("The best learning rate")] == [
+        "The best learning rate was the largest tried, 0.001, so that a larger one may be better: "
+        "Keep-All on clicks; Alpha on clicks.",
+        "The best learning rate was the smallest tried, 0.0001, so that a smaller one may be better: Beta on clicks.",
+    ]
+    for other in (overall(cell()), overall(tuned("keep-all", 1e-3, grid=(1e-3,)))):
+        assert not any("best learning rate" in text for text in notes(other, ""))
+
+
 def test_low_auc_is_flagged(cell: Cell) -> None:
     cells = [cell(auc=0.7), cell("coin", auc=0.5499), cell("alpha", auc=0.55)]
     table = overall(*cells)
