@@ -46,7 +46,8 @@ class CellContext(Generic[P]):
     """Implements ``bench.method.Context``."""
 
     on_step: Callable[[int, int], None] | None = None
-    """Called as ``on_step(iteration, planned iterations)`` before each iteration of a training, to watch the time."""
+    """Called as ``on_step(iteration, planned iterations)`` before each iteration of a training, to watch the time; it
+    neither reads nor changes the model."""
 
     def __init__(  # noqa: PLR0913 - one call site, in the cell
         self,

@@ -42,7 +42,7 @@ P = TypeVar("P", bound=PerSampleParams)
 
 @dataclass(frozen=True)
 class GatedTraining:
-    """How model and gate are trained."""
+    """How model and gate are trained; neither steps nor schedule use weights of tables but by looking rows up."""
 
     steps: list[Step]
     schedule: Callable[[int, int], None] | None = None

@@ -48,7 +48,7 @@ class Fitter:
         generator: draws batch orders (CPU).
         schedule: called as ``schedule(iteration, planned iterations)`` before each iteration, to move buffers.
         on_epoch: told of every validation, for progress.
-        on_step: told of every iteration before it begins, as ``schedule`` is; it leaves the model alone.
+        on_step: told of every iteration before it begins, as ``schedule`` is; it neither reads nor changes the model.
         warn: told why something goes slower than it could.
         checkpoint: file to keep the state in after every validation and to resume from; None: keep none.
     """

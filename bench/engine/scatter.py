@@ -25,7 +25,7 @@ def add_rows(total: Tensor, flat: Tensor, column: int, grad: Tensor) -> None:
 def number_rows(ids: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
     """Distinct ids in no set order, and the place of every id among them, int32 [n]; on a CPU.
 
-    Elsewhere it is not defined which of equal places is written last.
+    On other devices it is not defined which of equal places is written last.
 
     Args:
         ids: rows of a table, int32 [n].

@@ -74,10 +74,10 @@ class FitPlan:
     name: str = "fit"
     lazy: bool = False
     """Whether Adam leaves the rows of embedding tables without data in a batch as they are."""
-    by_lookup: bool = False
-    """Whether losses, ``after`` and the schedule read the weights of tables by looking rows up alone (in the model's
-    forward pass). Then a CPU updates large tables several steps at a time, with the same result in less time, as it
-    does in trainings of plain steps without a schedule."""
+    by_lookup: bool | None = None
+    """Whether losses, ``after``, the schedule, gate and backbone neither read nor write weights of tables, nor their
+    moments, but by looking rows up, as the model's forward pass does. A CPU then updates large tables several steps at
+    a time. None: so in trainings of plain steps without a schedule."""
 
     def evaluation_points(self, steps_per_epoch: int) -> list[int]:
         """Numbers of finished iterations after which to validate, increasing; the last is the end."""

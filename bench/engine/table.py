@@ -17,6 +17,9 @@ from bench.engine.scatter import add_rows, number_rows
 if TYPE_CHECKING:
     from bench.engine.windowed import HotRows
 
+MEND = "train with by_lookup=False where a loss, hook, schedule, gate or backbone uses weights of tables itself"
+"""The way out for whoever meets updates that were put off."""
+
 
 def at_hand(tensor: Tensor) -> bool:
     """Whether a decision may hang on the values of ``tensor``: a device would have to stop, and a graph cannot."""
@@ -24,14 +27,20 @@ def at_hand(tensor: Tensor) -> bool:
 
 
 class EmbeddingTable(nn.Module):
-    """One table for all fields: [V, W], W = D or D + 1 when the last column holds the linear weights."""
+    """One table for all fields: [V, W], W = D or D + 1 when the last column holds the linear weights.
+
+    Attributes:
+        weight: the values; reading them raises a RuntimeError while updates of rows are put off (``hot``).
+    """
+
+    weight: nn.Parameter
 
     def __init__(self, weight: Tensor) -> None:
         """Take ``weight`` [V, W] as the table's values."""
         super().__init__()
         self.weight = nn.Parameter(weight.contiguous())
         self.hot: HotRows | None = None
-        """The rows in use, where updates come to the others later: they are read, and take the gradients."""
+        """Rows in use, while updates of the others wait: lookups read these, and gradients go to them."""
         self._touched: list[Tensor] = []
         self._rows: Tensor | None = None
         self._sums: Tensor | None = None
@@ -39,9 +48,30 @@ class EmbeddingTable(nn.Module):
         self._written: tuple[int, int] | None = None
         self._whole = False
 
+    def __getattr__(self, name: str) -> Any:
+        if name == "weight":
+            self._refuse_lag()
+        return super().__getattr__(name)
+
+    def _save_to_state_dict(self, *given: Any) -> None:
+        self._refuse_lag()
+        super()._save_to_state_dict(*given)
+
+    def _refuse_lag(self) -> None:
+        hot = self.__dict__.get("hot")
+        if hot is not None and hot.begun:
+            raise RuntimeError(f"the weights of a table are read while updates are put off; {MEND}")
+
+    @property
+    def parameter(self) -> nn.Parameter:
+        """``weight`` as optimisers hold it, whether or not its values lag behind."""
+        weight = self._parameters["weight"]
+        assert weight is not None
+        return weight
+
     def forward(self, ids: Tensor) -> Tensor:
         """Gather rows: ids int32 [B, F] -> [B, F, W]."""
-        rows, _ = self._gather(ids, self.weight.shape[1])
+        rows, _ = self._gather(ids, self.parameter.shape[1])
         return rows
 
     def split(self, ids: Tensor, dim: int) -> tuple[Tensor, Tensor | None]:
@@ -52,14 +82,14 @@ class EmbeddingTable(nn.Module):
         return self._gather(ids, dim)
 
     def _gather(self, ids: Tensor, dim: int) -> tuple[Tensor, Tensor | None]:
-        flat = ids.reshape(-1)
-        if torch.is_grad_enabled() and self.weight.requires_grad:
-            parts: tuple[Tensor, ...] = _Gather.apply(self.weight, flat, self, dim)  # type: ignore[no-untyped-call]
+        flat, weight = ids.reshape(-1), self.parameter
+        if torch.is_grad_enabled() and weight.requires_grad:
+            parts: tuple[Tensor, ...] = _Gather.apply(weight, flat, self, dim)  # type: ignore[no-untyped-call]
         elif self.hot is not None and self.hot.begun:
             places = self.hot.places(flat)  # before the weights are taken: it may find new room for them
             parts = _gather_parts(self.hot.weight, places, dim)
         else:
-            parts = _gather_parts(self.weight, flat, dim)
+            parts = _gather_parts(weight, flat, dim)
         e = parts[0].view(*ids.shape, dim)
         return e, parts[1].view(ids.shape) if len(parts) > 1 else None
 
@@ -161,7 +191,8 @@ class EmbeddingTable(nn.Module):
     def clear_grad(self) -> None:
         """Zero the gradient, writing only the rows that the last backward passes touched."""
         if self.hot is not None:
-            self.hot.clear()
+            if not self.hot.clear():
+                self.hot = None
             return
         grad = self.weight.grad
         if grad is not None and (self._whole or self._foreign()):
@@ -186,10 +217,11 @@ class EmbeddingTable(nn.Module):
 
     def release(self) -> None:
         """Free what only training needs: the gradient buffer, the rows in use."""
-        self.settle()
-        self.hot = None
+        hot, self.hot = self.hot, None
         self.weight.grad = self._slots = None
         self.clear_grad()
+        if hot is not None:
+            hot.settle()
 
 
 def _gather_parts(weight: Tensor, flat: Tensor, dim: int) -> tuple[Tensor, ...]:

@@ -66,7 +66,8 @@ class Updates:
         if plan.lazy:
             return partial(LazyAdam, tables=self._tables)
         plain = not scheduled and all(step.loss is log_loss and step.after is None for step in self.steps)
-        if capturable or not (plain or plan.by_lookup):
+        by_lookup = plain if plan.by_lookup is None else plan.by_lookup
+        if capturable or not by_lookup:
             return FusedAdam
         batches = sum(1 if step.batches is None else step.batch_scale for step in self.steps)
         lookups = plan.batch_size * batches * self.model.schema.n_fields
@@ -186,7 +187,7 @@ def clip_gradients(params: Sequence[nn.Parameter], tables: Sequence[EmbeddingTab
 
     Of a table's gradient only the rows written are read; where nothing is to be clipped a CPU writes nothing.
     """
-    of_weight = {id(table.weight): table for table in tables}
+    of_weight = {id(table.parameter): table for table in tables}
     held = [of_weight.get(id(param), param) for param in params]
     norms = [norm for one in held if (norm := _norm(one)) is not None]
     if not norms:

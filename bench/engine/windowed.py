@@ -5,10 +5,12 @@ them, and so a step is mostly one pass over numbers that no cache holds. Here th
 ones, live in a small copy that takes every step at once. The others wait: after ``WINDOW`` steps they go through the
 very same steps, each with a gradient of zero, block after block, and a block stays in the cache for all of them.
 
-Weights and moments are those of one step after the other, bit for bit, but for up to 15 numbers at the end of a table
-whose size is no multiple of 16: PyTorch's kernel rounds the end of a tensor in another way.
+Weights and moments are those of one step after the other, bit for bit, with three exceptions that round otherwise: the
+norm that clipping takes of a gradient, a table looked up twice in one step, and up to 15 numbers at the end of a table
+whose size is no multiple of 16, where PyTorch's kernel takes another way.
 
-Within a window the table itself lags behind, so this is for trainings in which nobody reads it but by looking rows up.
+Within a window the table itself lags behind, and so does its ``state_dict``. So this is for trainings in which nobody
+reads or writes weights and moments of tables but by looking rows up; the table refuses to be read meanwhile.
 """
 
 from __future__ import annotations
@@ -21,14 +23,17 @@ from torch import Tensor
 
 from bench.engine.adam import FusedAdam, fused_adam
 from bench.engine.scatter import add_rows, number_rows
-from bench.engine.table import EmbeddingTable
+from bench.engine.table import MEND, EmbeddingTable
 
 WINDOW = 8
 """Steps that rows without data wait at most; more save little, for within the cache arithmetic is the limit."""
 BLOCK = 1 << 18
-"""Numbers of a block; it takes four times as many in the cache: weights, two moments, zeros."""
-MOST = 4
-"""A window ends when one row in this many is hot: then the copy takes as much memory as a gradient of the table."""
+"""Numbers of a block, a multiple of 16; it takes four times as many in the cache: weights, two moments, zeros."""
+MOST = 8
+"""When one row in this many is hot before a window is full, batches differ so much that copying rows to and fro costs
+more than it saves: dense updates take over for the rest of the training."""
+ROWS_A_LOOKUP = 4
+"""Rows of a table for each lookup of a step, at which windows are tried."""
 LEAST_NUMBERS = 1 << 21
 """Numbers of a table below which a pass in every step is cheap."""
 ALIGN = 16
@@ -36,12 +41,15 @@ ALIGN = 16
 
 
 def pays(weight: Tensor, lookups: int) -> bool:
-    """Whether a table [V, W] with so many lookups a step is better updated several steps at a time."""
-    return weight.is_cpu and weight.numel() >= LEAST_NUMBERS and MOST * lookups < len(weight)
+    """Whether a table [V, W] with so many lookups a step may be better updated several steps at a time."""
+    return weight.is_cpu and weight.numel() >= LEAST_NUMBERS and ROWS_A_LOOKUP * lookups < len(weight)
 
 
 class WindowedAdam(FusedAdam):
-    """Adam over all parameters, of the tables given through their hot rows; ``settle`` makes the tables whole."""
+    """Adam over all parameters, of the tables given through their hot rows, until those are too many.
+
+    ``EmbeddingTable.settle`` makes a table whole.
+    """
 
     def __init__(self, groups: list[dict[str, Any]], tables: Iterable[EmbeddingTable], lookups: int) -> None:
         """Take the parameter groups of Adam and tables to update in windows, if a group holds them.
@@ -52,6 +60,8 @@ class WindowedAdam(FusedAdam):
         own = {id(param) for group in self.param_groups for param in group["params"]}
         self._tables = {id(table.weight): table for table in tables if id(table.weight) in own}
         for table in self._tables.values():
+            if table.weight.grad is not None and not table.weight.grad.any():
+                table.weight.grad = None
             table.hot = HotRows(table.weight, self.state_of, lookups)
 
     @torch.no_grad()
@@ -59,7 +69,7 @@ class WindowedAdam(FusedAdam):
         """Update the hot rows of tables, and all other parameters as Adam does.
 
         Raises:
-            RuntimeError: something else than a look at rows has a gradient with respect to a table.
+            RuntimeError: something else than a lookup has a gradient with respect to a table.
         """
         for group in self.param_groups:
             for param in group["params"]:
@@ -67,7 +77,7 @@ class WindowedAdam(FusedAdam):
                 if table is None or table.hot is None:
                     continue
                 if param.grad is not None:
-                    raise RuntimeError("a gate or backbone reads the weights of a table other than by looking rows up")
+                    raise RuntimeError(f"the gradient of a table does not come from lookups alone; {MEND}")
                 table.hot.step(group)
         super().step()
 
@@ -82,19 +92,22 @@ class HotRows:
     def __init__(self, weight: Tensor, state_of: Callable[[Any], dict[str, Tensor]], lookups: int) -> None:
         """Take a table's weights [V, W], what returns the state that Adam has of them, and the lookups of a step."""
         self._table, self._state_of = weight, state_of
+        self._version = weight._version
+        self._met = False
+        """Whether there has been a gradient: Adam takes no step before."""
         self._slots = torch.full((len(weight),), -1, dtype=torch.int32)
         self._parts: list[tuple[int, Tensor]] = []
-        """First place and rows of the table, int64, of what each look has added."""
+        """First place and rows of the table, int64, of the cold rows of each lookup."""
         self._end = 0
         self._past: list[tuple[dict[str, Any], Tensor]] = []
-        """Settings of Adam, and its count, at each step of the window."""
+        """Settings of Adam, and its step count, at each step of the window."""
         self.weight, self._grad, self._exp_avg, self._exp_avg_sq = (self._space(0) for _ in range(4))
         self._make_room(len(weight) // MOST + lookups)
 
     @property
     def begun(self) -> bool:
-        """Whether there are hot rows: then weights are to be read here."""
-        return bool(self._parts)
+        """Whether the table lags behind: then weights are to be read here."""
+        return bool(self._past or self._parts)
 
     @torch.no_grad()
     def places(self, ids: Tensor) -> Tensor:
@@ -110,6 +123,7 @@ class HotRows:
 
     def accumulate(self, places: Tensor, grads: list[tuple[int, Tensor]]) -> None:
         """Add gradients to the rows at ``places`` [n]: pairs of a first column and a gradient [n, columns]."""
+        self._met = True
         for column, part in grads:
             add_rows(self._grad, places, column, part)
 
@@ -120,27 +134,40 @@ class HotRows:
 
     def step(self, group: dict[str, Any]) -> None:
         """One step of Adam with the settings of ``group``."""
+        if not self._met:
+            return
+        self._guard()
         count = self._state_of(self._table)["step"]
         count += 1
         self._past.append(({name: value for name, value in group.items() if name != "params"}, count.clone()))
         self._replay(self._past[-1:], 0, self._end)
 
-    def clear(self) -> None:
-        """Zero the gradient; if the window is full, make the table whole."""
+    def clear(self) -> bool:
+        """Zero the gradient; if the window is full, make the table whole. Returns whether another one is worth it."""
         self.grad.zero_()
-        if len(self._past) >= WINDOW or MOST * self._end >= len(self._table):
+        full, crowded = len(self._past) >= WINDOW, MOST * self._end >= len(self._table)
+        if full or crowded:
             self.settle()
+        return full or not crowded
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Take all rows of the table to the last step, and let none be hot; a gradient not used is lost."""
-        if self._past:
+        """Take all rows of the table to the last step, and let none be hot; a gradient not used is lost.
+
+        Raises:
+            RuntimeError: something else has written into the table.
+        """
+        if not self.begun:
+            return
+        self._guard()
+        past, self._past = self._past, []
+        if past:
             state = self._state_of(self._table)
             whole = (self._table.detach(), state["exp_avg"], state["exp_avg_sq"])
             zeros = self._table.new_zeros(BLOCK)
             blocks = zip(*(torch.split(one.view(-1), BLOCK) for one in whole), strict=True)
             for weight, exp_avg, exp_avg_sq in blocks:
-                for settings, count in self._past:
+                for settings, count in past:
                     fused_adam(settings, [weight], [zeros[: len(weight)]], [exp_avg], [exp_avg_sq], [count])
             for start, rows in self._parts:
                 for one, hot in zip(whole, (self.weight, self._exp_avg, self._exp_avg_sq), strict=True):
@@ -148,12 +175,21 @@ class HotRows:
         for _, rows in self._parts:
             self._slots.index_fill_(0, rows, -1)
         self.grad.zero_()
-        self._past.clear()
         self._parts.clear()
         self._end = 0
 
+    def _guard(self) -> None:
+        """Note the state of the table where a window begins; within one, refuse that others have written to it."""
+        if not self.begun:
+            self._version = self._table._version
+        elif self._version != self._table._version:
+            raise RuntimeError(f"a table was written to while its updates were put off; {MEND}")
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def _admit(self, rows: Tensor) -> None:
         """Copy distinct ``rows``, int64 [n], none of them hot, and take them through the steps of the window."""
+        self._guard()
         start = self._end
         end = start + -(-len(rows) // ALIGN) * ALIGN
         self._make_room(end)
@@ -172,6 +208,7 @@ class HotRows:
         """Let the copy hold ``end`` rows; pages of memory that no row comes to are never taken."""
         if end <= len(self.weight):
             return
+        end = max(end, len(self.weight) * 3 // 2)
         for name in ("weight", "_grad", "_exp_avg", "_exp_avg_sq"):
             room = self._space(end)
             room[: self._end] = getattr(self, name)[: self._end]

@@ -15,6 +15,7 @@ from bench.report.titles import Titles
 __all__ = ["below_anchor", "low_auc_seeds", "merged", "notes_of", "optimizers"]
 
 _REASON_CHARS = 160
+_AT_AN_END = "The best learning rate was"
 
 
 def low_auc_seeds(block: Block, group: GroupKey, row: RowKey) -> list[int]:
@@ -47,7 +48,8 @@ def merged(notes: Iterable[Note]) -> list[Note]:
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for note in notes:
         lead, colon, items = note.text.partition(": ")
-        joined = colon and (note.symbol not in ("", MISSING) or lead.startswith(LEAD.partition("{")[0]))
+        listing = lead.startswith((LEAD.partition("{")[0], _AT_AN_END))
+        joined = colon and (note.symbol not in ("", MISSING) or listing)
         parts = found[note.symbol, lead if joined else note.text]
         if joined and (items := items.removesuffix(".")) not in parts:
             parts.append(items)
@@ -187,7 +189,7 @@ def _at_an_end(block: Block, places: Sequence[tuple[GroupKey, RowKey]], names: N
             if (lr := tuning["lr"]) in ends:
                 found[*ends[lr], lr].append(names.at(group, row))
     return [
-        f"The best learning rate was the {end} tried, {lr:g}, so that a {beyond} one may be better: {'; '.join(rows)}."
+        f"{_AT_AN_END} the {end} tried, {lr:g}, so that a {beyond} one may be better: {'; '.join(rows)}."
         for (end, beyond, lr), rows in found.items()
     ]
 

@@ -91,6 +91,8 @@ def _adam(config: SpeedConfig, device: torch.device) -> float:
     lookups = config.batch * config.fields
     if pays(table.weight, lookups):
         windowed = WindowedAdam([group], [table], lookups)
+        assert table.hot is not None
+        table.hot.accumulate(torch.empty(0, dtype=torch.int32), [])  # no step is taken before there is a gradient
 
         def window() -> None:
             for _ in range(WINDOW):
@@ -104,14 +106,28 @@ def _adam(config: SpeedConfig, device: torch.device) -> float:
 
 def _gather_and_scatter(config: SpeedConfig, device: torch.device) -> tuple[float, float]:
     """Rows per second over the batches of generated data, of D columns."""
-    ids = make_rows(config, min(config.rows, 16 * config.batch)).ids
-    table = EmbeddingTable(torch.zeros(config.vocabulary, config.dim, device=device))
-    if pays(table.weight, config.batch * config.fields):
-        distinct, places = torch.unique(ids[: WINDOW * config.batch], return_inverse=True)
-        ids, table = places.int(), EmbeddingTable(torch.zeros(len(distinct), config.dim))
+    ids = make_rows(config, min(config.rows, 16 * config.batch)).ids.to(device)
     starts = range(0, len(ids), config.batch)
-    batches = [ids[start : start + config.batch].reshape(-1).to(device) for start in starts]
+    batches = [ids[start : start + config.batch].reshape(-1) for start in starts]
+    table = EmbeddingTable(torch.zeros(config.vocabulary, config.dim, device=device))
     grads = torch.ones(config.batch * config.fields, config.dim, device=device)
+    lookups = config.batch * config.fields
+    if pays(table.weight, lookups):
+        WindowedAdam([{"params": [table.weight]}], [table], lookups)
+        assert table.hot is not None
+        hot, batches = table.hot, [table.hot.places(flat) for flat in batches[:WINDOW]]
+        n_ids = sum(len(flat) for flat in batches)
+
+        def gather_hot() -> None:
+            for flat in batches:
+                hot.weight.index_select(0, flat)
+
+        def scatter_hot() -> None:
+            for flat in batches:
+                hot.accumulate(flat, [(0, grads[: len(flat)])])
+                hot.grad.zero_()
+
+        return n_ids / seconds(gather_hot, device), n_ids / seconds(scatter_hot, device)
 
     def gather() -> None:
         for flat in batches:

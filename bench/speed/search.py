@@ -55,6 +55,7 @@ class SearchContext(SpeedContext):
         self.windows.rows_a_step = len(train) / -(-len(train) // size) + own * size
 
         self.on_step = self.windows
+        self.windows.whole = updates_window(model, self.windows.config) if plan.get("by_lookup") else 1
         super().fit(model, train, None, steps, schedule, **plan)
         raise WindowsDone
 

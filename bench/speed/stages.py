@@ -191,7 +191,7 @@ class Windows:
 
 
 def updates_window(model: CTRModel, config: SpeedConfig) -> int:
-    """Steps after which a plain training has done all the work of those steps."""
+    """Steps after which about all the work of those steps is done, where updates of rows may be put off."""
     return WINDOW if pays(model.table.weight, config.batch * config.fields) else 1
 
 

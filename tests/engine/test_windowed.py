@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from bench.api import CTRModel, Field, FitLog, FitPlan, Group, Rows, Schema, Step
 from bench.engine import windowed
 from bench.engine.adam import FusedAdam
+from bench.engine.evaluate import predict
 from bench.engine.fit import Fitter
 from bench.engine.lazy import LazyAdam
 from bench.engine.steps import log_loss
 from bench.engine.table import EmbeddingTable
 from bench.engine.update import Updates
-from bench.engine.windowed import MOST, WINDOW, HotRows, WindowedAdam, pays
+from bench.engine.windowed import ROWS_A_LOOKUP, WINDOW, HotRows, WindowedAdam, pays
 from bench.speed.gates import GATES
 
 CARDINALITIES = (700, 20, 880)
@@ -32,6 +33,8 @@ V = sum(CARDINALITIES)
 @pytest.fixture(autouse=True)
 def small_tables_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windowed, "LEAST_NUMBERS", 0)
+    monkeypatch.setattr(windowed, "MOST", 1)
+    monkeypatch.setattr(windowed, "BLOCK", 1024)
 
 
 def make_rows(n: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Rows:
@@ -119,28 +122,34 @@ def test_a_training_is_the_same_bit_for_bit(
 
 def kind(table: EmbeddingTable) -> str:
     """Where the gradient of a table goes."""
-    assert (table.hot is None) or table.weight.grad is None
+    assert table.hot is None or table.parameter.grad is None
     return "hot" if table.hot is not None else "none" if table.weight.grad is None else "dense"
 
 
-def test_a_window_ends_after_its_steps_or_with_too_many_hot_rows() -> None:
-    table = EmbeddingTable(torch.randn(4000, 4))
-    optimizer = WindowedAdam([{"params": [table.weight], "weight_decay": 0.1}], [table], 10)
-    hot, begun = table.hot, []
+def test_windows_end_after_their_steps_and_for_good_with_too_many_hot_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windowed, "MOST", 4)
+    weight = torch.randn(4000, 4)
+    table, plain = EmbeddingTable(weight.clone()), nn.Parameter(weight.clone())
+    group = {"lr": 0.1, "weight_decay": 0.1}
+    ours = WindowedAdam([{"params": [table.weight], **group}], [table], 10)
+    theirs = FusedAdam([{"params": [plain], **group}])
+    begun, hot = [], table.hot
     assert hot is not None
-    for n in [5] * (WINDOW + 2) + [600, 300, 300]:
-        table(torch.arange(n, dtype=torch.int32)[None]).sum().backward()
-        optimizer.step()
+    for n in [*[5] * (WINDOW + 2), 600, 300, 1000, 5]:
+        ids = torch.arange(n, dtype=torch.int32)[None]
+        table(ids).square().sum().backward()
+        plain[ids].square().sum().backward()
+        ours.step()
+        theirs.step()
         table.clear_grad()
+        plain.grad = None
         begun.append(hot.begun)
-    # 8 steps; then two, and one that brings 595 more rows; the next ones bring none
-    assert begun == [True] * (WINDOW - 1) + [False] + [True] * 5
-    table(torch.arange(1000, dtype=torch.int32)[None]).sum().backward()  # a quarter of all rows
-    optimizer.step()
-    assert hot.begun
-    table.clear_grad()
-    assert not hot.begun
-    assert not hot.grad.any()
+    # 8 steps; then two, one that brings 595 more rows, one that brings none; then a quarter of all rows in one step
+    assert begun == [*[True] * (WINDOW - 1), False, True, True, True, True, False, False]
+    assert table.hot is None
+    assert torch.equal(table.weight, plain)
+    assert table.weight.grad is not None  # the last step was dense
+    assert not table.weight.grad.any()
 
 
 def test_rows_looked_up_late_have_gone_through_the_steps_before() -> None:
@@ -163,7 +172,7 @@ def test_rows_looked_up_late_have_gone_through_the_steps_before() -> None:
             optimizer.step()
         table.clear_grad()
         plain.grad = None
-    assert not torch.equal(table.weight, plain)
+    assert not torch.equal(table.parameter, plain)
     table.settle()
     assert torch.equal(table.weight, plain)
     table.settle()  # at rest: nothing to do
@@ -188,7 +197,7 @@ def test_a_gradient_that_does_not_come_from_looking_rows_up_is_refused() -> None
     table = EmbeddingTable(torch.ones(64, 4))
     optimizer = WindowedAdam([{"params": [table.weight]}], [table], 2)
     table.weight.square().sum().backward()
-    with pytest.raises(RuntimeError, match="other than by looking rows up"):
+    with pytest.raises(RuntimeError, match="does not come from lookups alone"):
         optimizer.step()
 
 
@@ -198,6 +207,121 @@ def test_a_table_in_a_group_of_another_optimizer_is_left_alone() -> None:
     fitter = make_fitter(model, make_rows(64), steps=[Step(groups)])
     assert model.table.hot is None
     fitter.run()
+
+
+@pytest.mark.parametrize("use", ["weight", "state_dict", "parameters"])
+def test_a_table_that_lags_behind_is_neither_read_nor_written(use: str) -> None:
+    table = EmbeddingTable(torch.ones(640, 4))
+    held = table.weight
+    optimizer = WindowedAdam([{"params": [table.weight]}], [table], 2)
+    for step in range(2):
+        table(torch.tensor([[step, 5]], dtype=torch.int32)).sum().backward()
+        optimizer.step()
+        table.clear_grad()
+    with pytest.raises(RuntimeError, match="train with by_lookup=False"):
+        if use == "weight":
+            table.weight.sum()
+        elif use == "state_dict":
+            table.state_dict()
+        else:
+            with torch.no_grad():
+                held.clamp_(-0.5, 0.5)
+            table.settle()
+    if use != "parameters":
+        table.settle()
+        assert len(table.state_dict()["weight"]) == len(table.weight)
+        with torch.no_grad():
+            table.weight.clamp_(-0.5, 0.5)  # between windows anybody may
+        table(torch.tensor([[7, 5]], dtype=torch.int32)).sum().backward()
+        optimizer.step()
+        table.settle()
+        assert table.weight.max() == 0.5
+
+
+def test_steps_before_the_first_gradient_are_none_and_later_ones_without_are() -> None:
+    weight, ids = torch.randn(640, 4), torch.tensor([[1, 2]], dtype=torch.int32)
+    table, plain = EmbeddingTable(weight.clone()), EmbeddingTable(weight.clone())
+    group = {"lr": 0.1, "weight_decay": 0.1}
+    ours = WindowedAdam([{"params": [table.weight], **group}], [table], 2)
+    theirs = FusedAdam([{"params": [plain.weight], **group}])
+    for looked in (False, True, False, *[False] * WINDOW, True, False):
+        for one, optimizer in ((table, ours), (plain, theirs)):
+            if looked:
+                one(ids).square().sum().backward()
+            optimizer.step()
+            one.clear_grad()
+        with torch.no_grad():
+            assert torch.equal(table(ids), plain(ids))
+    table.settle()
+    assert torch.equal(table.weight, plain.weight)
+    assert ours.state[table.weight]["step"] == theirs.state[plain.weight]["step"] == WINDOW + 4
+
+
+def test_scoring_within_a_window_leaves_the_training_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, others = make_rows(13 * BATCH), make_rows(900, seed=4)
+
+    def train() -> tuple[CTRModel, list[Tensor]]:
+        model, seen = make_model(), []
+
+        def schedule(iteration: int, planned: int) -> None:
+            if iteration in (3, 4):
+                seen.append(predict(model, others))
+
+        make_fitter(model, rows, schedule=schedule, by_lookup=True).run()
+        return model, seen
+
+    (ours, scores), (theirs, plain) = train(), plainly(monkeypatch, train)
+    assert all(map(torch.equal, scores, plain))
+    assert torch.equal(ours.table.weight, theirs.table.weight)
+
+
+def test_rates_that_change_within_a_window_and_steps_in_turn_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights and gate in turn, the gate on rows of its own at every third step; another rate after every step."""
+    rows, held = make_rows(20 * BATCH), make_rows(100, seed=2)
+
+    def train() -> CTRModel:
+        model = make_model()
+        model.gate = GATES["value [V]"](rows.schema, DIM).double()
+
+        def after(optimizer: torch.optim.Optimizer) -> None:
+            for group in optimizer.param_groups:
+                group["lr"] *= 0.8
+
+        weights, gate = make_step(model), list(model.gate.parameters())
+        first = Step(weights.groups[:2], after=after)
+        second = Step([Group(gate, 0.05, maximize=True)], batches=held, every=3, batch_scale=2)
+        fitter = make_fitter(model, rows, steps=[first, second], by_lookup=True)
+        assert model.table.hot is None or isinstance(fitter.updates.of_step(1)[0], WindowedAdam)
+        fitter.run()
+        return model
+
+    ours, theirs = train(), plainly(monkeypatch, train)
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_an_epoch_ends_with_a_whole_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time then holds all of its work, whether or not it is validated."""
+    model, lags = make_model(), []
+
+    def on_step(iteration: int, planned: int) -> None:
+        lags.append(model.table.hot is not None and model.table.hot.begun)
+
+    make_fitter(model, make_rows(3 * BATCH), epochs=2, evaluate_every=2, on_step=on_step).run()
+    assert lags == [False, True, True] * 2
+
+
+@pytest.mark.parametrize("left", [0.0, 1.0])
+def test_a_gradient_left_from_before_is_no_step_if_it_is_zero(left: float) -> None:
+    table = EmbeddingTable(torch.ones(64, 4))
+    table.weight.grad = torch.full((64, 4), left)
+    optimizer = WindowedAdam([{"params": [table.weight]}], [table], 2)
+    if left:
+        with pytest.raises(RuntimeError, match="does not come from lookups alone; train with by_lookup=False"):
+            optimizer.step()
+    else:
+        optimizer.step()
+        assert (table.weight == 1).all()
 
 
 def own_loss(model: CTRModel, batch: Any) -> Tensor:
@@ -225,7 +349,8 @@ def test_only_trainings_whose_tables_nobody_else_reads_are_windowed() -> None:
     ):
         assert optimizer(**rest) is FusedAdam, rest
         assert optimizer(by_lookup=True, **rest) is WindowedAdam, rest
-    most = V // MOST // len(CARDINALITIES)
+    assert optimizer(by_lookup=False) is FusedAdam
+    most = V // ROWS_A_LOOKUP // len(CARDINALITIES)
     assert optimizer(batch_size=most) is WindowedAdam
     assert optimizer(batch_size=most + 1) is FusedAdam
     own = make_step(model, batches=rows, batch_scale=2)
@@ -239,8 +364,8 @@ def test_only_trainings_whose_tables_nobody_else_reads_are_windowed() -> None:
 def test_tables_pay_from_a_size_on_and_with_few_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     least = windowed.LEAST_NUMBERS // 16
-    assert pays(torch.empty(least, 16), least // MOST - 1)
-    assert not pays(torch.empty(least, 16), least // MOST)
+    assert pays(torch.empty(least, 16), least // ROWS_A_LOOKUP - 1)
+    assert not pays(torch.empty(least, 16), least // ROWS_A_LOOKUP)
     assert not pays(torch.empty(least - 1, 16), 1)
     assert not pays(torch.empty(least, 16, device="meta"), 1)
 

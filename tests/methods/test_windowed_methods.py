@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
+from bench.api import CTRModel, FitPlan
 from bench.cell import run_cell
 from bench.engine import update, windowed
 from bench.job import Job
@@ -26,11 +28,16 @@ SMALL = {
 def test_results_are_the_same(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """But for rounding at the end of the table, whose size is no multiple of 16 here."""
     windows: list[int] = []
-    settle = windowed.HotRows.settle
+    settle, made = windowed.HotRows.settle, update.Updates.__init__
+    trainings: dict[str, bool] = {}
 
     def spy(self: windowed.HotRows) -> None:
         windows.append(len(self._past))
         settle(self)
+
+    def note(self: update.Updates, model: CTRModel, steps: Any, plan: FitPlan, *rest: Any, **more: Any) -> None:
+        made(self, model, steps, plan, *rest, **more)
+        trainings[plan.name] = any(isinstance(one, windowed.WindowedAdam) for one in self.optimizers)
 
     def run() -> CellRecord:
         record = run_cell(make_job(method + SMALL.get(method, "")))
@@ -41,8 +48,10 @@ def test_results_are_the_same(make_job: Callable[..., Job], monkeypatch: pytest.
     monkeypatch.setattr(update, "pays", lambda weight, lookups: True)
     monkeypatch.setattr(windowed, "MOST", 1)
     monkeypatch.setattr(windowed.HotRows, "settle", spy)
+    monkeypatch.setattr(update.Updates, "__init__", note)
     ours = run()
     assert max(windows) > 1
+    assert {name for name, held in trainings.items() if not held} == ({"search"} if method == "optfs" else set())
     assert (ours.auc, ours.logloss) == pytest.approx((plain.auc, plain.logloss), abs=1e-5)
     assert ours.kept_fields == plain.kept_fields
     if plain.field_scores is not None:
