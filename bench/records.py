@@ -52,7 +52,7 @@ class CellRecord:
     dataset: str
     """Data set as asked for, overrides included."""
     dataset_revision: str | None = None
-    """Revision of the data set's card and encoded store."""
+    """Revision of the data set's card; of data read from files, a dash and a checksum of files and card follow."""
     split_rows: dict[str, int] = field(default_factory=dict)
     """Rows of ``train``, ``valid`` and ``test``."""
     positives: dict[str, int] | None = None

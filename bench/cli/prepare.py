@@ -140,10 +140,9 @@ def _is_there(card: DatasetCard, folder: Path, raw: Path | None) -> bool:
     made_from = manifest["raw"]
     if raw is not None and not (raw.is_dir() or [one["sha256"] for one in made_from] == [file_sha256(raw)]):
         names = ", ".join(one["name"] for one in made_from)
-        raise DataError(
-            f"{folder} is there already, made from {names} ({manifest['n_rows']:,} rows), not from {raw.name}; "
-            f"--force replaces it."
-        )
+        made = f"{folder} is there already, made from {names} ({manifest['n_rows']:,} rows)"
+        other = f"{raw.name} has changed since" if names == raw.name else f"not from {raw.name}"
+        raise DataError(f"{made}, {other}; --force replaces it.")
     sys.stderr.write(f"{folder} is there already ({manifest['n_rows']:,} rows); --force makes it anew.\n")
     return True
 

@@ -25,6 +25,7 @@ class LoadedData:
     label: str
     """The data set as asked for, overrides included."""
     revision: str
+    """Of the card and of what it was made from."""
     schema: Schema
     train: Rows
     valid: Rows
@@ -58,7 +59,7 @@ def load(card: DatasetCard, folder: Path, rows: int | None) -> LoadedData:
     splits = [_tensors(opened.schema, part) for part in parts]
     return LoadedData(
         label=card.spec,
-        revision=str(opened.revision),
+        revision=opened.revision,
         schema=opened.schema,
         train=splits[0],
         valid=splits[1],

@@ -128,6 +128,19 @@ def verify_files(folder: Path, manifest: dict[str, Any], names: Iterable[str], r
             )
 
 
+def revision_of(manifest: dict[str, Any]) -> str:
+    """What data of one name must share to be the same.
+
+    It is the card's revision; of data read from files, a dash follows and eight digits of a checksum over those files
+    and over all that the card says of how they are read.
+    """
+    if not manifest.get("raw"):
+        return str(manifest["revision"])
+    decisive = {key: manifest[key] for key in ("definition", "params", "min_count", "shares", "split_seed")}
+    text = json.dumps([decisive, [one["sha256"] for one in manifest["raw"]]], sort_keys=True)
+    return f"{manifest['revision']}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
 def schema_of(manifest: dict[str, Any]) -> Schema:
     """The schema that the manifest describes."""
     return Schema(tuple(Field(one["name"], one["kind"], one["cardinality"]) for one in manifest["fields"]))

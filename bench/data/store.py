@@ -43,7 +43,8 @@ class OpenedData:
     """A data set ready for use."""
 
     name: str
-    revision: int
+    revision: str
+    """See ``manifest.revision_of``."""
     schema: Schema
     train: SplitArrays
     valid: SplitArrays
@@ -94,7 +95,7 @@ def open_store(folder: Path, card: DatasetCard, rows: int | None = None) -> Open
     parts = opener.split_arrays(_scalings(manifest, schema) if subset is None else None)
     return OpenedData(
         name=card.name,
-        revision=card.revision,
+        revision=files.revision_of(manifest),
         schema=opener.schema,
         train=parts[0],
         valid=parts[1],

@@ -34,6 +34,40 @@ def result(record: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("quick_timing")
+def test_cells_of_a_table_that_has_changed_are_run_again_and_stand_apart(bench: Bench) -> None:
+    card = 'name = "clicks"\n[raw.columns]\ny = "label"\na = "categorical"\nb = "categorical"\nc = "categorical"\n'
+    rows = [(i * i % 7 % 2, i % 7, i % 5, i % 3) for i in range(600)]
+    flags = ["--datasets", "clicks.toml", "--methods", "no-selection", "cardinality", "--backbones", "dnn[mlp=8]"]
+    argv = ["run", *flags, "--epochs", "1", "--seeds", "1", "--out", "runs/x"]
+
+    def outcome(card: str, flipped: bool) -> str:
+        lines = ["y,a,b,c", *(f"{y ^ flipped},{a},{b},{c}" for y, a, b, c in rows)]
+        Path("clicks.csv").write_text("\n".join(lines))
+        Path("clicks.toml").write_text(card)
+        assert bench("prepare", "clicks.toml", "--raw", "clicks.csv", "--force").code == 0
+        done = bench(*argv)
+        assert done.code == 0, done.err
+        return str(done.err.splitlines()[0])
+
+    fewer = card.replace('c = "categorical"', 'c = "ignore"')
+    assert outcome(card, False) == "2 cells, 0 done before, 2 to run"
+    assert outcome(card, False) == "2 cells, 2 done before, 0 to run"
+    assert outcome(card, True) == "2 cells, 0 done before, 2 to run"
+    assert outcome(fewer, True) == "2 cells, 0 done before, 2 to run"
+    assert outcome(card, False) == "2 cells, 2 done before, 0 to run"
+    cells = [json.loads(file.read_text()) for file in Path("runs/x/cells").glob("*.json")]
+    assert len({cell["dataset_revision"] for cell in cells}) == 3
+    table = Path("runs/x/tables/overall.md").read_text()
+    assert all(f"revision {cell['dataset_revision']}" in table for cell in cells)
+    changed = bench("prepare", "clicks.toml", "--raw", "clicks.csv")
+    assert changed.code == 0  # the same file
+    Path("clicks.csv").write_text("y,a,b,c\n")
+    refused = bench("prepare", "clicks.toml", "--raw", "clicks.csv")
+    assert refused.code == 2
+    assert "made from clicks.csv (600 rows), clicks.csv has changed since; --force replaces it." in refused.err
+
+
+@pytest.mark.usefixtures("quick_timing")
 def test_a_run_ends_with_its_table_and_a_repeat_computes_nothing(bench: Bench, common: list[str]) -> None:
     argv = ["run", *common, "--methods", "no-selection", "random-k", "light-fmp", "--prune-ratio", "0.25"]
     first = bench(*argv, "--out", "runs/x")

@@ -143,6 +143,39 @@ def test_a_store_of_something_else_is_refused_with_the_command_that_remakes_it(c
         open_store(folder, card)
 
 
+def test_other_files_and_other_readings_of_them_are_other_data(tmp_path):
+    text = "y,c,d\n" + "".join(f"{i % 3 % 2},{i % 7},{i % 5}\n" for i in range(300))
+    cards = {
+        "first": CARD.replace('n = "integer"\nx = "numeric"\n', ""),
+        "fewer": CARD.replace('n = "integer"\nx = "numeric"\n', "").replace('d = "categorical"', 'd = "ignore"'),
+        "rarer": CARD.replace('n = "integer"\nx = "numeric"\n', "").replace("min_count = 2", "min_count = 1"),
+    }
+    found = {}
+    for number, (name, rows) in enumerate(
+        [
+            ("first", text),
+            ("first", text),
+            ("first", text.replace("\n0,", "\n2,").replace("\n1,", "\n0,").replace("\n2,", "\n1,")),
+            ("fewer", text),
+            ("rarer", text),
+        ]
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "t.csv").write_text(rows)
+        card = write_card(folder, cards[name])
+        store = prepare(card, folder / "t.csv", folder / "data" / "mine")
+        found[number] = open_store(store, card).revision
+    assert found[0] == found[1]
+    assert len({found[0], found[2], found[3], found[4]}) == 4
+    assert all(re.fullmatch("1-[0-9a-f]{8}", revision) for revision in found.values())
+
+
+def test_generated_data_are_told_apart_by_the_revision_of_their_card(tmp_path):
+    card = resolve_dataset("planted[rows=400,fields=8,main=4,interaction=2,redundant=1]")
+    assert open_store(prepare(card, None, tmp_path / "data"), card).revision == str(card.revision)
+
+
 def test_what_to_do_where_nothing_is_prepared(tmp_path):
     data = tmp_path / "data"
     for spec, wanted in [
