@@ -130,7 +130,7 @@ def table(estimates: Iterable[Estimate]) -> str:
     ]
     note = (
         "model: weights, gradients, Adam's moments and the best weights; activations come on top.\n"
-        "at most: every cell or trial trains all epochs on all fields; early stopping and pruning make it less. Searches,\n"
-        "pretraining and evaluation come on top, and are not estimated."
+        "at most: every cell or trial trains all epochs on all fields; early stopping and pruning make it less.\n"
+        "Searches, pretraining and evaluation come on top and are not estimated."
     )
     return f"{tabulate(lines, headers, disable_numparse=True)}\n\n{note}"

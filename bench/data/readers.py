@@ -11,6 +11,7 @@ import csv
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,7 @@ CHUNK_BYTES = 3 << 23
 """Text parsed at a time: about 100,000 rows of 40 columns."""
 _LONGEST_LINE = 1 << 26
 _SEPARATOR = b"\x1f"
+_DELIMITERS = (",", ";", "\t", "|")
 """Stands for a delimiter of several characters, which the parser does not know."""
 _UTF8_BOM = b"\xef\xbb\xbf"
 
@@ -135,6 +137,17 @@ def _split(text: str, layout: Layout) -> list[str]:
     return text.split(layout.delimiter)
 
 
+def _meant(name: str, names: list[str], layout: Layout) -> str:
+    """What may be wrong where a header has no column ``name``: the delimiter, or a letter."""
+    if len(names) == 1:
+        others = [one for one in _DELIMITERS if one != layout.delimiter and one in names[0]]
+        if others:
+            most = max(others, key=names[0].count)
+            return f" With delimiter = {layout.delimiter!r} it is one column; its own seems to be {most!r}."
+    near = get_close_matches(name, names, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
 def check_columns(names: list[str], layout: Layout, member: str) -> None:
     """Compare the columns of a table with those of the card.
 
@@ -146,7 +159,10 @@ def check_columns(names: list[str], layout: Layout, member: str) -> None:
         if name not in names:
             read = ", ".join(names)
             shown = read if len(read) <= 100 else f"{read[:100]}…"
-            raise DataError(f"{member}: the header lacks the column {name!r}; it reads: {shown}. Mend file or card.")
+            raise DataError(
+                f"{member}: the header lacks the column {name!r}; it reads: {shown}. Mend file or card."
+                f"{_meant(name, names, layout)}"
+            )
     unknown = [name for name in names if name not in declared]
     if unknown:
         raise DataError(

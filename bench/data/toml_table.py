@@ -36,6 +36,7 @@ class TomlTable:
             raise ConfigError(f"{path}: is not valid TOML: {error}.") from None
 
     def __contains__(self, key: str) -> bool:
+        self._asked.append(key)
         return key in self._values
 
     def take(self, key: str, kind: type[T], default: T | None = None) -> T:
@@ -86,4 +87,6 @@ class TomlTable:
             ConfigError: a key is left; the message suggests the one that was meant.
         """
         for key in self._values:
-            raise ConfigError(f"{self.where}: the key {key!r} is unknown.{suggest(key, self._asked)}")
+            raise ConfigError(
+                f"{self.where}: the key {key!r} is unknown.{suggest(key, list(dict.fromkeys(self._asked)))}"
+            )

@@ -122,9 +122,19 @@ def _settings(cell: CellRecord) -> list[str]:
         "versions": cell.versions,
         "host": cell.host,
         "git": cell.git,
+        **_fields(cell),
         "command": cell.command,
     }
     return [f"  {name}: {_plain(value)}" for name, value in fields.items() if value is not None]
+
+
+def _fields(cell: CellRecord) -> dict[str, str]:
+    """Names of the fields that the final model has, and of those that were dropped."""
+    if cell.kept_fields is None or not cell.field_names:
+        return {}
+    kept = [cell.field_names[place] for place in cell.kept_fields]
+    dropped = [name for name in cell.field_names if name not in kept]
+    return {"fields kept": ", ".join(kept) or "none", "fields dropped": ", ".join(dropped) or "none"}
 
 
 def _plain(value: object) -> str:

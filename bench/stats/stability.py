@@ -23,10 +23,12 @@ from bench.stats.checks import NotTestable, matrix
 
 __all__ = ["Stability", "jaccard", "kuncheva", "nogueira"]
 
+_NO_VARIANCE = 1e-15
+
 
 @dataclass(frozen=True)
 class Stability:
-    """Nogueira's measure with its asymptotic confidence interval; all NaN where it is undefined."""
+    """Nogueira's measure with its asymptotic confidence interval; NaN where they are undefined."""
 
     value: float
     variance: float
@@ -42,7 +44,8 @@ def nogueira(kept: ArrayLike, alpha: float = 0.05) -> Stability:
         alpha: 1 - the level of the interval.
 
     Returns:
-        The measure and its interval; NaN where every run keeps all fields, or none.
+        The measure and its interval; NaN where every run keeps all fields, or none. The interval is NaN where the
+        variance comes out as zero though the runs differ, as it may with few of them.
 
     Raises:
         NotTestable: fewer than two runs, or entries other than 0 and 1.
@@ -58,6 +61,8 @@ def nogueira(kept: ArrayLike, alpha: float = 0.05) -> Stability:
     sizes = k / n_fields * (mean_k / n_fields)
     phi = (z @ p / n_fields - sizes + value / 2 * (2 * sizes - k / n_fields - mean_k / n_fields + 1)) / chance
     variance = 4 / n_runs**2 * float(((phi - phi.mean()) ** 2).sum())
+    if variance < _NO_VARIANCE and bool((z != z[0]).any()):
+        return Stability(value, variance, math.nan, math.nan)
     half = float(stats.norm.ppf(1 - alpha / 2)) * math.sqrt(variance)
     return Stability(value, variance, value - half, value + half)
 

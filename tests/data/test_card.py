@@ -92,6 +92,8 @@ def test_bad_specs_name_thing_value_and_mend(spec, message):
     ("old", "new", "message"),
     [
         ("name =", "nmae =", "key 'name' is missing"),
+        ("[raw.columns]", "[raw]\n[tme]\n[raw.columns]", "key 'tme' is unknown. Did you mean 'time'"),
+        ("[raw.columns]", "[raw]\n[ancor]\n[raw.columns]", "key 'ancor' is unknown. Did you mean 'anchor'"),
         ('"mine"', '"mine"\nmin_cout = 3', "key 'min_cout' is unknown. Did you mean 'min_count'"),
         ('"mine"', '"mine"\nmin_count = "3"', "min_count = '3' must be of type int"),
         ('"mine"', '"mine"\nmin_count = 0', "min_count = 0 is out of range"),

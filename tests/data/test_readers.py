@@ -106,6 +106,8 @@ def test_a_bad_line_below_a_header(tmp_path):
     ("header", "message"),
     [
         (b"y,skip,n,x,d\n", "rows: the header lacks the column 'c'; it reads: y, skip, n, x, d."),
+        (b"y,skip,n,x,cc\n", r"lacks the column 'c'; .* Mend file or card. Did you mean 'cc'?"),
+        (b"y;skip;n;x;c\n", r"lacks the column 'y'; .* With delimiter = ',' it is one column; its own seems to be ';'"),
         (b"y,skip,n,x,c,d,e\n", "columns that the card does not name: 'd', 'e'; add them under .*'ignore'"),
         (b"y,skip,n,x,c,c\n", "names the column 'c' twice"),
         (b"\n", "the file is empty"),

@@ -40,6 +40,15 @@ def test_a_mean_is_taken_apart_into_its_seeds(run: RunFolder, capsys: pytest.Cap
         assert f"command: python -m bench run --seeds {seed}" in lines
 
 
+def test_fields_are_named(run: RunFolder, cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
+    run.write(cell("coin", seed=0, field_names=["site", "hour", "user"], kept_fields=[0, 2]))
+    lines = explained(run, capsys, "table2", "clicks", "coin", "auc")
+    assert "fields kept: site, user" in lines
+    assert "fields dropped: hour" in lines
+    lines = explained(run, capsys, "table2", "clicks", "alpha", "auc")
+    assert ("fields kept: f1, f2" in lines, "fields dropped: none" in lines) == (True, True)
+
+
 def test_a_ratio_says_so_and_shows_each_seed_s(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     lines = explained(run, capsys, "table2", "clicks", "alpha", "tt_ratio")
     assert "each seed's training time over that of the method that keeps every field" in lines

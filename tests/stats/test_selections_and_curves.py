@@ -54,6 +54,17 @@ def test_interval_of_nogueira() -> None:
     assert (found.low, found.high) == pytest.approx((1 / 3 - half, 1 / 3 + half))
 
 
+def test_a_few_different_runs_whose_variance_vanishes_have_no_interval() -> None:
+    """Three runs, any two of which share one of their two fields: exchangeable, so that no run stands out."""
+    found = nogueira([[1, 1, 0, 0], [1, 0, 1, 0], [0, 1, 1, 0]])
+    assert found.variance == pytest.approx(0, abs=1e-12)
+    assert math.isfinite(found.value)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    same = nogueira([[1, 1, 0, 0]] * 3)
+    assert (same.low, same.value, same.high) == (1, 1, 1)
+
+
 def test_the_interval_covers_chance_for_selections_by_lot() -> None:
     found = [nogueira(lots(30, 39, 20, seed)) for seed in range(100)]
     assert np.mean([s.value for s in found]) == pytest.approx(0, abs=0.01)
