@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from bench.data.buckets import bucket_keys
 from bench.data.columns import LocalColumn, recode
-from bench.data.layout import Column, Layout
+from bench.data.layout import ISO, Column, Layout
 from bench.data.readers import RawBlock
 from bench.data.sources import RawSource
 from bench.data.texts import as_texts
@@ -139,22 +139,36 @@ def _seconds(block: RawBlock, column: Column) -> tuple[np.ndarray, np.ndarray]:
         DataError: a time that is none.
     """
     codes = block.columns[column.name].codes
-    stamps = np.asarray(block.columns[column.name].values)
-    seconds, valid = _unix_seconds(stamps) if column.time_format == "unix" else _digits_seconds(stamps)
+    read, wanted = _TIMES[column.time_format]
+    stamps = block.columns[column.name].values
+    seconds, valid = read(stamps)
     if not valid.all():
         bad = int((~valid).argmax())
         row = int((codes == bad + 1).argmax())
-        wanted = {"unix": "seconds since 1970"}.get(column.time_format, column.time_format)
-        raise _bad_value(block, column, row, f"{int(stamps[bad])} is no time of the form {wanted}")
+        shown = as_texts(stamps)[bad].as_py() if column.time_format == ISO else stamps[bad].as_py()
+        raise _bad_value(block, column, row, f"{shown} is no time of the form {wanted}")
     return codes, seconds
 
 
-def _unix_seconds(stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _unix_seconds(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    stamps = np.asarray(values)
     return stamps, (stamps >= 0) & (stamps < _END_OF_TIME_S)
 
 
-def _digits_seconds(stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _iso_seconds(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Whole seconds since 1970 of ISO 8601, and which of the texts are times."""
+    import pandas as pd  # noqa: PLC0415 - slow to import, and few tables have such times
+
+    times = pd.to_datetime(as_texts(values).to_pandas(), format="ISO8601", utc=True, errors="coerce")
+    known = times.notna().to_numpy()
+    seconds = np.zeros(len(known), dtype=np.int64)
+    seconds[known] = times[known].dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
+    return seconds, known & (seconds >= 0) & (seconds < _END_OF_TIME_S)
+
+
+def _digits_seconds(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Seconds since 1970 of YYMMDDHH, and which of the numbers are times."""
+    stamps = np.asarray(values)
     year, month, day, hour = stamps // 10**6, stamps // 10**4 % 100, stamps // 100 % 100, stamps % 100
     valid = (stamps >= 0) & (year < 100) & (month >= 1) & (month <= 12) & (day >= 1) & (hour < 24)
     months = (np.where(valid, year, 0) + 30) * 12 + np.where(valid, month, 1) - 1
@@ -162,6 +176,14 @@ def _digits_seconds(stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     after = (months + 1).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
     valid &= day <= after - first
     return (first + day - 1) * _DAY_S + hour * 3600, valid
+
+
+_TIMES: dict[str, tuple[Callable[[pa.Array], tuple[np.ndarray, np.ndarray]], str]] = {
+    "unix": (_unix_seconds, "seconds since 1970"),
+    "YYMMDDHH": (_digits_seconds, "YYMMDDHH"),
+    ISO: (_iso_seconds, "2024-03-07 or 2024-03-07 21:18:27"),
+}
+"""How times are read, and their form in messages."""
 
 
 def time_part(seconds: np.ndarray, part: str) -> np.ndarray:

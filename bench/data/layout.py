@@ -12,6 +12,9 @@ from bench.data.schema import Kind
 from bench.data.toml_table import TomlTable
 from bench.errors import ConfigError, suggest
 
+ISO = "iso"
+TIME_FORMATS = ("unix", "YYMMDDHH", ISO)
+"""Seconds since 1970; two digits each; ISO 8601, as 2024-03-07 or 2024-03-07 21:18:27, UTC where no zone is given."""
 ROLES = ("categorical", "integer", "numeric", "label", "time", "ignore")
 TIME_PARTS = ("year", "month", "day", "weekday", "weekend", "hour")
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
@@ -85,9 +88,14 @@ class Column:
     field: str
     """Name of the field made of it."""
     time_format: str = ""
-    """Of a time column: ``unix`` (seconds since 1970, UTC) or ``YYMMDDHH``."""
+    """Of a time column: one of ``TIME_FORMATS``."""
     parts: tuple[tuple[str, str], ...] = ()
     """Of a time column: field name and the part of the time it holds."""
+
+    @property
+    def in_whole_numbers(self) -> bool:
+        """Whether its values are read as whole numbers."""
+        return self.role == "integer" or (self.role == "time" and self.time_format != ISO)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -184,8 +192,8 @@ def _read_column(name: str, entry: TomlTable) -> Column:
         entry.done()
         return column
     time_format = entry.take("format", str)
-    if time_format not in ("unix", "YYMMDDHH"):
-        raise ConfigError(f"{entry.where}: format {time_format!r} must be unix or YYMMDDHH.")
+    if time_format not in TIME_FORMATS:
+        raise ConfigError(f"{entry.where}: format {time_format!r} does not exist.{suggest(time_format, TIME_FORMATS)}")
     parts = entry.take_map("parts", str)
     for part in parts.values():
         if part not in TIME_PARTS:

@@ -51,7 +51,7 @@ class RawBlock:
     first_line: int
     n_rows: int
     columns: Mapping[str, LocalColumn]
-    """Values of categorical and label columns are texts, those of integer and time columns int64."""
+    """Values of integer columns and of times in whole numbers are int64, those of all others texts."""
     numbers: Mapping[str, pa.Array]
     """The numeric columns, float64."""
 
@@ -228,7 +228,7 @@ class BlockParser:
     def _code(self, words: Words, place: int, column: Column) -> LocalColumn | None:
         codes, distinct = code_numbers(words.numbers[place], self._missing)
         distinct = distinct.byteswap()
-        if column.role not in ("integer", "time"):
+        if not column.in_whole_numbers:
             return LocalColumn(codes, pa.array(distinct))
         numbers = whole_numbers(distinct)
         return None if numbers is None else LocalColumn(codes, pa.array(numbers))
@@ -315,7 +315,7 @@ _WANTED = {
 
 def arrow_type(column: Column) -> pa.DataType:
     """The type that a column is parsed to; those with few distinct values are dictionary-encoded at once."""
-    if column.role in ("integer", "time"):
+    if column.in_whole_numbers:
         return pa.dictionary(pa.int32(), pa.int64())
     if column.role == "numeric":
         return pa.float64()

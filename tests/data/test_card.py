@@ -110,7 +110,11 @@ def test_bad_specs_name_thing_value_and_mend(spec, message):
         ('"integer"', '"label"', r"exactly one column must have the kind 'label'; found \['clicked', 'age'\]"),
         ('"integer"', '{ kind = "integer", field = "city" }', "the field 'city' is made by two columns"),
         ('"integer"', '{ kind = "time", format = "unix", parts = { h = "hours" } }', "part 'hours' does not exist"),
-        ('"integer"', '{ kind = "time", format = "iso", parts = { h = "hour" } }', "format 'iso' must be"),
+        (
+            '"integer"',
+            '{ kind = "time", format = "iso8601", parts = { h = "hour" } }',
+            "format 'iso8601' does not exist. Did you mean 'iso'",
+        ),
         ('age = "integer"\ncity = "categorical"', 'age = "ignore"', "no column makes a field"),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from plain_reference import write_card
 
-from bench.data.fields import make_fields, time_part
+from bench.data.fields import make_fields, row_times, time_part
 from bench.data.layout import TIME_PARTS, LabelRule
 from bench.data.readers import BlockParser, Chunk, Header
 from bench.data.texts import as_texts
@@ -88,9 +88,30 @@ def test_hours_of_avazu(tmp_path):
     np.testing.assert_array_equal(numbers, [[1.5], [np.nan], [-2]])
 
 
+def test_times_in_iso_8601(tmp_path):
+    texts = ["2024-03-07", "2024-03-09 21:18:27", "2024-03-10T23:59:59.75Z", "2024-03-11T00:30:00+01:00", ""]
+    _, (hour, weekday, weekend, _), _ = fields_of(tmp_path, "".join(f"1,{text},1\n" for text in texts), "iso")
+    # a Thursday, a Saturday, a Sunday, and half past eleven of that Sunday in UTC
+    assert hour == ["0", "21", "23", "23", None]
+    assert weekday == ["3", "5", "6", "6", None]
+    assert weekend == ["0", "1", "1", "1", None]
+
+
+def test_times_in_iso_8601_order_the_rows(tmp_path):
+    layout = write_card(tmp_path, CARD.replace("FORMAT", "iso")).layouts[0]
+    parser = BlockParser(layout, Header(("y", "t", "x"), 0))
+    texts = ["2024-03-09 21:18:27", "1970-01-01", "20240309", "2024-03-09T21:18:27.9Z"]
+    block = parser.parse(Chunk("rows", 1, "".join(f"1,{text},1\n" for text in texts).encode()))
+    expected = [datetime.fromisoformat(text).replace(tzinfo=UTC, microsecond=0).timestamp() for text in texts]
+    assert row_times(block, layout.columns[1]).tolist() == expected
+
+
 @pytest.mark.parametrize(
     ("line", "time_format", "message"),
     [
+        ("1,2024-02-30,1", "iso", "rows: line 12, column 't': 2024-02-30 is no time of the form 2024-03-07 or 2024-03"),
+        ("1,1969-12-31,1", "iso", "1969-12-31 is no time"),
+        ("1,soon,1", "iso", "soon is no time of the form"),
         ("1,14103224,1", "YYMMDDHH", "rows: line 12, column 't': 14103224 is no time of the form YYMMDDHH"),
         ("1,14023000,1", "YYMMDDHH", "14023000 is no time"),
         ("1,-5,1", "YYMMDDHH", "-5 is no time"),
@@ -102,7 +123,7 @@ def test_hours_of_avazu(tmp_path):
     ],
 )
 def test_values_that_cannot_be(tmp_path, line, time_format, message):
-    good = "1,14102100,1\n"
+    good = "1,2024-03-07,1\n" if time_format == "iso" else "1,14102100,1\n"
     with pytest.raises(DataError, match=message):
         fields_of(tmp_path, good + line + "\n" + good, time_format)
 
