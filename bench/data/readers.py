@@ -299,8 +299,10 @@ class BlockParser:
             )
         value = re.search(r"invalid value '(.*)'", text, re.DOTALL)
         shown_value = repr(value[1]) if value else "the value"
+        point = column.role == "integer" and value is not None and re.fullmatch(r"-?\d+\.0+", value[1])
+        where = " (pandas writes whole numbers with gaps so; its type Int64 does not)" if point else ""
         return DataError(
-            f"{chunk.member}: line {line}, column {column.name!r}: {shown_value} is not {_WANTED[column.role]}; "
+            f"{chunk.member}: line {line}, column {column.name!r}: {shown_value} is not {_WANTED[column.role]}{where}; "
             f"mend the value or the column's kind."
         )
 

@@ -31,6 +31,15 @@ def left() -> list[str]:
     return sorted(str(path) for path in Path.cwd().iterdir())
 
 
+def test_a_table_of_one_s_own_is_named_by_its_card(bench: Bench) -> None:
+    Path("clicks.toml").write_text('name = "clicks"\n')
+    for name in ("clicks", "clicks.csv"):
+        refused = bench("run", "--datasets", name)
+        assert_refused(
+            refused, [f"data set {name!r} is unknown. A table of your own is named by its card: clicks.toml"]
+        )
+
+
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [

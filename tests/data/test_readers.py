@@ -85,6 +85,7 @@ GOOD = b"1\tq\t1\t1\ta\n"
     [
         (b"1\tq\t1\t1\n", r"rows: line 4 has 4 columns, the card wants 5 \(TAB between them\). Mend that line"),
         (b"1\tq\t1\t1\ta\tb\n", "rows: line 4 has 6 columns, the card wants 5"),
+        (b"1\tq\t3.0\t1\ta\n", "column 'n': '3.0' is not an integer .pandas writes .* Int64 does not.; mend the value"),
         (b"1\tq\t1.5\t1\ta\n", "rows: line 4, column 'n': '1.5' is not an integer; mend the value or the column's"),
         (b"1\tq\t1\tone\ta\n", "rows: line 4, column 'x': 'one' is not a number"),
         (b"1\tq\t1\t1\t\xff\n", "rows: line 4, column 'c': not utf-8; set the card's encoding"),
