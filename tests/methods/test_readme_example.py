@@ -27,11 +27,15 @@ def blocks() -> list[str]:
 @pytest.fixture
 def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MethodEntry]:
     """The guide's entry, pointing at the guide's module in a folder of its own."""
-    module, line, _ = blocks()
+    module, line, package, _ = blocks()
     (tmp_path / "guide_example.py").write_text(module, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     ((name, entry),) = eval(f"{{{line}}}", {"MethodEntry": MethodEntry}).items()
     assert entry.target == f"methods.{name}:Cramer"
+    outside: dict[str, Any] = {}
+    exec(package, outside)
+    assert outside["CRAMER"] == replace(entry, target=f"my_package.{name}:Cramer")
+    assert f'{name} = "my_package:CRAMER"' in GUIDE.read_text(encoding="utf-8")
     yield replace(entry, target="guide_example:Cramer")
     sys.modules.pop("guide_example", None)
 
@@ -63,7 +67,7 @@ def test_it_scores_by_the_corrected_statistic(
 def test_the_contract_test_shown_names_what_exists(shown: MethodEntry, monkeypatch: pytest.MonkeyPatch) -> None:
     from bench import registry
 
-    _, _, test = blocks()
+    *_, test = blocks()
     names: dict[str, Any] = {}
     exec(test, names)
     marks = {mark.args[0]: mark.args[1] for mark in names["test_keeps_the_contract"].pytestmark}
