@@ -141,7 +141,7 @@ def _is_there(card: DatasetCard, folder: Path, raw: Path | None) -> bool:
     if raw is not None and not (raw.is_dir() or [one["sha256"] for one in made_from] == [file_sha256(raw)]):
         names = ", ".join(one["name"] for one in made_from)
         made = f"{folder} is there already, made from {names} ({manifest['n_rows']:,} rows)"
-        other = f"{raw.name} has changed since" if names == raw.name else f"not from {raw.name}"
+        other = "of another content" if names == raw.name else f"not from {raw.name}"
         raise DataError(f"{made}, {other}; --force replaces it.")
     sys.stderr.write(f"{folder} is there already ({manifest['n_rows']:,} rows); --force makes it anew.\n")
     return True

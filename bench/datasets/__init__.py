@@ -62,7 +62,7 @@ def resolve_dataset(spec: str) -> DatasetCard:
         if card.name in datasets().names():
             raise ConfigError(f"{parsed.name}: name = {card.name!r} is the name of another data set; choose your own.")
         return replace(card, typed=parsed.name)
-    own = Path(parsed.name).with_suffix(".toml")
+    own = Path(f"{parsed.name.partition('.')[0]}.toml")
     if parsed.name not in datasets().names() and own.is_file():
         raise ConfigError(f"data set {parsed.name!r} is unknown. A table of your own is named by its card: {own}")
     return load_card(card_path(datasets().entry(parsed.name)), parsed.given)

@@ -92,7 +92,9 @@ class Fitter:
                     f"{plan.name}: lazy Adam moves another number of rows at every step, which no CUDA graph can; "
                     "its kernels are launched one by one"
                 )
-        self.updates = Updates(model, self.steps, plan, self._backend is not None, scheduled=schedule is not None)
+        self.updates = Updates(
+            model, self.steps, plan, capturable=self._backend is not None, scheduled=schedule is not None
+        )
         if self._backend is not None:
             sizes = [(own or self.batches).size for own in self.own_batches]
             self.updates.graphs = graph.StepGraphs(self.updates, sizes, self._backend, warn)

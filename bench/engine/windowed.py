@@ -162,21 +162,25 @@ class HotRows:
         self._guard()
         past, self._past = self._past, []
         if past:
-            state = self._state_of(self._table)
-            whole = (self._table.detach(), state["exp_avg"], state["exp_avg_sq"])
             zeros = self._table.new_zeros(BLOCK)
-            blocks = zip(*(torch.split(one.view(-1), BLOCK) for one in whole), strict=True)
+            blocks = zip(*(torch.split(whole.view(-1), BLOCK) for whole, _ in self._pairs()), strict=True)
             for weight, exp_avg, exp_avg_sq in blocks:
                 for settings, count in past:
                     fused_adam(settings, [weight], [zeros[: len(weight)]], [exp_avg], [exp_avg_sq], [count])
             for start, rows in self._parts:
-                for one, hot in zip(whole, (self.weight, self._exp_avg, self._exp_avg_sq), strict=True):
-                    one.index_copy_(0, rows, hot[start : start + len(rows)])
+                for whole, hot in self._pairs():
+                    whole.index_copy_(0, rows, hot[start : start + len(rows)])
         for _, rows in self._parts:
             self._slots.index_fill_(0, rows, -1)
         self.grad.zero_()
         self._parts.clear()
         self._end = 0
+
+    def _pairs(self) -> list[tuple[Tensor, Tensor]]:
+        """Weights, first and second moments, each of the table [V, W] and of the hot rows [at least n, W]."""
+        state = self._state_of(self._table)
+        whole = (self._table.detach(), state["exp_avg"], state["exp_avg_sq"])
+        return list(zip(whole, (self.weight, self._exp_avg, self._exp_avg_sq), strict=True))
 
     def _guard(self) -> None:
         """Note the state of the table where a window begins; within one, refuse that others have written to it."""
@@ -194,10 +198,8 @@ class HotRows:
         end = start + -(-len(rows) // ALIGN) * ALIGN
         self._make_room(end)
         self._slots.index_copy_(0, rows, torch.arange(start, start + len(rows), dtype=torch.int32))
-        state = self._state_of(self._table)
-        whole = (self._table.detach(), state["exp_avg"], state["exp_avg_sq"])
-        for one, hot in zip(whole, (self.weight, self._exp_avg, self._exp_avg_sq), strict=True):
-            torch.index_select(one, 0, rows, out=hot[start : start + len(rows)])
+        for whole, hot in self._pairs():
+            torch.index_select(whole, 0, rows, out=hot[start : start + len(rows)])
             hot[start + len(rows) : end].zero_()
         self._grad[start:end].zero_()
         self._replay(self._past, start, end)

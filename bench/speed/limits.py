@@ -15,7 +15,7 @@ from bench.engine.adam import FusedAdam
 from bench.engine.clock import now
 from bench.engine.linear import product_ways
 from bench.engine.table import EmbeddingTable
-from bench.engine.windowed import WINDOW, WindowedAdam, pays
+from bench.engine.windowed import WINDOW, HotRows, WindowedAdam, pays
 from bench.speed.data import make_rows
 from bench.speed.settings import SpeedConfig
 
@@ -111,31 +111,24 @@ def _gather_and_scatter(config: SpeedConfig, device: torch.device) -> tuple[floa
     batches = [ids[start : start + config.batch].reshape(-1) for start in starts]
     table = EmbeddingTable(torch.zeros(config.vocabulary, config.dim, device=device))
     grads = torch.ones(config.batch * config.fields, config.dim, device=device)
+    held: EmbeddingTable | HotRows = table
     lookups = config.batch * config.fields
     if pays(table.weight, lookups):
         WindowedAdam([{"params": [table.weight]}], [table], lookups)
         assert table.hot is not None
-        hot, batches = table.hot, [table.hot.places(flat) for flat in batches[:WINDOW]]
-        n_ids = sum(len(flat) for flat in batches)
-
-        def gather_hot() -> None:
-            for flat in batches:
-                hot.weight.index_select(0, flat)
-
-        def scatter_hot() -> None:
-            for flat in batches:
-                hot.accumulate(flat, [(0, grads[: len(flat)])])
-                hot.grad.zero_()
-
-        return n_ids / seconds(gather_hot, device), n_ids / seconds(scatter_hot, device)
+        held, batches = table.hot, [table.hot.places(flat) for flat in batches[:WINDOW]]
+    weight, n_ids = held.weight.detach(), sum(len(flat) for flat in batches)
 
     def gather() -> None:
         for flat in batches:
-            table.weight.detach().index_select(0, flat)
+            weight.index_select(0, flat)
 
     def scatter() -> None:
         for flat in batches:
-            table.accumulate(flat, [(0, grads[: len(flat)])])
-            table.clear_grad()
+            held.accumulate(flat, [(0, grads[: len(flat)])])
+            if isinstance(held, HotRows):
+                held.grad.zero_()
+            else:
+                held.clear_grad()
 
-    return ids.numel() / seconds(gather, device), ids.numel() / seconds(scatter, device)
+    return n_ids / seconds(gather, device), n_ids / seconds(scatter, device)

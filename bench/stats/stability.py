@@ -24,6 +24,7 @@ from bench.stats.checks import NotTestable, matrix
 __all__ = ["Stability", "jaccard", "kuncheva", "nogueira"]
 
 _NO_VARIANCE = 1e-15
+"""Variance below which it is zero but for rounding."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def left() -> list[str]:
 
 def test_a_table_of_one_s_own_is_named_by_its_card(bench: Bench) -> None:
     Path("clicks.toml").write_text('name = "clicks"\n')
-    for name in ("clicks", "clicks.csv"):
+    for name in ("clicks", "clicks.csv", "clicks.csv.gz"):
         refused = bench("run", "--datasets", name)
         assert_refused(
             refused, [f"data set {name!r} is unknown. A table of your own is named by its card: clicks.toml"]
