@@ -109,7 +109,7 @@ def _labels(block: RawBlock, layout: Layout) -> np.ndarray:
 
 
 def _bad_value(block: RawBlock, column: Column, row: int, what: str) -> DataError:
-    return DataError(f"{block.member}: line {block.first_line + row}, column {column.name!r}: {what}.")
+    return DataError(f"{block.member}: line {block.line(row)}, column {column.name!r}: {what}.")
 
 
 def _time_parts(block: RawBlock, column: Column) -> dict[str, LocalColumn]:

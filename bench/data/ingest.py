@@ -12,17 +12,21 @@ import pyarrow as pa
 
 from bench.data.buckets import bucket_keys
 from bench.data.card import DatasetCard
+from bench.data.chunks import chunks
 from bench.data.columns import LocalColumn, code_numbers, recode
+from bench.data.dialect import Dialect
 from bench.data.encode import Encoder, StoredBlock, store_block
 from bench.data.fields import FieldBlock, SideTable, make_fields, row_times
 from bench.data.generated import Content, GeneratedBlock, generated_data, hex_words, load_callable
+from bench.data.header import read_header
 from bench.data.layout import Layout
 from bench.data.parallel import map_ordered
 from bench.data.parquet import ParquetReader, is_parquet
-from bench.data.readers import BlockParser, RawBlock, chunks, read_header
+from bench.data.readers import BlockParser, RawBlock
 from bench.data.schema import Kind
 from bench.data.sources import RawSource
 from bench.data.spill import Spill
+from bench.data.text_stream import TextStream
 from bench.errors import ConfigError, DataError, suggest
 
 Tick = Callable[[int], None]
@@ -83,9 +87,9 @@ def _reader(
     if source.is_single and is_parquet(source.path):
         reader = ParquetReader(source.path, layout)
         return reader.batches(chunk_bytes), reader.block
-    stream = source.stream(member)
+    stream = TextStream(source.stream(member), layout)
     header, rest = read_header(stream, layout, chunk_bytes)
-    return chunks(stream, chunk_bytes, header, rest), BlockParser(layout, header).parse
+    return chunks(stream, Dialect.of(layout), chunk_bytes, header, rest), BlockParser(layout, header).parse
 
 
 def read_sides(layout: Layout, source: RawSource) -> tuple[SideTable, ...]:

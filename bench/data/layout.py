@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fnmatch
 import math
 import operator
@@ -15,6 +16,8 @@ from bench.errors import ConfigError, suggest
 ISO = "iso"
 TIME_FORMATS = ("unix", "YYMMDDHH", ISO)
 """Seconds since 1970; two digits each; ISO 8601, as 2024-03-07 or 2024-03-07 21:18:27, UTC where no zone is given."""
+_ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "cp1251", "gb18030", "shift_jis", "euc_kr")
+"""Some of those that there are, for messages."""
 ROLES = ("categorical", "integer", "numeric", "label", "time", "ignore")
 TIME_PARTS = ("year", "month", "day", "weekday", "weekend", "hour")
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
@@ -118,12 +121,21 @@ class Layout:
     header: bool = True
     quote: str = ""
     """The quoting character, or nothing."""
+    escape: str = ""
+    """The character before one that is to be taken as it is, or nothing."""
+    newlines_in_values: bool = False
+    """Whether quoted (or escaped) values may hold line ends."""
     encoding: str = "utf-8"
     missing: tuple[str, ...] = ("",)
     """Texts that stand for a missing value."""
     label_rule: LabelRule = field(default_factory=LabelRule)
     rule: str = ""
     """``module:callable`` that reads side tables."""
+
+    @property
+    def is_utf8(self) -> bool:
+        """Whether the bytes of the file are read as they are."""
+        return codecs.lookup(self.encoding).name in ("utf-8", "ascii", "utf-8-sig")
 
     @property
     def label(self) -> Column:
@@ -149,16 +161,17 @@ def read_layout(table: TomlTable) -> Layout:
     """
     files = table.take_list("files", [])
     columns = _read_columns(table.table("columns"))
-    delimiter = table.take("delimiter", str, ",")
     made = [name for column in columns for name in column.fields]
     rule = table.take("rule", str, "")
     layout = Layout(
         files=files,
         columns=columns,
         fields=table.take_list("fields", made),
-        delimiter=delimiter,
+        delimiter=table.take("delimiter", str, ","),
         header=table.take("header", bool, True),
-        quote=table.take("quote", str, '"' if delimiter == "," else ""),
+        quote=table.take("quote", str, '"'),
+        escape=table.take("escape", str, ""),
+        newlines_in_values=table.take("newlines_in_values", bool, False),
         encoding=table.take("encoding", str, "utf-8"),
         missing=table.take_list("missing", [""]),
         label_rule=LabelRule.parse(table.take("label_rule", str, ""), table.where),
@@ -215,5 +228,31 @@ def _check(layout: Layout, made: list[str], where: str) -> None:
     looked_up = [name for name in layout.fields if name not in made]
     if looked_up and not layout.rule:
         raise ConfigError(f"{where}: field {looked_up[0]!r} is made by no column.{suggest(looked_up[0], made)}")
-    if not layout.delimiter or len(layout.quote) > 1:
-        raise ConfigError(f"{where}: delimiter {layout.delimiter!r}, quote {layout.quote!r}: one character each.")
+    _check_text(layout, where)
+
+
+def _check_text(layout: Layout, where: str) -> None:
+    """Make sure that rows and values can be told apart.
+
+    Raises:
+        ConfigError: a delimiter, quote or escape that cannot be one, or an encoding that is none of text.
+    """
+    signs = [("quote", layout.quote), ("escape", layout.escape)]
+    for key, sign in signs:
+        if sign and (len(sign) > 1 or not sign.isascii() or sign.isalnum() or sign in "\n\r\0"):
+            raise ConfigError(f"{where}: {key} = {sign!r} must be one ASCII sign, such as '\"', or '' for none.")
+    for key, sign in [*signs, ("delimiter", layout.delimiter)]:
+        others = [other for other, text in signs if other != key and text and text in sign]
+        if others:
+            raise ConfigError(f"{where}: {key} = {sign!r} and {others[0]} share a character; choose another.")
+    if not layout.delimiter or any(sign in layout.delimiter for sign in "\n\r\0"):
+        raise ConfigError(f"{where}: delimiter = {layout.delimiter!r} must be what stands between two values.")
+    if layout.newlines_in_values and not layout.quote and not layout.escape:
+        raise ConfigError(f"{where}: newlines_in_values = true needs quotes around such values; set quote.")
+    try:
+        "a".encode(layout.encoding)  # one of bytes alone, such as hex, is refused here
+        codecs.getincrementaldecoder(layout.encoding)
+    except (LookupError, ValueError):
+        raise ConfigError(
+            f"{where}: encoding = {layout.encoding!r} is unknown.{suggest(layout.encoding, _ENCODINGS)}"
+        ) from None

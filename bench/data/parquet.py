@@ -11,8 +11,9 @@ from pyarrow import compute as pc
 from pyarrow import parquet
 
 from bench.data.columns import local_column
+from bench.data.header import check_columns
 from bench.data.layout import Column, Layout
-from bench.data.readers import RawBlock, arrow_type, check_columns
+from bench.data.readers import RawBlock, arrow_type
 from bench.errors import DataError
 
 _BYTES_PER_VALUE = 8

@@ -19,8 +19,8 @@ import numpy as np
 
 from bench.data import manifest as files
 from bench.data.card import SPLITS, DatasetCard
+from bench.data.chunks import CHUNK_BYTES
 from bench.data.ingest import Ingested, ingest_generated, ingest_raw
-from bench.data.readers import CHUNK_BYTES
 from bench.data.scaling import fit_scaling
 from bench.data.schema import Schema
 from bench.data.sources import RawSource, file_sha256

@@ -1,6 +1,6 @@
 """A chunk of plain text -> the first eight bytes of every value, by arithmetic on whole arrays.
 
-This is the fast way into a table, where it fits (one-byte delimiter, no quotes, every row complete).
+This is the fast way into a table, where it fits (one-byte delimiter, neither quotes nor escapes, every row complete).
 It never guesses: what it does not understand in full it leaves to the parser.
 """
 
@@ -32,22 +32,20 @@ class Words:
         return len(self.numbers[0])
 
 
-def split_words(data: bytes, delimiter: int, quote: str, n_columns: int) -> Words | None:
-    """Cut ``data`` into rows of ``n_columns`` values.
+def split_words(data: bytes, delimiter: int, shape: tuple[int, int]) -> Words | None:
+    """Cut ``data`` into rows and values.
 
     Args:
-        data: whole lines; the last may lack its line end.
+        data: whole lines, in which every line feed ends a row and every delimiter a value; the last may lack its end.
         delimiter: the byte between two values.
-        quote: the quoting character, or nothing.
-        n_columns: values that every row must have.
+        shape: rows of ``data``, and values that each must have.
 
     Returns:
-        None where a parser has to look: quotes, carriage returns, NUL bytes, text that is no UTF-8, or a row with
-        more or fewer values.
+        None where a parser has to look: NUL bytes, text that is no UTF-8, or a row with more or fewer values.
     """
-    if b"\r" in data or b"\0" in data or (quote and quote.encode() in data) or not _is_utf8(data):
+    if b"\0" in data or not _is_utf8(data):
         return None
-    n_rows = data.count(b"\n") + (not data.endswith(b"\n"))
+    n_rows, n_columns = shape
     numbers = np.empty((n_columns, n_rows), dtype=np.uint64)
     longest = np.zeros(n_columns, dtype=np.int64)
     first = 0

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from plain_reference import write_card
 
+from bench.data.dialect import Chunk
 from bench.data.fields import make_fields, row_times, time_part
+from bench.data.header import Header
 from bench.data.layout import TIME_PARTS, LabelRule
-from bench.data.readers import BlockParser, Chunk, Header
+from bench.data.readers import BlockParser
 from bench.data.texts import as_texts
 from bench.errors import ConfigError, DataError
 
@@ -74,7 +76,7 @@ def fields_of(tmp_path, text, time_format="YYMMDDHH", rule=""):
     card = CARD.replace("FORMAT", time_format).replace("header", f'label_rule = "{rule}"\nheader')
     layout = write_card(tmp_path, card).layouts[0]
     parser = BlockParser(layout, Header(("y", "t", "x"), 0))
-    block = parser.parse(Chunk("rows", 11, text.encode()))
+    block = parser.parse(Chunk("rows", 11, text.encode(), text.count("\n")))
     made = make_fields(block, layout, (), False)
     texts = [[None, *as_texts(column.values).to_pylist()] for column in made.columns]
     values = [[text[i] for i in column.codes] for text, column in zip(texts, made.columns, strict=True)]
@@ -101,7 +103,7 @@ def test_times_in_iso_8601_order_the_rows(tmp_path):
     layout = write_card(tmp_path, CARD.replace("FORMAT", "iso")).layouts[0]
     parser = BlockParser(layout, Header(("y", "t", "x"), 0))
     texts = ["2024-03-09 21:18:27", "1970-01-01", "20240309", "2024-03-09T21:18:27.9Z"]
-    block = parser.parse(Chunk("rows", 1, "".join(f"1,{text},1\n" for text in texts).encode()))
+    block = parser.parse(Chunk("rows", 1, "".join(f"1,{text},1\n" for text in texts).encode(), len(texts)))
     expected = [datetime.fromisoformat(text).replace(tzinfo=UTC, microsecond=0).timestamp() for text in texts]
     assert row_times(block, layout.columns[1]).tolist() == expected
 

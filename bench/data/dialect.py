@@ -1,0 +1,341 @@
+"""How the bytes of a text table fall into rows and values: delimiter, quotes, escapes, line ends.
+
+The rules are those of RFC 4180 and of Python's ``csv``: a quote opens a value only at the value's first byte, ends it
+where it is not doubled, and is a letter anywhere else. What those rules leave open (text behind a closing quote, a
+carriage return alone) is an error, because programs differ on it. All work is done on whole arrays of bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from bench.data.layout import Layout
+from bench.errors import DataError
+
+_LF, _CR = ord("\n"), ord("\r")
+SEPARATOR = b"\x1f"
+"""Stands for a delimiter of several bytes, which the parser does not know."""
+_SHOWN = 40
+_PIECE_BYTES = 1 << 18
+"""Text that is looked at while it stays in the processor's cache."""
+_MARGIN = 2
+"""Bytes around a piece, by which its own are judged."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Whole rows of a raw table."""
+
+    member: str
+    first_line: int
+    """Line number of the first row, from 1."""
+    data: bytes
+    """The last row may lack its line end."""
+    line_ends: int
+    """Line feeds in ``data``."""
+
+
+@dataclass(frozen=True)
+class Spans:
+    """The quoted parts of a text; two that touch are one value with a doubled quote."""
+
+    opens: np.ndarray
+    """Places of the quotes that open one, int64 [n], increasing."""
+    closes: np.ndarray
+    """Places of the quotes that close them, int64 [n]; the text's length where the last one stays open."""
+    is_open: bool
+    """Whether the last one is not closed."""
+
+    def hold(self, places: np.ndarray) -> np.ndarray:
+        """Which of ``places``, int64 [m] increasing, lie inside a quoted part; bool [m]."""
+        before = np.searchsorted(self.opens, places)
+        inside: np.ndarray = before > 0
+        inside[inside] = places[inside] < self.closes[before[inside] - 1]
+        return inside
+
+
+@dataclass(frozen=True)
+class RowStarts:
+    """Where the rows of a text begin."""
+
+    count: int
+    lines: np.ndarray | None = None
+    """The line of each row, int64 [count], counted from 0; None: each row is one line."""
+    is_plain: bool = False
+    """Whether every line feed ends a row and every delimiter a value: no quotes, escapes or carriage returns."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What separates rows and values, in UTF-8."""
+
+    delimiter: bytes
+    quote: bytes
+    """One byte, or nothing."""
+    escape: bytes
+    """One byte, or nothing."""
+    newlines_in_values: bool
+
+    @classmethod
+    def of(cls, layout: Layout) -> Dialect:
+        """The dialect of ``layout``."""
+        return cls(layout.delimiter.encode(), layout.quote.encode(), layout.escape.encode(), layout.newlines_in_values)
+
+    @property
+    def separator(self) -> bytes:
+        """The one byte that stands between two values once ``separated`` has seen them."""
+        return self.delimiter if len(self.delimiter) == 1 else SEPARATOR
+
+    def separated(self, chunk: Chunk) -> bytes:
+        """The text of ``chunk`` with ``separator`` in place of a longer delimiter, be it inside quotes or not.
+
+        Raises:
+            DataError: the separator stands in the text already.
+        """
+        if len(self.delimiter) == 1:
+            return chunk.data
+        if (found := chunk.data.find(SEPARATOR)) >= 0:
+            line = chunk.first_line + chunk.data.count(b"\n", 0, found)
+            raise DataError(
+                f"{chunk.member}: line {line} holds the control character U+001F, which a table with the delimiter "
+                f"{self.delimiter.decode()!r} cannot hold; take it out of that line."
+            )
+        return chunk.data.replace(self.delimiter, SEPARATOR)
+
+    def last_row_end(self, data: bytes) -> int:
+        """How many bytes of ``data``, which begins with a row, are whole rows with their line ends."""
+        if not self.newlines_in_values:
+            return data.rfind(b"\n") + 1
+        text = self._text(data)
+        ends = np.flatnonzero(text == _LF)
+        outside = ends[~self._spans(text).hold(ends)]
+        return int(outside[-1]) + 1 if len(outside) else 0
+
+    def first_row_end(self, data: bytes) -> int:
+        """How many bytes of ``data`` the first row has with its line end; 0 where that is not there."""
+        end = data.find(b"\n") + 1
+        while end and self.newlines_in_values and self.last_row_end(data[:end]) != end:
+            end = data.find(b"\n", end) + 1
+        return end
+
+    def rows(self, chunk: Chunk) -> RowStarts:
+        """Count the rows of ``chunk`` and check its quotes and line ends, but for what only a parser's count shows.
+
+        A parser that finds another number of rows, or none, has met a quote that is not closed: ``check`` names it.
+
+        Raises:
+            DataError: as ``check``.
+        """
+        data = chunk.data
+        special = (self.quote, self.escape, b"\r")
+        is_plain = not any(sign and sign in data for sign in special)
+        if is_plain or self._is_sound(data):
+            return RowStarts(chunk.line_ends + (not data.endswith(b"\n")), is_plain=is_plain)
+        return self.check(chunk)
+
+    def check(self, chunk: Chunk) -> RowStarts:
+        """The rows of ``chunk``, every byte looked at.
+
+        Raises:
+            DataError: a quote that is not closed or has text behind it, a line end that the card does not expect
+                inside a value, a carriage return alone; the message names the line.
+        """
+        return _Checker(self, chunk).rows()
+
+    def _is_sound(self, data: bytes) -> bool:
+        """Whether ``check`` can only find a value that runs over the end of its line; quick, and cautious.
+
+        It can where every quote stands at one end of what lies between two delimiters or line ends, where no two quotes
+        touch but those of an empty value, where every carriage return is followed by a line feed, and where no quote
+        stays open on the last line.
+        """
+        if self.newlines_in_values or len(self.delimiter) > 1 or (self.escape and self.escape in data):
+            return False
+        last = data.rfind(b"\n", 0, len(data) - 1) + 1
+        if self._spans(self._text(data[last:])).is_open:
+            return False
+        text = np.frombuffer(data, dtype=np.uint8)
+        return all(self._is_sound_piece(part) for part in _pieces(text))
+
+    def _is_sound_piece(self, text: np.ndarray) -> bool:
+        """Whether the bytes that have neighbours in ``text``, uint8 [n], stand as in ``_is_sound``."""
+        returns = text == _CR
+        if (returns[:-1] & (text[1:] != _LF)).any():
+            return False
+        if not self.quote:
+            return True
+        quotes = text == self.quote[0]
+        ends = (text == self.delimiter[0]) | (text == _LF) | returns
+        touching = quotes[1:] & quotes[:-1]
+        empty = touching[1:-1] & ends[:-3] & ends[3:]
+        if np.count_nonzero(touching[1:-1]) != np.count_nonzero(empty):
+            return False
+        ends |= quotes
+        return not (quotes[1:-1] & ~(ends[:-2] | ends[2:])).any()
+
+    def _text(self, data: bytes) -> np.ndarray:
+        """``data`` as uint8 [bytes], every escaped byte a letter."""
+        if self.escape and self.escape in data:
+            data = self._escaped.sub(b"xx", data)
+        return np.frombuffer(data, dtype=np.uint8)
+
+    @cached_property
+    def _escaped(self) -> re.Pattern[bytes]:
+        return re.compile(re.escape(self.escape) + rb"[\s\S]")
+
+    def _spans(self, text: np.ndarray) -> Spans:
+        """The quoted parts of ``text``, uint8 [bytes], which begins with a row."""
+        quotes = np.flatnonzero(text == self.quote[0]) if self.quote else np.empty(0, np.int64)
+        touches = np.zeros(len(quotes), dtype=bool)
+        np.equal(quotes[1:], quotes[:-1] + 1, out=touches[1:])
+        can_open = self._begins_value(text, quotes)
+        if len(quotes) % 2 == 0 and (can_open | touches)[::2].all():
+            return Spans(quotes[::2], quotes[1::2], is_open=False)
+        return _walk(quotes, touches, can_open, len(text))
+
+    def _begins_value(self, text: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Whether a value begins at each of ``places``: behind a delimiter, a line end or nothing; bool [n]."""
+        found: np.ndarray = (places == 0) | (text[places - 1] == _LF)
+        behind = places >= len(self.delimiter)
+        for back, byte in enumerate(reversed(self.delimiter), start=1):
+            behind &= text[places - back] == byte
+        return found | behind
+
+    def _ends_value(self, text: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Whether a value ends with each of ``places``: before a delimiter, a line end or nothing; bool [n]."""
+
+        def byte(ahead: int) -> np.ndarray:
+            at = places + ahead
+            return np.where(at < len(text), text.take(at, mode="clip"), _LF)
+
+        found: np.ndarray = (byte(1) == _LF) | ((byte(1) == _CR) & (byte(2) == _LF))
+        behind = np.ones(len(places), dtype=bool)
+        for ahead, wanted in enumerate(self.delimiter, start=1):
+            behind &= byte(ahead) == wanted
+        return found | behind
+
+
+def _pieces(text: np.ndarray) -> Iterator[np.ndarray]:
+    """``text``, uint8 [n], with line feeds around it, in pieces that share their last bytes with the next."""
+    around = np.full(_MARGIN, _LF, dtype=np.uint8)
+    for start in range(0, len(text), _PIECE_BYTES):
+        piece = text[max(start - _MARGIN, 0) : start + _PIECE_BYTES + _MARGIN]
+        before = around[: _MARGIN * (start == 0)]
+        behind = around[: max(0, start + _PIECE_BYTES + _MARGIN - len(text))]
+        yield np.concatenate([before, piece, behind]) if len(before) or len(behind) else piece
+
+
+def _walk(quotes: np.ndarray, touches: np.ndarray, can_open: np.ndarray, length: int) -> Spans:
+    """The quoted parts of a text in which some quotes are letters, found one value after another.
+
+    Args:
+        quotes: places of all quotes, int64 [n].
+        touches: whether the byte before is a quote as well, bool [n].
+        can_open: whether a value begins with it, bool [n].
+        length: of the text.
+    """
+    first = np.flatnonzero(~touches)
+    starts = quotes[first]
+    sizes = np.diff(np.append(first, len(quotes)))
+    opening = _next(can_open[first]).tolist()
+    closing = _next(sizes % 2 == 1).tolist()
+    ends = (starts + sizes - 1).tolist()
+    opens, closes, run = [], [], 0
+    while run < len(starts) and (run := opening[run]) < len(starts):
+        opens.append(run)
+        # Behind the quote that opens, quotes of its run pair off; one that is left over closes the value.
+        if sizes[run] % 2 == 1:
+            run = closing[run + 1] if run + 1 < len(starts) else len(starts)
+        closes.append(ends[run] if run < len(starts) else length)
+        run += 1
+    is_open = bool(closes) and closes[-1] == length
+    return Spans(starts[opens] if opens else quotes[:0], np.array(closes, dtype=np.int64), is_open)
+
+
+def _next(wanted: np.ndarray) -> np.ndarray:
+    """The first place from each place on where ``wanted`` holds, else its length; int64 [n]."""
+    places = np.where(wanted, np.arange(len(wanted)), len(wanted))
+    found: np.ndarray = np.minimum.accumulate(places[::-1])[::-1]
+    return found
+
+
+class _Checker:
+    """One text on its way to rows."""
+
+    def __init__(self, dialect: Dialect, chunk: Chunk) -> None:
+        self._dialect, self._chunk, self._data = dialect, chunk, chunk.data
+        self._text = dialect._text(chunk.data)
+        self._spans = dialect._spans(self._text)
+        self._ends = np.flatnonzero(self._text == _LF)
+        self._quoted = self._spans.hold(self._ends)
+
+    def rows(self) -> RowStarts:
+        """See ``Dialect.rows``."""
+        faults = [*self._open_quotes(), *self._text_behind_quotes(), *self._carriage_returns(), *self._escaped_ends()]
+        if faults:
+            raise self._error(*min(faults))
+        outside = self._ends[~self._quoted]
+        starts = np.append(0, outside + 1)
+        starts = starts[starts < len(self._data)]
+        every_end = np.flatnonzero(np.frombuffer(self._data, dtype=np.uint8) == _LF)
+        same = len(every_end) == len(outside)
+        return RowStarts(len(starts), None if same else np.searchsorted(every_end, starts))
+
+    def _open_quotes(self) -> list[tuple[int, str]]:
+        spans = self._spans
+        if self._dialect.newlines_in_values:
+            return [(int(spans.opens[-1]), "opens a quote that is never closed; close it")] if spans.is_open else []
+        wrong = self._ends[self._quoted][:1]
+        place = int(spans.opens[np.searchsorted(spans.opens, wrong[0]) - 1]) if len(wrong) else None
+        if place is None and spans.is_open:
+            place = int(spans.opens[-1])
+        what = (
+            "opens a quote that is not closed on that line; close it, or, if values hold line ends, set "
+            "newlines_in_values = true in the card"
+        )
+        return [] if place is None else [(place, what)]
+
+    def _text_behind_quotes(self) -> list[tuple[int, str]]:
+        spans = self._spans
+        closes = spans.closes[: len(spans.closes) - spans.is_open]
+        doubled = np.zeros(len(closes), dtype=bool)
+        np.equal(closes[: len(spans.opens) - 1], spans.opens[1:] - 1, out=doubled[: len(spans.opens) - 1])
+        # A quote right behind a delimiter looks like one that opens a value; see ``Dialect._is_sound``.
+        behind = self._dialect._begins_value(self._text, closes)
+        wrong = closes[~doubled & ~behind & ~self._dialect._ends_value(self._text, closes)]
+        if not len(wrong):
+            return []
+        mend = "double quotes that belong to a value"
+        if not self._dialect.escape:
+            mend += ", or, if the file has \\ before them, set escape = '\\' in the card"
+        return [(int(wrong[0]), f"has text behind a closing quote; {mend}")]
+
+    def _carriage_returns(self) -> list[tuple[int, str]]:
+        returns = np.flatnonzero(self._text == _CR)
+        behind = np.minimum(returns + 1, len(self._text) - 1)
+        alone = returns[(self._text[behind] != _LF) & (returns + 1 < len(self._text))]
+        wrong = alone[~self._spans.hold(alone)]
+        what = "has a carriage return that ends no line, which programs read in different ways; take it out"
+        return [(int(wrong[0]), what)] if len(wrong) else []
+
+    def _escaped_ends(self) -> list[tuple[int, str]]:
+        if not self._dialect.escape or self._dialect.newlines_in_values:
+            return []
+        hidden = np.flatnonzero((np.frombuffer(self._data, dtype=np.uint8) == _LF) & (self._text != _LF))
+        what = "ends in an escaped line end; take it out, or set newlines_in_values = true in the card"
+        return [(int(hidden[0]), what)] if len(hidden) else []
+
+    def _error(self, place: int, what: str) -> DataError:
+        data = self._data
+        line = self._chunk.first_line + data.count(b"\n", 0, place)
+        start, end = data.rfind(b"\n", 0, place) + 1, data.find(b"\n", place)
+        text = data[max(start, place - _SHOWN // 2) : end if end >= 0 else len(data)]
+        shown = text[:_SHOWN].decode(errors="replace").rstrip("\r")
+        more = "…" if len(text) > _SHOWN else ""
+        quote = " If quotes are letters in this table, set quote = '' in the card." if "quote" in what else ""
+        return DataError(f"{self._chunk.member}: line {line} {what}: {shown!r}{more}.{quote}")

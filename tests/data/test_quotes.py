@@ -1,0 +1,406 @@
+"""Quotes, escapes and line ends: what Python's csv writes is read back, what it could not have written is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from plain_reference import manifest_of, write_card
+
+from bench.data import chunks as chunk_module
+from bench.data import dialect as dialect_module
+from bench.data.chunks import chunks
+from bench.data.dialect import Chunk, Dialect
+from bench.data.header import read_header
+from bench.data.layout import Column, Layout
+from bench.data.parallel import map_ordered
+from bench.data.prepare import Settings, prepare
+from bench.data.readers import BlockParser
+from bench.data.text_stream import TextStream
+from bench.data.texts import as_texts
+from bench.errors import DataError
+
+CARD = """
+name = "mine"
+[raw.columns]
+y = "label"
+c = "categorical"
+d = "categorical"
+"""
+SPANNING = CARD.replace("[raw.columns]", "[raw]\nnewlines_in_values = true\n[raw.columns]")
+
+
+class Bytes:
+    """A stream of bytes under the name ``rows``."""
+
+    def __init__(self, data):
+        self.name, self._file = "rows", io.BytesIO(data)
+
+    def read(self, size):
+        return self._file.read(size)
+
+
+def layout_of(n_columns, **keys):
+    columns = tuple(Column(f"c{i}", "categorical", f"c{i}") for i in range(n_columns))
+    keys = {"quote": '"', "missing": ()} | keys
+    return Layout(files=(), columns=columns, fields=tuple(column.name for column in columns), **keys)
+
+
+def texts_of(block, name):
+    column = block.columns[name]
+    texts = as_texts(column.values).to_pylist()
+    return [texts[code - 1] if code else None for code in column.codes.tolist()]
+
+
+def read_rows(data, layout, chunk_bytes=1 << 20, threads=1):
+    """The table's rows as lists of texts, and the line of each."""
+    stream = TextStream(Bytes(data), layout)
+    header, rest = read_header(stream, layout, chunk_bytes)
+    parts = chunks(stream, Dialect.of(layout), chunk_bytes, header, rest)
+    rows, lines = [], []
+    with ThreadPoolExecutor(threads) as pool:
+        for block in map_ordered(BlockParser(layout, header).parse, parts, pool):
+            rows += zip(*(texts_of(block, column.name) for column in layout.columns), strict=True)
+            lines += [block.line(row) for row in range(block.n_rows)]
+    return [list(row) for row in rows], lines
+
+
+def csv_rows(data, **dialect):
+    """What Python's csv makes of ``data``, and the line on which each row begins."""
+    reader = csv.reader(io.StringIO(data.decode(), newline=""), **dialect)
+    rows, lines, line = [], [], 1
+    for row in reader:
+        rows.append(row)
+        lines.append(line)
+        line = reader.line_num + 1
+    return rows, lines
+
+
+LETTERS = st.one_of(
+    st.sampled_from(['"', '""', "\n", "\r", "\r\n", ",", ";", "\t", "|", "::", "a", " ", "\\", "é", "0x1", "本"]),
+    st.characters(exclude_categories=["Cs"], exclude_characters="\x1f"),
+)
+VALUE = st.lists(LETTERS, max_size=6).map("".join)
+TABLES = st.integers(1, 4).flatmap(
+    lambda n: st.lists(st.lists(VALUE, min_size=n, max_size=n), min_size=1, max_size=12).map(lambda rows: (n, rows))
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    table=TABLES,
+    delimiter=st.sampled_from([",", ";", "\t", "|", "¦"]),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+    escape=st.booleans(),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]),
+    chunk_bytes=st.sampled_from([64, 65, 100, 257, 1 << 20]),
+    threads=st.integers(1, 4),
+)
+def test_what_csv_writes_is_read_back(  # noqa: PLR0917 - one for each that may vary
+    table, delimiter, quoting, line_end, escape, encoding, chunk_bytes, threads
+):
+    n_columns, rows = table
+    written = {"delimiter": delimiter, "doublequote": not escape, "escapechar": "\\" if escape else None}
+    out = io.StringIO()
+    csv.writer(out, quoting=quoting, lineterminator=line_end, **written).writerows(rows)
+    text = out.getvalue()
+    if n_columns == 1 and any(row == [""] for row in rows) and quoting == csv.QUOTE_MINIMAL:
+        text = text.replace(f"{line_end}{line_end}", f'{line_end}""{line_end}')
+    if list(csv.reader(io.StringIO(text, newline=""), **written)) != rows:
+        return  # csv does not read back a lone backslash outside quotes, nor every lone carriage return
+    layout = layout_of(
+        n_columns,
+        delimiter=delimiter,
+        header=False,
+        escape="\\" if escape else "",
+        newlines_in_values=True,
+        encoding=encoding,
+    )
+    found, lines = read_rows(text.encode(encoding), layout, chunk_bytes, threads)
+    assert found == rows
+    places = [0]
+    for row in rows[:-1]:
+        one = io.StringIO()
+        csv.writer(one, quoting=quoting, lineterminator=line_end, **written).writerow(row)
+        places.append(places[-1] + one.getvalue().count("\n"))
+    assert lines == [1 + place for place in places]
+
+
+def plain_rows(text, may_span):  # noqa: C901, PLR0912 - a branch a rule
+    """Rows by RFC 4180, byte after byte: rows, the line of each, and the line of the first fault or None.
+
+    A blank line is a row of no value.
+    """
+    rows, lines, row, value, line, begun = [], [], [], "", 1, 1
+    state, opened = "start", 1
+    for place, letter in enumerate(text):
+        ahead = text[place + 1 : place + 2]
+        if state == "quoted" and letter != '"':
+            value += letter
+            if letter == "\n":
+                if not may_span:
+                    return rows, lines, opened
+                line += 1
+        elif state == "quoted" and ahead == '"':
+            value, state = value + '"', "doubled"
+        elif state == "doubled":
+            state = "quoted"
+        elif state == "quoted":
+            state = "closed"
+            stop = ahead in ("", ",", "\n") or (ahead == "\r" and text[place + 2 : place + 3] in ("", "\n"))
+            if not stop and text[place - 1] not in ",\n":
+                return rows, lines, line
+        elif letter == '"' and state == "start":
+            state, opened = "quoted", line
+        elif letter == ",":
+            row, value, state = [*row, value], "", "start"
+        elif letter == "\n":
+            rows.append([] if state == "start" and not row else [*row, value])
+            lines.append(begun)
+            line += 1
+            row, value, state, begun = [], "", "start", line
+        elif letter == "\r" and ahead in ("\n", ""):
+            pass
+        elif letter == "\r":
+            return rows, lines, line
+        else:
+            value, state = value + letter, "inside"
+    return rows, lines, opened if state in ("quoted", "doubled") else None
+
+
+def expected_rows(text, may_span, n_columns):
+    """The rows and their lines, and the lines of which one may be called faulty."""
+    text = re.sub(r"(\r?\n)(\r?\n)*\Z", r"\1", text)
+    text += "" if text.endswith("\n") else "\n"
+    rows, lines, fault = plain_rows(text, may_span)
+    faults = [line for row, line in zip(rows, lines, strict=True) if len(row) not in (0, n_columns)][:1]
+    faults += [] if fault is None else [fault]
+    return [row or [""] * n_columns for row in rows], lines, faults
+
+
+SMALL = st.lists(st.sampled_from(['"', '"', ",", "\n", "\r", "\r\n", "a", "b,c\n", '"d",e\n', ',"f\n']), max_size=14)
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    pieces=SMALL, may_span=st.booleans(), chunk_bytes=st.sampled_from([1, 3, 64, 1 << 20]), at_once=st.integers(1, 9)
+)
+def test_any_text_is_read_by_the_rules_or_its_first_fault_is_named(pieces, may_span, chunk_bytes, at_once):
+    text = "b,c\n" + "".join(pieces)
+    rows, lines, faults = expected_rows(text, may_span, 2)
+    layout = layout_of(2, header=False, newlines_in_values=may_span)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dialect_module, "_PIECE_BYTES", at_once)
+        try:
+            found = read_rows(text.encode(), layout, chunk_bytes)
+        except DataError as error:
+            assert re.match("rows: line ([0-9]+) ", str(error))[1] in map(str, faults), text
+        else:
+            assert (found, faults) == ((rows, lines), []), text
+
+
+def swallowing(n, faults):
+    """A CSV of ``n`` rows under a header, ``faults`` replacing the values of column c in some."""
+    lines = ["y,c,d"] + [f"{row % 2},{faults.get(row, f'v{row % 5}')},w{row % 3}" for row in range(n)]
+    return ("\n".join(lines) + "\n").encode()
+
+
+@pytest.mark.parametrize("chunk_bytes", [64, 1 << 20])
+@pytest.mark.parametrize(
+    ("faults", "line"),
+    [
+        ({69: '"12 inch pan'}, 71),
+        ({19: '"12 inch', 69: '"12 inch'}, 21),
+        ({19: '"12 inch', 69: 'pan 12"'}, 21),  # python's csv finds 50 rows here
+        ({99: '"12 inch pan'}, 101),
+        ({69: '"the \\"best\\" shoe"'}, 71),
+        ({69: '"12" pan'}, 71),
+    ],
+)
+def test_a_stray_quote_swallows_no_row(tmp_path, faults, line, chunk_bytes):
+    (tmp_path / "t.csv").write_bytes(swallowing(100, faults))
+    card = write_card(tmp_path, CARD)
+    with pytest.raises(DataError, match=f"t.csv: line {line} "):
+        prepare(card, tmp_path / "t.csv", tmp_path / "out", settings=Settings(chunk_bytes=chunk_bytes))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("chunk_bytes", [64, 1 << 20])
+@pytest.mark.parametrize("faults", [{69: '12" pan'}, {69: 'pan 12"', 70: 'a"b"c'}, {69: ' "pan"'}])
+def test_a_quote_inside_a_value_is_a_letter(tmp_path, faults, chunk_bytes):
+    (tmp_path / "t.csv").write_bytes(swallowing(100, faults))
+    card = write_card(tmp_path, CARD)
+    store = prepare(card, tmp_path / "t.csv", tmp_path / "out", settings=Settings(chunk_bytes=chunk_bytes))
+    with (tmp_path / "t.csv").open(newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    assert manifest_of(store)["n_rows"] == len(rows) == 100
+    assert {row[1] for row in rows} == {f"v{i}" for i in range(5)} | set(faults.values())
+
+
+@pytest.mark.parametrize("chunk_bytes", [64, 1000, 1 << 20])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_line_ends_inside_quotes_make_no_rows(tmp_path, chunk_bytes, threads):
+    """Everywhere a chunk may end, as in a file of 62 MB."""
+    n = 600
+    lines = ["y,c,d"] + [f'{row % 2},"first {row % 5}\nsecond, {row % 5}",w' for row in range(n)]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    card = write_card(tmp_path, SPANNING)
+    settings = Settings(chunk_bytes=chunk_bytes, threads=threads)
+    store = prepare(card, tmp_path / "t.csv", tmp_path / "out", settings=settings)
+    assert manifest_of(store)["n_rows"] == n
+    values = [f"first {i}\nsecond, {i}" for i in range(5)]
+    found = pq.read_table(store / "vocabulary.parquet").to_pylist()
+    assert [row["value"] for row in found if row["field"] == "c"] == [None, None, *values]
+    lines[200] = '1,"never closed,w'
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(
+        DataError, match=r"t.csv: line 400 has 2 columns, .* It runs on to line 401: is a quote not closed\?"
+    ):
+        prepare(card, tmp_path / "t.csv", tmp_path / "out", settings=settings)
+
+
+def faulty_table(rng):
+    """A CSV with a fault or two, as hands and programs make them."""
+    quoting = rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+    out = io.StringIO()
+    writer = csv.writer(out, quoting=quoting, lineterminator=rng.choice(["\n", "\r\n"]))
+    writer.writerow(["y", "c", "d"])
+    for row in range(rng.randrange(20, 60)):
+        writer.writerow([row % 2, rng.choice(["a", 'say "hi"', "b,c", "", "12 inch"]), rng.choice(["x", "y z", '"'])])
+    text = out.getvalue()
+    for _ in range(rng.randrange(1, 4)):
+        place = rng.randrange(6, len(text))
+        kind = rng.randrange(5)
+        if kind == 0:
+            text = text[:place] + rng.choice(['"', '""', "\r", "\n", ",", '"\n', '\\"', "\x00"]) + text[place:]
+        elif kind == 1:
+            text = text[:place] + text[place + rng.randrange(1, 8) :]
+        elif kind == 2:
+            text = text[:place]
+        elif kind == 3:
+            text = text.replace('"', "", 1)
+        else:
+            text += rng.choice(['1,"', "\n\n", "1,2", '"'])
+    return text
+
+
+@pytest.mark.parametrize("may_span", [False, True])
+def test_rows_of_faulty_files_are_those_of_csv_or_a_line_is_named(tmp_path, may_span):
+    card = write_card(
+        tmp_path, CARD.replace("[raw.columns]", f"[raw]\nnewlines_in_values = {str(may_span).lower()}\n[raw.columns]")
+    )
+    read = refused = 0
+    for seed in range(50):
+        path = tmp_path / "t.csv"
+        path.write_text(faulty_table(random.Random(seed)), newline="")
+        try:
+            store = prepare(card, path, tmp_path / "out", settings=Settings(chunk_bytes=300))
+        except DataError as error:
+            assert re.search(r"line \d+|the header", str(error)), (seed, error)
+            refused += 1
+        else:
+            with path.open(newline="") as file:
+                rows = list(csv.reader(file))
+            while not rows[-1]:
+                rows.pop()
+            assert manifest_of(store)["n_rows"] == len(rows) - 1, seed
+            read += 1
+    assert read >= 4 and refused >= 10
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+@pytest.mark.parametrize("chunk_bytes", [1, 64, 1 << 20])
+def test_an_escaped_quote_is_a_letter_where_the_card_says_so(end, chunk_bytes):
+    text = f'"the \\"best\\" shoe",a\\,b{end or chr(10)}"c\\\\","d""e"{end}'
+    layout = layout_of(2, header=False, escape="\\")
+    assert read_rows(text.encode(), layout, chunk_bytes)[0] == [['the "best" shoe', "a,b"], ["c\\", 'd"e']]
+
+
+def test_an_escaped_line_end_needs_the_cards_word():
+    data = b"a,b\\\nc\nd,e\n"
+    with pytest.raises(DataError, match="line 1 ends in an escaped line end"):
+        read_rows(data, layout_of(2, header=False, escape="\\"))
+    layout = layout_of(2, header=False, escape="\\", newlines_in_values=True)
+    assert read_rows(data, layout, 4) == ([["a", "b\nc"], ["d", "e"]], [1, 3])
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", "::", "¦", "\x01"])
+def test_quotes_are_read_with_every_delimiter(delimiter, quote):
+    row = [f"{quote}a{delimiter}b{quote}", f"{quote}7{quote}", "7"]
+    data = delimiter.join(row) + "\n"
+    layout = layout_of(3, header=False, delimiter=delimiter, quote=quote)
+    assert read_rows(data.encode(), layout)[0] == [[f"a{delimiter}b", "7", "7"]]
+
+
+def test_a_long_delimiter_meets_the_sign_that_stands_for_it():
+    with pytest.raises(DataError, match=r"line 2 holds the control character U\+001F"):
+        read_rows(b"a::b\nc::d\x1f\n", layout_of(2, header=False, delimiter="::"))
+
+
+def test_a_header_in_quotes():
+    data = b'y;"the; name";"say ""hi""\nthere"\n1;2;3\n'
+    columns = tuple(Column(name, "categorical", name) for name in ("y", "the; name", 'say "hi"\nthere'))
+    keys = {"delimiter": ";", "quote": '"', "newlines_in_values": True}
+    layout = Layout(files=(), columns=columns, fields=tuple(column.name for column in columns), **keys)
+    assert read_rows(data, layout, 4) == ([["1", "2", "3"]], [3])
+    for text, message in [
+        ('y;"c', r"the header .line 1. cannot be read: unexpected end of data; mend its quotes"),
+        ("y;c\n", "the header lacks the column 'the; name'"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            read_rows(text.encode(), layout)
+    bare = Layout(files=(), columns=columns[:1], fields=("y",), delimiter=";")
+    with pytest.raises(DataError, match=r"lacks the column 'y'; .* Its names stand in quotes: set quote in the card"):
+        read_rows(b'"y";"z"\n', bare)
+
+
+def test_a_value_in_quotes_that_the_card_takes_for_letters():
+    columns = (Column("c", "categorical", "c"), Column("n", "integer", "n"))
+    layout = Layout(files=(), columns=columns, fields=("c", "n"), header=False, delimiter=";")
+    with pytest.raises(DataError, match=r"line 2, column 'n': .* is not an integer .quotes are taken for letters; set"):
+        read_rows(b'a;1\nb;"7"\n', layout)
+    with pytest.raises(DataError, match=r"line 2 has 3 columns, .*Quotes are taken for letters: set quote in the card"):
+        read_rows(b'a;1\n"b;c";7\n', layout)
+
+
+@pytest.mark.parametrize("text", ["0x10", "-0X1f", "0x"])
+@pytest.mark.parametrize("beside", ["a", "a value that is long", "x"])
+def test_hexadecimal_numbers_are_no_integers(text, beside):
+    columns = (Column("c", "categorical", "c"), Column("n", "integer", "n"), Column("x", "numeric", "x"))
+    layout = Layout(files=(), columns=columns, fields=("c", "n", "x"), header=False)
+    with pytest.raises(DataError, match=f"line 3, column 'n': '{text}' is not an integer; mend the value"):
+        read_rows(f"{beside},10,1\n0x1,,2\n{beside},{text},3\n".encode(), layout)
+    with pytest.raises(DataError, match=f"line 1, column 'x': '{text}' is not a number"):
+        read_rows(f"{beside},10,{text}\n".encode(), layout)
+
+
+def test_a_parser_that_finds_other_rows_is_not_believed(monkeypatch):
+    layout = layout_of(2, header=False)
+    parser = BlockParser(layout, read_header(TextStream(Bytes(b"a,b\n"), layout), layout, 9)[0])
+    table = parser._read(b"a,b\n", parser._convert_options(["c0", "c1"]), None)
+    monkeypatch.setattr(parser, "_read", lambda *_: table)
+    with pytest.raises(DataError, match="lines from 5 on hold 2 rows by their line ends and 1 by the parser"):
+        parser.parse(Chunk("rows", 5, b'"a",b\nc,d\n', 2))
+
+
+def test_a_quote_that_is_never_closed_in_a_long_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(chunk_module, "LONGEST_ROW", 2000)
+    (tmp_path / "t.csv").write_bytes(swallowing(1000, {69: '"12 inch pan'}))
+    with pytest.raises(DataError, match="line 71 opens a quote that is never closed; close it"):
+        prepare(write_card(tmp_path, SPANNING), tmp_path / "t.csv", tmp_path / "out", settings=Settings(chunk_bytes=64))
+
+
+def test_spans_hold_what_lies_between_their_quotes():
+    spans = Dialect.of(layout_of(1))._spans(np.frombuffer(b'"a",b"c,"d""e","', dtype=np.uint8))
+    assert spans.is_open
+    assert spans.hold(np.arange(16)).tolist() == [i in (1, 9, 10, 11, 12) for i in range(16)]
