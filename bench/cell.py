@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.budget import keep_top
+from bench.budget import Kept, keep_top
 from bench.columns import (
     Chosen,
     finite_quality,
@@ -33,9 +33,9 @@ from bench.data.residency import settle
 from bench.data.rows import Rows, stratified_sample
 from bench.engine.arithmetic import matmul_precision
 from bench.engine.clock import Clock
+from bench.flags import flags_of
 from bench.job import Job
 from bench.method import Method, Selection, Trained
-from bench.metrics import LOW_AUC
 from bench.records import CellRecord, Status, plain
 from bench.seeds import generator
 from bench.selections import is_shared, shared_key
@@ -48,6 +48,10 @@ TIMED_ONCE: dict[str, Any] = {"repeats": 1, "at_least_s": 0.0, "calls": 1}
 
 Work = Callable[[Job, Method[Any], CellContext[Any], Clock], dict[str, Any]]
 """What is done with a method that fits its setting; returns what it found out."""
+
+
+class _NoRanking(Exception):
+    """All fields have the same score: what a cut keeps would say nothing of the method."""
 
 
 def run_cell(job: Job) -> CellRecord:
@@ -70,6 +74,8 @@ def _attempt(job: Job, work: Work) -> dict[str, Any]:
             found = _run(job, work)
         json.dumps(plain(found))  # a note that JSON cannot hold fails its cell here, not the run later
         return found
+    except _NoRanking as nothing:  # it would be the same again
+        return {"status": "skipped", "reason": str(nothing)}
     except (Exception, SystemExit) as error:  # a failing cell must not stop the others
         return {"status": _status(error), "reason": _one_line(error), "traceback": _relative(traceback.format_exc())}
 
@@ -124,8 +130,8 @@ def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock)
     notes = {**chosen.selection.notes, **ctx.notes}
     if execution := chosen.selection.notes.get("execution", {}) | ctx.notes.get("execution", {}):
         notes["execution"] = execution  # of the fits of both phases
-    if columns["auc"] < LOW_AUC:
-        notes["flags"] = ["LOW-AUC"]
+    if flags := flags_of({"positives": job.data.positives, "split_rows": job.data.split_rows, **columns}):
+        notes["flags"] = [flag.name for flag in flags]
     memory = peak_memory(job.device, job.own_process)
     return {**columns, "resumed": ctx.resumed, "notes": notes, "peak_mem_bytes": memory}
 
@@ -162,12 +168,26 @@ def _select(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) 
         selection, pt_s = stored
     _check_scores(selection, method, ctx)
     _check_kept(selection, ctx)
-    ranked = None
-    if selection.scores is not None and selection.kept is None and ctx.budget == "field":
-        ranked = keep_top(selection.scores, ctx.n_keep)
-        selection.kept = ranked.fields
+    ranked = _rank(selection, ctx)
     seen = len(train) + len(held) if selection.rows_seen is None else selection.rows_seen
     return Chosen(selection, ranked, pt_s, is_shared(method), seen)
+
+
+def _rank(selection: Selection, ctx: CellContext[Any]) -> Kept | None:
+    """Cut a ranking to K fields; None where the method kept everything or chose itself.
+
+    Raises:
+        _NoRanking: fields are to go, and all scores are equal.
+    """
+    if selection.scores is None or selection.kept is not None or ctx.budget != "field":
+        return None
+    ranked = keep_top(selection.scores, ctx.n_keep)
+    n_fields = ctx.schema.n_fields
+    if ranked.ties == n_fields:
+        why = selection.hint or "more rows or other parameters may tell them apart"
+        raise _NoRanking(f"no ranking, all {n_fields} fields have the same score: {why}")
+    selection.kept = ranked.fields
+    return ranked
 
 
 def _check_scores(selection: Selection, method: Method[Any], ctx: CellContext[Any]) -> None:

@@ -56,6 +56,8 @@ class Selection:
     """Identities (``Rows.index``) of rows that training must not see again, int64 [n]."""
     gate_rows: Rows | None = None
     """Rows that ``train`` may learn or score gates on beside its own: of a method that selects while it trains."""
+    hint: str | None = None
+    """Where all scores may be equal, which ends the cell: why, and what would help; part of the reason shown."""
     rows_seen: int | None = None
     """Rows the decision is based on, for the record; None: all that ``select`` was given."""
     notes: dict[str, Any] = field(default_factory=dict)

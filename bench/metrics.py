@@ -7,10 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["LOW_AUC", "METRICS", "Metric"]
-
-LOW_AUC = 0.55
-"""A test AUC below this is hardly better than chance: such a cell is flagged wherever it is shown."""
+__all__ = ["METRICS", "Metric"]
 
 Format = Callable[[float, float], str]
 """(value, like) -> text of ``value`` with as many decimals as suit ``like``."""

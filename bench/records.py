@@ -38,7 +38,8 @@ __all__ = [
 
 Status = Literal["ok", "skipped", "failed", "oom", "timeout"]
 STATUSES: tuple[Status, ...] = typing.get_args(Status)
-"""ok: has results · skipped: method and setting do not fit · failed: an error · oom, timeout: out of either."""
+"""ok: has results · skipped: method and setting do not fit, or all fields have one score · failed: an error · oom,
+timeout: out of either."""
 
 _HASH_CHARS = 16
 _EXACT_INT = 2**53
@@ -176,8 +177,8 @@ class CellRecord:
     resumed: bool = False
     """Whether the cell was continued after an interruption; its times are left out of time tables."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """Diagnostics that the method logged, flags, and ``execution``: by fit, which steps a GPU ran as graphs and whether
-    rows were paged in."""
+    """Diagnostics that the method logged, ``flags`` (``bench.flags``), and ``execution``: by fit, which steps a GPU ran
+    as graphs and whether rows were paged in."""
     config_hash: str
     """sha256 of the canonical resolved configuration: the identity of the cell."""
     git: str | None = None

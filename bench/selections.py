@@ -55,6 +55,7 @@ class SelectionStore:
             stored = json.loads(file.read_text(encoding="utf-8"))
             scores = np.array(stored["scores"], dtype=np.float64)
             selection = Selection(scores=scores, rows_seen=stored["rows_seen"], notes=stored["notes"])
+            selection.hint = stored.get("hint")  # earlier versions kept none
             return selection, float(stored["pt_s"])
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{file} is not a readable ranking ({error}). Delete it and run again.") from error
@@ -76,6 +77,7 @@ class SelectionStore:
             "scores": np.asarray(selection.scores, dtype=np.float64).tolist(),
             "rows_seen": selection.rows_seen,
             "notes": plain(selection.notes),
+            "hint": selection.hint,
             "pt_s": pt_s,
         }
         with write_atomically(self._file(key)) as file:

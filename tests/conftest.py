@@ -117,14 +117,14 @@ class Skips(Method):
 class LogsTensor(Method):
     def select(self, ctx, train, selection_rows):
         ctx.log(weights=torch.ones(3))
-        return Selection(scores=np.ones(ctx.schema.n_fields))
+        return Selection(scores=-np.arange(ctx.schema.n_fields, dtype=float))
 
 
 class Exploding(Method):
     """Leaves a model whose scores are not finite."""
 
     def select(self, ctx, train, selection_rows):
-        return Selection(scores=np.ones(ctx.schema.n_fields))
+        return Selection(scores=-np.arange(ctx.schema.n_fields, dtype=float))
 
     def train(self, ctx, train, valid, selection):
         trained = super().train(ctx, train, valid, selection)
@@ -148,7 +148,7 @@ class Fragile(Method):
     """Has its process killed in the middle of training, once."""
 
     def select(self, ctx, train, selection_rows):
-        return Selection(scores=np.ones(ctx.schema.n_fields))
+        return Selection(scores=-np.arange(ctx.schema.n_fields, dtype=float))
 
     def train(self, ctx, train, valid, selection):
         marker = Path(os.environ["ZOO_MARKER"])

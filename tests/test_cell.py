@@ -200,8 +200,8 @@ def test_select_is_not_shown_the_validation_split_unless_asked(make_job: MakeJob
     assert all(tensor.untyped_storage().data_ptr() != storage for tensor in tensors)
 
 
-def test_a_test_auc_below_the_floor_is_flagged(make_job: MakeJob, spy: type[Spy]) -> None:
-    job, _ = spied(make_job, spy)
+def test_a_test_auc_hardly_above_chance_or_too_good_is_flagged(make_job: MakeJob, spy: type[Spy]) -> None:
+    job, _ = spied(make_job, spy, tau=0.625)  # 2 and 5, then 1: of the scores 0 1 2 0 1 2 0 1, three tie
     logits = predict(spy.calls["trained"].model, job.data.test)
     above = (logits > logits.median()).float()
     records = [
@@ -209,7 +209,7 @@ def test_a_test_auc_below_the_floor_is_flagged(make_job: MakeJob, spy: type[Spy]
         for labels in (above, 1 - above)
     ]
     assert [record.auc for record in records] == [1.0, 0.0]
-    assert [record.notes.get("flags") for record in records] == [None, ["LOW-AUC"]]
+    assert [record.notes.get("flags") for record in records] == [["HIGH-AUC", "TIES"], ["LOW-AUC", "TIES"]]
     assert [record.status for record in records] == ["ok", "ok"]
 
 

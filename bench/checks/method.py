@@ -57,7 +57,7 @@ def check_method(
             raise ContractError(f"{kind} cannot be imported:\n{broken}")
     evidence = _gather(choice, net, example_data() if data is None else data)
     record = evidence.base.record
-    if record is not None and record.status == "skipped":
+    if record is not None and record.status == "skipped" and evidence.base.selection is None:
         return Checked((), record.reason)
     faults = [f"{rule.__name__}: {fault}" for rule in RULES for fault in _faults(rule, evidence)]
     if faults:

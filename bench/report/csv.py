@@ -28,7 +28,7 @@ def document(tables: Sequence[Table]) -> str:
         for row in table.rows:
             for (group, metric), value in zip(table.columns, row.values, strict=True):
                 column = {"metric": metric, "against": group.against}
-                writer.writerow({**_place(table, group, row), **column, **_number(value)})
+                writer.writerow({**_place(table, group, row), **column, **_number(row, value)})
     return text.getvalue()
 
 
@@ -51,14 +51,14 @@ def _place(table: Table, group: Group, row: Row) -> dict[str, object]:
     }
 
 
-def _number(value: Value) -> dict[str, object]:
+def _number(row: Row, value: Value) -> dict[str, object]:
     return {
         "mean": _digits(value.mean),
         "sd": _digits(value.sd),
         "n_seeds": len(value.seeds),
         "seeds": " ".join(str(seed) for seed in value.seeds),
         "mark": value.mark,
-        "flags": "".join(value.flags),
+        "flags": "".join((*row.flags, *value.flags)),
     }
 
 

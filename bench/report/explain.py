@@ -99,6 +99,7 @@ def _explained(place: Place, cells: Sequence[CellRecord], run: RunFolder) -> str
         f"{place.table.title}",
         f"{place.row.title} on {place.group.title}: {metric.heading} = {value.text}{sd}{''.join(value.flags)}",
     ]
+    lines += [f"{note.symbol} {note.text}" for note in place.table.notes if note.symbol in value.flags]
     if not cells:
         lines += [note.text for note in place.table.notes if place.row.title in note.text]
     elif place.metric == "tt_ratio":
@@ -134,7 +135,17 @@ def _fields(cell: CellRecord) -> dict[str, str]:
         return {}
     kept = [cell.field_names[place] for place in cell.kept_fields]
     dropped = [name for name in cell.field_names if name not in kept]
-    return {"fields kept": ", ".join(kept) or "none", "fields dropped": ", ".join(dropped) or "none"}
+    named = {"fields kept": ", ".join(kept) or "none", "fields dropped": ", ".join(dropped) or "none"}
+    return named | ({"fields tied": _tied(cell, cell.field_scores)} if cell.tie_count and cell.field_scores else {})
+
+
+def _tied(cell: CellRecord, scores: Sequence[float | None]) -> str:
+    """Names of the fields that share the score at the cut, and what became of them."""
+    kept = set(cell.kept_fields or ())
+    cut = min(score for place in kept if (score := scores[place]) is not None)
+    tied = [place for place, score in enumerate(scores) if score == cut]
+    names, stay = ", ".join(cell.field_names[place] for place in tied), sum(place in kept for place in tied)
+    return f"{names} (all of score {cut:.6g}; {stay} of {len(tied)} kept, by their order)"
 
 
 def _plain(value: object) -> str:

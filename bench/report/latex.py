@@ -10,7 +10,10 @@ from bench.report.model import Flag, Row, Table, Value
 
 __all__ = ["document", "escape", "tabular"]
 
-_FLAGS: dict[Flag, str] = {"†": r"\dagger", "‡": r"\ddagger", "§": r"\S", "¶": r"\P", "‖": r"\parallel"}
+_FLAGS: dict[Flag, str] = {
+    "†": r"\dagger", "‡": r"\ddagger", "§": r"\S", "¶": r"\P", "‖": r"\parallel", "◇": r"\diamond",
+    "△": r"\bigtriangleup", "▽": r"\bigtriangledown",
+}  # fmt: skip
 _SPECIAL: dict[str, str] = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_",
     "%": r"\%", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",

@@ -14,8 +14,8 @@ __all__ = ["MISSING", "Flag", "Group", "Mark", "Note", "Row", "Table", "Value", 
 MISSING = "—"
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?([\d.]+)s")
 Mark = Literal["", "best", "second"]
-Flag = Literal["†", "‡", "§", "¶", "‖"]
-"""† fewer seeds · ‡ resumed cells left out · § low AUC · ¶ another optimizer · ‖ below public results."""
+Flag = Literal["†", "‡", "§", "▽", "◇", "△", "¶", "‖"]
+"""† fewer seeds · ‡ resumed cells left out · ¶ another optimizer · ‖ below public results; others: ``bench.flags``."""
 
 
 @dataclass(frozen=True)

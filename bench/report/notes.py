@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from bench.metrics import LOW_AUC, METRICS
+from bench.flags import FLAGS, CellFlag, flags_of
+from bench.metrics import METRICS
 from bench.report.cells import Block, GroupKey, Record, RowKey, Values
 from bench.report.detectable import LEAD, detectable
 from bench.report.model import MISSING, Flag, Note
 from bench.report.naming import Names, seed_list
 from bench.report.titles import Titles
 
-__all__ = ["below_anchor", "low_auc_seeds", "merged", "notes_of", "optimizers"]
+__all__ = ["cell_flags", "merged", "notes_of", "of_data", "optimizers"]
 
 _REASON_CHARS = 160
 _AT_AN_END = "The best learning rate was"
 
 
-def low_auc_seeds(block: Block, group: GroupKey, row: RowKey) -> list[int]:
-    cells = block.ok(group, row).items()
-    return [seed for seed, cell in cells if cell["auc"] is not None and cell["auc"] < LOW_AUC]
+def cell_flags(block: Block, groups: Iterable[GroupKey], row: RowKey) -> list[CellFlag]:
+    """Flags that any cell of a row carries in these columns, in the order of their notes."""
+    found = {flag.name for group in groups for cell in block.ok(group, row).values() for flag in flags_of(cell)}
+    return [flag for flag in FLAGS if flag.name in found]
 
 
 def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tuple[Note, ...]:
@@ -29,9 +31,9 @@ def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tupl
     notes = [
         _note("†", "fewer seeds than others in the column, not ranked", _fewer(values, names)),
         _note("‡", "times of resumed cells are left out", _resumed(block, values, names)),
-        _note("§", f"LOW-AUC, test AUC under {LOW_AUC}", _low_auc(block, places, names)),
+        *(_of_cells(flag, block, places, names) for flag in FLAGS if not flag.of_data),
         _note("¶", "trained with different optimizers, not ranked by time", _optimizers(block, values, names)),
-        below_anchor(block, values, names),
+        *of_data(block, values, names),
         *(Note(MISSING, text) for text in _absent(block, places, names)),
         *(Note("", text) for text in _without_baseline(block, values, names)),
         *(Note("", text) for text in _tuned(block, values, names)),
@@ -88,12 +90,36 @@ def _resumed(block: Block, values: Values, names: Names) -> list[str]:
     ]
 
 
-def _low_auc(block: Block, places: Sequence[tuple[GroupKey, RowKey]], names: Names) -> list[str]:
-    found = ((group, row, low_auc_seeds(block, group, row)) for group, row in places)
-    return [f"{names.at(group, row)}, {_seeds(seeds)}" for group, row, seeds in found if seeds]
+def _of_cells(flag: CellFlag, block: Block, places: Sequence[tuple[GroupKey, RowKey]], names: Names) -> Note | None:
+    """Which cells carry a flag: their seeds, those of one detail together."""
+    items = []
+    for group, row in places:
+        seeds: dict[str, list[int]] = defaultdict(list)
+        for seed, cell in block.ok(group, row).items():
+            if (detail := flag.detail(cell)) is not None:
+                seeds[f" ({detail})" if detail else ""].append(seed)
+        if seeds:
+            items.append(", ".join([names.at(group, row), *(f"{_seeds(s)}{detail}" for detail, s in seeds.items())]))
+    return _note(flag.symbol, f"{flag.name}, {flag.meaning}", items)
 
 
-def below_anchor(block: Block, values: Values, names: Names) -> Note | None:
+def of_data(block: Block, values: Values, names: Names) -> list[Note]:
+    """Notes on the AUC of whole columns, which hold whatever the prune ratio."""
+    columns = dict.fromkeys(group for group, _, metric in values if metric == "auc")
+    notes = [_of_columns(flag, block, columns, names) for flag in FLAGS if flag.of_data]
+    return [note for note in (*notes, _below_anchor(block, values, names)) if note is not None]
+
+
+def _of_columns(flag: CellFlag, block: Block, columns: Iterable[GroupKey], names: Names) -> Note | None:
+    items = []
+    for group in columns:
+        cells = [cell for row in block.rows for cell in block.ok(group, row).values()]
+        details = dict.fromkeys(detail for cell in cells if (detail := flag.detail(cell)) is not None)
+        items += [f"{names.groups[group]} ({detail})" for detail in details]
+    return _note(flag.symbol, f"{flag.name}, {flag.meaning}", items)
+
+
+def _below_anchor(block: Block, values: Values, names: Names) -> Note | None:
     """Where the baseline stays under public results; None where it does not, or none are known."""
     found = []
     for group in dict.fromkeys(group for group, _, _ in values):

@@ -13,7 +13,7 @@ from bench.metrics import METRICS
 from bench.report.cells import Block, GroupKey, RowKey, blocks, sample_sd
 from bench.report.model import MISSING, Note, Row, Table, Value, ranked
 from bench.report.naming import Names, names_of, setting
-from bench.report.notes import below_anchor, merged, notes_of
+from bench.report.notes import merged, notes_of, of_data
 from bench.report.tables import FIELD_FORMS, column_of, group_of
 from bench.report.titles import Titles
 from bench.stats.checks import NotTestable
@@ -173,8 +173,8 @@ def _notes(sweep: _Sweep, titles: Titles) -> list[Note]:
         shown = replace(names, groups={**names.groups, sweep.group: title})
         values = column_of(block, sweep.group, "auc", here)
         found = notes_of(block, values, shown, titles)
-        once = below_anchor(block, values, names)  # holds whatever the prune ratio
-        notes += [once if once is not None and note.symbol == once.symbol else note for note in found]
+        once = {note.symbol: note for note in of_data(block, values, names)}
+        notes += [once.get(note.symbol, note) for note in found]
         if absent := [names_of(b, titles).rows[row] for row in sweep.rows for b in _elsewhere(sweep, block, row)]:
             notes.append(Note(MISSING, f"not run at τ = {tau:g}: {', '.join(absent)}."))
     reference = sweep.first.baseline(sweep.group)

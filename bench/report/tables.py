@@ -10,7 +10,7 @@ from bench.metrics import METRICS
 from bench.report.cells import Block, GroupKey, RowKey, Values, blocks
 from bench.report.model import Flag, Group, Row, Table, ranked
 from bench.report.naming import Names, caption, names_of, table_name, table_title
-from bench.report.notes import low_auc_seeds, notes_of, optimizers
+from bench.report.notes import cell_flags, notes_of, optimizers
 from bench.report.titles import Titles
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ def column_of(block: Block, group: GroupKey, metric: str, rows: Sequence[RowKey]
             flags.append("†")
         if METRICS[metric].clock and any(cell["resumed"] for cell in block.ok(group, row).values()):
             flags.append("‡")
-        if metric == "auc" and low_auc_seeds(block, group, row):
-            flags.append("§")
+        if metric == "auc":
+            flags += [flag.symbol for flag in cell_flags(block, [group], row)]
         if value.seeds and row in other:
             flags.append("¶")
         if metric == "auc" and value.seeds and below:
@@ -167,14 +167,14 @@ def rows_of(
 def _row_of(block: Block, key: RowKey, names: Names, groups: Sequence[GroupKey], values: Values) -> Row:
     sample = block.row_sample(key)
     metrics = list(dict.fromkeys(metric for _, _, metric in values))
-    low = "auc" not in metrics and any(low_auc_seeds(block, group, key) for group in groups)
+    flagged = [] if "auc" in metrics else cell_flags(block, groups, key)
     return Row(
         method=sample["method"],
         label=key.label,
         budget=key.budget,
         title=names.rows[key],
         values=tuple(values[group, key, metric] for group in groups for metric in metrics),
-        flags=("§",) if low else (),
+        flags=tuple(flag.symbol for flag in flagged if not flag.of_data),
         uses_tau=sample["tau"] is not None,
     )
 

@@ -20,6 +20,13 @@ class Honest(Method):
         return Selection(scores=scores.numpy(), rows_seen=0)
 
 
+class Flat(Honest):
+    """Cannot tell fields apart."""
+
+    def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
+        return Selection(scores=np.ones(ctx.schema.n_fields))
+
+
 class Skips(Honest):
     def skip(self, ctx: Any) -> str | None:
         return "not on Sundays"

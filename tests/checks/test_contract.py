@@ -59,6 +59,7 @@ BROKEN = {
     "KeepsAFieldTwice": ["runs:", "select kept fields [0, 0, 0, 0]; wanted increasing indices below 8"],
     "TrainsOnAllFields": ["keeps_k_fields:", "the evaluated model has fields [0, 1, 2, 3, 4, 5, 6, 7]; the K = 4 kept"],
     "ScoresNaN": ["scores_are_as_declared: the scores of fields [2, 5] are not finite"],
+    "Flat": ["runs: at prune ratio 0.5, seed 0 the cell ended skipped: no ranking, all 8 fields have the same score"],
     "OneScoreShort": ["scores_are_as_declared: scores have shape (7,); wanted one for each of the 8 fields"],
     "MutatesTrain": ["leaves_rows_unchanged: select changed labels of the training rows"],
     "MutatesValid": ["leaves_rows_unchanged: train changed ids of the validation rows"],
