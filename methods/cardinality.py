@@ -12,4 +12,6 @@ class Cardinality(Method[NoParams]):
     """Scores a field by the rows of its embedding table."""
 
     def select(self, ctx: Context[NoParams], train: Rows, selection_rows: Rows) -> Selection:
-        return Selection(scores=ctx.schema.cardinalities.astype(float), rows_seen=0)
+        return Selection(
+            scores=ctx.schema.cardinalities.astype(float), hint="their vocabularies are of one size", rows_seen=0
+        )

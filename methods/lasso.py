@@ -81,11 +81,14 @@ class Lasso(Method[LassoParams]):
         if self.params.variant == "published":
             scores = self._published(rows)
             deadline.check("the fit")
-            return Selection(scores=scores, rows_seen=len(rows), notes={"rows": len(rows)})
+            hint = None if scores.any() else f"every coefficient is 0 at alpha={self.params.alpha:g}; lower it"
+            return Selection(scores=scores, hint=hint, rows_seen=len(rows), notes={"rows": len(rows)})
         path = self._sound(ctx, rows, deadline) if self.params.variant == "sound" else self._group(rows, deadline)
         notes = {"rows": len(rows), "first_penalty": float(path.penalties[0])}
         notes["fields_at_the_end"] = int((path.sizes[-1] > 0).sum())
-        return Selection(scores=path.scores(), rows_seen=len(rows), notes=notes)
+        scores = path.scores()
+        hint = None if scores.any() else f"none enters on {len(rows):,} rows; give more"
+        return Selection(scores=scores, hint=hint, rows_seen=len(rows), notes=notes)
 
     def _published(self, rows: Rows) -> np.ndarray:
         from sklearn.linear_model import Lasso as LeastSquares  # noqa: PLC0415 - slow to import

@@ -27,6 +27,8 @@ from bench.api import Context, Method, Range, Rows, Selection
 from methods import shallow
 from methods.target_encoding import standard_codes
 
+_DECIMALS = 6  # columns are float32: where all components are counted, a communality is 1 but for rounding
+
 
 @dataclass(frozen=True)
 class PCAParams:
@@ -70,8 +72,11 @@ class PCA(Method[PCAParams]):
             return Selection(scores=np.abs(vectors[:, 0]), rows_seen=len(rows), notes={"rows": len(rows)})
         share = np.cumsum(values) / max(float(values.sum()), np.finfo(float).tiny)
         count = min(int(np.searchsorted(share, self.params.explained)) + 1, len(values))
-        scores = vectors[:, :count] ** 2 @ values[:count]
-        return Selection(scores=scores, rows_seen=len(rows), notes={"rows": len(rows), "components": count})
+        scores = np.round(vectors[:, :count] ** 2 @ values[:count], _DECIMALS)
+        notes = {"rows": len(rows), "components": count}
+        every = f"explained={self.params.explained:g} takes every component, and so every field whole; lower it"
+        hint = every if values[0] > 0 else f"no column varies on {len(rows):,} rows; give more"
+        return Selection(scores=scores, hint=hint, rows_seen=len(rows), notes=notes)
 
     def _matrix(self, ctx: Context[PCAParams], rows: Rows) -> np.ndarray:
         if self.params.variant == "published":

@@ -38,6 +38,7 @@ _UNUSED = {
 _IMPORTANCE = {"published": "gain", "sound": "total_gain", "categorical": "permutation"}
 _ROWS_PER_THREAD = 100_000  # below that, threads wait for each other longer than they work
 _ROUNDS = {"published": 10, "sound": 500, "categorical": 500}
+_MOST_WEIGHT, _LEAVES = 50.0, 20
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,9 @@ class XGBoostParams:
     """Rounds without a gain in log loss on the selection rows before growing stops."""
     eta: Annotated[float, Range(0, 1, open_low=True)] = 0.1
     """Shrinkage of a tree; published: XGBoost's default, 0.3."""
-    min_child_weight: Annotated[float, Range(0)] = 50.0
-    """Least sum of p(1 - p) in a leaf; published: 1."""
+    min_child_weight: Annotated[float | None, Range(0)] = None
+    """Least sum of p(1 - p) in a leaf; none: 50, or a twentieth of the rows' sum where that is less, so that rare
+    positives leave room for splits; published: 1."""
     subsample: Annotated[float, Range(0, 1, open_low=True)] = 0.8
     """Share of the rows a tree sees; published: 1."""
     colsample: Annotated[float, Range(0, 1, open_low=True)] = 0.8
@@ -107,7 +109,16 @@ class XGBoost(Method[XGBoostParams]):
         booster, notes = self._grow(ctx, (matrix, rows), (held_matrix, held), deadline)
         scores = self._scores(ctx, booster, held_matrix, held)
         notes |= {"rows": len(rows), "selection_rows": len(held), "device": self.params.device}
-        return Selection(scores=scores, rows_seen=len(rows), notes=notes)
+        return Selection(
+            scores=scores, hint=None if scores.any() else _no_split(rows, notes), rows_seen=len(rows), notes=notes
+        )
+
+    def _weight(self, rows: Rows) -> float:
+        """The least sum of p(1 - p) in a leaf; of all rows it is n p(1 - p) where growing begins."""
+        if self.params.min_child_weight is not None:
+            return self.params.min_child_weight
+        rate = rows.positive_rate
+        return min(_MOST_WEIGHT, len(rows) * rate * (1 - rate) / _LEAVES)
 
     def _matrices(self, ctx: Context[XGBoostParams], rows: Rows, held: Rows) -> tuple[np.ndarray, np.ndarray]:
         if self.params.variant == "sound":
@@ -127,7 +138,7 @@ class XGBoost(Method[XGBoostParams]):
         import xgboost  # noqa: PLC0415
 
         p, rounds = self.params, self.params.rounds or _ROUNDS[self.params.variant]
-        options = {"objective": "binary:logistic", "tree_method": "hist", "max_depth": p.depth}
+        options: dict[str, Any] = {"objective": "binary:logistic", "tree_method": "hist", "max_depth": p.depth}
         threads = min(torch.get_num_threads(), 1 + len(train[1]) // _ROWS_PER_THREAD)
         options |= {"nthread": threads, "device": p.device, "seed": shallow.draw_number(ctx.rng("trees"))}
         layout: dict[str, Any] = {"nthread": threads}
@@ -138,13 +149,15 @@ class XGBoost(Method[XGBoostParams]):
         watch: dict[str, Any] = {"callbacks": [_watch(deadline)], "verbose_eval": False}
         if p.variant == "published":
             return xgboost.train(options, data, rounds, **watch), {"rounds": rounds, "threads": threads}
-        options |= {"eta": p.eta, "min_child_weight": p.min_child_weight, "eval_metric": "logloss"}
+        weight = self._weight(train[1])
+        options |= {"eta": p.eta, "min_child_weight": weight, "eval_metric": "logloss"}
         options |= {"subsample": p.subsample, "colsample_bytree": p.colsample}
         checked = xgboost.QuantileDMatrix(held[0], shallow.labels_of(held[1]), ref=data, **layout)
         watch |= {"evals": [(checked, "selection")], "early_stopping_rounds": p.patience}
         booster = xgboost.train(options, data, rounds, **watch)
         best = booster.best_iteration + 1
         notes = {"rounds": booster.num_boosted_rounds(), "best_round": best, "threads": threads}
+        notes["min_child_weight"] = weight
         return booster[:best], notes | {"selection_logloss": booster.best_score}
 
     def _scores(self, ctx: Context[XGBoostParams], booster: Booster, held_matrix: np.ndarray, held: Rows) -> np.ndarray:
@@ -162,6 +175,14 @@ class XGBoost(Method[XGBoostParams]):
         scores = np.zeros(ctx.schema.n_fields)
         scores[list(found)] = list(found.values())
         return scores / max(float(scores.sum()), np.finfo(float).tiny)
+
+
+def _no_split(rows: Rows, notes: dict[str, Any]) -> str:
+    """Why every score is 0, and what would help."""
+    weight = notes.get("min_child_weight")
+    least, lower = ("", "") if weight is None else (f" with min_child_weight={weight:.4g}", "lower it or ")
+    positives = round(len(rows) * rows.positive_rate)
+    return f"no tree found a split{least} on {len(rows):,} rows, {positives:,} positive; {lower}give more rows"
 
 
 def _watch(deadline: shallow.Deadline) -> Any:
