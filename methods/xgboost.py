@@ -138,7 +138,7 @@ class XGBoost(Method[XGBoostParams]):
         import xgboost  # noqa: PLC0415
 
         p, rounds = self.params, self.params.rounds or _ROUNDS[self.params.variant]
-        options: dict[str, Any] = {"objective": "binary:logistic", "tree_method": "hist", "max_depth": p.depth}
+        options = {"objective": "binary:logistic", "tree_method": "hist", "max_depth": p.depth}
         threads = min(torch.get_num_threads(), 1 + len(train[1]) // _ROWS_PER_THREAD)
         options |= {"nthread": threads, "device": p.device, "seed": shallow.draw_number(ctx.rng("trees"))}
         layout: dict[str, Any] = {"nthread": threads}
@@ -157,8 +157,7 @@ class XGBoost(Method[XGBoostParams]):
         booster = xgboost.train(options, data, rounds, **watch)
         best = booster.best_iteration + 1
         notes = {"rounds": booster.num_boosted_rounds(), "best_round": best, "threads": threads}
-        notes["min_child_weight"] = weight
-        return booster[:best], notes | {"selection_logloss": booster.best_score}
+        return booster[:best], notes | {"min_child_weight": weight, "selection_logloss": booster.best_score}
 
     def _scores(self, ctx: Context[XGBoostParams], booster: Booster, held_matrix: np.ndarray, held: Rows) -> np.ndarray:
         """Float64 [F]; shares of 1 unless by permutation; 0 for fields without a split."""
