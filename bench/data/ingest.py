@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,20 @@ from bench.data.buckets import bucket_keys
 from bench.data.card import DatasetCard
 from bench.data.chunks import chunks
 from bench.data.columns import LocalColumn, code_numbers, recode
+from bench.data.compression import plain_name
 from bench.data.dialect import Dialect
 from bench.data.encode import Encoder, StoredBlock, store_block
 from bench.data.fields import FieldBlock, SideTable, make_fields, row_times
 from bench.data.generated import Content, GeneratedBlock, generated_data, hex_words, load_callable
 from bench.data.header import read_header
 from bench.data.layout import Layout
+from bench.data.markers import number_markers, without_markers
 from bench.data.parallel import map_ordered
-from bench.data.parquet import ParquetReader, is_parquet
+from bench.data.parquet import ParquetReader
 from bench.data.readers import BlockParser, RawBlock
 from bench.data.schema import Kind
-from bench.data.sources import RawSource
+from bench.data.signatures import is_parquet, refuse_binary
+from bench.data.sources import RawSource, shown
 from bench.data.spill import Spill
 from bench.data.text_stream import TextStream
 from bench.errors import ConfigError, DataError, suggest
@@ -56,11 +60,12 @@ def ingest_raw(
     """
     layout, member = choose_layout(card, source)
     sides = read_sides(layout, source)
-    parts, parse = _reader(source, member, layout, chunk_bytes)
+    parts, parse = _reader(source, member, layout, chunk_bytes, spill.folder)
+    markers = number_markers(layout.missing)
     ordered_by = card.order.column_of(layout, member) if card.temporal and card.order else None
 
     def work(part: Any) -> tuple[np.ndarray, np.ndarray | None, StoredBlock]:
-        raw = parse(part)
+        raw = without_markers(parse(part), markers)
         block = make_fields(raw, layout, sides, card.merged_buckets)
         times = None if ordered_by is None else row_times(raw, ordered_by)
         return block.labels, times, store_block(block, spill)
@@ -76,18 +81,21 @@ def ingest_raw(
         rows += len(found)
         tick(rows)
     if not labels:
-        raise DataError(f"{member}: there are no rows below the header; pass the file with the rows.")
+        raise DataError(f"{shown(member)}: there are no rows below the header; pass the file with the rows.")
+    source.check_alone(layout.files or ("*",))
     return Ingested(encoder, np.concatenate(labels), times=np.concatenate(times) if times else None)
 
 
 def _reader(
-    source: RawSource, member: str, layout: Layout, chunk_bytes: int
+    source: RawSource, member: str, layout: Layout, chunk_bytes: int, folder: Path
 ) -> tuple[Iterator[Any], Callable[[Any], RawBlock]]:
-    """The table's parts in order, and what turns one into a block."""
-    if source.is_single and is_parquet(source.path):
-        reader = ParquetReader(source.path, layout)
+    """The table's parts in order, and what turns one into a block; ``folder`` takes what cannot be streamed."""
+    raw = source.stream(member)
+    if is_parquet(raw.head):
+        reader = ParquetReader(source.seekable_file(member, folder), layout, shown(member))
         return reader.batches(chunk_bytes), reader.block
-    stream = TextStream(source.stream(member), layout)
+    refuse_binary(raw.head, raw.name, layout.encoding, layout.delimiter)
+    stream = TextStream(raw, layout)
     header, rest = read_header(stream, layout, chunk_bytes)
     return chunks(stream, Dialect.of(layout), chunk_bytes, header, rest), BlockParser(layout, header).parse
 
@@ -121,15 +129,18 @@ def choose_layout(card: DatasetCard, source: RawSource) -> tuple[Layout, str]:
     """
     if source.is_single:
         name = source.names()[0]
-        plain = name.removesuffix(".gz")
-        return next((one for one in card.layouts if one.matches(plain)), card.layouts[0]), name
+        plain = plain_name(name)
+        known = (one for one in card.layouts if one.matches(plain) or one.matches(name))
+        return next(known, card.layouts[0]), name
     for layout in card.layouts:
         member = source.find(layout.files or ("*",))
         if member is not None:
             return layout, member
     wanted = [pattern for layout in card.layouts for pattern in layout.files]
-    held = ", ".join(source.names()[:8]) or "nothing"
-    raise DataError(f"{source.path.name}: holds no {' or '.join(wanted)} (it holds {held}); pass the table's own file.")
+    held = ", ".join(map(shown, source.names()[:8])) or "nothing"
+    raise DataError(
+        f"{shown(source.path.name)}: holds no {' or '.join(wanted)} (it holds {held}); pass the table's own file."
+    )
 
 
 def ingest_generated(

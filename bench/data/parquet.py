@@ -1,23 +1,38 @@
-"""Blocks of a Parquet table, its columns brought to the types that a text table is parsed to."""
+"""Blocks of a Parquet table, its columns brought to the types that a text table is parsed to.
+
+A value means what it would mean in the CSV file that pandas writes of the same table (see ``arrow_texts``). Since
+Parquet knows what a number is, a few values are read here that text refuses: 3.0 in a column of whole numbers is 3,
+true is 1 in columns of numbers, and a label 1.0 or true is 1 where the card's rule does not know the text.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import parquet
 
-from bench.data.columns import local_column
+from bench.data.arrow_texts import finest_unit, has_texts, is_number, is_text, texts
+from bench.data.columns import LocalColumn, recode, smallest_unsigned
 from bench.data.header import check_columns
 from bench.data.layout import Column, Layout
-from bench.data.readers import RawBlock, arrow_type
+from bench.data.readers import RawBlock
 from bench.errors import DataError
 
 _BYTES_PER_VALUE = 8
 """Rough size of a value as text, so that a chunk means the same for text and Parquet."""
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+"""A column that pandas adds for an index without a name, which no CSV of the table has."""
+_EXTENSION = b"ARROW:extension:name"
+_ROWS_AT_ONCE = 1 << 18
+_WANTED = {"integer": "an integer", "numeric": "a number", "time": "a time in whole numbers"}
 
 
 @dataclass(frozen=True)
@@ -29,31 +44,58 @@ class Batch:
     columns: pa.RecordBatch
 
 
-def is_parquet(path: Path) -> bool:
-    """Whether ``path`` is a Parquet file."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(4) == b"PAR1"
-
-
 class ParquetReader:
     """A Parquet table in a file of its own."""
 
-    def __init__(self, path: Path, layout: Layout) -> None:
+    def __init__(self, path: Path, layout: Layout, name: str) -> None:
         """Read the table's schema.
 
+        Args:
+            path: the file.
+            layout: the card's columns.
+            name: the table's, for messages.
+
         Raises:
-            DataError: damaged, or with other columns than the card's.
+            DataError: damaged, with other columns than the card's, or a column whose type cannot be of its kind.
         """
-        self._path = path
+        self._path, self._layout, self._name = path, layout, name
         self._columns = [column for column in layout.columns if column.role != "ignore"]
         try:
             with parquet.ParquetFile(path) as file:
-                names = file.schema_arrow.names
+                schema = file.schema_arrow
+                declared = {column.name for column in layout.columns}
+                names = [one for one in schema.names if one in declared or not _PANDAS_INDEX.fullmatch(one)]
+                check_columns(names, layout, name)
+                for column in self._columns:
+                    self._check_type(column, schema.field(column.name))
+                self._units = {column.name: self._unit(file, column) for column in self._columns}
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from None
-        check_columns(names, layout, path.name)
+
+    def _check_type(self, column: Column, field: pa.Field) -> None:
+        kind = _value_type(field.type)
+        extension = (field.metadata or {}).get(_EXTENSION, b"").decode() or getattr(kind, "extension_name", "")
+        wanted = "text or numbers"
+        fits = has_texts(kind) and not extension
+        if fits and (column.in_whole_numbers or column.role == "numeric"):
+            wanted = "numbers" if column.role != "time" else 'whole numbers, or give it the format "iso" in the card'
+            fits = is_number(kind) or is_text(kind) or pa.types.is_null(kind)
+        if not fits:
+            shown = f"{field.type} ({extension})" if extension else f"{field.type}"
+            raise DataError(
+                f"{self._name}: column {column.name!r} of type {shown} cannot be read as {column.role}; write it as "
+                f"{wanted}, or mend its kind."
+            )
+
+    def _unit(self, file: parquet.ParquetFile, column: Column) -> str:
+        """What ``texts`` has to know of a column of timestamps; nothing of others."""
+        kind = _value_type(file.schema_arrow.field(column.name).type)
+        if not pa.types.is_timestamp(kind):
+            return ""
+        if column.role == "time":  # read back at once, so that any will do
+            return str(kind.unit)
+        parts = file.iter_batches(_ROWS_AT_ONCE, columns=[column.name])
+        return finest_unit(_plain(part.column(0)) for part in parts)
 
     def batches(self, chunk_bytes: int) -> Iterator[Batch]:
         """The rows, about ``chunk_bytes`` at a time."""
@@ -72,34 +114,117 @@ class ParquetReader:
         """The rows of ``batch``, typed.
 
         Raises:
-            DataError: a column that is not of its field's kind.
+            DataError: a value that is not of its column's kind.
         """
-        arrays = {column.name: self._typed(batch, column) for column in self._columns}
-        numeric = {column.name for column in self._columns if column.role == "numeric"}
         return RawBlock(
-            self._path.name,
+            self._name,
             batch.first_row,
             batch.columns.num_rows,
-            {name: local_column(array) for name, array in arrays.items() if name not in numeric},
-            {name: array for name, array in arrays.items() if name in numeric},
+            {column.name: self._coded(batch, column) for column in self._columns if column.role != "numeric"},
+            {column.name: self._numbers(batch, column) for column in self._columns if column.role == "numeric"},
         )
 
-    def _typed(self, batch: Batch, column: Column) -> pa.Array:
+    def _coded(self, batch: Batch, column: Column) -> LocalColumn:
+        codes, values = _distinct(batch.columns.column(column.name))
+        if column.in_whole_numbers:
+            return recode(codes, self._parsed(batch, column, codes, values))
+        written = self._texts(batch, column, codes, values)
+        if column.role == "label" and is_number(values.type):
+            known = [text is None or self._layout.label_rule.label(text) is not None for text in written.to_pylist()]
+            written = pc.if_else(pa.array(known), written, _whole_texts(values, written))
+        return recode(codes, written)
+
+    def _numbers(self, batch: Batch, column: Column) -> pa.Array:
         array = batch.columns.column(column.name)
-        if pa.types.is_dictionary(array.type):
-            array = array.dictionary_decode()
-        if pa.types.is_boolean(array.type):
-            array = array.cast(pa.int8())
-        wanted = arrow_type(column)
+        kind = array.type
+        if pa.types.is_float64(kind):
+            return array
+        if pa.types.is_float32(kind):  # by its shortest text, as everywhere: 0.1, not 0.10000000149
+            return array.cast(pa.string()).cast(pa.float64())
+        if pa.types.is_integer(kind):
+            return array.cast(pa.float64(), safe=False)
+        codes, values = _distinct(array)
+        found = self._parsed(batch, column, codes, values)
+        return found.take(pa.array(codes.astype(np.int64) - 1, mask=codes == 0))
+
+    def _texts(self, batch: Batch, column: Column, codes: np.ndarray, values: pa.Array) -> pa.Array:
+        """The text of each distinct value, null where it stands for a missing one."""
+        unit = self._units[column.name]
         try:
-            if not pa.types.is_dictionary(wanted):
-                return array.cast(wanted)
-            return pc.dictionary_encode(array.cast(wanted.value_type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise DataError(
-                f"{self._path.name}: rows from {batch.first_row} on, column {column.name!r} of type {array.type}: "
-                f"cannot be read as {column.role} ({error}); mend the column or its kind."
-            ) from None
+            written = texts(values, unit)
+        except pa.ArrowException:
+            bad = next(place for place in range(len(values)) if not _has_text(values.slice(place, 1), unit))
+            what = "is not utf-8 text" if is_text(values.type) else "is finer than microseconds"
+            raise self._bad_value(batch, column, codes, bad, f"{values.slice(bad, 1)[0]!s} {what}") from None
+        missing = pc.is_in(written, value_set=pa.array(self._layout.missing, pa.large_string()))
+        return pc.if_else(missing, pa.scalar(None, pa.large_string()), written)
+
+    def _parsed(self, batch: Batch, column: Column, codes: np.ndarray, values: pa.Array) -> pa.Array:
+        """The distinct values as int64, or float64 for a numeric column; null where missing."""
+        whole = column.in_whole_numbers
+        if whole and pa.types.is_integer(values.type) and not pa.types.is_uint64(values.type):
+            return values.cast(pa.int64())
+        written = self._texts(batch, column, codes, values)
+        if is_number(values.type):
+            written = _whole_texts(values, written)
+        found = _parse(written, whole)
+        if found is None:
+            bad = next(place for place in range(len(written)) if _parse(written.slice(place, 1), whole) is None)
+            what = f"{written[bad].as_py()!r} is not {_WANTED[column.role]}"
+            raise self._bad_value(batch, column, codes, bad, what)
+        return found
+
+    def _bad_value(self, batch: Batch, column: Column, codes: np.ndarray, place: int, what: str) -> DataError:
+        row = batch.first_row + int((codes == place + 1).argmax())
+        return DataError(
+            f"{self._name}: row {row}, column {column.name!r}: {what}; mend the value or the column's kind."
+        )
 
     def _damaged(self, error: Exception) -> DataError:
-        return DataError(f"{self._path.name}: the file is cut short or damaged ({error}); make it anew.")
+        return DataError(f"{self._name}: the file is cut short or damaged ({error}); make it anew.")
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+def _distinct(array: pa.Array) -> tuple[np.ndarray, pa.Array]:
+    """Codes as in ``LocalColumn``, and what they stand for; a value may be null."""
+    encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+    codes: np.ndarray = np.asarray(encoded.indices.cast(pa.int64()).fill_null(-1)) + 1
+    return codes.astype(smallest_unsigned(len(encoded.dictionary))), encoded.dictionary
+
+
+def _has_text(value: pa.Array, unit: str) -> bool:
+    try:
+        texts(value, unit)
+    except pa.ArrowException:
+        return False
+    return True
+
+
+def _whole_texts(values: pa.Array, written: pa.Array) -> pa.Array:
+    """``written`` without the point of whole numbers: 3 for 3.0, and 1 for true."""
+    if pa.types.is_integer(values.type):
+        return written
+    pairs = zip(values.to_pylist(), written.to_pylist(), strict=True)
+    return pa.array([text if text is None else _whole_text(value, text) for value, text in pairs], pa.large_string())
+
+
+def _whole_text(value: float | Decimal, text: str) -> str:
+    return str(int(value)) if math.isfinite(value) and value == int(value) else text
+
+
+def _parse(written: pa.Array, whole: bool) -> pa.Array | None:
+    """Numbers of texts, as the text reader reads them: int64 where ``whole``, else float64; None if one is none."""
+    bare = pc.utf8_trim(written, " \t")
+    if whole and not pc.all(pc.match_substring_regex(bare, r"^-?[0-9]+$")).as_py():
+        return None
+    try:
+        return bare.cast(pa.int64() if whole else pa.float64())
+    except pa.ArrowInvalid:
+        return None

@@ -1,6 +1,7 @@
-"""Raw data as users have it: a plain file, ``.gz``, ``.zip``, ``.tar`` (compressed or not), or a folder of these.
+"""Raw data as users have it: a plain or compressed file, a zip, a tar (compressed or not), or a folder of files.
 
-Nothing is unpacked on disk: members are read as streams.
+What a file is, its first bytes say. Nothing is unpacked on disk: members are read as streams, but for a Parquet table
+inside another file, which is copied to a temporary one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import fnmatch
 import gzip
 import hashlib
 import io
+import lzma
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,28 +21,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol, cast
 
+from bench.data.compression import decompressed, plain_name
+from bench.data.signatures import HEAD_BYTES, is_tar, is_zip
 from bench.errors import DataError
 
-_DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError, zipfile.BadZipFile)
+_DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
 _HASH_BYTES = 1 << 22
-
-
-class _Peekable(Protocol):
-    def peek(self, n: int, /) -> bytes: ...
-
-    def read(self, n: int, /) -> bytes: ...
-
-    def close(self) -> None: ...
+_ONE_FILE = "pass the file that is the table with --raw, or join the parts, the header once"
+_JUNK_NAMES = ("__macosx", "thumbs.db", "desktop.ini", "_success", "_metadata", "_common_metadata")
+_JUNK_BEGINNINGS = (".", "_started_", "_committed_")
+_JUNK_ENDINGS = (".crc",)
 
 
 class _Container(Protocol):
     def names(self) -> Iterator[str]: ...
 
-    def open(self, name: str) -> _Peekable: ...
+    def open(self, name: str) -> IO[bytes]: ...
 
 
 class _Single:
-    """One plain or gzip file."""
+    """One file that is no archive, its compression undone."""
 
     def __init__(self, path: Path, file: io.BufferedReader) -> None:
         self._path, self._file = path, file
@@ -47,7 +48,7 @@ class _Single:
     def names(self) -> Iterator[str]:
         yield self._path.name
 
-    def open(self, name: str) -> _Peekable:
+    def open(self, name: str) -> IO[bytes]:
         self._file.seek(0)
         return self._file
 
@@ -63,26 +64,37 @@ class _Folder:
             if path.is_file():
                 yield path.relative_to(self._path).as_posix()
 
-    def open(self, name: str) -> _Peekable:
+    def open(self, name: str) -> IO[bytes]:
         return (self._path / name).open("rb")
 
 
 class _Zip:
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], name: str) -> None:
         self._zip = zipfile.ZipFile(file)
+        held = self._zip.namelist()
+        if "[Content_Types].xml" in held or "META-INF/manifest.xml" in held:
+            raise DataError(
+                f"{name}: is an Excel workbook or another office file; save the table as CSV and pass that."
+            )
 
     def names(self) -> Iterator[str]:
         yield from (info.filename for info in self._zip.infolist() if not info.is_dir())
 
-    def open(self, name: str) -> _Peekable:
-        return cast("_Peekable", self._zip.open(name))
+    def open(self, name: str) -> IO[bytes]:
+        info = self._zip.getinfo(name)
+        if info.flag_bits & 1:
+            raise DataError(f"{shown(name)}: is encrypted; unpack it with its password and pass the file.")
+        try:
+            return self._zip.open(info)
+        except NotImplementedError as error:
+            raise DataError(f"{shown(name)}: cannot be unpacked ({error}); unpack it and pass the file.") from None
 
 
 class _Tar:
     """A tar archive; members come in the archive's order, so that a search may stop before its end."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._tar = tarfile.open(fileobj=file, mode="r:*")  # noqa: SIM115 - its file is closed
+        self._tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 - its file is closed
         self._members: dict[str, tarfile.TarInfo] = {}
 
     def names(self) -> Iterator[str]:
@@ -91,9 +103,9 @@ class _Tar:
                 self._members[member.name] = member
                 yield member.name
 
-    def open(self, name: str) -> _Peekable:
+    def open(self, name: str) -> IO[bytes]:
         # By its TarInfo, not by its name: a look-up by name would read the archive to its end.
-        return cast("_Peekable", self._tar.extractfile(self._members[name]))
+        return cast("IO[bytes]", self._tar.extractfile(self._members[name]))
 
 
 class RawSource:
@@ -116,18 +128,16 @@ class RawSource:
     def _open(self, stack: ExitStack) -> _Container:
         if self.path.is_dir():
             return _Folder(self.path)
+        name = shown(self.path.name)
         file = stack.enter_context(self.path.open("rb"))
         self._plain = file
-        head = file.read(6)
-        file.seek(0)
-        if not head:
-            raise DataError(f"{self.path.name}: the file is empty; check the download and pass the file with the rows.")
-        if head.startswith(b"PK"):
-            return _Zip(file)
-        compressed_tar = any(name in self.path.name.lower() for name in (".tar", ".tgz", ".tbz2", ".txz"))
-        if compressed_tar or _is_tar(file):
-            return _Tar(file)
-        return _Single(self.path, file)
+        if not file.peek(1):
+            raise DataError(f"{name}: the file is empty; check the download and pass the file with the rows.")
+        stream = decompressed(file)
+        head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
+        if is_zip(head) and stream is file:
+            return _Zip(file, name)
+        return _Tar(stream) if is_tar(head) else _Single(self.path, stream)
 
     def __enter__(self) -> RawSource:
         return self
@@ -149,30 +159,57 @@ class RawSource:
         return self._plain.tell(), self.path.stat().st_size
 
     def find(self, patterns: tuple[str, ...]) -> str | None:
-        """The member whose name (its folder and a ``.gz`` apart) matches the earliest of ``patterns``.
+        """The member that ``patterns`` name: by an exact name, else by the earliest pattern that matches one.
+
+        The member's folder and the ending of a compressed file do not count. A tar is read no further than to the
+        first exact name.
 
         Raises:
-            DataError: two members match equally well.
+            DataError: two members are named by exact names, or match the same pattern.
         """
-        best: list[str] = []
-        rank = len(patterns)
-        with _readable(self.path.name):
-            for name in self._container.names():
-                found = _rank(name, patterns)
-                if found < rank:
-                    rank, best = found, [name]
-                elif found == rank < len(patterns):
-                    best.append(name)
-                if rank == 0 and isinstance(self._container, _Tar) and not _is_pattern(patterns[0]):
-                    break
-        if len(best) > 1:
-            raise DataError(f"{self.path.name}: {' and '.join(best[:3])} both match {patterns[rank]!r}; pass the file.")
-        return best[0] if best else None
+        return self._find(patterns, stop_early=isinstance(self._container, _Tar))
+
+    def check_alone(self, patterns: tuple[str, ...]) -> None:
+        """Look for a second table in what ``find`` left unread of a tar; quick once the table was read.
+
+        Raises:
+            DataError: there is one, or the rest of the archive is damaged.
+        """
+        if isinstance(self._container, _Tar):
+            self._find(patterns, stop_early=False)
+
+    def _find(self, patterns: tuple[str, ...], stop_early: bool) -> str | None:
+        matching: list[list[str]] = [[] for _ in patterns]
+        exact: list[str] = []
+        for name in self._members():
+            exact += [name] if any(_named(name, pattern) for pattern in patterns) else []
+            for pattern, held in zip(patterns, matching, strict=True):
+                held.extend([name] if _matches(name, pattern) else [])
+            if exact and stop_early:
+                break
+        where = shown(self.path.name)
+        if len(exact) > 1:
+            raise DataError(
+                f"{where}: holds {_listed(exact)}, all named in the card's files, which lists other names of one file; "
+                f"{_ONE_FILE}."
+            )
+        if exact:
+            return exact[0]
+        for pattern, held in zip(patterns, matching, strict=True):
+            if len(held) > 1:
+                raise DataError(f"{where}: {_listed(held)} both match {pattern!r}; {_ONE_FILE}.")
+            if held:
+                return held[0]
+        return None
 
     def names(self) -> list[str]:
-        """All members."""
+        """All members but those that systems and programs leave beside data."""
+        return list(self._members())
+
+    def _members(self) -> Iterator[str]:
         with _readable(self.path.name):
-            return list(self._container.names())
+            names = self._container.names()
+            yield from names if self.is_single else (name for name in names if not _is_junk(name))
 
     def stream(self, member: str) -> RawStream:
         """The bytes of ``member``, decompressed.
@@ -185,9 +222,25 @@ class RawSource:
         with _readable(member):
             file = self._container.open(member)
             self._stack.callback(file.close)
-            if file.peek(2)[:2] == b"\x1f\x8b":
-                file = gzip.GzipFile(fileobj=cast("IO[bytes]", file))
-            return RawStream(member, file)
+            return RawStream(member, decompressed(file))
+
+    def seekable_file(self, member: str, folder: Path) -> Path:
+        """A file with the bytes of ``member``, decompressed: its own, or a copy in ``folder`` until the source closes.
+
+        Raises:
+            DataError: the member is damaged or cannot be read.
+        """
+        stream = self.stream(member)
+        path = self.path / member if self.path.is_dir() else self.path
+        if path.is_file() and (self.path.is_dir() or self.is_single):
+            with path.open("rb") as file:
+                if file.peek(HEAD_BYTES)[:HEAD_BYTES] == stream.head:
+                    return path
+        copy = self._stack.enter_context(tempfile.NamedTemporaryFile(dir=folder))  # noqa: SIM115 - closed with the rest
+        while data := stream.read(_HASH_BYTES):
+            copy.write(data)
+        copy.flush()
+        return Path(copy.name)
 
     def text(self, member: str, encoding: str) -> str:
         """The whole of a small member as text.
@@ -215,8 +268,18 @@ class RawSource:
 class RawStream:
     """Decompressed bytes of one member; damage met while reading becomes a DataError."""
 
-    def __init__(self, name: str, file: _Peekable) -> None:
-        self.name, self._file = name, file
+    def __init__(self, name: str, file: io.BufferedReader) -> None:
+        self.name, self._file = shown(name), file
+
+    @property
+    def head(self) -> bytes:
+        """The first bytes, before any were read.
+
+        Raises:
+            DataError: the member is cut short, damaged or cannot be read.
+        """
+        with _readable(self.name):
+            return self._file.peek(HEAD_BYTES)[:HEAD_BYTES]
 
     def read(self, size: int) -> bytes:
         """Up to ``size`` bytes, or all for -1; nothing at the end.
@@ -237,33 +300,48 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def shown(name: str) -> str:
+    """A file's name for messages: as it is, or with its unprintable characters escaped."""
+    return name if name.isprintable() else repr(name)
+
+
 @contextmanager
 def _readable(name: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        raise DataError(f"{name}: the file is cut short or damaged ({error}); fetch it again.") from None
+        raise _damaged(name, error) from None
     except FileNotFoundError:
-        raise DataError(f"{name}: there is no such file; check the path given to --raw.") from None
+        raise DataError(f"{shown(name)}: there is no such file; check the path given to --raw.") from None
     except OSError as error:
+        if error.errno is None:  # the system's own errors have a number, those of decompressors have none
+            raise _damaged(name, error) from None
         reason = error.strerror or str(error)
-        raise DataError(f"{name}: cannot be read ({reason}); check the path and its permissions.") from None
+        raise DataError(f"{shown(name)}: cannot be read ({reason}); check the path and its permissions.") from None
 
 
-def _is_tar(file: IO[bytes]) -> bool:
-    file.seek(257)
-    magic = file.read(5)
-    file.seek(0)
-    return magic == b"ustar"
+def _damaged(name: str, error: Exception) -> DataError:
+    return DataError(f"{shown(name)}: the file is cut short or damaged ({error}); fetch it again.")
 
 
-def _is_pattern(text: str) -> bool:
-    return any(sign in text for sign in "*?[")
+def _named(name: str, pattern: str) -> bool:
+    """Whether ``pattern`` is the very name of a member, with or without the ending of a compressed file."""
+    held = name if "/" in pattern else name.rsplit("/", 1)[-1]
+    return pattern in (held, plain_name(held))
 
 
-def _rank(name: str, patterns: tuple[str, ...]) -> int:
-    base = name.rsplit("/", 1)[-1].removesuffix(".gz")
-    for rank, pattern in enumerate(patterns):
-        if fnmatch.fnmatch(base, pattern):
-            return rank
-    return len(patterns)
+def _matches(name: str, pattern: str) -> bool:
+    held = name if "/" in pattern else name.rsplit("/", 1)[-1]
+    return fnmatch.fnmatch(plain_name(held), pattern) or fnmatch.fnmatch(held, pattern)
+
+
+def _is_junk(name: str) -> bool:
+    parts = [part.lower() for part in name.split("/") if part not in ("", ".", "..")]
+    return any(part in _JUNK_NAMES or part.startswith(_JUNK_BEGINNINGS) for part in parts) or name.endswith(
+        _JUNK_ENDINGS
+    )
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return " and ".join(shown(name) for name in names[:3]) + more

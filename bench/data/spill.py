@@ -26,6 +26,7 @@ class Spill:
 
     def __init__(self, folder: Path) -> None:
         """Make a nameless file in ``folder``: it is gone when closed, or when its process dies."""
+        self.folder = folder
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed at exit
         self._end = 0
         self._lock = threading.Lock()

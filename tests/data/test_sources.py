@@ -66,7 +66,7 @@ def test_the_earliest_pattern_wins_and_two_equal_members_are_refused(tmp_path):
     path = zip_of(tmp_path / "a.zip", {"x.tsv": b"1", "train.txt": b"2"})
     assert read(path)[0] == b"2"
     path = zip_of(tmp_path / "b.zip", {"x.tsv": b"1", "y.tsv": b"2"})
-    with pytest.raises(DataError, match=r"b.zip: x.tsv and y.tsv both match '\*.tsv'; pass the file"):
+    with pytest.raises(DataError, match=r"b.zip: x.tsv and y.tsv both match '\*.tsv'; pass the file that is the table"):
         read(path)
 
 
