@@ -59,7 +59,7 @@ class _Rewindable(io.RawIOBase):
 
 
 _CODECS: tuple[tuple[re.Pattern[bytes], Callable[[IO[bytes]], object]], ...] = (
-    (re.compile(rb"\x1f\x8b\x08[\x00-\x1f]", re.DOTALL), lambda file: gzip.GzipFile(fileobj=file)),
+    (re.compile(rb"\x1f\x8b\x08[\x00-\x1f]", re.DOTALL), lambda file: gzip.GzipFile(fileobj=file, mode="rb")),
     (re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), bz2.BZ2File),
     (re.compile(rb"\xfd7zXZ\x00"), lzma.LZMAFile),
     (re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), lambda file: _Rewindable(file, "zstd")),

@@ -165,7 +165,7 @@ class ParquetReader:
         if whole and pa.types.is_integer(values.type) and not pa.types.is_uint64(values.type):
             return values.cast(pa.int64())
         written = self._texts(batch, column, codes, values)
-        if is_number(values.type):
+        if is_number(values.type) and (whole or pa.types.is_boolean(values.type)):
             written = _whole_texts(values, written)
         found = _parse(written, whole)
         if found is None:
@@ -222,7 +222,7 @@ def _whole_text(value: float | Decimal, text: str) -> str:
 def _parse(written: pa.Array, whole: bool) -> pa.Array | None:
     """Numbers of texts, as the text reader reads them: int64 where ``whole``, else float64; None if one is none."""
     bare = pc.utf8_trim(written, " \t")
-    if whole and not pc.all(pc.match_substring_regex(bare, r"^-?[0-9]+$")).as_py():
+    if whole and not pc.all(pc.match_substring_regex(bare, r"^-?[0-9]+$"), min_count=0).as_py():
         return None
     try:
         return bare.cast(pa.int64() if whole else pa.float64())
