@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol, cast
 
-from bench.data.compression import decompressed, plain_name
+from bench.data.compression import decompressed, first_bytes, plain_name
 from bench.data.signatures import HEAD_BYTES, is_tar, is_zip
 from bench.errors import DataError
 
@@ -42,7 +42,7 @@ class _Container(Protocol):
 class _Single:
     """One file that is no archive, its compression undone."""
 
-    def __init__(self, path: Path, file: io.BufferedReader) -> None:
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
         self._path, self._file = path, file
 
     def names(self) -> Iterator[str]:
@@ -134,7 +134,7 @@ class RawSource:
         if not file.peek(1):
             raise DataError(f"{name}: the file is empty; check the download and pass the file with the rows.")
         stream = decompressed(file)
-        head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
+        head = first_bytes(stream, HEAD_BYTES)
         if is_zip(head) and stream is file:
             return _Zip(file, name)
         return _Tar(stream) if is_tar(head) else _Single(self.path, stream)
@@ -234,7 +234,7 @@ class RawSource:
         path = self.path / member if self.path.is_dir() else self.path
         if path.is_file() and (self.path.is_dir() or self.is_single):
             with path.open("rb") as file:
-                if file.peek(HEAD_BYTES)[:HEAD_BYTES] == stream.head:
+                if first_bytes(file, HEAD_BYTES) == stream.head:
                     return path
         copy = self._stack.enter_context(tempfile.NamedTemporaryFile(dir=folder))  # noqa: SIM115 - closed with the rest
         while data := stream.read(_HASH_BYTES):
@@ -268,7 +268,7 @@ class RawSource:
 class RawStream:
     """Decompressed bytes of one member; damage met while reading becomes a DataError."""
 
-    def __init__(self, name: str, file: io.BufferedReader) -> None:
+    def __init__(self, name: str, file: IO[bytes]) -> None:
         self.name, self._file = shown(name), file
 
     @property
@@ -279,7 +279,7 @@ class RawStream:
             DataError: the member is cut short, damaged or cannot be read.
         """
         with _readable(self.name):
-            return self._file.peek(HEAD_BYTES)[:HEAD_BYTES]
+            return first_bytes(self._file, HEAD_BYTES)
 
     def read(self, size: int) -> bytes:
         """Up to ``size`` bytes, or all for -1; nothing at the end.
