@@ -34,7 +34,7 @@ class PrepareFlags:
     """Name of a data set, with parameters in brackets if need be, e.g. "criteo[min_count=2]"; or the path of a
     card of your own, my.toml."""
     raw: Path | None = None
-    """The raw data: a plain file, .gz, .zip, .tar.gz, or a folder."""
+    """The raw data: text or Parquet, plain or as .gz, .bz2, .xz, .zst, .lz4, .zip, .tar, .tar.gz, or in a folder."""
     data_dir: Path = Path("data")
     """Where encoded data sets lie."""
     download: bool = False

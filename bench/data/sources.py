@@ -28,7 +28,11 @@ from bench.errors import DataError
 _DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
 _HASH_BYTES = 1 << 22
 _ONE_FILE = "pass the file that is the table with --raw, or join the parts, the header once"
-_JUNK_NAMES = ("__macosx", "thumbs.db", "desktop.ini", "_success", "_metadata", "_common_metadata")
+_JUNK_NAMES = (
+    *("__macosx", "thumbs.db", "desktop.ini"),
+    *("_success", "_metadata", "_common_metadata", "_temporary", "_delta_log"),
+)
+"""Of files and folders, in small letters."""
 _JUNK_BEGINNINGS = (".", "_started_", "_committed_")
 _JUNK_ENDINGS = (".crc",)
 
@@ -131,6 +135,8 @@ class RawSource:
         name = shown(self.path.name)
         file = stack.enter_context(self.path.open("rb"))
         self._plain = file
+        if not file.seekable():
+            raise DataError(f"{name}: is a pipe, which can be read only once; save it as a file and pass that.")
         if not file.peek(1):
             raise DataError(f"{name}: the file is empty; check the download and pass the file with the rows.")
         stream = decompressed(file)
@@ -153,7 +159,7 @@ class RawSource:
         return isinstance(self._container, _Single)
 
     def progress_bytes(self) -> tuple[int, int] | None:
-        """Bytes of the file read so far and its size; None for folders."""
+        """Bytes of the file read so far and its size; None for folders and for tables that are no stream."""
         if self._plain is None or self._plain.closed:
             return None
         return self._plain.tell(), self.path.stat().st_size
@@ -189,10 +195,8 @@ class RawSource:
                 break
         where = shown(self.path.name)
         if len(exact) > 1:
-            raise DataError(
-                f"{where}: holds {_listed(exact)}, all named in the card's files, which lists other names of one file; "
-                f"{_ONE_FILE}."
-            )
+            wanted = " or ".join(map(repr, patterns))
+            raise DataError(f"{where}: holds {_listed(exact)}, but one file is wanted, called {wanted}; {_ONE_FILE}.")
         if exact:
             return exact[0]
         for pattern, held in zip(patterns, matching, strict=True):
@@ -231,6 +235,7 @@ class RawSource:
             DataError: the member is damaged or cannot be read.
         """
         stream = self.stream(member)
+        self._plain = None
         path = self.path / member if self.path.is_dir() else self.path
         if path.is_file() and (self.path.is_dir() or self.is_single):
             with path.open("rb") as file:

@@ -6,9 +6,11 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import pickle
 import sqlite3
 import tarfile
+import threading
 import zipfile
 
 import numpy as np
@@ -20,6 +22,7 @@ from plain_reference import manifest_of, write_card
 from pyarrow import feather, orc
 
 from bench.data.prepare import prepare
+from bench.data.sources import RawSource
 from bench.errors import DataError
 
 CARD = """
@@ -287,7 +290,7 @@ def test_two_tables_that_files_names_are_refused(tmp_path, files_of, beside):
     members = {"a.csv": TEXT, "other.csv": TEXT, beside: TEXT}
     for data in (zip_of(members), tar_of(members), tar_of(dict(reversed(members.items())))):
         with pytest.raises(
-            DataError, match=r"holds .* and .*, all named in the card's files.*--raw, or join the parts"
+            DataError, match=r"holds .* and .*, but one file is wanted, called 'a.csv' or .*--raw, or join the"
         ):
             files_of(data, files='["a.csv", "b.csv", "c.csv"]')
     for name, data in members.items():
@@ -295,7 +298,7 @@ def test_two_tables_that_files_names_are_refused(tmp_path, files_of, beside):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     card = write_card(tmp_path, CARD.format(files='["a.csv", "b.csv", "c.csv"]'))
-    with pytest.raises(DataError, match=r"^folder: holds a.csv and .*all named in the card's files"):
+    with pytest.raises(DataError, match=r"^folder: holds a.csv and .*, but one file is wanted"):
         prepare(card, tmp_path / "folder", tmp_path / "out")
     store = prepare(card, tmp_path / "folder" / "a.csv", tmp_path / "out")
     assert [one["name"] for one in manifest_of(store)["raw"]] == ["a.csv"]
@@ -312,3 +315,13 @@ def test_files_lists_alternatives(files_of, expected):
     with pytest.raises(DataError, match=r"p-0.csv and p-1.csv and p-2.csv and 1 more both match 'p-\*'; pass the file"):
         files_of(zip_of({f"p-{i}.csv": TEXT for i in range(4)}), files='["p-*"]')
     assert files_of(TEXT, "any.name", files='["c.csv"]') == expected
+
+
+def test_a_pipe_is_named(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=lambda: path.write_bytes(TEXT))
+    writer.start()
+    with pytest.raises(DataError, match=r"^pipe: is a pipe, which can be read only once; save it as a file"):
+        RawSource(path)
+    writer.join()

@@ -11,54 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from plain_reference import manifest_of, write_card
+from parquet_frames import N, card_for, frame_with, stores
+from plain_reference import manifest_of
 
-from bench.data.prepare import Settings, prepare
+from bench.data.prepare import prepare
 from bench.data.store import open_store
 from bench.errors import DataError
-
-N = 120
-KINDS = {
-    "categorical": '"categorical"',
-    "integer": '"integer"',
-    "numeric": '"numeric"',
-    "unix": '{ kind = "time", format = "unix", parts = { a = "hour", b = "weekday", c = "year" } }',
-    "digits": '{ kind = "time", format = "YYMMDDHH", parts = { a = "hour", b = "day" } }',
-    "iso": '{ kind = "time", format = "iso", parts = { a = "hour", b = "day", c = "year" } }',
-    "ignore": '"ignore"',
-}
-MISSING = '["", "NULL", "-999", "-999.0"]'
-
-
-def card_for(folder, kind, missing=MISSING, raw=""):
-    text = f"""
-name = "mine"
-[raw]
-missing = {missing}
-{raw}
-[raw.columns]
-y = "label"
-v = {KINDS[kind]}
-other = "categorical"
-"""
-    return write_card(folder, text)
-
-
-def frame_with(values):
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"y": rng.integers(0, 2, len(values)), "v": values})
-    return frame.assign(other=rng.choice(["a", "b"], len(values)))
-
-
-def stores(folder, frame, card, chunk_bytes=700):
-    """The manifests of the frame as CSV and as Parquet."""
-    frame.to_csv(folder / "t.csv", index=False)
-    frame.to_parquet(folder / "t.parquet", index=False, row_group_size=50)
-    work = Settings(chunk_bytes=chunk_bytes, threads=2)
-    text = prepare(card, folder / "t.csv", folder / "text")
-    return manifest_of(text), manifest_of(prepare(card, folder / "t.parquet", folder / "table", settings=work))
 
 
 def cycle(values, dtype=None):
@@ -337,44 +295,3 @@ def test_pandas_periods_and_intervals_are_refused_by_name(tmp_path):
     frame_with(months).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(DataError, match=r"pandas\.period.* cannot be read as categorical; write it as text or numbers"):
         prepare(card_for(tmp_path, "categorical"), tmp_path / "t.parquet", tmp_path / "out")
-
-
-TYPES = st.one_of(
-    st.lists(st.one_of(st.none(), st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"))), min_size=1),
-    st.lists(st.floats(width=64), min_size=1),
-    st.lists(st.floats(width=32), min_size=1).map(lambda values: np.array(values, dtype=np.float32)),
-    st.lists(st.floats(width=16), min_size=1).map(lambda values: np.array(values, dtype=np.float16)),
-    st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)), min_size=1).map(lambda v: pd.array(v, "Int64")),
-    st.lists(st.one_of(st.none(), st.booleans()), min_size=1).map(lambda v: pd.array(v, "boolean")),
-    st.lists(st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2200, 1, 1)), min_size=1).map(pd.to_datetime),
-    st.lists(st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-999, max_value=999), min_size=1),
-    st.lists(st.one_of(st.none(), st.dates()), min_size=1).map(lambda v: pd.array(v, pd.ArrowDtype(pa.date32()))),
-)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(values=TYPES, chunk_bytes=st.sampled_from([64, 500, 1 << 20]))
-def test_any_values_give_the_same_store_as_a_categorical_column(tmp_path, values, chunk_bytes):
-    frame = frame_with(pd.Series([values[i % len(values)] for i in range(40)], dtype=getattr(values, "dtype", None)))
-    text, table = stores(tmp_path, frame, card_for(tmp_path, "categorical"), chunk_bytes)
-    assert table["files"] == text["files"]
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    values=st.one_of(
-        st.lists(st.floats(-1e30, 1e30), min_size=1),
-        st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=1).map(
-            lambda values: np.array(values, dtype=np.float32)
-        ),
-        st.lists(st.floats(allow_infinity=False, width=16), min_size=1).map(lambda v: np.array(v, dtype=np.float16)),
-        st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)), min_size=1).map(
-            lambda v: pd.array(v, "Int64")
-        ),
-    )
-)
-def test_any_numbers_give_the_same_store_as_a_numeric_column(tmp_path, values):
-    frame = frame_with(pd.Series([values[i % len(values)] for i in range(40)], dtype=getattr(values, "dtype", None)))
-    text, table = stores(tmp_path, frame, card_for(tmp_path, "numeric"))
-    assert table["files"] == text["files"]
-    assert table["scaling"] == text["scaling"]
