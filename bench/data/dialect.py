@@ -159,24 +159,29 @@ class Dialect:
         last = data.rfind(b"\n", 0, len(data) - 1) + 1
         if self._spans(self._text(data[last:])).is_open:
             return False
-        text = np.frombuffer(data, dtype=np.uint8)
-        return all(self._is_sound_piece(part) for part in _pieces(text))
+        has_quotes, has_returns = self.quote != b"" and self.quote in data, b"\r" in data
+        pieces = _pieces(np.frombuffer(data, dtype=np.uint8))
+        return all(self._is_sound_piece(piece, has_quotes, has_returns) for piece in pieces)
 
-    def _is_sound_piece(self, text: np.ndarray) -> bool:
+    def _is_sound_piece(self, text: np.ndarray, has_quotes: bool, has_returns: bool) -> bool:
         """Whether the bytes that have neighbours in ``text``, uint8 [n], stand as in ``_is_sound``."""
-        returns = text == _CR
-        if (returns[:-1] & (text[1:] != _LF)).any():
-            return False
-        if not self.quote:
+        ends = text == _LF
+        if has_returns:
+            returns = text == _CR
+            if (returns[:-1] > ends[1:]).any():
+                return False
+            ends |= returns
+        if not has_quotes:
             return True
         quotes = text == self.quote[0]
-        ends = (text == self.delimiter[0]) | (text == _LF) | returns
+        ends |= text == self.delimiter[0]
         touching = quotes[1:] & quotes[:-1]
-        empty = touching[1:-1] & ends[:-3] & ends[3:]
-        if np.count_nonzero(touching[1:-1]) != np.count_nonzero(empty):
-            return False
-        ends |= quotes
-        return not (quotes[1:-1] & ~(ends[:-2] | ends[2:])).any()
+        if touching.any():
+            empty = touching[1:-1] & ends[:-3] & ends[3:]
+            if np.count_nonzero(touching[1:-1]) != np.count_nonzero(empty):
+                return False
+            ends |= quotes
+        return not (quotes[1:-1] > (ends[:-2] | ends[2:])).any()
 
     def _text(self, data: bytes) -> np.ndarray:
         """``data`` as uint8 [bytes], every escaped byte a letter."""
@@ -282,9 +287,10 @@ class _Checker:
         outside = self._ends[~self._quoted]
         starts = np.append(0, outside + 1)
         starts = starts[starts < len(self._data)]
+        if len(outside) == self._chunk.line_ends:
+            return RowStarts(len(starts))
         every_end = np.flatnonzero(np.frombuffer(self._data, dtype=np.uint8) == _LF)
-        same = len(every_end) == len(outside)
-        return RowStarts(len(starts), None if same else np.searchsorted(every_end, starts))
+        return RowStarts(len(starts), np.searchsorted(every_end, starts))
 
     def _open_quotes(self) -> list[tuple[int, str]]:
         spans = self._spans
@@ -316,6 +322,8 @@ class _Checker:
         return [(int(wrong[0]), f"has text behind a closing quote; {mend}")]
 
     def _carriage_returns(self) -> list[tuple[int, str]]:
+        if b"\r" not in self._data:
+            return []
         returns = np.flatnonzero(self._text == _CR)
         behind = np.minimum(returns + 1, len(self._text) - 1)
         alone = returns[(self._text[behind] != _LF) & (returns + 1 < len(self._text))]

@@ -1,8 +1,8 @@
 """Blocks of a Parquet table, its columns brought to the types that a text table is parsed to.
 
 A value means what it would mean in the CSV file that pandas writes of the same table (see ``arrow_texts``). Since
-Parquet knows what a number is, a few values are read here that text refuses: 3.0 in a column of whole numbers is 3,
-true is 1 in columns of numbers, and a label 1.0 or true is 1 where the card's rule does not know the text.
+Parquet knows what a number is, a few values are read here that text refuses: true is 1 in columns of numbers, and a
+label 1.0 or true is 1 where the card's rule does not know the text.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from bench.data.columns import LocalColumn, recode, smallest_unsigned
 from bench.data.header import check_columns
 from bench.data.layout import Column, Layout
 from bench.data.readers import RawBlock
+from bench.data.texts import parse_whole
 from bench.errors import DataError
 
 _BYTES_PER_VALUE = 8
@@ -221,10 +222,9 @@ def _whole_text(value: float | Decimal, text: str) -> str:
 
 def _parse(written: pa.Array, whole: bool) -> pa.Array | None:
     """Numbers of texts, as the text reader reads them: int64 where ``whole``, else float64; None if one is none."""
-    bare = pc.utf8_trim(written, " \t")
-    if whole and not pc.all(pc.match_substring_regex(bare, r"^-?[0-9]+$"), min_count=0).as_py():
-        return None
+    if whole:
+        return parse_whole(written)
     try:
-        return bare.cast(pa.int64() if whole else pa.float64())
+        return pc.utf8_trim(written, " \t").cast(pa.float64())
     except pa.ArrowInvalid:
         return None

@@ -6,7 +6,7 @@ Columns of short values take a fast way (``words``); a parser reads the others, 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +14,11 @@ import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import csv as pa_csv
 
-from bench.data.columns import LocalColumn, code_numbers, local_column
+from bench.data.columns import LocalColumn, code_numbers, local_column, recode
 from bench.data.dialect import SEPARATOR, Chunk, Dialect, RowStarts
 from bench.data.header import Header
 from bench.data.layout import Column, Layout
-from bench.data.texts import WIDTH, pack, whole_numbers
+from bench.data.texts import WIDTH, pack, parse_whole, whole_numbers
 from bench.data.words import Words, split_words
 from bench.errors import DataError
 
@@ -72,9 +72,11 @@ class BlockParser:
             part = _Part(chunk, data, rows)
             table = self._parse_columns(part, names)
             for name in names:
-                array = table.column(name).combine_chunks()
-                if self._columns[name].role == "numeric":
+                column, array = self._columns[name], table.column(name).combine_chunks()
+                if column.role == "numeric":
                     numbers[name] = array
+                elif column.in_whole_numbers and pa.types.is_string(array.type.value_type):
+                    coded[name] = self._whole_column(part, column, local_column(array))
                 else:
                     coded[name] = local_column(self._restored(array))
         return RawBlock(chunk.member, chunk.first_line, rows.count, coded, numbers, rows.lines)
@@ -118,10 +120,15 @@ class BlockParser:
             return "error"
 
         whole = [name for name in names if self._columns[name].in_whole_numbers]
-        if whole and _has_hexadecimals(part.data):
-            self._refuse_hexadecimals(part, whole)
+        # The parser takes 0x10 for 16 and refuses 3.0: where there may be either, whole numbers are read as texts.
+        as_texts = whole if whole and _has_hexadecimals(part.data) else []
         try:
-            table = self._read(part.data, self._convert_options(names), note)
+            try:
+                table = self._read(part.data, self._convert_options(names, as_texts), note)
+            except pa.ArrowInvalid:
+                if not whole or as_texts or bad_rows:
+                    raise
+                table = self._read(part.data, self._convert_options(names, whole), note)
         except pa.ArrowInvalid as error:
             self._dialect.check(part.chunk)
             raise self._explain(part, error, bad_rows) from None
@@ -151,27 +158,24 @@ class BlockParser:
             convert_options=convert,
         )
 
-    def _refuse_hexadecimals(self, part: _Part, names: Sequence[str]) -> None:
-        """Make sure that no integer is written as 0x10, which the parser would take for 16.
+    def _whole_column(self, part: _Part, column: Column, written: LocalColumn) -> LocalColumn:
+        """A column of whole numbers from its texts.
 
         Raises:
-            DataError: one is; the message names its line.
+            DataError: one is no whole number; the message names its line.
         """
-        texts = pa_csv.ConvertOptions(include_columns=names, column_types={name: pa.string() for name in names})
-        try:
-            table = self._read(part.data, texts, None)
-        except pa.ArrowInvalid:
-            return  # the parser will say the same of the columns as they are wanted
-        for name in names:
-            column = table.column(name)
-            row = pc.index(pc.match_substring_regex(column, r"^\s*[+-]?0[xX]"), True).as_py()
-            if row >= 0:
-                raise self._bad_value(part, row, self._columns[name], column[row].as_py())
+        numbers = parse_whole(written.values)
+        if numbers is None:
+            bad = [parse_whole(written.values.slice(place, 1)) is None for place in range(len(written.values))]
+            row = int(np.isin(written.codes, np.flatnonzero(bad) + 1).argmax())
+            raise self._bad_value(part, row, column, written.values[int(written.codes[row]) - 1].as_py())
+        return recode(written.codes, numbers)
 
-    def _convert_options(self, names: list[str]) -> pa_csv.ConvertOptions:
+    def _convert_options(self, names: list[str], as_texts: list[str]) -> pa_csv.ConvertOptions:
+        texts = pa.dictionary(pa.int32(), pa.string())
         return pa_csv.ConvertOptions(
             include_columns=names,
-            column_types={name: arrow_type(self._columns[name]) for name in names},
+            column_types={name: texts if name in as_texts else arrow_type(self._columns[name]) for name in names},
             null_values=list(self._layout.missing),
             strings_can_be_null=True,
         )
@@ -206,9 +210,7 @@ class BlockParser:
     def _bad_value(self, part: _Part, row: int, column: Column, value: str | None) -> DataError:
         shown = "the value" if value is None else repr(value)
         hint = ""
-        if value is not None and column.role == "integer" and re.fullmatch(r"-?\d+\.0+", value):
-            hint = " (pandas writes whole numbers with gaps so; its type Int64 does not)"
-        elif value is not None and self._ignores_quotes(value):
+        if value is not None and self._ignores_quotes(value):
             hint = " (quotes are taken for letters; set quote in the card)"
         return DataError(
             f"{part.chunk.member}: line {part.line(row)}, column {column.name!r}: {shown} is not "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import compute as pc
 
 WIDTH = 8
 """Bytes of the longest text that has a number."""
@@ -83,3 +84,18 @@ def whole_numbers(numbers: np.ndarray) -> np.ndarray | None:
         valid &= counted | ~inside | (negative & (place == 0))
         values = np.where(counted, values * 10 + digits, values)
     return np.where(negative, -values, values) if valid.all() else None
+
+
+def parse_whole(texts: pa.Array) -> pa.Array | None:
+    """What ``texts`` say as whole numbers, int64, nulls kept; None where one is none.
+
+    Digits and a sign, blanks around them, and a point with nothing but zeros behind it: pandas writes so where a column
+    has gaps.
+    """
+    bare = pc.replace_substring_regex(pc.utf8_trim(texts, " \t"), r"\.0+$", "")
+    if not pc.all(pc.match_substring_regex(bare, r"^-?[0-9]+$"), min_count=0).as_py():
+        return None
+    try:
+        return bare.cast(pa.int64())
+    except pa.ArrowInvalid:  # beyond 64 bits
+        return None

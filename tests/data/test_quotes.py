@@ -387,7 +387,7 @@ def test_hexadecimal_numbers_are_no_integers(text, beside):
 def test_a_parser_that_finds_other_rows_is_not_believed(monkeypatch):
     layout = layout_of(2, header=False)
     parser = BlockParser(layout, read_header(TextStream(Bytes(b"a,b\n"), layout), layout, 9)[0])
-    table = parser._read(b"a,b\n", parser._convert_options(["c0", "c1"]), None)
+    table = parser._read(b"a,b\n", parser._convert_options(["c0", "c1"], []), None)
     monkeypatch.setattr(parser, "_read", lambda *_: table)
     with pytest.raises(DataError, match="lines from 5 on hold 2 rows by their line ends and 1 by the parser"):
         parser.parse(Chunk("rows", 5, b'"a",b\nc,d\n', 2))
