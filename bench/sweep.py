@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ def resolve(config: RunConfig) -> Plan:
     backbones = [choose_backbone(text).label for text in expand(config.backbones, registry.backbones())]
     cards = [resolve_dataset(with_split(text, config.split)) for text in config.datasets]
     _refuse_aliases(methods)
+    _refuse_namesakes(cards)
     device = choose_device(config.device)
     plan = Plan(
         config,
@@ -99,6 +100,22 @@ def _refuse_aliases(methods: Sequence[MethodChoice]) -> None:
         other = seen.setdefault(key, method.label)
         if other != method.label:
             raise ConfigError(f"methods={other!r} and {method.label!r} have the same settings; name one of them.")
+
+
+def _refuse_namesakes(cards: Iterable[DatasetCard]) -> None:
+    """Two cards of one name would share a store and their cells.
+
+    Raises:
+        ConfigError: two files call their data set the same.
+    """
+    seen: dict[str, str] = {}
+    for card in cards:
+        other = seen.setdefault(card.name, card.typed)
+        if card.typed and Path(other).resolve() != Path(card.typed).resolve():
+            raise ConfigError(
+                f"the cards {other} and {card.typed} both have name = {card.name!r}, and would share a store and "
+                f"their results; give one of them another name, and prepare it under that."
+            )
 
 
 def use_threads(config: RunConfig) -> None:

@@ -68,10 +68,12 @@ def command(argv: Sequence[str]) -> int:
         raise ConfigError(f"--download and --raw {flags.raw} exclude each other; give one.")
     if flags.raw is not None and not flags.raw.exists():
         raise DataError(f"--raw {flags.raw}: there is no such file or folder; check the path.")
+    if flags.raw is not None and card.generator:
+        raise DataError(f"data set {card.name!r} is generated: leave out --raw {flags.raw}.")
     from bench.data.store import store_folder, unprepared_message  # noqa: PLC0415 - loads pyarrow
 
     folder = store_folder(flags.data_dir, card)
-    if not flags.force and _is_there(card, folder, flags.raw):
+    if not flags.force and _is_there(card, folder, flags):
         return 0
     if flags.raw is None and not flags.download and not card.generator:
         raise DataError(unprepared_message(folder, card))
@@ -122,27 +124,35 @@ def _write_raw(card: DatasetCard, flags: PrepareFlags, path: Path) -> int:
     return 0
 
 
-def _is_there(card: DatasetCard, folder: Path, raw: Path | None) -> bool:
-    """Whether a sound store of this card lies in ``folder``; says so.
+def _is_there(card: DatasetCard, folder: Path, flags: PrepareFlags) -> bool:
+    """Whether a sound store of this card lies in ``folder``; says so, or why one is replaced.
 
     Raises:
-        DataError: it does, but made from other raw data than asked for.
+        DataError: it does, but made from other raw data than asked for; or it is unsound and nothing is given to make
+            it anew.
     """
-    from bench.data.manifest import verify_files  # noqa: PLC0415
-    from bench.data.sources import file_sha256  # noqa: PLC0415
-    from bench.data.store import read_checked  # noqa: PLC0415
+    from bench.data.manifest import MANIFEST, verify_files  # noqa: PLC0415
+    from bench.data.origin import download_differs, raw_differs  # noqa: PLC0415
+    from bench.data.store import read_checked, remake_command  # noqa: PLC0415
 
+    if not (folder / MANIFEST).exists():
+        return False
     try:
         manifest = read_checked(folder, card)
-        verify_files(folder, manifest, manifest["files"], "")
-    except DataError:
+        verify_files(folder, manifest, manifest["files"], remake_command(folder, card, manifest))
+    except DataError as error:
+        if flags.raw is None and not flags.download and not card.generator:
+            raise
+        sys.stderr.write(f"{str(error).partition(' Make ')[0]} It is replaced.\n")
         return False
     made_from = manifest["raw"]
-    if raw is not None and not (raw.is_dir() or [one["sha256"] for one in made_from] == [file_sha256(raw)]):
+    different = download_differs(card, flags.data_dir, made_from) if flags.download else ""
+    if flags.raw is not None:
+        different = raw_differs(card, flags.raw, made_from)
+    if different:
         names = ", ".join(one["name"] for one in made_from)
         made = f"{folder} is there already, made from {names} ({manifest['n_rows']:,} rows)"
-        other = "of another content" if names == raw.name else f"not from {raw.name}"
-        raise DataError(f"{made}, {other}; --force replaces it.")
+        raise DataError(f"{made}, {different}; --force replaces it.")
     sys.stderr.write(f"{folder} is there already ({manifest['n_rows']:,} rows); --force makes it anew.\n")
     return True
 

@@ -124,7 +124,8 @@ def read_checked(folder: Path, card: DatasetCard) -> dict[str, Any]:
             f"Make it anew: {remake}"
         )
     if manifest["definition"] != card.definition:
-        raise DataError(f"{folder}: the card was changed since the store was made. Make it anew: {remake}")
+        changed = f"the card was changed since the store was made, or another card of the name {card.name!r} made it"
+        raise DataError(f"{folder}: {changed}. Make it anew: {remake}")
     defaults = {parameter.name: parameter.default for parameter in card.parameters}
     for name, value in card.params.items():
         found = manifest["params"].get(name, defaults[name])  # a store older than the parameter
