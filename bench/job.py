@@ -105,6 +105,7 @@ class Job:
         method, tuning = self.method, self.tuning
         return CellRecord(
             dataset=self.cell.dataset,
+            dataset_title=self.data.title,
             dataset_revision=self.data.revision,
             split_rows=self.data.split_rows,
             positives=self.data.positives,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -55,13 +56,19 @@ class Spec:
         return f"{self.name}[{','.join(f'{key}={value}' for key, value in sorted(self.given.items()))}]"
 
 
+_PATH = re.compile(r"(.+\.toml)(\[.*)?")
+"""A card's path, whose folders may have brackets in their names, and the parameters behind it."""
+
+
 def parse_spec(text: str) -> Spec:
-    """Split ``name[param=value,...]``.
+    """Split ``name[param=value,...]``; a name that is the path of a TOML file may itself hold brackets.
 
     Raises:
         ConfigError: unbalanced brackets, a part without ``=``, or a parameter given twice.
     """
-    name, bracket, rest = text.strip().partition("[")
+    text = text.strip()
+    path = _PATH.fullmatch(text)
+    name, bracket, rest = text.partition("[") if path is None else (path[1], *(path[2] or "").partition("[")[1:])
     if not bracket:
         return Spec(name, {})
     if not rest.endswith("]") or not name:

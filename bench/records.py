@@ -52,6 +52,9 @@ class CellRecord:
     # -- which cell ----------------------------------------------------------------------------------------
     dataset: str
     """Data set as asked for, overrides included."""
+    dataset_title: str | None = None
+    """Title in a user's own card, which may change without making the cell another; None where the data set is
+    registered."""
     dataset_revision: str | None = None
     """Revision of the data set's card; of data read from files, a dash and a checksum of files and card follow."""
     split_rows: dict[str, int] = field(default_factory=dict)

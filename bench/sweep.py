@@ -228,11 +228,22 @@ def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
         session.tunings.clear()
     with write_atomically(session.folder.config_file) as file:
         file.write(to_toml(config, f"Last command: {environment.command()}"))
+    records = {cell: _retitled(session, record) for cell, record in records.items()}
     reporter.plan(len(grid), len(records))
     for cell in grid:
         if cell not in records:
             records[cell] = _compute(session, cell, reporter)
     return [records[cell] for cell in grid]
+
+
+def _retitled(session: Session, record: CellRecord) -> CellRecord:
+    """A finished record under the title that its data set's card has now."""
+    title = session.plan.cards[record.dataset].own_title
+    if record.dataset_title == title:
+        return record
+    found = replace(record, dataset_title=title)
+    session.folder.write(found)
+    return found
 
 
 def _compute(session: Session, cell: Cell, reporter: Reporter) -> CellRecord:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from bench.errors import UserError, suggest
 
@@ -45,6 +48,13 @@ def main(argv: Sequence[str]) -> int:
         return int(module.command([*argv[1:]]))
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
+        return EXIT_USER_ERROR
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG or error.filename is None:
+            raise
+        name = max(Path(os.fsdecode(error.filename)).parts, key=lambda part: len(part.encode()))
+        sys.stderr.write(f"error: {name[:40]}…: a name of {len(name.encode())} bytes is too long for a file here; ")
+        sys.stderr.write("choose a shorter one.\n")
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; finished cells are kept, the same command goes on from here\n")

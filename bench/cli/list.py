@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,20 @@ def _datasets(args: ListArgs) -> Iterable[tuple[str, str]]:
         ready = "prepared" if (args.data_dir / name / "manifest.json").exists() else "not prepared"
         terms = ", a person accepts its terms" if entry.access == "terms" else ""
         yield name, f"{entry.title}: {ready}{terms}"
+    yield from _own_stores(args.data_dir, known.names())
     yield from _broken(known)
+
+
+def _own_stores(data_dir: Path, registered: Sequence[str]) -> Iterable[tuple[str, str]]:
+    """What was prepared from cards of one's own, under the title of the card."""
+    for path in sorted(data_dir.glob("*/manifest.json")):
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # no store; the commands that need one say so
+        name = manifest.get("name") if isinstance(manifest, dict) else None
+        if isinstance(name, str) and name not in registered:
+            yield path.parent.name, f"{manifest.get('title', name)}: prepared, from a card of your own"
 
 
 def _broken(known: Registry[Any]) -> Iterable[tuple[str, str]]:

@@ -17,6 +17,8 @@ from bench.data.toml_table import TomlTable
 from bench.errors import ConfigError
 
 SPLITS = ("train", "valid", "test")
+MAX_NAME_BYTES = 100
+"""Of a card's name: file systems take 255, and the names of stores, tables and figures are longer than it."""
 DOWNLOADS = "raw"
 """Folder of fetched files, beside the stores and therefore no data set's name."""
 
@@ -121,6 +123,11 @@ class DatasetCard:
         return (self.typed or self.name) + self._brackets
 
     @property
+    def own_title(self) -> str | None:
+        """The title of a user's own card, which no registry knows."""
+        return self.title if self.typed else None
+
+    @property
     def _brackets(self) -> str:
         pairs = ",".join(f"{name}={value}" for name, value in sorted(self.overrides.items()))
         return f"[{pairs}]" if pairs else ""
@@ -194,6 +201,13 @@ def _check(card: DatasetCard, where: str) -> None:
         raise ConfigError(
             f"{where}: name = {name!r} must consist of letters, digits, '-', '_', '.' and not be {DOWNLOADS!r}."
         )
+    if (size := len(name.encode())) > MAX_NAME_BYTES:
+        raise ConfigError(
+            f"{where}: name = '{name[:20]}…' has {size} bytes, and files are named after it; choose one of at most "
+            f"{MAX_NAME_BYTES}, and give the long one as title."
+        )
+    if not card.title.isprintable():
+        raise ConfigError(f"{where}: title = {card.title!r} must be one line of printable characters.")
     if card.temporal and card.order is None:
         raise ConfigError(f"data set {name!r}: split=temporal needs rows in an order of time, and {_no_order(card)}.")
 

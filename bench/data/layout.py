@@ -143,7 +143,7 @@ class Layout:
 
     def matches(self, name: str) -> bool:
         """Whether a file of that name holds this table."""
-        return any(fnmatch.fnmatch(name, pattern) for pattern in self.files)
+        return any(name == pattern or fnmatch.fnmatch(name, pattern) for pattern in self.files)
 
     def kind(self, name: str) -> Kind:
         """The kind of the field ``name``."""

@@ -39,6 +39,8 @@ class LoadedData:
     """Known probabilities of the test rows of generated data, float32 [n]."""
     io_s: float
     """Seconds to read and check the store, and to move it to the device."""
+    title: str | None = None
+    """Of a user's own card."""
     warning: str | None = None
     """Why the rows are not on the device, if they are not."""
 
@@ -59,6 +61,7 @@ def load(card: DatasetCard, folder: Path, rows: int | None) -> LoadedData:
     splits = [_tensors(opened.schema, part) for part in parts]
     return LoadedData(
         label=card.spec,
+        title=card.own_title,
         revision=opened.revision,
         schema=opened.schema,
         train=splits[0],

@@ -198,6 +198,7 @@ class _Preparer:
         return {
             "format": files.FORMAT,
             "name": card.name,
+            "title": card.title,
             "revision": card.revision,
             "definition": card.definition,
             "params": card.params,

@@ -62,7 +62,8 @@ class Workspace:
 
 def remove_leftovers(target: Path) -> None:
     """Remove the temporary siblings of ``target`` whose process is dead."""
-    for folder in target.parent.glob(f"{_prefix(target)}*{_SUFFIX}"):
+    siblings = [path for path in target.parent.iterdir() if path.name.startswith(_prefix(target))]
+    for folder in (path for path in siblings if path.name.endswith(_SUFFIX)):  # no pattern: names may hold brackets
         lock = _try_lock(folder)
         if lock is not None:
             shutil.rmtree(folder, ignore_errors=True)

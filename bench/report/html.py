@@ -17,6 +17,7 @@ from typing import Any
 from bench.records import display_title
 from bench.report.cells import Record
 from bench.report.model import Row, Table, Value
+from bench.report.naming import distinct_titles
 from bench.report.titles import Titles
 
 __all__ = ["Section", "page"]
@@ -79,13 +80,21 @@ def _summary(cells: Sequence[Record]) -> str:
     methods = {cell["label"]: display_title(cell["label"], cell["method_title"]) for cell in cells}
     facts = {
         "cells": ", ".join(f"{count:,} {state}" for state, count in sorted(states.items())),
-        "data sets": ", ".join(dict.fromkeys(titles.dataset(cell["dataset"]) for cell in cells)),
+        "data sets": ", ".join(distinct_titles(_one_by_dataset(cells), titles)),
         "backbones": ", ".join(dict.fromkeys(titles.backbone(cell["backbone"]) for cell in cells)),
         "methods": ", ".join(methods.values()),
         "prune ratios": ", ".join(f"{tau:g}" for tau in sorted({cell["tau"] for cell in cells} - {None})),
         "seeds": ", ".join(map(str, sorted({cell["seed"] for cell in cells}))),
     }
     return _facts(facts)
+
+
+def _one_by_dataset(cells: Sequence[Record]) -> list[Record]:
+    """A cell of each data set."""
+    found: dict[str, Record] = {}
+    for cell in cells:
+        found.setdefault(cell["dataset"], cell)
+    return list(found.values())
 
 
 def _facts(facts: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -56,9 +57,19 @@ def row_titles(samples: Mapping[RowKey, Record]) -> dict[RowKey, str]:
     return found
 
 
+_MAX_FILE_NAME = 160
+"""File systems take 255 bytes; kind, number, suffix and what marks a file half-written come on top."""
+_HASH_CHARS = 10
+
+
 def file_name(name: str, taken: Iterable[str]) -> str:
-    """``name`` made fit for a file, numbered where it became equal to one of those ``taken``."""
+    """``name`` made fit for a file, numbered where it became equal to one of those ``taken``.
+
+    One that is too long for a file is cut, and ends in a hash of the whole.
+    """
     plain = re.sub(r"[^A-Za-z0-9._=]+", "-", name).strip("-.") or "unnamed"
+    if len(plain) > _MAX_FILE_NAME:
+        plain = f"{plain[: _MAX_FILE_NAME - _HASH_CHARS - 1]}-{hashlib.sha256(name.encode()).hexdigest()[:_HASH_CHARS]}"
     count = sum(other == plain or other.startswith(f"{plain}~") for other in taken)
     return f"{plain}~{count + 1}" if count else plain
 
@@ -66,10 +77,14 @@ def file_name(name: str, taken: Iterable[str]) -> str:
 def distinct_titles(samples: Sequence[Record], titles: Titles) -> list[str]:
     """Titles of data sets, given a cell of each column; what differs is added where titles would be equal."""
     texts = []
+    named = {(cell["dataset"], titles.dataset(cell["dataset"], cell["dataset_title"])) for cell in samples}
+    uses = Counter(title for _, title in named)
     for cell in samples:
+        title = titles.dataset(cell["dataset"], cell["dataset_title"])
+        name = title if uses[title] == 1 else cell["dataset"]
         rivals = [other for other in samples if other["dataset"] == cell["dataset"]]
         parts = [describe(cell, rivals) for describe in _DISTINCTIONS]
-        texts.append(" · ".join([titles.dataset(cell["dataset"]), *(part for part in parts if part)]))
+        texts.append(" · ".join([name, *(part for part in parts if part)]))
     return texts
 
 

@@ -25,6 +25,8 @@ class Titles:
     """What a table must say of a method, by registered name."""
     anchors: Mapping[str, Anchor] = field(default_factory=dict)
     """What public results reach, by registered data set."""
+    from_cards: bool = False
+    """Whether the title in a user's own card stands for a data set that is not registered."""
 
     @classmethod
     def registered(cls) -> Self:
@@ -38,10 +40,12 @@ class Titles:
             {name: nets.entry(name).title for name in nets.names()},
             {name: note for name in methods.names() if (note := methods.entry(name).note)},
             {name: anchor for name in known.names() if (anchor := _anchor(resolve_dataset, name)) is not None},
+            from_cards=True,
         )
 
-    def dataset(self, name: str) -> str:
-        return _title(self.datasets, name)
+    def dataset(self, name: str, own: str | None = None) -> str:
+        """The title of ``name``, of which ``own`` is that in a user's own card."""
+        return _title(self.datasets, name, own if self.from_cards else None)
 
     def backbone(self, name: str) -> str:
         return _title(self.backbones, name)
@@ -60,8 +64,8 @@ def _anchor(resolve: Callable[[str], DatasetCard], name: str) -> Anchor | None:
         return None
 
 
-def _title(titles: Mapping[str, str], name: str) -> str:
-    return display_title(name, titles.get(name.partition("[")[0]))
+def _title(titles: Mapping[str, str], name: str, own: str | None = None) -> str:
+    return display_title(name, titles.get(name.partition("[")[0], own))
 
 
 def _rank(titles: Mapping[str, str], name: str) -> tuple[int, str]:

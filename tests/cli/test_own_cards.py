@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import pytest
 
 CARD = """
 name = "{name}"
+[raw]
+files = ["clicks.csv"]
 [raw.columns]
 y = "label"
 c = "categorical"
@@ -35,3 +40,132 @@ def test_two_cards_of_one_name_are_refused_and_one_typed_twice_counts_once(bench
     Path("link.toml").symlink_to(first)
     assert bench("run", "--datasets", first, "./a/clicks.toml", "link.toml", *RUN, "--out", "r").code == 0
     assert len(list(Path("r/cells").iterdir())) == 2
+
+
+TITLE = r"50% of Müller & Søn_s \"clicks\" <b>#1</b> $5 \\x|y"
+SHOWN = r'50% of Müller & Søn_s "clicks" <b>#1</b> $5 \x|y'
+
+
+def test_the_title_of_a_card_is_shown_wherever_a_registered_one_is(bench):
+    card = make_card("a", head=f'title = "{TITLE}"')
+    assert bench("prepare", card, "--raw", "a/clicks.csv").code == 0
+    done = bench("run", "--datasets", card, *RUN, "--out", "r")
+    assert (done.code, SHOWN in done.out) == (0, True)
+    assert SHOWN in bench("list", "datasets").out
+    assert SHOWN in bench("explain", "r", "table2", "clicks", "cardinality", "auc").out
+    latex = r"50\% of Müller \& Søn\_s ''clicks'' \textless{}b\textgreater{}\#1\textless{}/b\textgreater{} \$5 "
+    assert latex + r"\textbackslash{}x\textbar{}y" in Path("r/tables/overall.tex").read_text()
+    markdown = r"50% of Müller &amp; Søn\_s \"clicks\" &lt;b&gt;\#1&lt;/b&gt; $5 \\x\|y".replace(r"\"", '"')
+    for name in ("overall", "table1", "efficiency"):
+        assert markdown in Path(f"r/tables/{name}.md").read_text()
+    page = Path("r/report.html").read_text()
+    assert "50% of Müller &amp; Søn_s &quot;clicks&quot; &lt;b&gt;#1&lt;/b&gt; $5 \\x|y" in page
+    assert "<b>#1</b>" not in page
+    assert "Training time: 50% of Müller &amp;" in Path("r/figures/cost-clicks-dnn-mlp=4.svg").read_text()
+
+
+def test_a_title_that_changes_computes_nothing_again(bench):
+    card = make_card("a")
+    assert bench("prepare", card, "--raw", "a/clicks.csv").code == 0
+    assert bench("run", "--datasets", card, *RUN, "--out", "r").code == 0
+    old = {path.name: json.loads(path.read_text()) for path in Path("r/cells").iterdir()}
+    assert {record["dataset_title"] for record in old.values()} == {"clicks"}
+    make_card("a", head='title = "Clicks of May"')
+    done = bench("run", "--datasets", card, *RUN, "--out", "r")
+    assert (done.code, "Clicks of May" in done.out) == (0, True)
+    new = {path.name: json.loads(path.read_text()) for path in Path("r/cells").iterdir()}
+    assert new == {name: record | {"dataset_title": "Clicks of May"} for name, record in old.items()}
+
+
+def test_data_sets_of_one_title_are_told_apart_by_name(bench):
+    cards = [make_card(name, name, 'title = "Clicks"') for name in ("may", "june")]
+    for card in cards:
+        assert bench("prepare", card, "--raw", card.replace("toml", "csv")).code == 0
+    done = bench("run", "--datasets", *cards, f"{cards[0]}[min_count=2]", *RUN, "--out", "r")
+    assert done.code == 2 and "may/clicks.toml[min_count=2]' --raw" in done.err
+    assert bench("prepare", f"{cards[0]}[min_count=2]", "--raw", "may/clicks.csv").code == 0
+    assert bench("run", "--datasets", *cards, f"{cards[0]}[min_count=2]", *RUN, "--out", "r").code == 0
+    rows = Path("r/tables/table1.md").read_text().splitlines()
+    assert [row.split(" | ")[0] for row in rows if row.startswith("| ")][2:] == [
+        "| june", "| may", r"| Clicks \[min\_count=2\]",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "part"),
+    [
+        ('title = "a\\nb"', "clicks", "title = 'a\\nb' must be one line of printable characters"),
+        ("", "n" * 240, "name = 'nnnnnnnnnnnnnnnnnnnn…' has 240 bytes, and files are named after it; choose one of"),
+        ("", "点" * 34, "has 102 bytes"),
+    ],
+)
+def test_a_name_or_title_that_no_file_or_line_can_bear_is_refused_when_the_card_is_read(bench, head, name, part):
+    refused = bench("prepare", make_card("a", name, head), "--raw", "a/clicks.csv")
+    assert refused.code == 2 and part in refused.err
+
+
+def test_long_names_of_cards_columns_and_methods_reach_the_end_of_a_report(bench):
+    name, column, other = "n" * 100, "c" * 240, "字" * 240
+    card = make_card("a", name, f'title = "{"t" * 240}"')
+    text = Path(card).read_text().replace("c = ", f"{column} = ").replace("d = ", f'"{other}" = ')
+    Path(card).write_text(text)
+    raw = Path("a/clicks.csv")
+    raw.write_text(raw.read_text().replace("y,c,d", f"y,{column},{other}"))
+    spec = f"{card}[min_count=2,split_seed=7]"
+    assert bench("prepare", spec, "--raw", str(raw)).code == 0
+    methods = ("no-selection", "random-k", "xgboost[rounds=3]", "xgboost[rounds=4]")
+    flags = (
+        "--backbones",
+        "dnn[mlp=4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4,dropout=0]",
+        "--epochs",
+        "1",
+    )
+    done = bench("run", "--datasets", spec, "--methods", *methods, *flags, "--seeds", "1", "--out", "r")
+    assert done.code == 0, done.err
+    files = [path for path in Path("r").rglob("*") if path.is_file()]
+    assert max(len(path.name.encode()) for path in files) <= 200
+    assert any(path.name.startswith(f"importance-{name}") for path in files)
+
+
+@pytest.mark.parametrize("flag", ["--out", "--data-dir"])
+def test_a_folder_name_that_is_too_long_is_refused_before_anything_is_computed(bench, flag):
+    for flags in (("run", *RUN, flag, "x" * 300), ("prepare", "planted", "--data-dir", "x" * 300)):
+        refused = bench(*flags)
+        assert refused.code == 2 and refused.err.count("\n") == 1
+        assert "xxx…: a name of 300 bytes is too long for a file here; choose a shorter one." in refused.err
+
+
+def test_folders_with_brackets_in_their_names_are_folders(bench, monkeypatch):
+    """Every path flag, and the working directory, where a bracket opens neither parameters nor a pattern."""
+    card = make_card("exp[v=1]")
+    Path("exp[v=1]/data/.clicks.dead.tmp").mkdir(parents=True)  # what a killed run has left
+    data = ("--data-dir", "exp[v=1]/data")
+    assert bench("prepare", card, "--raw", "exp[v=1]/clicks.csv", *data).out.startswith(
+        "exp[v=1]/data/clicks: 200 rows"
+    )
+    assert bench("prepare", card, "--raw", "exp[v=1]", *data).code == 0
+    assert [path.name for path in Path("exp[v=1]/data").iterdir()] == ["clicks"]
+    spec = f"{card}[min_count=2]"
+    missing = bench("run", "--datasets", spec, *data, *RUN)
+    assert "python -m bench prepare 'exp[v=1]/clicks.toml[min_count=2]' --raw PATH" in missing.err
+    assert bench("prepare", spec, "--raw", "exp[v=1]", *data).code == 0
+    out = "results/exp[v=1]"
+    done = bench("run", "--datasets", card, spec, *data, *RUN, "--out", out, "--split", "random")
+    assert done.code == 0, done.err
+    assert bench("run", "--config", f"{out}/run.toml").code == 0
+    assert bench("report", out).code == 0
+    assert "seed 0" in bench("explain", out, "table2", "clicks[min_count=2]", "cardinality", "auc").out
+    listed = bench("list", "--runs", "results", "--data-dir", "exp[v=1]/data").out
+    assert f"{out}  4 cells" in listed and "clicks: prepared" in listed
+    monkeypatch.chdir("exp[v=1]")
+    assert bench("prepare", "clicks.toml", "--raw", ".", "--force").code == 0
+    assert bench("run", "--datasets", "clicks.toml", *RUN, "--out", "r").code == 0
+    assert sorted(path.name for path in Path("r/cells").iterdir())
+
+
+def test_a_card_and_a_table_may_have_brackets_in_their_own_names(bench):
+    card = make_card("a").replace("clicks.toml", "clicks[1].toml")
+    text = Path("a/clicks.toml").read_text().replace('"clicks.csv"', '"part[1].csv"')
+    Path(card).write_text(text)
+    Path("a/clicks.csv").rename("a/part[1].csv")
+    assert bench("prepare", card, "--raw", "a").out.startswith("data/clicks: 200 rows")
