@@ -8,6 +8,8 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
 
 from bench.data.schema import Kind
 from bench.data.toml_table import TomlTable
@@ -19,6 +21,7 @@ TIME_FORMATS = ("unix", "YYMMDDHH", ISO)
 _ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "cp1251", "gb18030", "shift_jis", "euc_kr")
 """Some of those that there are, for messages."""
 ROLES = ("categorical", "integer", "numeric", "label", "time", "ignore")
+_COLUMN_KEYS = ("kind", "field", "format", "parts")
 TIME_PARTS = ("year", "month", "day", "weekday", "weekend", "hour")
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -189,11 +192,28 @@ def _read_columns(table: TomlTable) -> tuple[Column, ...]:
         if isinstance(value, str):
             entry = TomlTable({"kind": value}, f"{table.where} {name}")
         elif isinstance(value, dict):
+            _refuse_dotted(name, value, table.where)
             entry = TomlTable(value, f"{table.where} {name}")
         else:
             raise ConfigError(f"{table.where}: {name} = {value!r} must be one of {', '.join(ROLES)}.")
         columns.append(_read_column(name, entry))
     return tuple(columns)
+
+
+def _refuse_dotted(name: str, value: dict[str, Any], where: str) -> None:
+    """A dot in a name without quotes makes a table of it.
+
+    Raises:
+        ConfigError: the table holds what may stand for a column instead of the keys of one.
+    """
+    for key, inner in value.items():
+        if get_close_matches(key, _COLUMN_KEYS):
+            continue
+        if isinstance(inner, dict) and "kind" not in inner:
+            _refuse_dotted(f"{name}.{key}", inner, where)
+        elif isinstance(inner, dict) or inner in ROLES:
+            shown = "{ … }" if isinstance(inner, dict) else f'"{inner}"'
+            raise ConfigError(f'{where}: a name with a dot stands in quotes; write "{name}.{key}" = {shown}.')
 
 
 def _read_column(name: str, entry: TomlTable) -> Column:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +10,34 @@ from typing import Any, TypeVar
 from bench.errors import ConfigError, suggest
 
 T = TypeVar("T")
+_TYPES: dict[type, str] = {
+    str: "text in quotes",
+    bool: "true or false, without quotes",
+    int: "a whole number, without quotes",
+    float: "a number, without quotes",
+    list: 'a list in brackets, as ["a", "b"]',
+    dict: "a table",
+}
+_BARE = re.compile(r"[A-Za-z0-9_.\s-]*[^A-Za-z0-9_.\s\"'=-]|[A-Za-z0-9_-]+\s+[A-Za-z0-9_-]")
+"""How a line begins whose name needs quotes: another sign than those of a bare one, or a blank inside."""
+
+
+def _mend(text: str, error: str) -> str:
+    """What to write instead of the line that ``error`` names, where that can be told."""
+    place = re.search(r"at line (\d+)", error)
+    if place is None:
+        return " A text is not closed with the quotes that opened it."
+    line = text.split("\n")[int(place[1]) - 1].strip()
+    key, _, value = (part.strip() for part in line.partition("="))
+    if "Cannot overwrite" in error or "Cannot declare" in error:
+        hint = "it is there twice; leave one out"
+    elif "Invalid value" in error:
+        hint = f'text stands in straight quotes, as {key} = "{value.strip("“”‘’")}"; true and false are written small'
+    elif value and _BARE.match(line):
+        hint = f'a name of other signs than a to z, 0 to 9, - and _ stands in quotes, as "{key}" = {value}'
+    else:
+        hint = "a line has the form name = value; a list may go on over several lines, a table in braces may not"
+    return f" It reads: {line} ({hint})."
 
 
 class TomlTable:
@@ -28,12 +57,16 @@ class TomlTable:
             ConfigError: the file cannot be read or is not TOML.
         """
         try:
-            return cls(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: byte {error.start + 1} is not UTF-8 text; save the file as UTF-8.") from None
+        except OSError as error:
+            reason = error.strerror or str(error)
             raise ConfigError(f"{path}: cannot be read ({reason}); check the path and its permissions.") from None
+        try:
+            return cls(tomllib.loads(text), path.name)
         except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: is not valid TOML: {error}.") from None
+            raise ConfigError(f"{path}: is not valid TOML: {error}.{_mend(text, str(error))}") from None
 
     def __contains__(self, key: str) -> bool:
         self._asked.append(key)
@@ -52,7 +85,7 @@ class TomlTable:
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise ConfigError(f"{self.where}: {key} = {value!r} must be of type {kind.__name__}.")
+            raise ConfigError(f"{self.where}: {key} = {value!r} must be {_TYPES.get(kind, kind.__name__)}.")
         return value
 
     def take_list(self, key: str, default: list[str] | None = None) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ def test_long_names_of_cards_columns_and_methods_reach_the_end_of_a_report(bench
     methods = ("no-selection", "random-k", "xgboost[rounds=3]", "xgboost[rounds=4]")
     flags = (
         "--backbones",
-        "dnn[mlp=4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4-4,dropout=0]",
+        f"dnn[mlp={'-'.join('4' * 28)},dropout=0]",
         "--epochs",
         "1",
     )

@@ -95,9 +95,9 @@ def test_bad_specs_name_thing_value_and_mend(spec, message):
         ("[raw.columns]", "[raw]\n[tme]\n[raw.columns]", "key 'tme' is unknown. Did you mean 'time'"),
         ("[raw.columns]", "[raw]\n[ancor]\n[raw.columns]", "key 'ancor' is unknown. Did you mean 'anchor'"),
         ('"mine"', '"mine"\nmin_cout = 3', "key 'min_cout' is unknown. Did you mean 'min_count'"),
-        ('"mine"', '"mine"\nmin_count = "3"', "min_count = '3' must be of type int"),
+        ('"mine"', '"mine"\nmin_count = "3"', "min_count = '3' must be a whole number"),
         ('"mine"', '"mine"\nmin_count = 0', "min_count = 0 is out of range"),
-        ('"mine"', '"mine"\nrevision = true', "revision = True must be of type int"),
+        ('"mine"', '"mine"\nrevision = true', "revision = True must be a whole number"),
         ('"mine"', '"raw"', r"name = 'raw' must consist of .* not be 'raw'"),
         ('"mine"', '"a/b"', "name = 'a/b' must consist of"),
         ('"mine"', '"mine"\nsplit = { train = 0.9 }', "train = 0.9, valid = 0.1, test = 0.1 must .* sum to 1"),
@@ -145,6 +145,58 @@ def test_a_card_is_read_strictly(tmp_path, old, new, message):
 def test_a_card_that_is_no_toml(tmp_path):
     with pytest.raises(ConfigError, match=r"own.toml: is not valid TOML"):
         write_card(tmp_path, "name =")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('education.num = "integer"', 'a name with a dot stands in quotes; write "education.num" = "integer".'),
+        ('a.b.c = "numeric"', 'write "a.b.c" = "numeric".'),
+        ('kind.x = "label"', 'write "kind.x" = "label".'),
+        ('t.shown = { kind = "ignore" }', 'write "t.shown" = { … }.'),
+        ('a.kind = "integer"\na.num = "integer"', 'write "a.num" = "integer".'),
+        ('{ knd = "integer" }', "is not valid TOML"),
+        ('x = { knd = "integer" }', "the key 'kind' is missing"),
+        ('my col = "integer"', 'It reads: my col = "integer" (a name of other signs than a to z'),
+        ('prix_é = "integer"', 'stands in quotes, as "prix_é" = "integer").'),
+        ('点 = "integer"', 'stands in quotes, as "点" = "integer").'),
+        ('a/b = "integer"', 'as "a/b" = "integer").'),
+        ('a#b = "integer"', 'as "a#b" = "integer").'),
+        ('age = "integer"', 'It reads: age = "integer" (it is there twice; leave one out).'),
+        ("[raw.columns]", "(it is there twice; leave one out)."),
+        ("a = integer", 'It reads: a = integer (text stands in straight quotes, as a = "integer"; true and false are'),
+        ("a = “integer”", 'as a = "integer";'),
+        ("a = 'integer", "A text is not closed with the quotes that opened it."),
+        ('a: "integer"', 'It reads: a: "integer" (a line has the form name = value;'),
+        ("a = true", "a = True must be one of categorical, integer"),
+        ('a = "true"', "kind 'true' does not exist"),
+    ],
+)
+def test_what_toml_takes_otherwise_than_meant_is_said_with_its_mend(tmp_path, line, message):
+    with pytest.raises(ConfigError) as caught:
+        write_card(tmp_path, CARD.replace('age = "integer"\n', f'age = "integer"\n{line}\n'))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('header = "true"', "header = 'true' must be true or false, without quotes"),
+        ('files = "a.csv"', "files = 'a.csv' must be a list in brackets"),
+        ("label_rule = 4", "label_rule = 4 must be text in quotes"),
+    ],
+)
+def test_a_value_of_another_type_is_said_with_the_one_that_is_wanted(tmp_path, line, message):
+    with pytest.raises(ConfigError, match=message):
+        write_card(tmp_path, CARD.replace("[raw.columns]", f"[raw]\n{line}\n[raw.columns]"))
+
+
+def test_a_card_may_begin_with_a_byte_order_mark_and_must_be_utf8(tmp_path):
+    (tmp_path / "own.toml").write_bytes(CARD.encode("utf-8-sig"))
+    assert load_card(tmp_path / "own.toml").name == "mine"
+    (tmp_path / "own.toml").write_bytes(CARD.replace("mine", "é").encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"own.toml: byte \d+ is not UTF-8 text; save the file as UTF-8"):
+        load_card(tmp_path / "own.toml")
 
 
 def test_a_card_of_ones_own_by_path(tmp_path):
