@@ -321,10 +321,11 @@ def test_a_damaged_trial_is_refused_by_its_file(tmp_path: Path, text: str) -> No
 
 def test_the_plan_counts_the_trials(config: RunConfig) -> None:
     session = Session(resolve(replace(config, seeds=3, prune_ratio=(0.25, 0.5), threads=1)))
-    (estimate,) = planning.estimate(session)
-    assert (estimate.cells, estimate.trials) == (9, 3 * len(GRID))
-    assert estimate.longest_s == pytest.approx((9 + 12) * 2 * estimate.epoch_s)
-    assert "9 + 12 trials" in planning.table([estimate])
+    (size,) = planning.sizes(session)
+    assert (size.cells, size.trials) == (9, 3 * len(GRID))
+    pace = planning.Pace(size, 0.5)
+    assert pace.longest_s == (9 + 12) * 2 * 0.5
+    assert "9 + 12 trials" in planning.pace_table([pace])
     assert not config.out.exists()
 
 

@@ -15,6 +15,7 @@ from bench.registry import check_layout
 
 if TYPE_CHECKING:
     from bench.records import CellRecord
+    from bench.sweep import Plan
 
 PROG = "python -m bench run"
 
@@ -49,17 +50,27 @@ def command(argv: Sequence[str]) -> int:
     plan = sweep.resolve(config)
     make_ready(plan.cards.values(), config.data_dir)
     if config.plan:
-        from bench import plan as planning  # noqa: PLC0415
-
-        sweep.use_threads(config)
-        sys.stdout.write(f"{planning.table(planning.estimate(sweep.Session(plan)))}\n")
-        return 0
+        return _show_plan(plan)
     with reporter() as progress:
         records = sweep.run(plan, progress)
     files = build_report(config.out)
     sys.stdout.write(f"\n{terminal_table(load_frame(config.out), colour=sys.stdout.isatty())}\n\n")
     sys.stdout.write(f"{written_line(config.out, len(files))}\n")
     return _list_failures(records)
+
+
+def _show_plan(plan: Plan) -> int:
+    """Print what the run will take: memory first, which is at hand, then times, which take a while."""
+    from bench import plan as planning  # noqa: PLC0415
+    from bench import sweep  # noqa: PLC0415
+
+    sweep.use_threads(plan.config)
+    session = sweep.Session(plan)
+    sizes = planning.sizes(session)
+    sys.stdout.write(f"{planning.size_table(sizes)}\n\n")
+    sys.stdout.flush()
+    sys.stdout.write(f"{planning.pace_table([planning.pace(session, size) for size in sizes])}\n")
+    return 0
 
 
 def _list_failures(records: Sequence[CellRecord]) -> int:

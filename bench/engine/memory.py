@@ -41,3 +41,28 @@ def peak_rss() -> int:
                 return int(line.split()[1]) * 1024
     scale = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+
+
+def free_memory() -> int | None:
+    """Bytes of main memory that may still be taken, by the machine's account and its container's; None: unknown."""
+    limits = [_available(Path("/proc/meminfo")), _left_in_group(Path("/sys/fs/cgroup"))]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _available(meminfo: Path) -> int | None:
+    if not meminfo.is_file():
+        return None
+    lines = (line.split() for line in meminfo.read_text(encoding="ascii").splitlines())
+    return next((int(words[1]) * 1024 for words in lines if words[0] == "MemAvailable:"), None)
+
+
+def _left_in_group(group: Path) -> int | None:
+    """What a control group of version 2 leaves, file pages that can be dropped included; None without a limit."""
+    files = [group / name for name in ("memory.max", "memory.current", "memory.stat")]
+    if not all(file.is_file() for file in files):
+        return None
+    limit, used, stat = (file.read_text(encoding="ascii") for file in files)
+    if limit.strip() == "max":
+        return None
+    droppable = dict(line.split() for line in stat.splitlines()).get("inactive_file", "0")
+    return int(limit) - int(used) + int(droppable)
