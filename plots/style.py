@@ -7,6 +7,7 @@ Nothing here changes Matplotlib's global settings: figures are drawn and saved i
 from __future__ import annotations
 
 import io
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,8 +19,9 @@ import pypdfium2
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
-from plots.font import families
+from plots.font import families, others
 
 __all__ = ["ACCENT", "COLUMN_IN", "INK", "MUTED", "PAGE_IN", "Mark", "look", "mark", "new_figure", "render"]
 
@@ -59,6 +61,12 @@ _METADATA: dict[str, dict[str, None]] = {
     "svg": {"Date": None, "Creator": None},
 }
 _MISSING = "Glyph .* missing from font"
+_PAD_IN, _NOTE_LETTER_IN, _NOTE_LINE_IN = 0.08, 0.049, 0.13
+"""Of what is said about letters without a font."""
+_MISSING_SHOWN = 3
+"""Letters without a font that are named."""
+_AS_DRAWN = 3
+"""Type of fonts in a PDF whose letters are drawings; OpenType's own curves can be embedded in no other."""
 _PNG_LEVEL = 1
 """Of compression: a tenth larger, and written much sooner, than with the default."""
 _COLOURS = (
@@ -108,16 +116,40 @@ def render(figure: Figure) -> dict[str, bytes]:
         try:
             pdf, svg = _save(figure, "pdf"), _save(figure, "svg")
         except UserWarning:  # a letter that the lean font lacks
-            for text in figure.findobj(Text):
-                text.set_fontfamily(families())
-            warnings.filterwarnings("ignore", _MISSING)  # it shows as a box; names are the user's
-            pdf, svg = _save(figure, "pdf"), _save(figure, "svg")
+            page = _widen(figure)
+            warnings.filterwarnings("ignore", _MISSING)  # it shows as a box, and the figure says so
+            pdf, svg = _save(figure, "pdf", page), _save(figure, "svg", page)
     return {".pdf": pdf, ".png": _png(pdf), ".svg": svg}
 
 
-def _save(figure: Figure, kind: str) -> bytes:
+def _widen(figure: Figure) -> Bbox | None:
+    """Take in more fonts, and say below the figure which letters even these lack; the larger page that this takes."""
+    texts = figure.findobj(Text)
+    found = others(letter for text in texts for letter in text.get_text())
+    for text in texts:
+        text.set_fontfamily([*families(), *found.families])
+    if found.families:
+        mpl.rcParams["pdf.fonttype"] = _AS_DRAWN
+    if not found.missing:
+        return None
+    width, height = figure.get_size_inches()
+    lines = textwrap.wrap(_missing_text(found.missing), int((width - 2 * _PAD_IN) / _NOTE_LETTER_IN))
+    figure.text(_PAD_IN / width, 0, "\n".join(lines), size=6, color=ACCENT, va="top", linespacing=1.3)
+    return Bbox([[0, -_NOTE_LINE_IN * len(lines) - _PAD_IN], [width, height]])
+
+
+def _missing_text(letters: str) -> str:
+    more = f" and {len(letters) - _MISSING_SHOWN} more" if len(letters) > _MISSING_SHOWN else ""
+    shown = ", ".join(f"U+{ord(letter):04X}" for letter in letters[:_MISSING_SHOWN])
+    return (
+        f"Letters shown as boxes: no font of this machine has {shown}{more}. Install one that does (Noto Sans CJK for "
+        f"Chinese, Japanese and Korean) and make the report anew."
+    )
+
+
+def _save(figure: Figure, kind: str, page: Bbox | None = None) -> bytes:
     data = io.BytesIO()
-    figure.savefig(data, format=kind, metadata=_METADATA[kind])
+    figure.savefig(data, format=kind, metadata=_METADATA[kind], bbox_inches=page)
     return data.getvalue()
 
 

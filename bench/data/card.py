@@ -13,7 +13,7 @@ from typing import Any
 from bench.data.card_params import Parameter, declared, resolve
 from bench.data.layout import Layout, read_layout
 from bench.data.temporal import TimeOrder, read_order
-from bench.data.toml_table import TomlTable
+from bench.data.toml_table import TomlTable, breaks_lines
 from bench.errors import ConfigError
 
 SPLITS = ("train", "valid", "test")
@@ -206,8 +206,8 @@ def _check(card: DatasetCard, where: str) -> None:
             f"{where}: name = '{name[:20]}…' has {size} bytes, and files are named after it; choose one of at most "
             f"{MAX_NAME_BYTES}, and give the long one as title."
         )
-    if not card.title.isprintable():
-        raise ConfigError(f"{where}: title = {card.title!r} must be one line of printable characters.")
+    if breaks_lines(card.title):
+        raise ConfigError(f"{where}: title = {card.title!r} must be one line without control characters.")
     if card.temporal and card.order is None:
         raise ConfigError(f"data set {name!r}: split=temporal needs rows in an order of time, and {_no_order(card)}.")
 

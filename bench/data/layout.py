@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from bench.data.schema import Kind
-from bench.data.toml_table import TomlTable
+from bench.data.toml_table import TomlTable, breaks_lines
 from bench.errors import ConfigError, suggest
 
 ISO = "iso"
@@ -236,6 +236,11 @@ def _read_column(name: str, entry: TomlTable) -> Column:
 
 
 def _check(layout: Layout, made: list[str], where: str) -> None:
+    for name in filter(breaks_lines, layout.fields):
+        raise ConfigError(
+            f"{where}: the field {name!r} has a control character in its name, which cannot be printed; name it with "
+            f'field = "..." beside its kind.'
+        )
     labels = [column.name for column in layout.columns if column.role == "label"]
     if len(labels) != 1:
         raise ConfigError(f"{where}: exactly one column must have the kind 'label'; found {labels or 'none'}.")

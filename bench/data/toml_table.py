@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import unicodedata
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,11 @@ def _mend(text: str, error: str) -> str:
     else:
         hint = "a line has the form name = value; a list may go on over several lines, a table in braces may not"
     return f" It reads: {line} ({hint})."
+
+
+def breaks_lines(text: str) -> bool:
+    """Whether ``text`` holds control characters or separators of lines, which no table or figure can print."""
+    return any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in text)
 
 
 class TomlTable:

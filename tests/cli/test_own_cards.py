@@ -94,7 +94,7 @@ def test_data_sets_of_one_title_are_told_apart_by_name(bench):
 @pytest.mark.parametrize(
     ("head", "name", "part"),
     [
-        ('title = "a\\nb"', "clicks", "title = 'a\\nb' must be one line of printable characters"),
+        ('title = "a\\nb"', "clicks", "title = 'a\\nb' must be one line without control characters"),
         ("", "n" * 240, "name = 'nnnnnnnnnnnnnnnnnnnn…' has 240 bytes, and files are named after it; choose one of"),
         ("", "点" * 34, "has 102 bytes"),
     ],

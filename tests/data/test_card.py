@@ -134,6 +134,8 @@ def test_bad_specs_name_thing_value_and_mend(spec, message):
             "format 'iso8601' does not exist. Did you mean 'iso'",
         ),
         ('age = "integer"\ncity = "categorical"', 'age = "ignore"', "no column makes a field"),
+        ("age =", r'"a\u0007ge" =', r"field 'a\\x07ge' has a control character .* name it with field = "),
+        ("age =", r'"a\nge" =', "has a control character"),
     ],
 )
 def test_a_card_is_read_strictly(tmp_path, old, new, message):
