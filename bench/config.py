@@ -71,7 +71,7 @@ class RunConfig:
     threads: int | None = None
     """CPU threads; all cores by default."""
     plan: bool = False
-    """Show rows, vocabulary, memory and time per epoch, and stop."""
+    """Show rows, vocabulary and memory, then time per epoch from a few steps, and stop."""
     experiment: str | None = None
     """Named settings to start from; see `python -m bench list experiments`."""
     config: Path | None = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import textwrap
+import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,9 @@ __all__ = ["Heatmap", "Line", "draw", "heatmap", "normalised"]
 _ROW_IN, _COLUMN_IN, _HEAD_IN, _PAD_IN = 0.21, 0.1, 0.46, 0.08
 _LETTER_IN, _SMALL_LETTER_IN = 0.062, 0.056
 """Mean width of a letter in row titles, and in field names."""
+_TITLE_LETTER_IN, _TITLE_LINE_IN = 0.075, 0.17
+_MAX_LETTERS, _BEGIN, _END = 40, 27, 12
+"""Of a field's name; of a longer one, the letters at its beginning and its end are shown."""
 _LABEL_PT = ((0.0, -2.0), (-2.0, 0.0))
 """From the heatmap to the names of fields below it, and to the titles of rows aside."""
 _SCALE = LinearSegmentedColormap.from_list("importance", ["#fdf6e9", "#fbd08a", "#f19a4b", "#c4562f", "#6e1f1f"])
@@ -159,23 +164,38 @@ def draw(frame: pd.DataFrame, title: str) -> Figure | None:
 
 def _compose(content: Heatmap, title: str) -> Figure:
     """Place heading, heatmap and note; all lengths in inches."""
-    rows, names = content.lines, content.fields
+    rows, names = content.lines, _short(content.fields)
     left = _PAD_IN + _LETTER_IN * max(len(row.title) for row in rows) + 0.08
     width = max(PAGE_IN, left + _COLUMN_IN * len(names) + _PAD_IN)
-    longest = max(len(name) for name in names) * _SMALL_LETTER_IN
+    longest = max(_letters(name) for name in names) * _SMALL_LETTER_IN
     upright = longest > (width - left - _PAD_IN) / len(names)
-    note = f"No field scores: {', '.join(content.without)}." if content.without else ""
-    notes = textwrap.wrap(note, int((width - 2 * _PAD_IN) / _SMALL_LETTER_IN))
+    parts = [f"No field scores: {', '.join(content.without)}."] if content.without else []
+    parts += [f"Names of more than {_MAX_LETTERS} letters are cut in the middle."] if names != content.fields else []
+    notes = textwrap.wrap(" ".join(parts), int((width - 2 * _PAD_IN) / _SMALL_LETTER_IN))
+    heading = textwrap.wrap(title, int((width - 2 * _PAD_IN) / _TITLE_LETTER_IN))
+    more = _TITLE_LINE_IN * (len(heading) - 1)
     below = (longest if upright else 0.1) + 0.1 + _PAD_IN + 0.13 * len(notes)
-    height = _HEAD_IN + _ROW_IN * len(rows) + below
+    height = _HEAD_IN + more + _ROW_IN * len(rows) + below
     figure = new_figure(width, height)
     box = (left / width, below / height, 1 - (left + _PAD_IN) / width, _ROW_IN * len(rows) / height)
     _paint(figure.add_axes(box), rows, names, upright)
-    figure.text(_PAD_IN / width, 1 - 0.16 / height, title, size=9, va="center")
-    _legend(figure, width, height)
+    figure.text(_PAD_IN / width, 1 - (0.16 + more / 2) / height, "\n".join(heading), size=9, va="center")
+    _legend(figure, width, height, 0.33 + more)
     at = (_PAD_IN / width, _PAD_IN / height)
     figure.text(*at, "\n".join(notes), size=6, color=MUTED, va="bottom", linespacing=1.3)
     return figure
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """Field names, cut in the middle where they are long; those that become equal by it are numbered."""
+    cut = [name if len(name) <= _MAX_LETTERS else f"{name[:_BEGIN]}…{name[-_END:]}" for name in names]
+    uses = Counter(cut)
+    return [f"{number}: {name}" if uses[name] > 1 else name for number, name in enumerate(cut, start=1)]
+
+
+def _letters(text: str) -> int:
+    """The width of ``text`` in letters; those of Chinese, Japanese and Korean are two wide."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _paint(axes: Axes, rows: list[Line], names: list[str], upright: bool) -> None:
@@ -215,9 +235,9 @@ def _bar(x: float, y: float, width: float, height: float) -> Path:
     return Path([(x, y), (x + width, y), (x + width, y + height), (x, y + height), (x, y)], closed=True)
 
 
-def _legend(figure: Figure, width: float, height: float) -> None:
-    """Colour scale and the meaning of the bar, in one line under the heading; all lengths in inches."""
-    y = 1 - 0.33 / height
+def _legend(figure: Figure, width: float, height: float, down: float) -> None:
+    """Colour scale and the meaning of the bar, in one line ``down`` from the top; all lengths in inches."""
+    y = 1 - down / height
 
     def say(x: float, text: str, size: float, colour: str) -> None:
         figure.text((_PAD_IN + x) / width, y, text, size=size, color=colour, va="center")

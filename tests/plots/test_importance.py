@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from bench.records import CellRecord, to_frame
 from plots.importance import draw, heatmap, normalised
@@ -167,3 +168,22 @@ def test_names_of_fields_are_shown_letter_by_letter() -> None:
     assert [label.get_text() for label in labels] == [*names, "M$1$"]
     assert not any(text.get_parse_math() for text in [*figure.texts, *labels])
     assert set(render(figure)) == {".pdf", ".png", ".svg"}
+
+
+def test_long_names_are_cut_in_the_middle_and_stay_apart() -> None:
+    names = ["p" * 250, "p" * 240, "q" * 100 + "end", "short"]
+    scores: list[float | None] = [1.0, 2.0, 3.0, 4.0]
+    figure = draw(frame(cell("x", scores, field_names=names)), "T" * 240 + " and more")
+    assert figure is not None
+    texts = [text.get_text() for text in figure.findobj(Text)]
+    cut = "p" * 27 + "…" + "p" * 12
+    assert {f"1: {cut}", f"2: {cut}", "q" * 27 + "…" + "q" * 9 + "end", "short"} <= set(texts)
+    assert any("Names of more than 40 letters are cut in the middle." in text for text in texts)
+    assert figure.get_size_inches()[1] < 5
+
+
+def test_letters_of_chinese_take_twice_the_room() -> None:
+    figures = [draw(frame(cell("x", [1.0, 2.0], field_names=[name, "b"])), "t") for name in ("a" * 60, "字" * 30)]
+    # the first is cut to 27 + 1 + 12 letters, 30 of the second are as wide as 60
+    heights = [figure.get_size_inches()[1] for figure in figures if figure is not None]
+    assert heights[1] > heights[0]
