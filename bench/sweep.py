@@ -210,6 +210,10 @@ def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
     """Compute every cell that has no result yet and return the records of the whole grid.
 
     A failing cell becomes a record and never stops the others.
+
+    Raises:
+        ConfigError: the run folder cannot be written.
+        DataError: a data set cannot be opened, or a record of the folder cannot be read.
     """
     config = plan.config
     use_threads(config)
@@ -226,8 +230,11 @@ def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
         for name in (SELECTIONS, CHECKPOINTS, TRIALS):
             shutil.rmtree(session.folder.path / name, ignore_errors=True)
         session.tunings.clear()
-    with write_atomically(session.folder.config_file) as file:
-        file.write(to_toml(config, f"Last command: {environment.command()}"))
+    try:
+        with write_atomically(session.folder.config_file) as file:
+            file.write(to_toml(config, f"Last command: {environment.command()}"))
+    except OSError as error:
+        raise ConfigError(f"{config.out}: cannot be written ({error.strerror}); choose another --out.") from None
     records = {cell: _retitled(session, record) for cell, record in records.items()}
     reporter.plan(len(grid), len(records))
     for cell in grid:

@@ -169,3 +169,12 @@ def test_a_card_and_a_table_may_have_brackets_in_their_own_names(bench):
     Path(card).write_text(text)
     Path("a/clicks.csv").rename("a/part[1].csv")
     assert bench("prepare", card, "--raw", "a").out.startswith("data/clicks: 200 rows")
+
+
+def test_an_out_that_is_no_folder_is_refused_before_anything_is_computed(bench):
+    Path("file.txt").write_text("mine")
+    for out in ("file.txt", "file.txt/run"):
+        refused = bench("run", "--datasets", "planted[rows=500]", *RUN, "--out", out)
+        assert refused.code == 2
+        assert refused.err.startswith(f"error: {out}: cannot be written (") and "choose another --out." in refused.err
+    assert Path("file.txt").read_text() == "mine"
