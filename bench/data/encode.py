@@ -39,7 +39,7 @@ class StoredBlock:
     values: tuple[pa.Array, ...]
     """Of each field: the values behind its codes, short texts as numbers."""
     numbers: Slot
-    """float32 [n · numeric fields]."""
+    """float64 [n · numeric fields]."""
 
 
 def store_block(block: FieldBlock, spill: Spill) -> StoredBlock:
@@ -138,7 +138,7 @@ class Encoder:
         """The encoded rows in file order.
 
         Yields:
-            ids int32 [n, F] with ``offsets`` added, and numbers float32 [n, numeric fields].
+            ids int32 [n, F] with ``offsets`` added, and numbers float64 [n, numeric fields].
         """
 
         def encode(block: int, _: int) -> tuple[np.ndarray, np.ndarray]:

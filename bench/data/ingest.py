@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,10 @@ from bench.data.columns import LocalColumn, code_numbers, recode
 from bench.data.compression import plain_name
 from bench.data.dialect import Dialect
 from bench.data.encode import Encoder, StoredBlock, store_block
-from bench.data.fields import FieldBlock, SideTable, make_fields, row_times
+from bench.data.fields import Extreme, FieldBlock, SideTable, make_fields, row_times
 from bench.data.generated import Content, GeneratedBlock, generated_data, hex_words, load_callable
 from bench.data.header import read_header
+from bench.data.labels import LabelValues, check_labels
 from bench.data.layout import Layout
 from bench.data.markers import number_markers, without_markers
 from bench.data.parallel import map_ordered
@@ -47,7 +48,9 @@ class Ingested:
     """float32 [N], the true probabilities of generated data."""
     roles: dict[str, str] | None = None
     times: np.ndarray | None = None
-    """Seconds since 1970, uint32 [N], where a column of them decides the split."""
+    """Seconds since 1970, int64 [N], where a column of them decides the split."""
+    extremes: Sequence[Sequence[Extreme]] = ()
+    """Of each numeric field: the smallest and largest number of every block that has any."""
 
 
 def ingest_raw(
@@ -56,7 +59,8 @@ def ingest_raw(
     """Read the table of ``card`` from ``source``.
 
     Raises:
-        DataError: no such table in the source, a line that cannot be read, or no times where the split needs them.
+        DataError: no such table in the source, a line that cannot be read, labels that the card does not know or of one
+            class alone, or no times where the split needs them.
     """
     layout, member = choose_layout(card, source)
     sides = read_sides(layout, source)
@@ -64,26 +68,36 @@ def ingest_raw(
     markers = number_markers(layout.missing)
     ordered_by = card.order.column_of(layout, member) if card.temporal and card.order else None
 
-    def work(part: Any) -> tuple[np.ndarray, np.ndarray | None, StoredBlock]:
+    def work(part: Any) -> tuple[FieldBlock, np.ndarray | None, StoredBlock]:
         raw = without_markers(parse(part), markers)
         block = make_fields(raw, layout, sides, card.merged_buckets)
         times = None if ordered_by is None else row_times(raw, ordered_by)
-        return block.labels, times, store_block(block, spill)
+        stored = store_block(block, spill)
+        block.columns.clear()  # they are parked now
+        return block, times, stored
 
-    encoder = Encoder(layout.fields, [layout.kind(name) for name in layout.fields], spill)
+    kinds = [layout.kind(name) for name in layout.fields]
+    encoder = Encoder(layout.fields, kinds, spill)
     labels: list[np.ndarray] = []
+    values = LabelValues()
     times: list[np.ndarray] = []
+    extremes: list[list[Extreme]] = [[] for kind in kinds if kind == "numeric"]
     rows = 0
-    for found, when, stored in map_ordered(work, parts, pool):
+    for block, when, stored in map_ordered(work, parts, pool):
         encoder.add(stored, pool)
-        labels.append(found)
+        labels.append(block.labels)
+        values.add(block.label_values)
         times += [] if when is None else [when]
-        rows += len(found)
+        for known, found in zip(extremes, block.extremes, strict=True):
+            known += found
+        rows += len(block.labels)
         tick(rows)
     if not labels:
         raise DataError(f"{shown(member)}: there are no rows below the header; pass the file with the rows.")
     source.check_alone(layout.files or ("*",))
-    return Ingested(encoder, np.concatenate(labels), times=np.concatenate(times) if times else None)
+    y = np.concatenate(labels)
+    check_labels(values, y, layout.label_rule, f"{shown(member)}: the label column {layout.label.name!r}")
+    return Ingested(encoder, y, times=np.concatenate(times) if times else None, extremes=extremes)
 
 
 def _reader(
@@ -156,7 +170,7 @@ def ingest_generated(
 
     def work(block: GeneratedBlock) -> tuple[GeneratedBlock, StoredBlock]:
         columns = [_coded(block.columns[name], data.content(name), data.missing) for name in data.fields]
-        no_numbers = np.empty((len(block.labels), 0), np.float32)
+        no_numbers = np.empty((len(block.labels), 0))
         return block, store_block(FieldBlock(block.labels, columns, no_numbers), spill)
 
     kinds: list[Kind] = ["integer" if data.content(name) == "integer" else "categorical" for name in data.fields]

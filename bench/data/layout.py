@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import codecs
 import fnmatch
-import math
-import operator
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+from bench.data.labels import LabelRule, read_label_rule
 from bench.data.schema import Kind
 from bench.data.toml_table import TomlTable, breaks_lines
 from bench.errors import ConfigError, suggest
@@ -23,65 +21,6 @@ _ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "cp1251", "gb18030", "shif
 ROLES = ("categorical", "integer", "numeric", "label", "time", "ignore")
 _COLUMN_KEYS = ("kind", "field", "format", "parts")
 TIME_PARTS = ("year", "month", "day", "weekday", "weekend", "hour")
-_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    "<": operator.lt,
-}
-
-
-@dataclass(frozen=True)
-class LabelRule:
-    """How a row's label follows from the label column: 1 where ``value <symbol> <operand>`` holds."""
-
-    text: str = ""
-    """As written in the card, e.g. ``>= 4``; empty: the column itself holds 0 and 1."""
-    symbol: str = ""
-    operand: str = ""
-
-    @classmethod
-    def parse(cls, text: str, where: str) -> LabelRule:
-        """Read ``>= 4`` or ``== yes``.
-
-        Raises:
-            ConfigError: no known comparison, or an order of things that are no numbers.
-        """
-        if not text:
-            return cls()
-        symbol = next((s for s in _COMPARISONS if text.strip().startswith(s)), "")
-        operand = text.strip().removeprefix(symbol).strip()
-        if not symbol or not operand:
-            raise ConfigError(f"{where}: label_rule = {text!r} is not of the form '>= 4' or '== yes'.")
-        if _number(operand) is None and symbol not in ("==", "!="):
-            raise ConfigError(f"{where}: label_rule = {text!r} compares with {operand!r}, which is no number.")
-        return cls(text, symbol, operand)
-
-    def label(self, value: str) -> int | None:
-        """0 or 1; None where the value has no label."""
-        if not self.symbol:
-            return {"0": 0, "1": 1}.get(value)
-        left, right = _number(value), _number(self.operand)
-        if right is None:
-            return int((value == self.operand) == (self.symbol == "=="))
-        return None if left is None else int(_COMPARISONS[self.symbol](left, right))
-
-    @property
-    def wanted(self) -> str:
-        """What the label column must hold, for messages."""
-        if not self.symbol:
-            return "0 or 1"
-        return "a number" if _number(self.operand) is not None else "a value"
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return None if math.isnan(value) else value
 
 
 @dataclass(frozen=True)
@@ -177,7 +116,7 @@ def read_layout(table: TomlTable) -> Layout:
         newlines_in_values=table.take("newlines_in_values", bool, False),
         encoding=table.take("encoding", str, "utf-8"),
         missing=table.take_list("missing", [""]),
-        label_rule=LabelRule.parse(table.take("label_rule", str, ""), table.where),
+        label_rule=read_label_rule(table),
         rule=rule,
     )
     table.done()

@@ -16,7 +16,7 @@ from bench.data.schema import Field, Schema
 from bench.data.sources import file_sha256
 from bench.errors import DataError
 
-FORMAT = 1
+FORMAT = 2
 """Version of the store's files; another one is refused."""
 MANIFEST = "manifest.json"
 IDS, NUMERIC, LABELS, SPLIT, TRUTH = "ids.npy", "numeric.npy", "labels.npy", "split.npy", "truth.npy"

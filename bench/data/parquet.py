@@ -123,6 +123,7 @@ class ParquetReader:
             batch.columns.num_rows,
             {column.name: self._coded(batch, column) for column in self._columns if column.role != "numeric"},
             {column.name: self._numbers(batch, column) for column in self._columns if column.role == "numeric"},
+            unit="row",
         )
 
     def _coded(self, batch: Batch, column: Column) -> LocalColumn:

@@ -8,7 +8,7 @@ decide, and a few blocks.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -20,8 +20,9 @@ import numpy as np
 from bench.data import manifest as files
 from bench.data.card import SPLITS, DatasetCard
 from bench.data.chunks import CHUNK_BYTES
+from bench.data.fields import Extreme
 from bench.data.ingest import Ingested, ingest_generated, ingest_raw
-from bench.data.scaling import fit_scaling
+from bench.data.scaling import CollapseError, Scaling, beyond_message, first_beyond, fit_scaling
 from bench.data.schema import Schema
 from bench.data.sources import RawSource, file_sha256
 from bench.data.spill import Spill
@@ -129,7 +130,8 @@ class _Preparer:
         card, tools = self._card, self._tools
         data, prints = self._ingest(raw)
         splits = self._split(data)
-        check_splits(data.labels, splits, f"data set {card.name!r}")
+        shares = None if card.temporal else card.shares
+        check_splits(data.labels, splits, f"data set {card.name!r}", shares)
         tick = tools.ticker("count", len(splits))
         schema = data.encoder.fit(splits == TRAIN, card.min_count, tools.pool, tick)
         sums = self._write_arrays(data, schema, splits)
@@ -180,7 +182,7 @@ class _Preparer:
         done = 0
         with (
             files.ArrayFile(self._folder / files.IDS, np.int32, (n_rows, schema.n_fields)) as ids,
-            files.ArrayFile(self._folder / files.NUMERIC, np.float32, (n_rows, n_numeric)) as numeric,
+            files.ArrayFile(self._folder / files.NUMERIC, np.float64, (n_rows, n_numeric)) as numeric,
         ):
             for block, numbers in data.encoder.id_blocks(schema.offsets, self._tools.pool):
                 ids.write(block)
@@ -209,16 +211,34 @@ class _Preparer:
             "shares": list(card.shares),
             "split_seed": card.split_seed,
             "min_count": card.min_count,
-            "scaling": self._scalings(schema, splits),
+            "scaling": self._scalings(data, schema, splits),
             "roles": data.roles,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
-    def _scalings(self, schema: Schema, splits: np.ndarray) -> dict[str, dict[str, float]]:
+    def _scalings(self, data: Ingested, schema: Schema, splits: np.ndarray) -> dict[str, dict[str, float]]:
+        """Scaling of each numeric field by name.
+
+        Raises:
+            DataError: a field that cannot be standardised, or a number too far from the others.
+        """
         if not schema.numeric_fields:
             return {}
         numbers = np.load(self._folder / files.NUMERIC, mmap_mode="r")
-        return {
-            schema.names[field]: asdict(fit_scaling(numbers[:, place], splits == TRAIN))
-            for place, field in enumerate(schema.numeric_fields)
-        }
+        found = {}
+        for place, field in enumerate(schema.numeric_fields):
+            name = schema.names[field]
+            try:
+                scaling = fit_scaling(numbers[:, place], splits == TRAIN)
+            except CollapseError as error:
+                raise DataError(f"data set {self._card.name!r}: column {name!r}: {error}.") from None
+            _check_range(data.extremes[place], scaling)
+            found[name] = asdict(scaling)
+        return found
+
+
+def _check_range(extremes: Sequence[Extreme], scaling: Scaling) -> None:
+    """Refuse a number that training cannot work with; one is among the extremes of its block."""
+    row = first_beyond(np.array([one.value for one in extremes]), scaling)
+    if row is not None:
+        raise DataError(f"{extremes[row].place}: {beyond_message(extremes[row].value, scaling)}.")

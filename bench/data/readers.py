@@ -39,6 +39,8 @@ class RawBlock:
     """The numeric columns, float64."""
     lines: np.ndarray | None = None
     """The line on which each row begins, counted from that of the first, int64 [n_rows]; None: one line a row."""
+    unit: str = "line"
+    """What ``line`` counts, for messages: ``row`` of a table without lines."""
 
     def line(self, row: int) -> int:
         """The line number, from 1, on which the row ``row`` of the block begins."""

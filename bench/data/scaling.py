@@ -1,4 +1,8 @@
-"""Standardising numeric fields by the mean and standard deviation of their train rows."""
+"""Standardising numeric fields by the mean and standard deviation of their train rows.
+
+Numbers are centred and scaled in float64 and become float32 last. Two things cannot be standardised and are errors, not
+other numbers: a column most of whose variety is lost on that way, and a number too far from the mean for training.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LIMIT = 1e9
+"""Standard deviations from the mean that a number may have: the product of four such numbers still fits a float32."""
+LOST_SHARE = 0.05
+"""Of the train rows: so many may become equal to others of another value."""
+_ROUNDING_ULPS = 8
+"""Numbers as near as this many steps of a float64 are one number with the rounding of some calculation."""
+_EXACT = 2.0**53
+"""Up to here whole numbers are exact in a float64."""
+_APART_ULPS = 64
+"""Steps of a float64 that a column of larger whole numbers must span."""
 _ROWS_AT_ONCE = 1 << 18
-"""Fixed, so that sums do not depend on how the rows were read."""
-_ROUNDING = 1e-12
-"""A deviation below this share of the mean is rounding: the field is constant."""
+
+
+class CollapseError(ValueError):
+    """Different numbers would become equal; says what happens and the mend."""
 
 
 @dataclass(frozen=True)
@@ -21,33 +36,108 @@ class Scaling:
     sd: float
     """1 where the field is constant or always missing."""
 
+    def scores(self, numbers: np.ndarray) -> np.ndarray:
+        """``numbers`` in standard deviations from the mean, float64."""
+        with np.errstate(over="ignore"):
+            scores: np.ndarray = (numbers - self.mean) / self.sd
+        return scores
+
 
 def fit_scaling(numbers: np.ndarray, in_train: np.ndarray) -> Scaling:
     """Mean and (population) standard deviation over the train rows, missing ones apart.
 
     Args:
-        numbers: float32 [N], NaN where missing.
+        numbers: float64 [N], NaN where missing.
         in_train: bool [N].
+
+    Raises:
+        CollapseError: values that differ in the table would not any more.
     """
-    count, total, squares = 0, 0.0, 0.0
-    for part in _parts(numbers, in_train):
-        count += len(part)
-        total += float(part.sum())
-    mean = total / count if count else 0.0
-    for part in _parts(numbers, in_train):
-        squares += float(np.square(part - mean).sum())
-    sd = float(np.sqrt(squares / count)) if count else 0.0
-    return Scaling(mean, sd if sd > _ROUNDING * abs(mean) else 1.0)
+    train = np.array(numbers[in_train], dtype=np.float64)
+    train = np.sort(train[~np.isnan(train)])  # sums depend on the values alone, and equal ones are neighbours
+    if not len(train):
+        return Scaling(0.0, 1.0)
+    low, high = float(train[0]), float(train[-1])
+    largest = max(-low, high)
+    if largest >= _EXACT and (high - low) / np.spacing(largest) < _APART_ULPS:
+        raise CollapseError(
+            f"its values lie between {low!r} and {high!r}, so close together that 64 bits do not tell them apart: "
+            f"subtract a constant from the column, or give it the kind 'categorical', or 'ignore' if it is constant"
+        )
+    if low == high:
+        return Scaling(low, 1.0)
+    scaling = _moments(train, largest)
+    _check_variety(train, scaling)
+    return scaling
 
 
-def _parts(numbers: np.ndarray, in_train: np.ndarray) -> Iterator[np.ndarray]:
-    rows = np.flatnonzero(in_train)
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        part = numbers[rows[start : start + _ROWS_AT_ONCE]].astype(np.float64)
-        yield part[~np.isnan(part)]
+def _moments(train: np.ndarray, largest: float) -> Scaling:
+    """Mean and standard deviation of numbers of which ``largest`` is the largest magnitude.
+
+    They are counted from the middle of their range, in a power of two of their size: sums neither overflow nor lose what
+    numbers far from zero differ in.
+    """
+    exponent = int(np.frexp(largest)[1])
+    middle = np.ldexp(train[0], -exponent) / 2 + np.ldexp(train[-1], -exponent) / 2
+    offset = squares = 0.0
+    for part in _parts(train):
+        offset += float((np.ldexp(part, -exponent) - middle).sum()) / len(train)
+    for part in _parts(train):
+        squares += float(np.square(np.ldexp(part, -exponent) - middle - offset).sum()) / len(train)
+    return Scaling(float(np.ldexp(middle + offset, exponent)), float(np.ldexp(np.sqrt(squares), exponent)))
+
+
+def _parts(numbers: np.ndarray) -> Iterator[np.ndarray]:
+    return (numbers[start : start + _ROWS_AT_ONCE] for start in range(0, len(numbers), _ROWS_AT_ONCE))
+
+
+def _check_variety(train: np.ndarray, scaling: Scaling) -> None:
+    """Make sure that the numbers of most train rows, sorted, are still told apart as float32.
+
+    Raises:
+        CollapseError: one float32 would stand for different numbers of more than ``LOST_SHARE`` of the rows, those with
+            the most frequent of these numbers not counted.
+    """
+    merged = np.concatenate([_scaled(part, scaling) for part in _parts(train)])
+    new_run = np.flatnonzero(np.append(True, merged[1:] != merged[:-1]))
+    new_value = np.append(True, np.diff(train) > _ROUNDING_ULPS * np.spacing(np.abs(train[1:])))
+    new_value[new_run] = True
+    starts = np.flatnonzero(new_value)
+    if len(starts) == len(new_run):
+        return
+    n_rows = np.diff(np.append(new_run, len(train)))
+    most = np.maximum.reduceat(np.diff(np.append(starts, len(train))), np.searchsorted(starts, new_run))
+    lost = n_rows - most
+    worst = int(lost.argmax())
+    if lost[worst] <= LOST_SHARE * len(train):
+        return
+    first, last = new_run[worst], new_run[worst] + n_rows[worst] - 1
+    raise CollapseError(
+        f"its values from {train[first]} to {train[last]}, {n_rows[worst] / len(train):.0%} of the train rows, become one "
+        f"number when the column is standardised, for it reaches from {train[0]} to {train[-1]} (standard deviation "
+        f"{scaling.sd:g}): mend or cap the outliers, take logarithms or ranks, or give it the kind 'categorical'"
+    )
+
+
+def _scaled(numbers: np.ndarray, scaling: Scaling) -> np.ndarray:
+    return scaling.scores(numbers).astype(np.float32)
+
+
+def first_beyond(numbers: np.ndarray, scaling: Scaling) -> int | None:
+    """The first place in ``numbers``, float64 [n], whose number is farther from the mean than ``LIMIT``; else None."""
+    beyond = np.abs(scaling.scores(numbers)) > LIMIT  # of a missing number, NaN, not
+    return int(beyond.argmax()) if beyond.any() else None
+
+
+def beyond_message(value: float, scaling: Scaling) -> str:
+    """What is wrong with a number beyond ``LIMIT``, and the mend."""
+    return (
+        f"{value!r} is more than {LIMIT:g} standard deviations from the mean of the train rows (mean {scaling.mean:g}, "
+        f"standard deviation {scaling.sd:g}), which no training stands; mend the value, cap the column or take logarithms"
+    )
 
 
 def standardise(numbers: np.ndarray, scaling: Scaling) -> np.ndarray:
     """The standardised numbers, float32; a missing one becomes 1, the factor of the missing value's own vector."""
-    scaled = (numbers.astype(np.float64) - scaling.mean) / scaling.sd
-    return np.where(np.isnan(scaled), 1.0, scaled).astype(np.float32)
+    scores = scaling.scores(numbers)
+    return np.where(np.isnan(scores), 1.0, scores).astype(np.float32)

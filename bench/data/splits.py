@@ -107,8 +107,14 @@ def smallest_hashes(n_rows: int, seed: int, wanted: int) -> np.ndarray:
     return np.concatenate(chosen)
 
 
-def check_splits(labels: np.ndarray, splits: np.ndarray, what: str) -> None:
+def check_splits(labels: np.ndarray, splits: np.ndarray, what: str, shares: Sequence[float] | None = None) -> None:
     """Make sure that every split can be learnt from and measured on.
+
+    Args:
+        labels: 0 or 1, [N].
+        splits: of each row, [N].
+        what: names the data in messages.
+        shares: of train, valid and test, which rows were cut by within each class; None: not within classes.
 
     Raises:
         DataError: under 10 rows, or a split without both classes.
@@ -119,7 +125,26 @@ def check_splits(labels: np.ndarray, splits: np.ndarray, what: str) -> None:
         mine = labels[splits == split]
         positives = int(np.count_nonzero(mine))
         if positives in (0, len(mine)):
+            found = int(np.count_nonzero(labels))
             raise DataError(
-                f"{what}: the {name} split has {len(mine)} rows and {positives} of label 1; it needs both labels: "
-                f"give more rows."
+                f"{what}: the {name} split has {len(mine)} rows and {positives} of label 1; every split needs both "
+                f"labels. All rows: {found} of label 1, {len(labels) - found} of label 0; {_mend(shares)}."
             )
+
+
+def _mend(shares: Sequence[float] | None) -> str:
+    """What a split without both labels needs."""
+    if shares is None:
+        return "rows are split by time: choose other shares under [split] or leave split=temporal out"
+    ones, zeros = _fewest(shares, positive=True), _fewest(shares, positive=False)
+    return f"these shares need at least {ones} of label 1 and {zeros} of label 0: give more rows, or change [split]"
+
+
+def _fewest(shares: Sequence[float], positive: bool) -> int:
+    """Fewest rows of a class that give each split one."""
+    n = int(1 / (2 * min(shares)))
+    while True:
+        train, valid = class_cuts(n, shares, positive)
+        if 0 < train < valid < n:
+            return n
+        n += 1

@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.data import manifest as files
 from bench.data.card import SPLITS, DatasetCard
-from bench.data.scaling import Scaling, fit_scaling, standardise
+from bench.data.scaling import CollapseError, Scaling, beyond_message, first_beyond, fit_scaling, standardise
 from bench.data.schema import FIRST_VALUE, Field, Schema
 from bench.data.splits import MIN_ROWS, TRAIN, assign_splits, check_splits, smallest_hashes
 from bench.errors import DataError
@@ -71,7 +71,8 @@ def open_store(folder: Path, card: DatasetCard, rows: int | None = None) -> Open
             give; rows split by time keep their split. More rows than there are means all of them.
 
     Raises:
-        DataError: not prepared, damaged, made from another revision or other parameters of the card, or too few rows.
+        DataError: not prepared, damaged, made from another revision or other parameters of the card, too few rows, or
+            numbers that cannot be standardised by the chosen ones.
     """
     manifest = read_checked(folder, card)
     files.verify_files(folder, manifest, manifest["files"], remake_command(folder, card, manifest))
@@ -88,8 +89,9 @@ def open_store(folder: Path, card: DatasetCard, rows: int | None = None) -> Open
             subset = smallest_hashes(len(labels), seed, rows)
             labels = labels[subset]
             splits = splits[subset] if card.temporal else assign_splits(labels, seed, shares, subset)
-    check_splits(labels, splits, what)
-    opener = _Opener(folder, schema, np.arange(len(labels)) if subset is None else subset, labels, splits)
+    check_splits(labels, splits, what, None if card.temporal else manifest["shares"])
+    rows_used = np.arange(len(labels)) if subset is None else subset
+    opener = _Opener(folder, schema, rows_used, labels, splits, what)
     if subset is not None:
         opener.refit(manifest["min_count"])
     parts = opener.split_arrays(_scalings(manifest, schema) if subset is None else None)
@@ -169,8 +171,11 @@ def _scalings(manifest: dict[str, Any], schema: Schema) -> list[Scaling]:
 class _Opener:
     """The chosen rows of one store on their way to memory."""
 
-    def __init__(self, folder: Path, schema: Schema, rows: np.ndarray, labels: np.ndarray, splits: np.ndarray) -> None:
+    def __init__(
+        self, folder: Path, schema: Schema, rows: np.ndarray, labels: np.ndarray, splits: np.ndarray, what: str
+    ) -> None:
         self.schema = schema
+        self._what = what
         self._folder, self._rows, self._labels, self._splits = folder, rows, labels, splits
         self._ids = np.load(folder / files.IDS, mmap_mode="r")
         self._new_ids: np.ndarray | None = None
@@ -227,7 +232,21 @@ class _Opener:
     def _numbers(self, scalings: list[Scaling] | None) -> np.ndarray | None:
         if not self.schema.numeric_fields:
             return None
-        numbers = np.load(self._folder / files.NUMERIC, mmap_mode="r")[self._rows]
-        in_train = self._splits == TRAIN
-        found = scalings or [fit_scaling(numbers[:, i], in_train) for i in range(numbers.shape[1])]
-        return np.stack([standardise(numbers[:, i], scaling) for i, scaling in enumerate(found)], axis=1)
+        numbers = np.load(self._folder / files.NUMERIC, mmap_mode="r")
+        scaled = np.empty((len(self._rows), numbers.shape[1]), dtype=np.float32)
+        for place, field in enumerate(self.schema.numeric_fields):
+            column = numbers[self._rows, place]
+            where = f"{self._what}: column {self.schema.names[field]!r}"
+            scaling = self._fit(column, where) if scalings is None else scalings[place]
+            row = first_beyond(column, scaling)
+            if row is not None:
+                what = beyond_message(float(column[row]), scaling)
+                raise DataError(f"{where}, row {self._rows[row] + 1} of the table: {what}.")
+            scaled[:, place] = standardise(column, scaling)
+        return scaled
+
+    def _fit(self, column: np.ndarray, where: str) -> Scaling:
+        try:
+            return fit_scaling(column, self._splits == TRAIN)
+        except CollapseError as error:
+            raise DataError(f"{where}: {error}.") from None
