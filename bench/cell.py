@@ -20,7 +20,6 @@ import torch
 from bench.budget import Kept, keep_top
 from bench.columns import (
     Chosen,
-    finite_quality,
     peak_memory,
     quality_columns,
     recovery_columns,
@@ -33,6 +32,7 @@ from bench.data.residency import settle
 from bench.data.rows import Rows, stratified_sample
 from bench.engine.arithmetic import matmul_precision
 from bench.engine.clock import Clock
+from bench.engine.evaluate import evaluate_finite
 from bench.flags import flags_of
 from bench.job import Job
 from bench.method import Method, Selection, Trained
@@ -109,7 +109,7 @@ def _train(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -
 def _validate(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> dict[str, Any]:
     """Train, and evaluate on the validation split."""
     chosen, trained = _train(job, method, ctx, clock)
-    quality = finite_quality(trained.model, settle(job.data.valid), "validation")
+    quality = evaluate_finite(trained.model, settle(job.data.valid), "validation")
     return {"valid_auc": quality.auc, "seconds": time_columns(clock, chosen, trained.log)["tt_s"]}
 
 

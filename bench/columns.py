@@ -15,7 +15,7 @@ from bench.data.load import LoadedData
 from bench.data.residency import settle
 from bench.data.rows import Rows
 from bench.engine.clock import Clock
-from bench.engine.evaluate import Quality, evaluate, flops_per_row, inference_time
+from bench.engine.evaluate import evaluate_finite, flops_per_row, inference_time
 from bench.engine.fit import FitLog
 from bench.engine.memory import peak_rss
 from bench.engine.model import CTRModel
@@ -39,28 +39,16 @@ class Chosen:
         return list(range(n_fields)) if kept is None else sorted(int(f) for f in kept)
 
 
-def finite_quality(model: CTRModel, rows: Rows, split: str) -> Quality:
-    """Quality on the rows of ``split``.
-
-    Raises:
-        ValueError: the model's scores are not finite.
-    """
-    quality = evaluate(model, rows)
-    if not (math.isfinite(quality.auc) and math.isfinite(quality.logloss)):
-        raise ValueError(f"{split} AUC {quality.auc} and log loss {quality.logloss}: the model's scores are not finite")
-    return quality
-
-
 def quality_columns(model: CTRModel, test: Rows, **clocking: Any) -> dict[str, Any]:
     """Quality and inference time on the test split, which goes to the model's device if it fits there by now.
 
     ``clocking`` goes to ``inference_time``.
 
     Raises:
-        ValueError: the model's scores are not finite.
+        NonFiniteQualityError: the model's scores are not finite.
     """
     test = settle(test)
-    quality = finite_quality(model, test, "test")
+    quality = evaluate_finite(model, test, "test")
     timing = inference_time(model, test, **clocking)
     p = test.positive_rate
     return {

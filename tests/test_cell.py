@@ -228,7 +228,11 @@ def test_a_test_auc_hardly_above_chance_or_too_good_is_flagged(make_job: MakeJob
         ("zoo-broken", "failed", "ModuleNotFoundError: No module named 'a_module_that_nobody_has'"),
         ("zoo-absent", "failed", "AttributeError: module 'zoo.animals' has no attribute 'Absent'"),
         ("zoo-leaks", "failed", "TypeError: Object of type Tensor is not JSON serializable"),
-        ("zoo-exploding", "failed", "the model's scores are not finite"),
+        (
+            "zoo-exploding",
+            "failed",
+            "NonFiniteQualityError: test: AUC nan, Logloss nan: the scores of 120 of 120 rows are not",
+        ),
     ],
 )
 def test_what_goes_wrong_becomes_status_reason_and_traceback(

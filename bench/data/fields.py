@@ -88,9 +88,9 @@ def make_fields(block: RawBlock, layout: Layout, sides: tuple[SideTable, ...], m
             made[name] = recode(keys.codes, found)
     ordered = [name for name in layout.fields if name in numbers]
     stacked = np.stack([numbers[name] for name in ordered], axis=1) if ordered else np.empty((block.n_rows, 0))
-    labels, values = _labels(block, layout)
+    labels, label_values = _labels(block, layout)
     columns = [made[name] for name in layout.fields]
-    return FieldBlock(labels, columns, stacked, tuple(extremes[name] for name in ordered), values)
+    return FieldBlock(labels, columns, stacked, tuple(extremes[name] for name in ordered), label_values)
 
 
 def _bucketed(column: LocalColumn, merged_buckets: bool) -> LocalColumn:
@@ -123,15 +123,14 @@ def _labels(block: RawBlock, layout: Layout) -> tuple[np.ndarray, LabelValues]:
         row = int((found == 2).argmax())
         code = int(column.codes[row])
         raise _bad_value(block, layout.label, row, _no_label(texts[code - 1] if code else None, rule))
-    return found, LabelValues.of(texts, np.bincount(column.codes, minlength=len(texts) + 1)[1:])
+    return found, LabelValues.of(texts, np.bincount(column.codes, minlength=len(texts) + 1)[1:], rule)
 
 
 def _no_label(text: str | None, rule: LabelRule) -> str:
     """What is wrong with the label ``text``, None being a missing one, and the mend."""
     if text is None:
         return f"the label is missing, not {rule.wanted}; mend the line or leave it out"
-    mend = 'say under [raw] of the card which values count as 1 and which as 0: positive = ["…"], negative = ["…"]'
-    return f"the label is {text!r}, not {rule.wanted}; mend the line, or {mend}"
+    return f"the label is {text!r}, not {rule.wanted}; mend the line, or {rule.mend}"
 
 
 def _bad_value(block: RawBlock, column: Column, row: int, what: str) -> DataError:

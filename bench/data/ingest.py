@@ -88,8 +88,8 @@ def ingest_raw(
         labels.append(block.labels)
         values.add(block.label_values)
         times += [] if when is None else [when]
-        for known, found in zip(extremes, block.extremes, strict=True):
-            known += found
+        for place, found in enumerate(block.extremes):
+            extremes[place] += found
         rows += len(block.labels)
         tick(rows)
     if not labels:

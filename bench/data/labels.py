@@ -7,6 +7,7 @@ if the whole table has exactly one other value.
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -96,7 +97,7 @@ class LabelRule:
     def shown(self) -> str:
         """The rule, for messages."""
         lists = [f"{key} = {_toml(values)}" for key, values in self._lists.items() if values]
-        return ", ".join(lists) or (f"label_rule = {self.text!r}" if self.symbol else "no label rule")
+        return ", ".join(lists) or (f"label_rule = {self.text!r}" if self.symbol else "1 is 1 and 0 is 0")
 
     @property
     def wanted(self) -> str:
@@ -106,6 +107,13 @@ class LabelRule:
         if not self.symbol:
             return "0 or 1"
         return "a number" if self.compares_numbers else "a value"
+
+    @property
+    def mend(self) -> str:
+        """What to do where a value has no label, or a wrong one."""
+        if self.compares_numbers:
+            return "mend label_rule under [raw] of the card"
+        return 'say under [raw] of the card which values count as 1 and which as 0: positive = ["…"], negative = ["…"]'
 
     @property
     def _lists(self) -> dict[str, tuple[str, ...]]:
@@ -132,12 +140,14 @@ def read_label_rule(table: TomlTable) -> LabelRule:
         raise ConfigError(
             f"{table.where}: the label {min(both)!r} is both positive and negative; leave it in one list."
         )
-    return LabelRule(**lists) if lists else LabelRule.parse(text, table.where)
+    if lists:
+        return LabelRule(positive=lists.get("positive", ()), negative=lists.get("negative", ()))
+    return LabelRule.parse(text, table.where)
 
 
 def _number(text: str) -> float | None:
-    value = float(text) if _NUMBER.fullmatch(text) else np.inf
-    return value if np.isfinite(value) else None
+    value = float(text) if _NUMBER.fullmatch(text) else math.inf
+    return value if math.isfinite(value) else None
 
 
 def _toml(values: Sequence[str]) -> str:
@@ -153,12 +163,19 @@ class LabelValues:
     """Of at most ``_MOST`` values."""
     more: bool = False
     """Whether there are further ones."""
+    low: float = math.inf
+    high: float = -math.inf
+    """The smallest and the largest, where a rule compares numbers."""
 
     @classmethod
-    def of(cls, texts: Sequence[str], counts: np.ndarray) -> LabelValues:
-        """Of one block: its distinct values and the rows of each, int64 [values]."""
+    def of(cls, texts: Sequence[str], counts: np.ndarray, rule: LabelRule) -> LabelValues:
+        """Of one block: its distinct values and the rows of each, int64 [values]; all have a label by ``rule``."""
         most = np.argsort(-counts, kind="stable")[:_MOST].tolist()
-        return cls({texts[place]: int(counts[place]) for place in most if counts[place]}, len(texts) > _MOST)
+        found = cls({texts[place]: int(counts[place]) for place in most if counts[place]}, len(texts) > _MOST)
+        if rule.compares_numbers and texts:
+            numbers = [float(text) for text in texts]
+            found.low, found.high = min(numbers), max(numbers)
+        return found
 
     def add(self, other: LabelValues) -> None:
         """Take in the values of further rows."""
@@ -168,11 +185,17 @@ class LabelValues:
             else:
                 self.more = True
         self.more |= other.more
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+
+    @property
+    def range_text(self) -> str:
+        """From where to where numbers reach, for messages; nothing where all values are listed."""
+        return f", from {self.low:g} to {self.high:g}" if self.low <= self.high and len(self.counts) > _SHOWN else ""
 
     def listed(self, without: Sequence[str] = ()) -> str:
         """The most frequent values with their rows, for messages."""
         ranked = sorted((-count, text) for text, count in self.counts.items() if text not in without)
-        shown = ", ".join(f"{text!r} ({-count:,} rows)" for count, text in ranked[:_SHOWN])
+        shown = ", ".join(f"{text!r} ({-count:,} row{'s' * (count < -1)})" for count, text in ranked[:_SHOWN])
         rest = len(ranked) - _SHOWN
         if self.more:
             return f"{shown} and over {max(rest, _MOST - _SHOWN):,} more"
@@ -200,13 +223,13 @@ def check_labels(values: LabelValues, labels: np.ndarray, rule: LabelRule, where
                 f'count as {mend} under [raw] of the card: {missing} = ["…"].'
             )
         raise DataError(
-            f"{where} holds more than two values, and {rule.shown} names one of them: {values.listed()}; replace the "
-            f'rule under [raw] of the card by lists of both: positive = ["…", "…"], negative = ["…"].'
+            f"{where}: {rule.shown} tells two values apart, {rule.operand!r} and one other, and the column holds "
+            f"{values.listed()}; replace the rule under [raw] of the card by lists of what counts as 1 and as 0: "
+            f'positive = ["…", "…"], negative = ["…"].'
         )
     if labels.min() != labels.max():
         return
     raise DataError(
         f"{where}: none of the {len(labels):,} rows has the label {1 - labels[0]} ({rule.shown}); the column holds "
-        f"{values.listed()}. Pass a table with both labels, or say under [raw] of the card which values count as 1 "
-        f'and which as 0: positive = ["…"], negative = ["…"].'
+        f"{values.listed()}{values.range_text}. Pass a table with both labels, or {rule.mend}."
     )

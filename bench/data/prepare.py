@@ -231,7 +231,8 @@ class _Preparer:
             try:
                 scaling = fit_scaling(numbers[:, place], splits == TRAIN)
             except CollapseError as error:
-                raise DataError(f"data set {self._card.name!r}: column {name!r}: {error}.") from None
+                farthest = max(data.extremes[place], key=lambda one: abs(one.value))
+                raise DataError(f"{farthest.place} holds {farthest.value!r}, and {error}.") from None
             _check_range(data.extremes[place], scaling)
             found[name] = asdict(scaling)
         return found

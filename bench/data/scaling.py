@@ -61,8 +61,8 @@ def fit_scaling(numbers: np.ndarray, in_train: np.ndarray) -> Scaling:
     largest = max(-low, high)
     if largest >= _EXACT and (high - low) / np.spacing(largest) < _APART_ULPS:
         raise CollapseError(
-            f"its values lie between {low!r} and {high!r}, so close together that 64 bits do not tell them apart: "
-            f"subtract a constant from the column, or give it the kind 'categorical', or 'ignore' if it is constant"
+            f"the column's values lie between {low!r} and {high!r}, so close together that 64 bits do not tell them "
+            f"apart: subtract a constant from the column, or give it the kind 'categorical', or 'ignore' if it is constant"
         )
     if low == high:
         return Scaling(low, 1.0)
@@ -74,8 +74,8 @@ def fit_scaling(numbers: np.ndarray, in_train: np.ndarray) -> Scaling:
 def _moments(train: np.ndarray, largest: float) -> Scaling:
     """Mean and standard deviation of numbers of which ``largest`` is the largest magnitude.
 
-    They are counted from the middle of their range, in a power of two of their size: sums neither overflow nor lose what
-    numbers far from zero differ in.
+    They are counted from the middle of their range, in a power of two of their size: sums neither overflow nor lose
+    what numbers far from zero differ in.
     """
     exponent = int(np.frexp(largest)[1])
     middle = np.ldexp(train[0], -exponent) / 2 + np.ldexp(train[-1], -exponent) / 2
@@ -100,7 +100,8 @@ def _check_variety(train: np.ndarray, scaling: Scaling) -> None:
     """
     merged = np.concatenate([_scaled(part, scaling) for part in _parts(train)])
     new_run = np.flatnonzero(np.append(True, merged[1:] != merged[:-1]))
-    new_value = np.append(True, np.diff(train) > _ROUNDING_ULPS * np.spacing(np.abs(train[1:])))
+    with np.errstate(over="ignore"):
+        new_value = np.append(True, np.diff(train) > _ROUNDING_ULPS * np.spacing(np.abs(train[1:])))
     new_value[new_run] = True
     starts = np.flatnonzero(new_value)
     if len(starts) == len(new_run):
@@ -112,10 +113,11 @@ def _check_variety(train: np.ndarray, scaling: Scaling) -> None:
     if lost[worst] <= LOST_SHARE * len(train):
         return
     first, last = new_run[worst], new_run[worst] + n_rows[worst] - 1
+    share = n_rows[worst] / len(train)
     raise CollapseError(
-        f"its values from {train[first]} to {train[last]}, {n_rows[worst] / len(train):.0%} of the train rows, become one "
-        f"number when the column is standardised, for it reaches from {train[0]} to {train[-1]} (standard deviation "
-        f"{scaling.sd:g}): mend or cap the outliers, take logarithms or ranks, or give it the kind 'categorical'"
+        f"the column's values from {train[first]} to {train[last]}, {share:.0%} of the train rows, become one number when "
+        f"it is standardised, for it reaches from {train[0]} to {train[-1]} (standard deviation {scaling.sd:g}): mend, "
+        f"cap or list under missing what lies far out, take logarithms or ranks, or give the column the kind 'categorical'"
     )
 
 
@@ -133,7 +135,7 @@ def beyond_message(value: float, scaling: Scaling) -> str:
     """What is wrong with a number beyond ``LIMIT``, and the mend."""
     return (
         f"{value!r} is more than {LIMIT:g} standard deviations from the mean of the train rows (mean {scaling.mean:g}, "
-        f"standard deviation {scaling.sd:g}), which no training stands; mend the value, cap the column or take logarithms"
+        f"standard deviation {scaling.sd:g}), too far to train with; mend the value, cap the column or take logarithms"
     )
 
 

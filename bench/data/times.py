@@ -79,9 +79,9 @@ def _iso(values: pa.Array) -> Times:
     """ISO 8601; a fraction of a second is left out, and without a zone it is UTC."""
     n = len(values)
     seconds, valid = np.zeros(n, dtype=np.int64), np.ones(n, dtype=bool)
-    for rows, letters in _by_length(as_texts(values)):
-        # Up to the first text of no known shape: the caller names the first text that is no time.
-        while len(rows):
+    for places, equally_long in _by_length(as_texts(values)):
+        rows, letters = places, equally_long
+        while len(rows):  # up to the first text of no known shape: the caller names the first that is no time
             shape = np.where(_is_digit(letters[0]), np.uint8(ord("0")), letters[0])
             found = _ISO_SHAPE.fullmatch(shape.tobytes().decode("latin-1"))
             if found is None:

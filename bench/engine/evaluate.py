@@ -31,6 +31,10 @@ class Quality:
     logloss: float
 
 
+class NonFiniteQualityError(RuntimeError):
+    """A model's AUC or log loss is not finite; says on which rows and why."""
+
+
 @torch.inference_mode()
 def predict(model: CTRModel, rows: Rows, batch_size: int = EVAL_BATCH) -> Tensor:
     """Logits of all rows, [N], in eval mode; the model's mode is restored."""
@@ -84,9 +88,40 @@ def logloss(logits: Tensor, labels: Tensor) -> float:
 
 def evaluate(model: CTRModel, rows: Rows) -> Quality:
     """AUC and log loss of ``model`` on ``rows``."""
-    logits = predict(model, rows)
+    return _quality(predict(model, rows), rows)
+
+
+def _quality(logits: Tensor, rows: Rows) -> Quality:
     labels = rows.labels.to(logits.device)
     return Quality(auc(logits, labels), logloss(logits, labels))
+
+
+def evaluate_finite(model: CTRModel, rows: Rows, what: str) -> Quality:
+    """AUC and log loss of ``model`` on ``rows``, both finite; ``what`` opens the message of the error.
+
+    Raises:
+        NonFiniteQualityError: they are not.
+    """
+    logits = predict(model, rows)
+    quality = _quality(logits, rows)
+    if math.isfinite(quality.auc) and math.isfinite(quality.logloss):
+        return quality
+    head = f"{what}: AUC {quality.auc:g}, Logloss {quality.logloss:g}"
+    bad = logits.isfinite().logical_not_().nonzero()
+    if not len(bad):
+        positives = int(torch.count_nonzero(rows.labels > 0.5))
+        raise NonFiniteQualityError(
+            f"{head}: {positives} of its {len(rows)} rows have label 1, and AUC needs both labels. Use more rows."
+        )
+    head += f": the scores of {len(bad)} of {len(rows)} rows are not finite"
+    if len(bad) == len(rows):
+        raise NonFiniteQualityError(
+            f"{head}. Lower the learning rate, and look at what the method does to the weights."
+        )
+    first = int(rows.index[int(bad[0])]) + 1
+    raise NonFiniteQualityError(
+        f"{head}, the first that of row {first} of the table. Look at that row's numbers, or lower the learning rate."
+    )
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from bench.engine import checkpoint as checkpoints
 from bench.engine import graph
 from bench.engine.batches import Batches
 from bench.engine.clock import now
-from bench.engine.evaluate import evaluate
+from bench.engine.evaluate import evaluate_finite
 from bench.engine.memory import keep_freed_memory
 from bench.engine.model import CTRModel
 from bench.engine.steps import FitLog, FitPlan, Group, Step, log_loss
@@ -123,6 +123,7 @@ class Fitter:
 
         Raises:
             NonFiniteLossError: a loss was NaN or infinite.
+            NonFiniteQualityError: so was a validation, after which no weights could be called the best.
         """
         keep_freed_memory()
         try:
@@ -180,8 +181,8 @@ class Fitter:
                 self.updates.run(number, own.next() if own else batch, self.iteration)
 
     def _validate(self, valid: Rows, train_loss: float) -> None:
-        quality = evaluate(self.model, valid)
         epoch = self.iteration / self.per_epoch
+        quality = evaluate_finite(self.model, valid, f"{self.plan.name}: validation after epoch {epoch:g}")
         entry = {
             "epoch": epoch,
             "train_loss": train_loss,

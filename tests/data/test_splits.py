@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -69,10 +71,30 @@ def test_a_split_without_both_classes_is_refused():
     labels = np.array([1, 0] * 10)
     splits = np.array([0] * 16 + [1] * 2 + [2] * 2)
     check_splits(labels, splits, "data")
-    with pytest.raises(DataError, match=r"data: the test split has 2 rows and 0 of label 1.*more rows"):
+    with pytest.raises(
+        DataError, match=r"data: the test split has 2 rows and 0 of label 1; .*9 of label 1, 11 of label 0"
+    ):
+        check_splits(np.where(splits == 2, 0, labels), splits, "data", OTHERS)
+    with pytest.raises(
+        DataError, match=r"the test split .*; rows are split by time: choose other shares .* split=tempo"
+    ):
         check_splits(np.where(splits == 2, 0, labels), splits, "data")
     with pytest.raises(DataError, match=r"data: 9 rows are too few to split; give at least 10"):
         check_splits(labels[:9], splits[:9], "data")
+
+
+@pytest.mark.parametrize("shares", [CRITEO, OTHERS, (0.6, 0.2, 0.2), (0.98, 0.01, 0.01), (0.1, 0.2, 0.7)])
+def test_as_many_rows_of_a_class_as_said_are_enough_and_fewer_are_not(shares):
+    labels = np.array([1] + [0] * 500)
+    with pytest.raises(DataError) as caught:
+        check_splits(labels, assign_splits(labels, 0, shares), "data", shares)
+    found = re.search(r"need at least (\d+) of label 1 and (\d+) of label 0: give more rows", str(caught.value))
+    ones, zeros = int(found[1]), int(found[2])
+    for few, fine in (((ones, zeros), True), ((ones - 1, zeros), False), ((ones, zeros - 1), False)):
+        labels = np.repeat(np.array([1, 0]), few)
+        splits = assign_splits(labels, 0, shares)
+        counts = [set(labels[splits == split].tolist()) for split in range(3)]
+        assert (counts == [{0, 1}] * 3) == fine
 
 
 def test_blocks_of_rows_do_not_matter(monkeypatch):

@@ -55,7 +55,7 @@ def test_fewer_rows_equal_a_preparation_of_those_rows_alone(made, wanted):
     coded = [{"c": rows[i]["c"] or None, "n": plain_bucket(rows[i]["n"], False), "d": rows[i]["d"]} for i in chosen]
     ids, kept = plain_ids(coded, split.tolist(), ["c", "n", "d"], 2)
     present = np.array([rows[i]["x"] != "" for i in chosen])
-    number = np.array([np.float32(rows[i]["x"] or "nan") for i in chosen], dtype=np.float64)
+    number = np.array([float(rows[i]["x"] or "nan") for i in chosen])
     at_x = 4 + len(kept["c"]) + len(kept["n"])
     expected = np.stack([ids[:, 0], ids[:, 1], at_x + 1 + present, ids[:, 2] + 3], axis=1)
     standard = (number - np.nanmean(number[split == 0])) / np.nanstd(number[split == 0])
@@ -115,7 +115,7 @@ def test_a_damaged_or_missing_file_is_refused(copy, name):
         open_store(folder, card)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 1}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 2}'])
 def test_a_damaged_manifest_is_refused(copy, text):
     folder, card = copy
     (folder / "manifest.json").write_text(text)
@@ -128,7 +128,8 @@ def test_a_damaged_manifest_is_refused(copy, text):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("format", 0, "store format 0, wanted 1"),
+        ("format", 0, "store format 0, wanted 2"),
+        ("format", 1, "store format 1, wanted 2"),
         ("revision", 7, "the store is of another revision: 7, the card is 1"),
         ("definition", "0", "the card was changed since the store was made"),
         ("name", "yours", "is the store of 'yours', not of 'mine'"),

@@ -49,11 +49,11 @@ def plain_temporal(times: list[int], shares: tuple[float, ...]) -> list[int]:
     return split
 
 
-@given(st.lists(st.integers(0, 12), min_size=10, max_size=300), st.booleans())
+@given(st.lists(st.integers(-6, 6), min_size=10, max_size=300), st.booleans())
 @settings(max_examples=100, deadline=None)
 def test_rows_are_cut_in_the_order_of_time_and_of_the_file(times, criteo):
     shares = CRITEO if criteo else OTHERS
-    found = temporal_splits(len(times), shares, np.array(times, dtype=np.uint32))
+    found = temporal_splits(len(times), shares, np.array(times, dtype=np.int64))
     assert found.dtype == np.uint8
     assert found.tolist() == plain_temporal(times, shares)
 
@@ -64,8 +64,8 @@ def test_file_order_is_the_order_of_ascending_times(n):
 
 
 def days(*counts: int) -> np.ndarray:
-    """So many rows a day, an hour apart."""
-    return np.concatenate([day * DAY_S + 3600 * (np.arange(n) % 24) for day, n in enumerate(counts)]).astype(np.uint32)
+    """So many rows a day, an hour apart; the first five days lie before 1970."""
+    return np.concatenate([(day - 5) * DAY_S + 3600 * (np.arange(n) % 24) for day, n in enumerate(counts)])
 
 
 @pytest.mark.parametrize(
@@ -110,6 +110,25 @@ def raw(tmp_path_factory):
     return folder / "t.csv", rows
 
 
+def test_rows_before_1970_come_first(raw, tmp_path):
+    """The table of ``raw`` moved by whole days, so that its middle lies at 1970."""
+    path, rows = raw
+    back = (1_600_000_000 + 977 * 60) // DAY_S * DAY_S
+    moved = [row | {"at": str(int(row["at"]) - back)} for row in rows]
+    assert 50 < sum(row["at"].startswith("-") for row in moved) < 250
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(moved)
+    card = write_card(tmp_path, CARD, split="temporal")
+    late = open_store(prepare(card, path, tmp_path / "late"), card)
+    early = open_store(prepare(card, tmp_path / "t.csv", tmp_path / "early"), card)
+    assert late.schema == early.schema
+    for (_, one), (_, other) in zip(parts_of(late), parts_of(early), strict=True):
+        np.testing.assert_array_equal(one.row_numbers, other.row_numbers)
+        np.testing.assert_array_equal(one.ids, other.ids)
+
+
 def parts_of(opened):
     return enumerate((opened.train, opened.valid, opened.test))
 
@@ -125,7 +144,7 @@ def test_a_temporal_store_and_its_vocabulary(raw, tmp_path):
     coded = [{"c": row["c"] or None, "hour": str(int(row["at"]) % 86400 // 3600)} for row in rows]
     ids, kept = plain_ids(coded, split.tolist(), ["c", "hour"], 2)
     assert opened.schema.cardinalities.tolist() == [2 + len(kept["c"]), 2 + len(kept["hour"]), 3]
-    numbers = np.array([np.float32(row["x"]) for row in rows], dtype=np.float64)
+    numbers = np.array([float(row["x"]) for row in rows])
     standard = (numbers - numbers[split == 0].mean()) / numbers[split == 0].std()
     for number, part in parts_of(opened):
         mine = split == number

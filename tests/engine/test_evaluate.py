@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,7 +13,15 @@ from sklearn.metrics import roc_auc_score
 
 from bench.api import Backbone, CTRModel, Field, Rows, Schema
 from bench.engine import evaluate as module
-from bench.engine.evaluate import auc, evaluate, inference_time, logloss, predict
+from bench.engine.evaluate import (
+    NonFiniteQualityError,
+    auc,
+    evaluate,
+    evaluate_finite,
+    inference_time,
+    logloss,
+    predict,
+)
 
 
 class Sum(Backbone[None]):
@@ -106,6 +115,35 @@ def test_predict_is_batched_in_eval_mode_and_restores_the_mode() -> None:
     quality = evaluate(model, rows)
     assert quality.auc == pytest.approx(roc_auc_score(rows.labels.numpy(), expected.numpy()), abs=1e-12)
     assert quality.logloss == pytest.approx(logloss(expected, rows.labels), abs=1e-9)
+
+
+def test_scores_that_are_not_finite_are_named_with_their_rows() -> None:
+    rows = replace(make_rows(101), index=torch.arange(101) * 10 + 3)
+    model = make_model(rows)
+    assert evaluate_finite(model, rows, "here") == evaluate(model, rows)
+    with torch.no_grad():
+        model.table.weight[int(rows.ids[7, 0])] = math.inf
+    scores = model.table.weight.detach()[rows.ids.long()].sum((1, 2))
+    bad = (~scores.isfinite()).nonzero().squeeze(1).tolist()
+    assert 0 < len(bad) < 101
+    wanted = (
+        rf"here: AUC .*: the scores of {len(bad)} of 101 rows are not finite, the first that of row {bad[0] * 10 + 4} "
+    )
+    with pytest.raises(NonFiniteQualityError, match=wanted):
+        evaluate_finite(model, rows, "here")
+    with torch.no_grad():
+        model.table.weight.fill_(math.nan)
+    with pytest.raises(NonFiniteQualityError, match=r"AUC nan, Logloss nan: .* 101 of 101 rows are not finite. Lower"):
+        evaluate_finite(model, rows, "here")
+
+
+def test_an_auc_of_one_class_is_named() -> None:
+    rows = make_rows(20)
+    rows = replace(rows, labels=torch.zeros_like(rows.labels))
+    with pytest.raises(
+        NonFiniteQualityError, match=r"here: AUC nan, .*: 0 of its 20 rows have label 1, and AUC needs both"
+    ):
+        evaluate_finite(make_model(rows), rows, "here")
 
 
 def test_inference_time_is_the_median_pass_and_single_row_percentiles(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from bench.api import Batch, CTRModel, Field, FitPlan, Group, Rows, Schema, Step
+from bench.engine.evaluate import NonFiniteQualityError
 from bench.engine.fit import NonFiniteLossError, log_loss
 
 
@@ -302,6 +304,38 @@ def test_a_loss_that_is_not_finite_while_parameters_are_names_its_step() -> None
     steps = [profile_step(model), Step([Group(model.network_parameters(), 0.1)], loss=loss, name="culprit")]
     with pytest.raises(NonFiniteLossError, match=r"'culprit'.*iteration 1"):
         fit(model, rows, steps)
+
+
+def test_a_validation_that_is_not_finite_ends_the_training_at_once() -> None:
+    """Of the values, only those of row 3 of the validation rows are spoilt, in the second of three epochs."""
+    rows, valid = make_rows(20), make_rows(9, seed=1, first=100)
+    last = torch.tensor(rows.schema.offsets[1:] - 1, dtype=torch.int32)  # values that no other row has
+    rows, valid = (replace(part, ids=torch.minimum(part.ids, last - 1)) for part in (rows, valid))
+    valid.ids[3] = last
+    model = make_model(rows.schema)
+    seen: list[dict[str, float]] = []
+
+    def spoil(iteration: int, planned: int) -> None:
+        if iteration == 7:
+            with torch.no_grad():
+                model.table.weight[int(last[0])] = math.inf
+
+    with pytest.raises(NonFiniteQualityError) as caught:
+        fit(
+            model,
+            rows,
+            [profile_step(model, loss=log_loss)],
+            valid,
+            epochs=3,
+            patience=9,
+            name="train",
+            schedule=spoil,
+            on_epoch=seen.append,
+        )
+    assert len(seen) == 1
+    assert math.isfinite(seen[0]["valid_auc"])
+    assert str(caught.value).startswith("train: validation after epoch 2: AUC ")
+    assert "the scores of 1 of 9 rows are not finite, the first that of row 104 of the table." in str(caught.value)
 
 
 def test_the_optimizer_is_on_record() -> None:
