@@ -22,6 +22,9 @@ _EXACT = 2.0**53
 _APART_ULPS = 64
 """Steps of a float64 that a column of larger whole numbers must span."""
 _ROWS_AT_ONCE = 1 << 18
+"""Fixed, so that sums do not depend on how the rows were read."""
+_SAMPLE = 1 << 17
+"""Train rows in which a collapse is looked for."""
 
 
 class CollapseError(ValueError):
@@ -54,31 +57,31 @@ def fit_scaling(numbers: np.ndarray, in_train: np.ndarray) -> Scaling:
         CollapseError: values that differ in the table would not any more.
     """
     train = np.array(numbers[in_train], dtype=np.float64)
-    train = np.sort(train[~np.isnan(train)])  # sums depend on the values alone, and equal ones are neighbours
+    train = train[~np.isnan(train)]
     if not len(train):
         return Scaling(0.0, 1.0)
-    low, high = float(train[0]), float(train[-1])
+    low, high = float(train.min()), float(train.max())
     largest = max(-low, high)
     if largest >= _EXACT and (high - low) / np.spacing(largest) < _APART_ULPS:
         raise CollapseError(
             f"the column's values lie between {low!r} and {high!r}, so close together that 64 bits do not tell them "
-            f"apart: subtract a constant from the column, or give it the kind 'categorical', or 'ignore' if it is constant"
+            f"apart: subtract a constant from the column, or make it categorical ('ignore' if it is constant)"
         )
     if low == high:
         return Scaling(low, 1.0)
-    scaling = _moments(train, largest)
+    scaling = _moments(train, low, high)
     _check_variety(train, scaling)
     return scaling
 
 
-def _moments(train: np.ndarray, largest: float) -> Scaling:
-    """Mean and standard deviation of numbers of which ``largest`` is the largest magnitude.
+def _moments(train: np.ndarray, low: float, high: float) -> Scaling:
+    """Mean and standard deviation of numbers from ``low`` to ``high``.
 
     They are counted from the middle of their range, in a power of two of their size: sums neither overflow nor lose
     what numbers far from zero differ in.
     """
-    exponent = int(np.frexp(largest)[1])
-    middle = np.ldexp(train[0], -exponent) / 2 + np.ldexp(train[-1], -exponent) / 2
+    exponent = int(np.frexp(max(-low, high))[1])
+    middle = np.ldexp(low, -exponent) / 2 + np.ldexp(high, -exponent) / 2
     offset = squares = 0.0
     for part in _parts(train):
         offset += float((np.ldexp(part, -exponent) - middle).sum()) / len(train)
@@ -92,37 +95,35 @@ def _parts(numbers: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _check_variety(train: np.ndarray, scaling: Scaling) -> None:
-    """Make sure that the numbers of most train rows, sorted, are still told apart as float32.
+    """Make sure that the numbers of most train rows are still told apart as float32.
+
+    Of many rows a sample is looked at, always the same one.
 
     Raises:
         CollapseError: one float32 would stand for different numbers of more than ``LOST_SHARE`` of the rows, those with
             the most frequent of these numbers not counted.
     """
-    merged = np.concatenate([_scaled(part, scaling) for part in _parts(train)])
+    if len(train) > _SAMPLE:
+        train = train[np.random.default_rng(0).integers(len(train), size=_SAMPLE)]
+    train = np.sort(train)
+    merged = scaling.scores(train).astype(np.float32)
     new_run = np.flatnonzero(np.append(True, merged[1:] != merged[:-1]))
     with np.errstate(over="ignore"):
         new_value = np.append(True, np.diff(train) > _ROUNDING_ULPS * np.spacing(np.abs(train[1:])))
     new_value[new_run] = True
     starts = np.flatnonzero(new_value)
-    if len(starts) == len(new_run):
-        return
     n_rows = np.diff(np.append(new_run, len(train)))
     most = np.maximum.reduceat(np.diff(np.append(starts, len(train))), np.searchsorted(starts, new_run))
-    lost = n_rows - most
-    worst = int(lost.argmax())
-    if lost[worst] <= LOST_SHARE * len(train):
+    worst = int((n_rows - most).argmax())
+    if (n_rows - most)[worst] <= LOST_SHARE * len(train):
         return
     first, last = new_run[worst], new_run[worst] + n_rows[worst] - 1
     share = n_rows[worst] / len(train)
     raise CollapseError(
-        f"the column's values from {train[first]} to {train[last]}, {share:.0%} of the train rows, become one number when "
-        f"it is standardised, for it reaches from {train[0]} to {train[-1]} (standard deviation {scaling.sd:g}): mend, "
-        f"cap or list under missing what lies far out, take logarithms or ranks, or give the column the kind 'categorical'"
+        f"the column's values from {train[first]} to {train[last]}, {share:.0%} of the train rows, become one number "
+        f"when it is standardised (mean {scaling.mean:g}, standard deviation {scaling.sd:g}): mend, cap or list under "
+        f"missing what lies far out, take logarithms or ranks, or make the column categorical"
     )
-
-
-def _scaled(numbers: np.ndarray, scaling: Scaling) -> np.ndarray:
-    return scaling.scores(numbers).astype(np.float32)
 
 
 def first_beyond(numbers: np.ndarray, scaling: Scaling) -> int | None:

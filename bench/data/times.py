@@ -82,24 +82,20 @@ def _iso(values: pa.Array) -> Times:
     for places, equally_long in _by_length(as_texts(values)):
         rows, letters = places, equally_long
         while len(rows):  # up to the first text of no known shape: the caller names the first that is no time
-            shape = np.where(_is_digit(letters[0]), np.uint8(ord("0")), letters[0])
-            found = _ISO_SHAPE.fullmatch(shape.tobytes().decode("latin-1"))
+            shape = ["0" if chr(one) in "0123456789" else chr(one) for one in letters[:, 0]]
+            found = _ISO_SHAPE.fullmatch("".join(shape))
             if found is None:
                 valid[rows[0]] = False
                 break
-            alike = (np.where(_is_digit(letters), np.uint8(ord("0")), letters) == shape).all(axis=1)
-            times = _moments(letters[alike], found)
+            alike = _of_shape(letters, shape)
+            times = _moments(letters[:, alike], found)
             seconds[rows[alike]], valid[rows[alike]] = times.seconds, times.valid
-            rows, letters = rows[~alike], letters[~alike]
+            rows, letters = rows[~alike], letters[:, ~alike]
     return Times(seconds, valid)
 
 
-def _is_digit(letters: np.ndarray) -> np.ndarray:
-    return (letters >= ord("0")) & (letters <= ord("9"))
-
-
 def _by_length(texts: pa.Array) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The places of texts that are equally long, increasing, and their bytes, uint8 [n, length]."""
+    """The places of texts that are equally long, increasing, and their bytes, uint8 [length, n]."""
     wide = texts.cast(pa.large_string())
     _, offset_bytes, text_bytes = wide.buffers()
     offsets = np.frombuffer(offset_bytes, dtype=np.int64)[wide.offset : wide.offset + len(wide) + 1]
@@ -107,21 +103,31 @@ def _by_length(texts: pa.Array) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     lengths = np.diff(offsets)
     for length in np.unique(lengths).tolist():
         rows = np.flatnonzero(lengths == length)
-        yield rows, data[offsets[rows][:, None] + np.arange(length)]
+        yield rows, data[offsets[rows] + np.arange(length)[:, None]]
+
+
+def _of_shape(letters: np.ndarray, shape: list[str]) -> np.ndarray:
+    """Which texts have digits where ``shape`` has zeros, and its other letters; bool [n]."""
+    alike = np.ones(letters.shape[1], dtype=bool)
+    for row, wanted in zip(letters, shape, strict=True):
+        alike &= row - np.uint8(ord("0")) <= 9 if wanted == "0" else row == ord(wanted)
+    return alike
 
 
 def _moments(letters: np.ndarray, shape: re.Match[str]) -> Times:
     """The times of texts of one shape.
 
     Args:
-        letters: uint8 [n, length].
+        letters: uint8 [length, n].
         shape: says where in them each part stands.
     """
 
     def number(name: str) -> np.ndarray:
         start, end = max(shape.span(name), shape.span(f"{name}_") if f"{name}_" in shape.re.groupindex else (-1, -1))
-        digits = letters[:, max(start, 0) : max(end, 0)].astype(np.int64) - ord("0")
-        return digits @ 10 ** np.arange(digits.shape[1])[::-1]
+        value = np.zeros(letters.shape[1], dtype=np.int64)
+        for row in letters[max(start, 0) : max(end, 0)]:
+            value = value * 10 + row - ord("0")
+        return value
 
     days, valid = _days(number("year"), number("month"), number("day"))
     hour, minute, second = number("hour"), number("minute"), number("second")

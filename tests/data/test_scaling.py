@@ -93,8 +93,14 @@ def test_what_does_not_matter_is_no_collapse(numbers):
     ("numbers", "message"),
     [
         ([i % 60 for i in range(6000)] + [1e30], r"from 0.0 to 59.0, 100% of the train rows, become one number"),
-        ([1.7e9 + i % 60 for i in range(6000)] + [1e300], r"it reaches from 1700000000.0 to 1e\+300"),
-        ([i % 2 for i in range(1000)] + [-1e12], r"from 0.0 to 1.0, 100% of the train rows, .* kind 'categorical'"),
+        (
+            [1.7e9 + i % 60 for i in range(6000)] + [1e300],
+            r"from 1700000000.0 to 1700000059.0, .* \(mean 1\.\d+e\+296, standard deviation",
+        ),
+        (
+            [i % 2 for i in range(1000)] + [-1e12],
+            r"from 0.0 to 1.0, 100% of the train rows, .* make the column categorical",
+        ),
         ([1.7e18 + i % 60 for i in range(600)], r"lie between 1.7e\+18 and 1.7e\+18, so close .* subtract a constant"),
         ([2.0**60] * 100, r"so close together that 64 bits do not tell them apart"),
     ],
