@@ -74,8 +74,7 @@ def make_fields(block: RawBlock, layout: Layout, sides: tuple[SideTable, ...], m
         elif column.role == "integer":
             made[column.field] = _bucketed(block.columns[column.name], merged_buckets)
         elif column.role == "numeric":
-            numbers[column.field] = _numbers(block, column)
-            extremes[column.field] = _extremes(block, column, numbers[column.field])
+            numbers[column.field], extremes[column.field] = _numbers(block, column)
             present = ~np.isnan(numbers[column.field])
             made[column.field] = LocalColumn(present.astype(np.uint8), _NUMBER)
         elif column.role == "time":
@@ -97,20 +96,22 @@ def _bucketed(column: LocalColumn, merged_buckets: bool) -> LocalColumn:
     return recode(column.codes, pa.array(bucket_keys(np.asarray(column.values), merged_buckets)))
 
 
-def _numbers(block: RawBlock, column: Column) -> np.ndarray:
+def _numbers(block: RawBlock, column: Column) -> tuple[np.ndarray, tuple[Extreme, ...]]:
+    """The numbers of a column, float64 [n], and the smallest and the largest of them.
+
+    Raises:
+        DataError: a number that is not finite; NaN is a missing value.
+    """
     numbers: np.ndarray = block.numbers[column.name].fill_null(np.nan).to_numpy(zero_copy_only=False)
-    if np.isinf(numbers).any():
+    bounds = [float(bound(numbers, initial=np.nan)) for bound in (np.fmin.reduce, np.fmax.reduce)]
+    if np.isnan(bounds[0]):
+        return numbers, ()
+    if np.isinf(bounds).any():
         row = int(np.isinf(numbers).argmax())
         what = f"{numbers[row]} is no finite number that 64 bits can hold; mend the value"
         raise _bad_value(block, column, row, what)
-    return numbers
-
-
-def _extremes(block: RawBlock, column: Column, numbers: np.ndarray) -> tuple[Extreme, ...]:
-    if np.isnan(numbers).all():
-        return ()
-    rows = (int(np.nanargmin(numbers)), int(np.nanargmax(numbers)))
-    return tuple(Extreme(float(numbers[row]), _place(block, column, row)) for row in rows)
+    rows = [int((numbers == bound).argmax()) for bound in bounds]
+    return numbers, tuple(map(Extreme, bounds, (_place(block, column, row) for row in rows)))
 
 
 def _labels(block: RawBlock, layout: Layout) -> tuple[np.ndarray, LabelValues]:
