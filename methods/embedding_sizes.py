@@ -8,6 +8,8 @@ sure that all values together reach K.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -59,8 +61,17 @@ class Candidates:
         return tuple(sizes)
 
     def score(self, genes: Genes) -> float:
-        """AUC of the masked model on the rows."""
+        """AUC of the masked model on the rows.
+
+        Raises:
+            ValueError: it is not defined, so that candidates have no order.
+        """
         part = self._slice
         factors = self.mask(genes)[part.used].to(part.model.table.weight.dtype)
         masked = part.model.fold(factors, torch.tensor(genes))
-        return auc(predict(masked, part.rows), part.rows.labels)
+        score = auc(predict(masked, part.rows), part.rows.labels)
+        if math.isnan(score):
+            raise ValueError(
+                "the AUC of a candidate is not a number: its scores are none, or its rows have one label only"
+            )
+        return score

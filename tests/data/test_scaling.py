@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import re
@@ -180,6 +181,25 @@ def test_a_number_out_of_range_outside_train_is_named_with_its_line(tmp_path, va
     with pytest.raises(DataError, match=wanted.replace("+", r"\+")):
         prepare(card, tmp_path / "t.csv", tmp_path / "bad", settings=Settings(chunk_bytes=chunk_bytes))
     assert not (tmp_path / "bad").exists()
+
+
+def test_a_validation_that_overflows_ends_the_cell_with_its_reason(bench, tmp_path, monkeypatch):
+    """Without the check of the range, one validation row overflows: no weights are the best, so none are tested."""
+    monkeypatch.setattr("bench.data.scaling.LIMIT", math.inf)
+    (tmp_path / "cwd" / "m.toml").write_text(CARD)
+    table(tmp_path, seconds(400))
+    splits = np.load(prepare(write_card(tmp_path, CARD), tmp_path / "t.csv", tmp_path / "s") / "split.npy")
+    row = int(np.flatnonzero(splits == 1)[5])
+    table(tmp_path, [*seconds(400)[:row], "1e300", *seconds(400)[row + 1 :]])
+    assert bench("prepare", "m.toml", "--raw", str(tmp_path / "t.csv")).code == 0
+    flags = ["--methods", "no-selection", "--backbones", "dnn[mlp=8]", "--seeds", "1", "--epochs", "3", "--out", "r"]
+    done = bench("run", "--datasets", "m.toml", *flags)
+    (record,) = [json.loads(path.read_text()) for path in (tmp_path / "cwd" / "r" / "cells").glob("*.json")]
+    assert (record["status"], record["auc"]) == ("failed", None), done.err
+    assert record["reason"].startswith("NonFiniteQualityError: train: validation after epoch 1: AUC nan")
+    assert (
+        f"the scores of 1 of 40 rows are not finite, the first that of row {row + 1} of the table" in record["reason"]
+    )
 
 
 def test_numbers_up_to_the_limit_pass(tmp_path):
