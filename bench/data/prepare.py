@@ -2,7 +2,7 @@
 
 One pass over the text gives labels and provisional codes; the labels (or the times) give the split; the train rows give
 the vocabularies; a pass over the codes writes the ids. In memory are vocabularies, labels, splits, times where they
-decide, and a few blocks.
+decide, one numeric column of the train rows, and a few blocks.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def check_splits(labels: np.ndarray, splits: np.ndarray, what: str, shares: Sequ
 def _mend(shares: Sequence[float] | None) -> str:
     """What a split without both labels needs."""
     if shares is None:
-        return "rows are split by time: choose other shares under [split] or leave split=temporal out"
+        return "rows are split by time: give more rows, change [split], or leave split=temporal out"
     ones, zeros = _fewest(shares, positive=True), _fewest(shares, positive=False)
     return f"these shares need at least {ones} of label 1 and {zeros} of label 0: give more rows, or change [split]"
 

@@ -183,6 +183,7 @@ def test_a_number_out_of_range_outside_train_is_named_with_its_line(tmp_path, va
     assert not (tmp_path / "bad").exists()
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
 def test_a_validation_that_overflows_ends_the_cell_with_its_reason(bench, tmp_path, monkeypatch):
     """Without the check of the range, one validation row overflows: no weights are the best, so none are tested."""
     monkeypatch.setattr("bench.data.scaling.LIMIT", math.inf)

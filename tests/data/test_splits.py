@@ -75,9 +75,7 @@ def test_a_split_without_both_classes_is_refused():
         DataError, match=r"data: the test split has 2 rows and 0 of label 1; .*9 of label 1, 11 of label 0"
     ):
         check_splits(np.where(splits == 2, 0, labels), splits, "data", OTHERS)
-    with pytest.raises(
-        DataError, match=r"the test split .*; rows are split by time: choose other shares .* split=tempo"
-    ):
+    with pytest.raises(DataError, match=r"the test split .*; rows are split by time: give more rows, .* split=tempo"):
         check_splits(np.where(splits == 2, 0, labels), splits, "data")
     with pytest.raises(DataError, match=r"data: 9 rows are too few to split; give at least 10"):
         check_splits(labels[:9], splits[:9], "data")
