@@ -178,6 +178,8 @@ def _make(card: DatasetCard, flags: PrepareFlags, folder: Path) -> None:
         f"{folder}: {n_rows:,} rows ({splits}), {manifest['positives'] / n_rows:.1%} positive, "
         f"{n_fields} fields, {values:,} ids; {seconds:.1f} s, {n_rows / seconds:,.0f} rows/s\n"
     )
+    for note in manifest["notes"]:
+        sys.stdout.write(f"note: {note}\n")
 
 
 Show = Callable[[str, int, int, str], None]

@@ -27,6 +27,8 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
 }
 _NUMBER = re.compile(r" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? *", re.ASCII)
+_PLAIN = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "False": 0, "True": 1}
+"""What a column holds of which the card says nothing: 0 and 1, also as pandas writes floats and truth values."""
 _MOST = 1000
 """Distinct values that are counted."""
 _SHOWN = 10
@@ -74,7 +76,7 @@ class LabelRule:
                 return int(value in self.positive)
             return None if self.positive and self.negative else int(not self.positive)
         if not self.symbol:
-            return {"0": 0, "1": 1}.get(value)
+            return _PLAIN.get(value)
         right = _number(self.operand)
         if right is None:
             return int((value == self.operand) == (self.symbol == "=="))

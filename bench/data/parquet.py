@@ -2,7 +2,7 @@
 
 A value means what it would mean in the CSV file that pandas writes of the same table (see ``arrow_texts``). Since
 Parquet knows what a number is, a few values are read here that text refuses: true is 1 in columns of numbers, and a
-label 1.0 or true is 1 where the card's rule does not know the text.
+label 1.0 or true is 1 where lists of the card name 1.
 """
 
 from __future__ import annotations

@@ -211,30 +211,31 @@ class _Preparer:
             "shares": list(card.shares),
             "split_seed": card.split_seed,
             "min_count": card.min_count,
-            "scaling": self._scalings(data, schema, splits),
+            **self._scalings(data, schema, splits),
             "roles": data.roles,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
-    def _scalings(self, data: Ingested, schema: Schema, splits: np.ndarray) -> dict[str, dict[str, float]]:
-        """Scaling of each numeric field by name.
+    def _scalings(self, data: Ingested, schema: Schema, splits: np.ndarray) -> dict[str, Any]:
+        """The manifest's ``scaling``, of each numeric field by name, and ``notes`` on them.
 
         Raises:
             DataError: a field that cannot be standardised, or a number too far from the others.
         """
+        found: dict[str, Any] = {"scaling": {}, "notes": []}
         if not schema.numeric_fields:
-            return {}
+            return found
         numbers = np.load(self._folder / files.NUMERIC, mmap_mode="r")
-        found = {}
         for place, field in enumerate(schema.numeric_fields):
-            name = schema.names[field]
+            farthest = max(data.extremes[place], key=lambda one: abs(one.value), default=None)
+            where = "" if farthest is None else f"{farthest.place} holds {farthest.value!r}, and "
             try:
-                scaling = fit_scaling(numbers[:, place], splits == TRAIN)
+                scaling, note = fit_scaling(numbers[:, place], splits == TRAIN)
             except CollapseError as error:
-                farthest = max(data.extremes[place], key=lambda one: abs(one.value))
-                raise DataError(f"{farthest.place} holds {farthest.value!r}, and {error}.") from None
+                raise DataError(f"{where}{error}.") from None
             _check_range(data.extremes[place], scaling)
-            found[name] = asdict(scaling)
+            found["scaling"][schema.names[field]] = asdict(scaling)
+            found["notes"] += [] if note is None else [f"{where}{note}."]
         return found
 
 

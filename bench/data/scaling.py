@@ -2,6 +2,7 @@
 
 Numbers are centred and scaled in float64 and become float32 last. Two things cannot be standardised and are errors, not
 other numbers: a column most of whose variety is lost on that way, and a number too far from the mean for training.
+Where less of it is lost, a note says so.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import numpy as np
 
 LIMIT = 1e9
 """Standard deviations from the mean that a number may have: the product of four such numbers still fits a float32."""
-LOST_SHARE = 0.05
-"""Of the train rows: so many may become equal to others of another value."""
+NOTED_SHARE = 0.05
+"""Of the train rows: where more become equal to others of another value, a note says so."""
+LOST_SHARE = 0.5
+"""Of the train rows without the column's most frequent value: where more become so, it is an error."""
 _ROUNDING_ULPS = 8
 """Numbers as near as this many steps of a float64 are one number with the rounding of some calculation."""
 _EXACT = 2.0**53
@@ -46,20 +49,20 @@ class Scaling:
         return scores
 
 
-def fit_scaling(numbers: np.ndarray, in_train: np.ndarray) -> Scaling:
-    """Mean and (population) standard deviation over the train rows, missing ones apart.
+def fit_scaling(numbers: np.ndarray, in_train: np.ndarray) -> tuple[Scaling, str | None]:
+    """Mean and (population) standard deviation over the train rows, missing ones apart; and a note, if need be.
 
     Args:
         numbers: float64 [N], NaN where missing.
         in_train: bool [N].
 
     Raises:
-        CollapseError: values that differ in the table would not any more.
+        CollapseError: most values that differ in the table would not any more.
     """
     train = np.array(numbers[in_train], dtype=np.float64)
     train = train[~np.isnan(train)]
     if not len(train):
-        return Scaling(0.0, 1.0)
+        return Scaling(0.0, 1.0), None
     low, high = float(train.min()), float(train.max())
     largest = max(-low, high)
     if largest >= _EXACT and (high - low) / np.spacing(largest) < _APART_ULPS:
@@ -68,10 +71,9 @@ def fit_scaling(numbers: np.ndarray, in_train: np.ndarray) -> Scaling:
             f"apart: subtract a constant from the column, or make it categorical ('ignore' if it is constant)"
         )
     if low == high:
-        return Scaling(low, 1.0)
+        return Scaling(low, 1.0), None
     scaling = _moments(train, low, high)
-    _check_variety(train, scaling)
-    return scaling
+    return scaling, _check_variety(train, scaling)
 
 
 def _moments(train: np.ndarray, low: float, high: float) -> Scaling:
@@ -94,14 +96,14 @@ def _parts(numbers: np.ndarray) -> Iterator[np.ndarray]:
     return (numbers[start : start + _ROWS_AT_ONCE] for start in range(0, len(numbers), _ROWS_AT_ONCE))
 
 
-def _check_variety(train: np.ndarray, scaling: Scaling) -> None:
-    """Make sure that the numbers of most train rows are still told apart as float32.
+def _check_variety(train: np.ndarray, scaling: Scaling) -> str | None:
+    """Make sure that the numbers of most train rows are still told apart as float32; a note where many are not.
 
-    Of many rows a sample is looked at, always the same one.
+    What counts are the rows whose numbers one float32 stands for, those with the most frequent of them left out. Of
+    many rows a sample is looked at, always the same one.
 
     Raises:
-        CollapseError: one float32 would stand for different numbers of more than ``LOST_SHARE`` of the rows, those with
-            the most frequent of these numbers not counted.
+        CollapseError: they are most of those by which the column tells rows apart.
     """
     if len(train) > _SAMPLE:
         train = train[np.random.default_rng(0).integers(len(train), size=_SAMPLE)]
@@ -115,15 +117,19 @@ def _check_variety(train: np.ndarray, scaling: Scaling) -> None:
     n_rows = np.diff(np.append(new_run, len(train)))
     most = np.maximum.reduceat(np.diff(np.append(starts, len(train))), np.searchsorted(starts, new_run))
     worst = int((n_rows - most).argmax())
-    if (n_rows - most)[worst] <= LOST_SHARE * len(train):
-        return
+    lost = (n_rows - most)[worst] / len(train)
+    if lost <= NOTED_SHARE:
+        return None
     first, last = new_run[worst], new_run[worst] + n_rows[worst] - 1
     share = n_rows[worst] / len(train)
-    raise CollapseError(
+    what = (
         f"the column's values from {train[first]} to {train[last]}, {share:.0%} of the train rows, become one number "
         f"when it is standardised (mean {scaling.mean:g}, standard deviation {scaling.sd:g}): mend, cap or list under "
         f"missing what lies far out, take logarithms or ranks, or make the column categorical"
     )
+    if lost * len(train) > LOST_SHARE * (len(train) - most.max()):
+        raise CollapseError(what)
+    return what
 
 
 def first_beyond(numbers: np.ndarray, scaling: Scaling) -> int | None:

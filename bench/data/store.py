@@ -247,6 +247,6 @@ class _Opener:
 
     def _fit(self, column: np.ndarray, where: str) -> Scaling:
         try:
-            return fit_scaling(column, self._splits == TRAIN)
+            return fit_scaling(column, self._splits == TRAIN)[0]
         except CollapseError as error:
             raise DataError(f"{where}: {error}.") from None

@@ -10,7 +10,6 @@ import os
 import pickle
 import sqlite3
 import tarfile
-import threading
 import zipfile
 
 import numpy as np
@@ -320,8 +319,10 @@ def test_files_lists_alternatives(files_of, expected):
 def test_a_pipe_is_named(tmp_path):
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    writer = threading.Thread(target=lambda: path.write_bytes(TEXT))
-    writer.start()
-    with pytest.raises(DataError, match=r"^pipe: is a pipe, which can be read only once; save it as a file"):
-        RawSource(path)
-    writer.join()
+    end = os.open(path, os.O_RDWR)  # of both kinds, so that neither side waits for the other
+    try:
+        os.write(end, b"y,c\n")
+        with pytest.raises(DataError, match=r"^pipe: is a pipe, which can be read only once; save it as a file"):
+            RawSource(path)
+    finally:
+        os.close(end)

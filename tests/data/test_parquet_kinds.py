@@ -224,6 +224,14 @@ def test_labels_of_any_type(tmp_path, rule, labels, ones):
         np.testing.assert_array_equal(part.labels, np.array(ones * 60)[part.row_numbers])
 
 
+@pytest.mark.parametrize("kind", ["int64", "Int64", "bool", "boolean", "float32", "float64", "str", "category"])
+def test_labels_of_any_type_are_those_of_the_csv(tmp_path, kind):
+    labels = cycle([1, 0, 0]).astype("str" if kind == "category" else kind).astype(kind)
+    frame = frame_with(cycle(["a", "b", "c"])).assign(y=labels)
+    text, table = stores(tmp_path, frame, card_for(tmp_path, "categorical"))
+    assert table["files"] == text["files"] and table["positives"] == 40
+
+
 def test_bytes_and_views_are_text_where_they_are_utf8(tmp_path):
     card = card_for(tmp_path, "categorical")
     values = [b"ab", "ü".encode()] * 60

@@ -29,7 +29,7 @@ c = "categorical"
 
 
 def everywhere(numbers):
-    return fit_scaling(np.array(numbers, dtype=np.float64), np.ones(len(numbers), dtype=bool))
+    return fit_scaling(np.array(numbers, dtype=np.float64), np.ones(len(numbers), dtype=bool))[0]
 
 
 @given(st.lists(st.one_of(st.just(math.nan), st.floats(-1e150, 1e150), st.integers(-60, 60).map(float)), max_size=60))
@@ -87,7 +87,23 @@ def test_constant_and_missing_columns_are_no_error():
     ],
 )
 def test_what_does_not_matter_is_no_collapse(numbers):
-    np.testing.assert_allclose(everywhere(numbers).sd, np.std(numbers), rtol=1e-9)
+    scaling, note = fit_scaling(np.array(numbers, dtype=np.float64), np.ones(len(numbers), dtype=bool))
+    np.testing.assert_allclose(scaling.sd, np.std(numbers), rtol=1e-9)
+    assert note is None
+
+
+def test_what_is_lost_of_a_column_that_still_tells_rows_apart_is_noted(tmp_path):
+    numbers = [0.0, 1e-5, 0.5, 2.0, 12345.5, 700.0] * 100
+    merged = standardise(np.array(numbers), everywhere(numbers))
+    assert len(set(merged.tolist())) == 5  # 0 and 1e-5 are one by now
+    table(tmp_path, numbers)
+    store = prepare(write_card(tmp_path, CARD), tmp_path / "t.csv", tmp_path / "out")
+    (note,) = manifest_of(store)["notes"]
+    place = "t.csv: line 6, column 't' holds 12345.5"
+    assert re.match(f"{place}, and the column's values from 0.0 to 1e-05, 3[234]% of the train rows", note)
+    table(tmp_path, [0.0, 1e-5, 2e-5, 1e12] * 150)
+    with pytest.raises(DataError, match=r"line 5, column 't' holds 1000000000000.0, and .* 7[3-7]% of the train rows"):
+        prepare(write_card(tmp_path, CARD), tmp_path / "t.csv", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
