@@ -65,7 +65,7 @@ class RowStarts:
 
     count: int
     lines: np.ndarray | None = None
-    """The line of each row, int64 [count], counted from 0; None: each row is one line."""
+    """The line of each row, counted from 0, and how many there are, int64 [count + 1]; None: each row is one line."""
     is_plain: bool = False
     """Whether every line feed ends a row and every delimiter a value: no quotes, escapes or carriage returns."""
 
@@ -290,7 +290,8 @@ class _Checker:
         if len(outside) == self._chunk.line_ends:
             return RowStarts(len(starts))
         every_end = np.flatnonzero(np.frombuffer(self._data, dtype=np.uint8) == _LF)
-        return RowStarts(len(starts), np.searchsorted(every_end, starts))
+        n_lines = len(every_end) + (not self._data.endswith(b"\n"))
+        return RowStarts(len(starts), np.append(np.searchsorted(every_end, starts), n_lines))
 
     def _open_quotes(self) -> list[tuple[int, str]]:
         spans = self._spans

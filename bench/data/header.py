@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 from bench.data.dialect import SEPARATOR, Dialect
 from bench.data.layout import Layout
+from bench.data.sources import shown
 from bench.data.text_stream import TextStream
 from bench.errors import DataError
 
@@ -92,10 +93,10 @@ def check_columns(names: list[str], layout: Layout, member: str) -> None:
     declared = [column.name for column in layout.columns]
     for name in declared:
         if name not in names:
-            read = ", ".join(names)
-            shown = read if len(read) <= 100 else f"{read[:100]}…"
+            read = ", ".join(map(shown, names))
+            short = read if len(read) <= 100 else f"{read[:100]}…"
             raise DataError(
-                f"{member}: the header lacks the column {name!r}; it reads: {shown}. Mend file or card."
+                f"{member}: the header lacks the column {name!r}; it reads: {short}. Mend file or card."
                 f"{_meant(name, names, layout)}"
             )
     unknown = [name for name in names if name not in declared]

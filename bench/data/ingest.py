@@ -26,7 +26,7 @@ from bench.data.layout import Layout
 from bench.data.markers import number_markers, without_markers
 from bench.data.parallel import map_ordered
 from bench.data.parquet import ParquetReader
-from bench.data.readers import BlockParser, RawBlock
+from bench.data.readers import BlockParser, LongRows, RawBlock
 from bench.data.schema import Kind
 from bench.data.signatures import is_parquet, refuse_binary
 from bench.data.sources import RawSource, shown
@@ -51,6 +51,8 @@ class Ingested:
     """Seconds since 1970, int64 [N], where a column of them decides the split."""
     extremes: Sequence[Sequence[Extreme]] = ()
     """Of each numeric field: the smallest and largest number of every block that has any."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of the table."""
 
 
 def ingest_raw(
@@ -68,13 +70,13 @@ def ingest_raw(
     markers = number_markers(layout.missing)
     ordered_by = card.order.column_of(layout, member) if card.temporal and card.order else None
 
-    def work(part: Any) -> tuple[FieldBlock, np.ndarray | None, StoredBlock]:
+    def work(part: Any) -> tuple[FieldBlock, np.ndarray | None, StoredBlock, LongRows]:
         raw = without_markers(parse(part), markers)
         block = make_fields(raw, layout, sides, card.merged_buckets)
         times = None if ordered_by is None else row_times(raw, ordered_by)
         stored = store_block(block, spill)
         block.columns.clear()  # they are parked now
-        return block, times, stored
+        return block, times, stored, raw.long_rows()
 
     kinds = [layout.kind(name) for name in layout.fields]
     encoder = Encoder(layout.fields, kinds, spill)
@@ -82,9 +84,10 @@ def ingest_raw(
     values = LabelValues()
     times: list[np.ndarray] = []
     extremes: list[list[Extreme]] = [[] for kind in kinds if kind == "numeric"]
-    rows = 0
-    for block, when, stored in map_ordered(work, parts, pool):
+    rows, long_rows = 0, LongRows()
+    for block, when, stored, spanning in map_ordered(work, parts, pool):
         encoder.add(stored, pool)
+        long_rows += spanning
         labels.append(block.labels)
         values.add(block.label_values)
         times += [] if when is None else [when]
@@ -97,7 +100,19 @@ def ingest_raw(
     source.check_alone(layout.files or ("*",))
     y = np.concatenate(labels)
     check_labels(values, y, layout.label_rule, f"{shown(member)}: the label column {layout.label.name!r}")
-    return Ingested(encoder, y, times=np.concatenate(times) if times else None, extremes=extremes)
+    moments = np.concatenate(times) if times else None
+    return Ingested(encoder, y, times=moments, extremes=extremes, notes=_notes(long_rows, shown(member)))
+
+
+def _notes(long_rows: LongRows, member: str) -> tuple[str, ...]:
+    """A quote that was never closed and one that was never opened look like one value, which only a person can tell."""
+    if not long_rows.n_rows:
+        return ()
+    n, most = long_rows.n_rows, long_rows.most_lines
+    return (
+        f"{member}: {n:,} row{' runs' if n == 1 else 's run'} over several lines, the longest over {most:,} from line "
+        f"{long_rows.line} on; if that is a quote out of place, mend it.",
+    )
 
 
 def _reader(

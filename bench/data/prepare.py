@@ -217,12 +217,12 @@ class _Preparer:
         }
 
     def _scalings(self, data: Ingested, schema: Schema, splits: np.ndarray) -> dict[str, Any]:
-        """The manifest's ``scaling``, of each numeric field by name, and ``notes`` on them.
+        """The manifest's ``scaling``, of each numeric field by name, and its ``notes``.
 
         Raises:
             DataError: a field that cannot be standardised, or a number too far from the others.
         """
-        found: dict[str, Any] = {"scaling": {}, "notes": []}
+        found: dict[str, Any] = {"scaling": {}, "notes": list(data.notes)}
         if not schema.numeric_fields:
             return found
         numbers = np.load(self._folder / files.NUMERIC, mmap_mode="r")

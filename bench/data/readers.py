@@ -27,6 +27,21 @@ _PIECE_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
+class LongRows:
+    """Rows that run over several lines."""
+
+    n_rows: int = 0
+    most_lines: int = 0
+    """Of the longest one."""
+    line: int = 0
+    """On which that begins."""
+
+    def __add__(self, other: LongRows) -> LongRows:
+        longest = other if other.most_lines > self.most_lines else self
+        return LongRows(self.n_rows + other.n_rows, longest.most_lines, longest.line)
+
+
+@dataclass(frozen=True)
 class RawBlock:
     """Consecutive rows of a raw table, columns by name."""
 
@@ -38,13 +53,22 @@ class RawBlock:
     numbers: Mapping[str, pa.Array]
     """The numeric columns, float64."""
     lines: np.ndarray | None = None
-    """The line on which each row begins, counted from that of the first, int64 [n_rows]; None: one line a row."""
+    """The line on which each row begins, counted from that of the first, and how many there are, int64 [n_rows + 1];
+    None: one line a row."""
     unit: str = "line"
     """What ``line`` counts, for messages: ``row`` of a table without lines."""
 
     def line(self, row: int) -> int:
         """The line number, from 1, on which the row ``row`` of the block begins."""
         return self.first_line + (row if self.lines is None else int(self.lines[row]))
+
+    def long_rows(self) -> LongRows:
+        """The rows that run over several lines."""
+        if self.lines is None:
+            return LongRows()
+        sizes = np.diff(self.lines)
+        longest = int(sizes.argmax())
+        return LongRows(int(np.count_nonzero(sizes > 1)), int(sizes[longest]), self.line(longest))
 
 
 class BlockParser:

@@ -306,7 +306,7 @@ def file_sha256(path: Path) -> str:
 
 
 def shown(name: str) -> str:
-    """A file's name for messages: as it is, or with its unprintable characters escaped."""
+    """A name for messages: as it is, or with its unprintable characters escaped."""
     return name if name.isprintable() else repr(name)
 
 

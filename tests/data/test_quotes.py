@@ -235,6 +235,16 @@ def test_a_stray_quote_swallows_no_row(tmp_path, faults, line, chunk_bytes):
 
 
 @pytest.mark.parametrize("chunk_bytes", [64, 1 << 20])
+def test_rows_between_two_stray_quotes_are_noted_where_values_may_hold_line_ends(tmp_path, chunk_bytes):
+    """They are one value by every rule; what they are, only a person can tell."""
+    (tmp_path / "t.csv").write_bytes(swallowing(100, {19: '"12 inch', 69: 'pan 12"'}))
+    work = Settings(chunk_bytes=chunk_bytes)
+    store = prepare(write_card(tmp_path, SPANNING), tmp_path / "t.csv", tmp_path / "out", settings=work)
+    (note,) = manifest_of(store)["notes"]
+    assert note.startswith("t.csv: 1 row runs over several lines, the longest over 51 from line 21 on; if that is")
+
+
+@pytest.mark.parametrize("chunk_bytes", [64, 1 << 20])
 @pytest.mark.parametrize("faults", [{69: '12" pan'}, {69: 'pan 12"', 70: 'a"b"c'}, {69: ' "pan"'}])
 def test_a_quote_inside_a_value_is_a_letter(tmp_path, faults, chunk_bytes):
     (tmp_path / "t.csv").write_bytes(swallowing(100, faults))
@@ -257,6 +267,8 @@ def test_line_ends_inside_quotes_make_no_rows(tmp_path, chunk_bytes, threads):
     settings = Settings(chunk_bytes=chunk_bytes, threads=threads)
     store = prepare(card, tmp_path / "t.csv", tmp_path / "out", settings=settings)
     assert manifest_of(store)["n_rows"] == n
+    (note,) = manifest_of(store)["notes"]
+    assert note.startswith("t.csv: 600 rows run over several lines, the longest over 2 from line 2 on; if that is")
     values = [f"first {i}\nsecond, {i}" for i in range(5)]
     found = pq.read_table(store / "vocabulary.parquet").to_pylist()
     assert [row["value"] for row in found if row["field"] == "c"] == [None, None, *values]
