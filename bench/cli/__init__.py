@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.errors import UserError, suggest
+from bench.errors import UserError, printable, suggest
 
 COMMANDS = {
     "run": "compare methods: select, train, evaluate, record, tabulate",
@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
         module = importlib.import_module(f"bench.cli.{command}")
         return int(module.command([*argv[1:]]))
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         return EXIT_USER_ERROR
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG or error.filename is None:

@@ -46,12 +46,11 @@ def texts(values: pa.Array, unit: str = "") -> pa.Array:
         unit: of timestamps, the finest that the whole column needs (see ``finest_unit``).
 
     Raises:
-        pa.ArrowInvalid: bytes that are not UTF-8, or a time of day in nanoseconds.
+        pa.ArrowInvalid: bytes that are not UTF-8, a day beyond the calendar, or a time of day in nanoseconds.
     """
     kind = values.type
     if is_text(kind):
-        bare = values.cast(pa.binary()) if pa.types.is_fixed_size_binary(kind) else values
-        return bare.cast(pa.large_string())
+        return values.cast(pa.large_binary()).cast(pa.large_string())  # texts are not checked otherwise
     if pa.types.is_boolean(kind):
         return pc.if_else(values, "True", "False").cast(pa.large_string())
     if pa.types.is_floating(kind):
@@ -67,7 +66,10 @@ def _times(values: pa.Array, unit: str) -> pa.Array:
     if pa.types.is_timestamp(values.type):
         return _timestamps(values, unit)
     if pa.types.is_date(values.type):
-        return values.cast(pa.date32()).cast(pa.large_string())
+        written = values.cast(pa.date32()).cast(pa.large_string())
+        if pc.any(pc.starts_with(written, "<"), min_count=0).as_py():
+            raise pa.ArrowInvalid("a day beyond the calendar")
+        return written
     return _by_python(values.cast(pa.time64("us")))
 
 

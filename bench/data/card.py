@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -15,6 +16,7 @@ from bench.data.layout import Layout, read_layout
 from bench.data.temporal import TimeOrder, read_order
 from bench.data.toml_table import TomlTable, breaks_lines
 from bench.errors import ConfigError
+from bench.params import Range
 
 SPLITS = ("train", "valid", "test")
 MAX_NAME_BYTES = 100
@@ -191,6 +193,7 @@ def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> Dataset
     )
     table.done()
     _check(card, path.name)
+    _check_profiles(card, path.name)
     return card
 
 
@@ -210,6 +213,20 @@ def _check(card: DatasetCard, where: str) -> None:
         raise ConfigError(f"{where}: title = {card.title!r} must be one line without control characters.")
     if card.temporal and card.order is None:
         raise ConfigError(f"data set {name!r}: split=temporal needs rows in an order of time, and {_no_order(card)}.")
+
+
+def _check_profiles(card: DatasetCard, where: str) -> None:
+    """Make sure that what the card asks of the training profiles can be.
+
+    Raises:
+        ConfigError: a value out of its range.
+    """
+    entries: list[tuple[str, float, Range]] = [("evaluate_every", card.evaluate_every, Range(0, open_low=True))]
+    entries += [(f"[embedding_dim] {name}", dim, Range(1)) for name, dim in card.embedding_dim.items()]
+    entries += [(f"[l2] {name}", l2, Range(0)) for name, l2 in card.l2.items()]
+    for key, value, limits in entries:
+        if not math.isfinite(value) or value not in limits:
+            raise ConfigError(f"{where}: {key} = {value} is out of range; allowed: {limits}.")
 
 
 def _no_order(card: DatasetCard) -> str:
@@ -254,7 +271,8 @@ def _read_shares(table: TomlTable) -> tuple[float, float, float]:
     split = table.table("split")
     train, valid, test = (split.take(name, float, share) for name, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True))
     split.done()
-    total = sum(Fraction(str(share)) for share in (train, valid, test))
+    finite = all(map(math.isfinite, (train, valid, test)))
+    total = sum(Fraction(str(share)) for share in (train, valid, test)) if finite else math.nan
     if min(train, valid, test) <= 0 or total != 1:
         shares = f"train = {train}, valid = {valid}, test = {test}"
         raise ConfigError(f"{split.where}: {shares} must be above 0 and sum to 1; the sum is {float(total):g}.")

@@ -51,7 +51,7 @@ def declared(table: TomlTable, has_integers: bool) -> tuple[Parameter, ...]:
         has_integers: whether the card has integer fields, whose buckets can then be chosen.
     """
     found = [
-        Parameter("min_count", table.take("min_count", int, 1), Range(1)),
+        Parameter("min_count", table.take("min_count", int, 1), Range(1, 2**63 - 1)),
         Parameter("split_seed", table.take("split_seed", int, 0), Range(0, 2**63 - 1)),
         Parameter("split", "random", choices=("random", "temporal")),
     ]

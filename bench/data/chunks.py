@@ -44,7 +44,7 @@ def chunks(stream: TextStream, dialect: Dialect, chunk_bytes: int, header: Heade
             chunk = Chunk(stream.name, line, whole, whole.count(b"\n"))
             yield chunk
             line += chunk.line_ends
-    whole, _ = _hold_blank_lines(rest)
+    whole, _ = _hold_blank_lines(rest.removesuffix(b"\r"))  # which is half a line end
     if whole:
         yield Chunk(stream.name, line, whole, whole.count(b"\n"))
 
@@ -57,7 +57,7 @@ def _check_length(data: bytes, name: str, line: int, dialect: Dialect) -> None:
     """
     if len(data) > LONGEST_ROW:
         dialect.check(Chunk(name, line, data, data.count(b"\n")))
-        raise DataError(f"{name}: line {line} is longer than {LONGEST_ROW} bytes; is this a text table?")
+        raise DataError(f"{name}: line {line} is longer than {LONGEST_ROW} bytes; check that it is a text table.")
 
 
 def _hold_blank_lines(data: bytes) -> tuple[bytes, bytes]:

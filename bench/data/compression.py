@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import IO, cast
 
@@ -32,17 +33,25 @@ class _Unclosed:
         """Leave it open: it may be read again from its beginning."""
 
 
-class _Rewindable(io.RawIOBase):
-    """A stream of pyarrow's, made seekable: to go back is to begin again."""
+class _Forward(io.RawIOBase, ABC):
+    """A stream that is read forwards, made seekable: to go back is to begin again."""
 
-    def __init__(self, file: IO[bytes], codec: str) -> None:
-        self._file, self._codec = file, codec
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
         self._start()
 
     def _start(self) -> None:
         self._file.seek(0)
-        self._stream = pa.CompressedInputStream(pa.PythonFile(_Unclosed(self._file), mode="r"), self._codec)
         self._place = 0
+        self._begin()
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Get ready to read from the file's beginning, where it is."""
+
+    @abstractmethod
+    def _next(self, size: int) -> bytes:
+        """Up to ``size`` bytes; nothing at the end."""
 
     def readable(self) -> bool:
         return True
@@ -52,7 +61,7 @@ class _Rewindable(io.RawIOBase):
 
     def readinto(self, buffer: object, /) -> int:
         view = memoryview(cast("bytearray", buffer))
-        data = self._stream.read(len(view))
+        data = self._next(len(view))
         view[: len(data)] = data
         self._place += len(data)
         return len(data)
@@ -66,23 +75,73 @@ class _Rewindable(io.RawIOBase):
         wanted = offset + (self._place if whence == io.SEEK_CUR else 0)
         if wanted < self._place:
             self._start()
-        while self._place < wanted and (data := self._stream.read(min(wanted - self._place, _BUFFER_BYTES))):
+        while self._place < wanted and (data := self._next(min(wanted - self._place, _BUFFER_BYTES))):
             self._place += len(data)
         return self._place
 
 
+class _Rewindable(_Forward):
+    """What pyarrow decompresses."""
+
+    def __init__(self, file: IO[bytes], codec: str) -> None:
+        self._codec = codec
+        super().__init__(file)
+
+    def _begin(self) -> None:
+        self._stream = pa.CompressedInputStream(pa.PythonFile(_Unclosed(self._file), mode="r"), self._codec)
+
+    def _next(self, size: int) -> bytes:
+        return self._stream.read(size)  # type: ignore[no-any-return]
+
+
+class _Streams(_Forward):
+    """Compressed streams one behind another; what follows them and is none is damage, not an end.
+
+    The standard library's own files take it for the end.
+    """
+
+    def __init__(self, file: IO[bytes], make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> None:
+        self._make = make
+        super().__init__(file)
+
+    def _begin(self) -> None:
+        self._decompressor = self._make()
+        self._rest = b""
+
+    def _next(self, size: int) -> bytes:
+        while True:
+            if self._decompressor.eof and not self._follow():
+                return b""
+            if self._decompressor.needs_input and not self._rest:
+                self._rest = self._file.read(_BUFFER_BYTES)
+                if not self._rest:
+                    raise EOFError("compressed data ended before the end-of-stream marker")
+            data, self._rest = self._decompressor.decompress(self._rest, size), b""
+            if data:
+                return data
+
+    def _follow(self) -> bool:
+        """Begin the next stream, if there is one."""
+        rest = self._decompressor.unused_data.lstrip(b"\0")  # xz pads with it, and no stream begins so
+        while not rest and (more := self._file.read(_BUFFER_BYTES)):
+            rest = more.lstrip(b"\0")
+        if rest:
+            self._decompressor, self._rest = self._make(), rest
+        return bool(rest)
+
+
 _CODECS: tuple[tuple[re.Pattern[bytes], Callable[[IO[bytes]], object]], ...] = (
     (re.compile(rb"\x1f\x8b\x08[\x00-\x1f]", re.DOTALL), lambda file: gzip.GzipFile(fileobj=file, mode="rb")),
-    (re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), bz2.BZ2File),
-    (re.compile(rb"\xfd7zXZ\x00"), lzma.LZMAFile),
-    (re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), lambda file: _rewindable(file, "zstd")),
-    (re.compile(rb"\x04\x22\x4d\x18"), lambda file: _rewindable(file, "lz4")),
+    (re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), lambda file: _buffered(_Streams(file, bz2.BZ2Decompressor))),
+    (re.compile(rb"\xfd7zXZ\x00"), lambda file: _buffered(_Streams(file, lzma.LZMADecompressor))),
+    (re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), lambda file: _buffered(_Rewindable(file, "zstd"))),
+    (re.compile(rb"\x04\x22\x4d\x18"), lambda file: _buffered(_Rewindable(file, "lz4"))),
 )
 """Signatures in full, and what decompresses; members and frames that follow one another are one stream."""
 
 
-def _rewindable(file: IO[bytes], codec: str) -> io.BufferedReader:
-    return io.BufferedReader(_Rewindable(file, codec), _BUFFER_BYTES)
+def _buffered(file: io.RawIOBase) -> io.BufferedReader:
+    return io.BufferedReader(file, _BUFFER_BYTES)
 
 
 def decompressed(file: IO[bytes]) -> IO[bytes]:

@@ -2,7 +2,9 @@
 
 The rules are those of RFC 4180 and of Python's ``csv``: a quote opens a value only at the value's first byte, ends it
 where it is not doubled, and is a letter anywhere else. What those rules leave open (text behind a closing quote, a
-carriage return alone) is an error, because programs differ on it. All work is done on whole arrays of bytes.
+carriage return alone, a blank line) is an error, because programs differ on it; but for text behind a quote that closes
+right behind a delimiter, as in ``"a,"b``, on one line: that is read as Python's ``csv`` reads it. All work is done on
+whole arrays of bytes.
 """
 
 from __future__ import annotations
@@ -15,14 +17,13 @@ from functools import cached_property
 import numpy as np
 
 from bench.data.layout import Layout
-from bench.errors import DataError
+from bench.data.texts import PIECE_BYTES
+from bench.errors import DataError, quoted
 
 _LF, _CR = ord("\n"), ord("\r")
 SEPARATOR = b"\x1f"
 """Stands for a delimiter of several bytes, which the parser does not know."""
 _SHOWN = 40
-_PIECE_BYTES = 1 << 18
-"""Text that is looked at while it stays in the processor's cache."""
 _MARGIN = 2
 """Bytes around a piece, by which its own are judged."""
 
@@ -68,6 +69,10 @@ class RowStarts:
     """The line of each row, counted from 0, and how many there are, int64 [count + 1]; None: each row is one line."""
     is_plain: bool = False
     """Whether every line feed ends a row and every delimiter a value: no quotes, escapes or carriage returns."""
+
+    def line(self, row: int) -> int:
+        """The line on which the row ``row`` begins, counted from 0."""
+        return row if self.lines is None else int(self.lines[row])
 
 
 @dataclass(frozen=True)
@@ -118,15 +123,18 @@ class Dialect:
 
     def first_row_end(self, data: bytes) -> int:
         """How many bytes of ``data`` the first row has with its line end; 0 where that is not there."""
-        end = data.find(b"\n") + 1
-        while end and self.newlines_in_values and self.last_row_end(data[:end]) != end:
-            end = data.find(b"\n", end) + 1
-        return end
+        if not self.newlines_in_values:
+            return data.find(b"\n") + 1
+        text = self._text(data)
+        ends = np.flatnonzero(text == _LF)
+        outside = ends[~self._spans(text).hold(ends)]
+        return int(outside[0]) + 1 if len(outside) else 0
 
     def rows(self, chunk: Chunk) -> RowStarts:
-        """Count the rows of ``chunk`` and check its quotes and line ends, but for what only a parser's count shows.
+        """Count the rows of ``chunk`` and check its quotes and line ends, but for what a parser's rows show.
 
-        A parser that finds another number of rows, or none, has met a quote that is not closed: ``check`` names it.
+        A parser that finds another number of rows, or none, has met a quote that is not closed, and one that finds a
+        row of nothing perhaps a blank line: ``check`` names them.
 
         Raises:
             DataError: as ``check``.
@@ -143,24 +151,24 @@ class Dialect:
 
         Raises:
             DataError: a quote that is not closed or has text behind it, a line end that the card does not expect
-                inside a value, a carriage return alone; the message names the line.
+                inside a value, a carriage return alone, a blank line; the message names the line.
         """
         return _Checker(self, chunk).rows()
 
     def _is_sound(self, data: bytes) -> bool:
-        """Whether ``check`` can only find a value that runs over the end of its line; quick, and cautious.
+        """Whether ``check`` can only find a value that runs over the end of its line, or a blank line; quick, cautious.
 
         It can where every quote stands at one end of what lies between two delimiters or line ends, where no two quotes
         touch but those of an empty value, where every carriage return is followed by a line feed, and where no quote
         stays open on the last line.
         """
-        if self.newlines_in_values or len(self.delimiter) > 1 or (self.escape and self.escape in data):
+        if self.newlines_in_values or data.endswith(b"\r") or (self.escape and self.escape in data):
             return False
         last = data.rfind(b"\n", 0, len(data) - 1) + 1
         if self._spans(self._text(data[last:])).is_open:
             return False
         has_quotes, has_returns = self.quote != b"" and self.quote in data, b"\r" in data
-        pieces = _pieces(np.frombuffer(data, dtype=np.uint8))
+        pieces = _pieces(self._text(data))
         return all(self._is_sound_piece(piece, has_quotes, has_returns) for piece in pieces)
 
     def _is_sound_piece(self, text: np.ndarray, has_quotes: bool, has_returns: bool) -> bool:
@@ -174,7 +182,7 @@ class Dialect:
         if not has_quotes:
             return True
         quotes = text == self.quote[0]
-        ends |= text == self.delimiter[0]
+        ends |= text == self.separator[0]
         touching = quotes[1:] & quotes[:-1]
         if touching.any():
             empty = touching[1:-1] & ends[:-3] & ends[3:]
@@ -184,9 +192,11 @@ class Dialect:
         return not (quotes[1:-1] > (ends[:-2] | ends[2:])).any()
 
     def _text(self, data: bytes) -> np.ndarray:
-        """``data`` as uint8 [bytes], every escaped byte a letter."""
+        """``data`` as uint8 [bytes], every escaped byte a letter, and separators in the place of a longer delimiter."""
         if self.escape and self.escape in data:
             data = self._escaped.sub(b"xx", data)
+        if len(self.delimiter) > 1:
+            data = data.replace(self.delimiter, SEPARATOR * len(self.delimiter))
         return np.frombuffer(data, dtype=np.uint8)
 
     @cached_property
@@ -205,11 +215,9 @@ class Dialect:
 
     def _begins_value(self, text: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Whether a value begins at each of ``places``: behind a delimiter, a line end or nothing; bool [n]."""
-        found: np.ndarray = (places == 0) | (text[places - 1] == _LF)
-        behind = places >= len(self.delimiter)
-        for back, byte in enumerate(reversed(self.delimiter), start=1):
-            behind &= text[places - back] == byte
-        return found | behind
+        before = text[places - 1]
+        found: np.ndarray = (places == 0) | (before == _LF) | (before == self.separator[0])
+        return found
 
     def _ends_value(self, text: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Whether a value ends with each of ``places``: before a delimiter, a line end or nothing; bool [n]."""
@@ -218,20 +226,18 @@ class Dialect:
             at = places + ahead
             return np.where(at < len(text), text.take(at, mode="clip"), _LF)
 
-        found: np.ndarray = (byte(1) == _LF) | ((byte(1) == _CR) & (byte(2) == _LF))
-        behind = np.ones(len(places), dtype=bool)
-        for ahead, wanted in enumerate(self.delimiter, start=1):
-            behind &= byte(ahead) == wanted
-        return found | behind
+        follows = byte(1)
+        found: np.ndarray = (follows == _LF) | (follows == self.separator[0]) | ((follows == _CR) & (byte(2) == _LF))
+        return found
 
 
 def _pieces(text: np.ndarray) -> Iterator[np.ndarray]:
     """``text``, uint8 [n], with line feeds around it, in pieces that share their last bytes with the next."""
     around = np.full(_MARGIN, _LF, dtype=np.uint8)
-    for start in range(0, len(text), _PIECE_BYTES):
-        piece = text[max(start - _MARGIN, 0) : start + _PIECE_BYTES + _MARGIN]
+    for start in range(0, len(text), PIECE_BYTES):
+        piece = text[max(start - _MARGIN, 0) : start + PIECE_BYTES + _MARGIN]
         before = around[: _MARGIN * (start == 0)]
-        behind = around[: max(0, start + _PIECE_BYTES + _MARGIN - len(text))]
+        behind = around[: max(0, start + PIECE_BYTES + _MARGIN - len(text))]
         yield np.concatenate([before, piece, behind]) if len(before) or len(behind) else piece
 
 
@@ -281,7 +287,13 @@ class _Checker:
 
     def rows(self) -> RowStarts:
         """See ``Dialect.rows``."""
-        faults = [*self._open_quotes(), *self._text_behind_quotes(), *self._carriage_returns(), *self._escaped_ends()]
+        faults = [
+            *self._open_quotes(),
+            *self._text_behind_quotes(),
+            *self._carriage_returns(),
+            *self._escaped_ends(),
+            *self._blank_lines(),
+        ]
         if faults:
             raise self._error(*min(faults))
         outside = self._ends[~self._quoted]
@@ -302,49 +314,72 @@ class _Checker:
         if place is None and spans.is_open:
             place = int(spans.opens[-1])
         what = (
-            "opens a quote that is not closed on that line; close it, or, if values hold line ends, set "
+            "opens a quote that is not closed on that line; close it, or, only if values do hold line ends, set "
             "newlines_in_values = true in the card"
         )
         return [] if place is None else [(place, what)]
 
     def _text_behind_quotes(self) -> list[tuple[int, str]]:
-        spans = self._spans
+        spans, dialect = self._spans, self._dialect
         closes = spans.closes[: len(spans.closes) - spans.is_open]
         doubled = np.zeros(len(closes), dtype=bool)
         np.equal(closes[: len(spans.opens) - 1], spans.opens[1:] - 1, out=doubled[: len(spans.opens) - 1])
-        # A quote right behind a delimiter looks like one that opens a value; see ``Dialect._is_sound``.
-        behind = self._dialect._begins_value(self._text, closes)
-        wrong = closes[~doubled & ~behind & ~self._dialect._ends_value(self._text, closes)]
+        fits = doubled | dialect._ends_value(self._text, closes)
+        if not dialect.newlines_in_values:
+            fits |= dialect._begins_value(self._text, closes)  # see ``Dialect._is_sound``
+        wrong = np.flatnonzero(~fits)
         if not len(wrong):
             return []
+        close = int(closes[wrong[0]])
+        first = int(wrong[0])
+        while first and doubled[first - 1]:
+            first -= 1
+        lines = self._data.count(b"\n", int(spans.opens[first]), close)
         mend = "double quotes that belong to a value"
-        if not self._dialect.escape:
+        if not dialect.escape:
             mend += ", or, if the file has \\ before them, set escape = '\\' in the card"
-        return [(int(wrong[0]), f"has text behind a closing quote; {mend}")]
+        if lines:
+            what = (
+                f"opens a quote that runs on for {lines} line{'s' * (lines > 1)} and then has text behind it; close it"
+            )
+            return [(int(spans.opens[first]), what)]
+        return [(close, f"has text behind a closing quote; {mend}")]
 
     def _carriage_returns(self) -> list[tuple[int, str]]:
         if b"\r" not in self._data:
             return []
         returns = np.flatnonzero(self._text == _CR)
-        behind = np.minimum(returns + 1, len(self._text) - 1)
-        alone = returns[(self._text[behind] != _LF) & (returns + 1 < len(self._text))]
+        alone = returns[self._text.take(returns + 1, mode="clip") != _LF]
         wrong = alone[~self._spans.hold(alone)]
         what = "has a carriage return that ends no line, which programs read in different ways; take it out"
         return [(int(wrong[0]), what)] if len(wrong) else []
 
     def _escaped_ends(self) -> list[tuple[int, str]]:
-        if not self._dialect.escape or self._dialect.newlines_in_values:
+        escape = self._dialect.escape
+        if not escape:
+            return []
+        if self._text[-1] == escape[0]:
+            return [(len(self._data) - 1, "ends in an escape with nothing behind it; take it out")]
+        if self._dialect.newlines_in_values:
             return []
         hidden = np.flatnonzero((np.frombuffer(self._data, dtype=np.uint8) == _LF) & (self._text != _LF))
         what = "ends in an escaped line end; take it out, or set newlines_in_values = true in the card"
         return [(int(hidden[0]), what)] if len(hidden) else []
+
+    def _blank_lines(self) -> list[tuple[int, str]]:
+        outside = self._ends[~self._quoted]
+        starts = np.append(0, outside[:-1] + 1)[: len(outside)]
+        returns = (self._text[starts] == _CR) & (outside == starts + 1)
+        blank = starts[(outside == starts) | returns]
+        what = "is blank; take it out"
+        return [(int(blank[0]), what)] if len(blank) else []
 
     def _error(self, place: int, what: str) -> DataError:
         data = self._data
         line = self._chunk.first_line + data.count(b"\n", 0, place)
         start, end = data.rfind(b"\n", 0, place) + 1, data.find(b"\n", place)
         text = data[max(start, place - _SHOWN // 2) : end if end >= 0 else len(data)]
-        shown = text[:_SHOWN].decode(errors="replace").rstrip("\r")
-        more = "…" if len(text) > _SHOWN else ""
+        shown = quoted(text.decode(errors="replace").rstrip("\r"))
+        held = f": {shown}" if text.strip() else ""
         quote = " If quotes are letters in this table, set quote = '' in the card." if "quote" in what else ""
-        return DataError(f"{self._chunk.member}: line {line} {what}: {shown!r}{more}.{quote}")
+        return DataError(f"{self._chunk.member}: line {line} {what}{held}.{quote}")

@@ -16,7 +16,7 @@ from bench.data.readers import RawBlock
 from bench.data.sources import RawSource
 from bench.data.texts import as_texts
 from bench.data.times import FORMATS, finer_unit, time_part
-from bench.errors import DataError
+from bench.errors import DataError, quoted
 
 _NUMBER = pa.array(["number"])
 """The one value of a numeric field."""
@@ -130,8 +130,11 @@ def _labels(block: RawBlock, layout: Layout) -> tuple[np.ndarray, LabelValues]:
 def _no_label(text: str | None, rule: LabelRule) -> str:
     """What is wrong with the label ``text``, None being a missing one, and the mend."""
     if text is None:
-        return f"the label is missing, not {rule.wanted}; mend the line or leave it out"
-    return f"the label is {text!r}, not {rule.wanted}; mend the line, or {rule.mend}"
+        mend = (
+            "if that is a label, take it out of missing and list it" if rule.named else "mend the line or leave it out"
+        )
+        return f"the label is missing, and must be {rule.wanted}; {mend}"
+    return f"the label is {quoted(text)}, not {rule.wanted}; mend the line, or {rule.mend}"
 
 
 def _bad_value(block: RawBlock, column: Column, row: int, what: str) -> DataError:

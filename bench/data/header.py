@@ -7,11 +7,11 @@ import io
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from bench.data.dialect import SEPARATOR, Dialect
+from bench.data.dialect import SEPARATOR, Chunk, Dialect
 from bench.data.layout import Layout
 from bench.data.sources import shown
 from bench.data.text_stream import TextStream
-from bench.errors import DataError
+from bench.errors import DataError, quoted
 
 LONGEST_ROW = 1 << 26
 """Bytes of a row beyond which a file is taken for something other than a table."""
@@ -43,9 +43,14 @@ def read_header(stream: TextStream, layout: Layout, chunk_bytes: int) -> tuple[H
             break
     if not data.strip(b"\r\n"):
         raise DataError(f"{stream.name}: the file is empty; check the download and pass the file with the rows.")
+    if data.startswith((b"\n", b"\r\n")):
+        raise DataError(f"{stream.name}: line 1 is blank; take it out.")
     if not layout.header:
         return Header(tuple(column.name for column in layout.columns), 0), data
     line = data[: end or len(data)]
+    first = Chunk(stream.name, 1, line, line.count(b"\n"))
+    dialect.separated(first)
+    dialect.check(first)
     try:
         text = line.decode().rstrip("\r\n")
     except UnicodeDecodeError:
@@ -80,6 +85,8 @@ def _meant(name: str, names: list[str], layout: Layout) -> str:
             return f" With delimiter = {layout.delimiter!r} it is one column; its own seems to be {most!r}."
     if not layout.quote and any(one.strip("'\"") == name for one in names):
         return " Its names stand in quotes: set quote in the card."
+    if not any(column.name in names for column in layout.columns):
+        return " If the file has no header, set header = false in the card."
     near = get_close_matches(name, names, n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
@@ -91,6 +98,9 @@ def check_columns(names: list[str], layout: Layout, member: str) -> None:
         DataError: a column is missing, is there twice, or is one the card does not name.
     """
     declared = [column.name for column in layout.columns]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{member}: the header names the column {quoted(twice)} twice; rename one.")
     for name in declared:
         if name not in names:
             read = ", ".join(map(shown, names))
@@ -102,9 +112,6 @@ def check_columns(names: list[str], layout: Layout, member: str) -> None:
     unknown = [name for name in names if name not in declared]
     if unknown:
         raise DataError(
-            f"{member}: the header has columns that the card does not name: {', '.join(map(repr, unknown[:5]))}; "
+            f"{member}: the header has columns that the card does not name: {', '.join(map(quoted, unknown[:5]))}; "
             f"add them under [raw.columns], with the kind 'ignore' if they are no fields."
         )
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"{member}: the header names the column {name!r} twice; rename one.")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bench.data.toml_table import TomlTable
-from bench.errors import ConfigError, DataError
+from bench.errors import ConfigError, DataError, quoted
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -26,7 +26,8 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_NUMBER = re.compile(r" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? *", re.ASCII)
+NUMBER = re.compile(r" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? *", re.ASCII)
+"""How a finite number is written."""
 _PLAIN = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "False": 0, "True": 1}
 """What a column holds of which the card says nothing: 0 and 1, also as pandas writes floats and truth values."""
 _MOST = 1000
@@ -104,8 +105,8 @@ class LabelRule:
     @property
     def wanted(self) -> str:
         """What the label column must hold, for messages."""
-        if self.positive and self.negative:
-            return f"one of {', '.join(map(repr, (*self.positive, *self.negative)))}"
+        if self.positive or self.negative:
+            return f"one of {', '.join(map(quoted, (*self.positive, *self.negative)))}"
         if not self.symbol:
             return "0 or 1"
         return "a number" if self.compares_numbers else "a value"
@@ -148,7 +149,7 @@ def read_label_rule(table: TomlTable) -> LabelRule:
 
 
 def _number(text: str) -> float | None:
-    value = float(text) if _NUMBER.fullmatch(text) else math.inf
+    value = float(text) if NUMBER.fullmatch(text) else math.inf
     return value if math.isfinite(value) else None
 
 
@@ -197,7 +198,7 @@ class LabelValues:
     def listed(self, without: Sequence[str] = ()) -> str:
         """The most frequent values with their rows, for messages."""
         ranked = sorted((-count, text) for text, count in self.counts.items() if text not in without)
-        shown = ", ".join(f"{text!r} ({-count:,} row{'s' * (count < -1)})" for count, text in ranked[:_SHOWN])
+        shown = ", ".join(f"{quoted(text)} ({-count:,} row{'s' * (count < -1)})" for count, text in ranked[:_SHOWN])
         rest = len(ranked) - _SHOWN
         if self.more:
             return f"{shown} and over {max(rest, _MOST - _SHOWN):,} more"

@@ -61,7 +61,7 @@ class Layout:
     """The fields in their order; those that no column makes are looked up by the ``rule``."""
     delimiter: str = ","
     header: bool = True
-    quote: str = ""
+    quote: str = '"'
     """The quoting character, or nothing."""
     escape: str = ""
     """The character before one that is to be taken as it is, or nothing."""
@@ -77,7 +77,7 @@ class Layout:
     @property
     def is_utf8(self) -> bool:
         """Whether the bytes of the file are read as they are."""
-        return codecs.lookup(self.encoding).name in ("utf-8", "ascii", "utf-8-sig")
+        return codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig")
 
     @property
     def label(self) -> Column:
@@ -192,6 +192,9 @@ def _check(layout: Layout, made: list[str], where: str) -> None:
     looked_up = [name for name in layout.fields if name not in made]
     if looked_up and not layout.rule:
         raise ConfigError(f"{where}: field {looked_up[0]!r} is made by no column.{suggest(looked_up[0], made)}")
+    unread = set(layout.missing) & {*layout.label_rule.positive, *layout.label_rule.negative}
+    if unread:
+        raise ConfigError(f"{where}: {min(unread)!r} is a label and listed under missing; leave it in one list.")
     _check_text(layout, where)
 
 

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
 
 from bench.data.columns import LocalColumn, recode
+from bench.data.labels import NUMBER
 from bench.data.readers import RawBlock
 
 
 def number_markers(missing: tuple[str, ...]) -> tuple[Decimal, ...]:
-    """Those of the markers that are numbers, infinite ones among them."""
+    """Those of the markers that are finite numbers."""
     return tuple(number for number in map(_number, missing) if number is not None)
 
 
 def _number(text: str) -> Decimal | None:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        return None
-    return None if number.is_nan() else number
+    return Decimal(text) if NUMBER.fullmatch(text) else None
 
 
 def without_markers(block: RawBlock, markers: tuple[Decimal, ...]) -> RawBlock:

@@ -25,7 +25,7 @@ from bench.data.header import check_columns
 from bench.data.layout import Column, Layout
 from bench.data.readers import RawBlock
 from bench.data.texts import parse_whole
-from bench.errors import DataError
+from bench.errors import DataError, quoted
 
 _BYTES_PER_VALUE = 8
 """Rough size of a value as text, so that a chunk means the same for text and Parquet."""
@@ -70,7 +70,7 @@ class ParquetReader:
                 for column in self._columns:
                     self._check_type(column, schema.field(column.name))
                 self._units = {column.name: self._unit(file, column) for column in self._columns}
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._damaged(error) from None
 
     def _check_type(self, column: Column, field: pa.Field) -> None:
@@ -81,6 +81,11 @@ class ParquetReader:
         if fits and (column.in_whole_numbers or column.role == "numeric"):
             wanted = "numbers" if column.role != "time" else 'whole numbers, or give it the format "iso" in the card'
             fits = is_number(kind) or is_text(kind) or pa.types.is_null(kind)
+        if fits and pa.types.is_timestamp(kind) and kind.tz is not None and not _is_zone(kind.tz):
+            raise DataError(
+                f"{self._name}: column {column.name!r} has times of the zone {kind.tz!r}, which is unknown here; "
+                f"write them in UTC."
+            )
         if not fits:
             shown = f"{field.type} ({extension})" if extension else f"{field.type}"
             raise DataError(
@@ -130,6 +135,8 @@ class ParquetReader:
         codes, values = _distinct(batch.columns.column(column.name))
         if column.in_whole_numbers:
             return recode(codes, self._parsed(batch, column, codes, values))
+        if column.role == "time" and pa.types.is_timestamp(values.type) and values.type.tz is not None:
+            values = values.cast(pa.timestamp(values.type.unit, "UTC"))  # the moment counts, not how a zone writes it
         written = self._texts(batch, column, codes, values)
         if column.role == "label" and is_number(values.type):
             known = [text is None or self._layout.label_rule.label(text) is not None for text in written.to_pylist()]
@@ -156,8 +163,7 @@ class ParquetReader:
             written = texts(values, unit)
         except pa.ArrowException:
             bad = next(place for place in range(len(values)) if not _has_text(values.slice(place, 1), unit))
-            what = "is not utf-8 text" if is_text(values.type) else "is finer than microseconds"
-            raise self._bad_value(batch, column, codes, bad, f"{values.slice(bad, 1)[0]!s} {what}") from None
+            raise self._bad_value(batch, column, codes, bad, _without_text(values.slice(bad, 1))) from None
         missing = pc.is_in(written, value_set=pa.array(self._layout.missing, pa.large_string()))
         return pc.if_else(missing, pa.scalar(None, pa.large_string()), written)
 
@@ -172,7 +178,7 @@ class ParquetReader:
         found = _parse(written, whole)
         if found is None:
             bad = next(place for place in range(len(written)) if _parse(written.slice(place, 1), whole) is None)
-            what = f"{written[bad].as_py()!r} is not {_WANTED[column.role]}"
+            what = f"{quoted(written[bad].as_py())} is not {_WANTED[column.role]}"
             raise self._bad_value(batch, column, codes, bad, what)
         return found
 
@@ -183,6 +189,7 @@ class ParquetReader:
         )
 
     def _damaged(self, error: Exception) -> DataError:
+        """What the file's own library says of it."""
         return DataError(f"{self._name}: the file is cut short or damaged ({error}); make it anew.")
 
 
@@ -190,15 +197,37 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
+def _is_zone(name: str) -> bool:
+    try:
+        pc.local_timestamp(pa.array([0], pa.timestamp("s", name)))
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 def _plain(array: pa.Array) -> pa.Array:
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
 def _distinct(array: pa.Array) -> tuple[np.ndarray, pa.Array]:
-    """Codes as in ``LocalColumn``, and what they stand for; a value may be null."""
+    """Codes as in ``LocalColumn``, and the values they stand for, all of which occur; a value may be null."""
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
     codes: np.ndarray = np.asarray(encoded.indices.cast(pa.int64()).fill_null(-1)) + 1
-    return codes.astype(smallest_unsigned(len(encoded.dictionary))), encoded.dictionary
+    used = np.flatnonzero(np.bincount(codes, minlength=len(encoded.dictionary) + 1)[1:])
+    if len(used) == len(encoded.dictionary):
+        return codes.astype(smallest_unsigned(len(used))), encoded.dictionary
+    table = np.zeros(len(encoded.dictionary) + 1, dtype=smallest_unsigned(len(used)))
+    table[used + 1] = np.arange(1, len(used) + 1)
+    return table[codes], encoded.dictionary.take(pa.array(used))
+
+
+def _without_text(value: pa.Array) -> str:
+    """What is wrong with the one value of an array that has no text."""
+    if is_text(value.type):
+        return f"{value.cast(pa.large_binary())[0].as_py()[:40]!r} is not utf-8 text"
+    if pa.types.is_date(value.type):
+        return f"the day {value.cast(pa.date32()).cast(pa.int32())[0].as_py()} since 1970 is beyond the calendar"
+    return f"{value.cast(pa.time64('ns')).cast(pa.int64())[0].as_py()} ns of the day is finer than microseconds"
 
 
 def _has_text(value: pa.Array, unit: str) -> bool:

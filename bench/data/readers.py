@@ -18,12 +18,9 @@ from bench.data.columns import LocalColumn, code_numbers, local_column, recode
 from bench.data.dialect import SEPARATOR, Chunk, Dialect, RowStarts
 from bench.data.header import Header
 from bench.data.layout import Column, Layout
-from bench.data.texts import WIDTH, pack, parse_whole, whole_numbers
+from bench.data.texts import PIECE_BYTES, WIDTH, pack, parse_whole, whole_numbers
 from bench.data.words import Words, split_words
-from bench.errors import DataError
-
-_PIECE_BYTES = 1 << 18
-"""Text that is looked at while it stays in the processor's cache."""
+from bench.errors import DataError, quoted
 
 
 @dataclass(frozen=True)
@@ -52,21 +49,20 @@ class RawBlock:
     """Values of integer columns and of times in whole numbers are int64, those of all others texts."""
     numbers: Mapping[str, pa.Array]
     """The numeric columns, float64."""
-    lines: np.ndarray | None = None
-    """The line on which each row begins, counted from that of the first, and how many there are, int64 [n_rows + 1];
-    None: one line a row."""
+    starts: RowStarts | None = None
+    """The lines on which rows begin; None: one line, or row of a table without lines, each."""
     unit: str = "line"
     """What ``line`` counts, for messages: ``row`` of a table without lines."""
 
     def line(self, row: int) -> int:
         """The line number, from 1, on which the row ``row`` of the block begins."""
-        return self.first_line + (row if self.lines is None else int(self.lines[row]))
+        return self.first_line + (row if self.starts is None else self.starts.line(row))
 
     def long_rows(self) -> LongRows:
         """The rows that run over several lines."""
-        if self.lines is None:
+        if self.starts is None or self.starts.lines is None:
             return LongRows()
-        sizes = np.diff(self.lines)
+        sizes = np.diff(self.starts.lines)
         longest = int(sizes.argmax())
         return LongRows(int(np.count_nonzero(sizes > 1)), int(sizes[longest]), self.line(longest))
 
@@ -105,7 +101,9 @@ class BlockParser:
                     coded[name] = self._whole_column(part, column, local_column(array))
                 else:
                     coded[name] = local_column(self._restored(array))
-        return RawBlock(chunk.member, chunk.first_line, rows.count, coded, numbers, rows.lines)
+        if _has_nothing(coded[self._layout.label.name]):
+            self._dialect.check(chunk)
+        return RawBlock(chunk.member, chunk.first_line, rows.count, coded, numbers, rows)
 
     def _restored(self, array: pa.DictionaryArray) -> pa.DictionaryArray:
         """Texts in which a long delimiter, inside quotes, is what it was."""
@@ -145,6 +143,7 @@ class BlockParser:
             bad_rows.append(row)
             return "error"
 
+        self._refuse_odd_nans(part, [name for name in names if self._columns[name].role == "numeric"])
         whole = [name for name in names if self._columns[name].in_whole_numbers]
         # The parser takes 0x10 for 16 and refuses 3.0: where there may be either, whole numbers are read as texts.
         as_texts = whole if whole and _has_hexadecimals(part.data) else []
@@ -184,6 +183,24 @@ class BlockParser:
             convert_options=convert,
         )
 
+    def _refuse_odd_nans(self, part: _Part, names: list[str]) -> None:
+        """Make sure that no number is written as nan(x), which the parser would take for a missing one.
+
+        Raises:
+            DataError: one is; the message names its line.
+        """
+        if not names or b"(" not in part.data or b"nan(" not in part.data.lower():
+            return
+        options = pa_csv.ConvertOptions(include_columns=names, column_types=dict.fromkeys(names, pa.string()))
+        try:
+            table = self._read(part.data, options, None)
+        except pa.ArrowInvalid:
+            return  # it says the same of the columns as they are wanted
+        for name in names:
+            row = pc.index(pc.match_substring_regex(table.column(name), r"(?i)^\s*[+-]?nan\("), True).as_py()
+            if row >= 0:
+                raise self._bad_value(part, row, self._columns[name], table.column(name)[row].as_py())
+
     def _whole_column(self, part: _Part, column: Column, written: LocalColumn) -> LocalColumn:
         """A column of whole numbers from its texts.
 
@@ -213,6 +230,9 @@ class BlockParser:
             place = (row.number or 1) - 1
             shown = {"\t": "TAB"}.get(self._layout.delimiter, repr(self._layout.delimiter))
             hint = " Quotes are taken for letters: set quote in the card." if self._ignores_quotes(row.text) else ""
+            one_more = row.actual_columns == row.expected_columns + 1
+            if one_more and row.text.rstrip("\r\n").endswith(self._dialect.separator.decode()):
+                hint = " A delimiter stands at its end: name one column more, of the kind 'ignore', or take it out."
             if more := row.text.count("\n"):
                 hint = f" It runs on to line {part.line(place) + more}: is a quote not closed?"
             return DataError(
@@ -223,7 +243,9 @@ class BlockParser:
         row_number = re.search(r"Row #(\d+)", text)
         column_number = re.search(r"column #(\d+)", text)
         if row_number is None or column_number is None:
-            return DataError(f"{member}: lines from {part.chunk.first_line} on cannot be read: {text}.")
+            return DataError(
+                f"{member}: lines from {part.chunk.first_line} on cannot be read ({text}); check them with an editor."
+            )
         place = int(row_number[1]) - 1
         column = self._columns[self._names[int(column_number[1])]]
         if "UTF8" in text:
@@ -234,10 +256,13 @@ class BlockParser:
         return self._bad_value(part, place, column, value[1] if value else None)
 
     def _bad_value(self, part: _Part, row: int, column: Column, value: str | None) -> DataError:
-        shown = "the value" if value is None else repr(value)
+        shown = "the value" if value is None else quoted(value)
         hint = ""
         if value is not None and self._ignores_quotes(value):
             hint = " (quotes are taken for letters; set quote in the card)"
+        elif value is not None and value.strip().lower() in _NOTHING:
+            markers = ", ".join(f'"{word}"' for word in dict.fromkeys((*self._layout.missing, value)))
+            hint = f" (if it stands for a missing value: missing = [{markers}])"
         return DataError(
             f"{part.chunk.member}: line {part.line(row)}, column {column.name!r}: {shown} is not "
             f"{_WANTED[column.role]}{hint}; mend the value or the column's kind."
@@ -258,7 +283,16 @@ class _Part:
 
     def line(self, row: int) -> int:
         """The line number, from 1, of a row."""
-        return self.chunk.first_line + (row if self.rows.lines is None else int(self.rows.lines[row]))
+        return self.chunk.first_line + self.rows.line(row)
+
+
+def _has_nothing(column: LocalColumn) -> bool:
+    """Whether a value of a column of texts is missing or empty."""
+    if not column.codes.all():
+        return True
+    values = column.values
+    empty = np.asarray(values) == 0 if pa.types.is_uint64(values.type) else np.asarray(pc.equal(values, ""))
+    return bool(empty.any())
 
 
 def _has_hexadecimals(data: bytes) -> bool:
@@ -266,15 +300,16 @@ def _has_hexadecimals(data: bytes) -> bool:
     if b"x" not in data and b"X" not in data:
         return False
     text = np.frombuffer(data, dtype=np.uint8)
-    parts = (text[start : start + _PIECE_BYTES + 1] for start in range(0, len(text), _PIECE_BYTES))
+    parts = (text[start : start + PIECE_BYTES + 1] for start in range(0, len(text), PIECE_BYTES))
     return any((((part[1:] | 0x20) == ord("x")) & (part[:-1] == ord("0"))).any() for part in parts)
 
 
+_NOTHING = ("", "na", "n/a", "nan", "nil", "none", "null", "-", "--", "?", ".", "missing", "unknown")
+"""What often stands for a missing value."""
 _WANTED = {
     "integer": "an integer",
     "numeric": "a number",
     "time": "a time in whole numbers",
-    "label": "a label",
 }
 
 

@@ -73,6 +73,8 @@ def fit_scaling(numbers: np.ndarray, in_train: np.ndarray) -> tuple[Scaling, str
     if low == high:
         return Scaling(low, 1.0), None
     scaling = _moments(train, low, high)
+    if not scaling.sd:  # too little for a float64: as good as constant
+        return Scaling(low, 1.0), None
     return scaling, _check_variety(train, scaling)
 
 

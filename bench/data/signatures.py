@@ -74,14 +74,27 @@ def refuse_binary(head: bytes, name: str, encoding: str, delimiter: str) -> None
     for pattern, what, mend in _KNOWN:
         if pattern.match(head):
             raise DataError(f"{name}: is {what}, which cannot be read; {mend}.")
+    if is_tar(head):
+        raise DataError(f"{name}: is a tar archive inside another file, which cannot be read; {_UNPACK}.")
     wide = encoding.lower().replace("_", "-").startswith(("utf-16", "utf-32", "utf16", "utf32"))
     if wide or head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return
+    if order := _utf16(head):
+        raise DataError(f"{name}: looks like UTF-16 text; set encoding = '{order}' in the card.")
     text = head.replace(delimiter.encode(), b"")
     empty = text.count(b"\x00") == len(text) > 0
     if empty or (_controls(text) > _MOSTLY * len(text) and not _is_utf8(head)):
         what = "holds NUL bytes alone" if empty else "is no text, and of no format that is known"
         raise DataError(f"{name}: {what}; check the download, or {_EXPORT}.")
+
+
+def _utf16(head: bytes) -> str:
+    """The encoding of text of which every other byte is NUL; nothing of other bytes."""
+    pairs = len(head) // 2
+    for order, place in (("utf-16-le", 1), ("utf-16-be", 0)):
+        if pairs and head[place::2].count(0) > 0.9 * pairs and head[1 - place :: 2].count(0) == 0:
+            return order
+    return ""
 
 
 def _controls(data: bytes) -> int:

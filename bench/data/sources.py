@@ -342,9 +342,8 @@ def _matches(name: str, pattern: str) -> bool:
 
 def _is_junk(name: str) -> bool:
     parts = [part.lower() for part in name.split("/") if part not in ("", ".", "..")]
-    return any(part in _JUNK_NAMES or part.startswith(_JUNK_BEGINNINGS) for part in parts) or name.endswith(
-        _JUNK_ENDINGS
-    )
+    junk = any(part in _JUNK_NAMES or part.startswith(_JUNK_BEGINNINGS) for part in parts)
+    return junk or name.lower().endswith(_JUNK_ENDINGS)
 
 
 def _listed(names: list[str]) -> str:

@@ -65,7 +65,7 @@ class _Decoder:
     def __init__(self, stream: ByteStream, encoding: str) -> None:
         self._stream, self._encoding = stream, encoding
         self._decode: Callable[[bytes, bool], str] = codecs.getincrementaldecoder(encoding)().decode
-        self._lines = 1
+        self._feeds = self._returns = 0
 
     def read(self, size: int) -> bytes:
         """The next text, at least one byte of it unless the stream is at its end."""
@@ -75,15 +75,18 @@ class _Decoder:
                 text = self._decode(data, not data).encode()
             except UnicodeError as error:
                 raise self._error(error) from None
-            self._lines += text.count(b"\n")
+            self._feeds += text.count(b"\n")
+            self._returns += text.count(b"\r")
             if text or not data:
                 return text
 
     def _error(self, error: UnicodeError) -> DataError:
-        line, what = self._lines, "the text"
+        feeds, returns, what = self._feeds, self._returns, "the text"
         if isinstance(error, UnicodeDecodeError):
-            line += error.object[: error.start].decode(self._encoding, errors="ignore").count("\n")
+            good = error.object[: error.start].decode(self._encoding, errors="ignore")
+            feeds, returns = feeds + good.count("\n"), returns + good.count("\r")
             what = f"byte 0x{error.object[error.start : error.end].hex()}"
+        line = 1 + (feeds or returns)
         return DataError(
             f"{self._stream.name}: line {line}: {what} is no {self._encoding}; set the card's encoding or mend it."
         )

@@ -26,12 +26,16 @@ _BARE = re.compile(r"[A-Za-z0-9_.\s-]*[^A-Za-z0-9_.\s\"'=-]|[A-Za-z0-9_-]+\s+[A-
 def _mend(text: str, error: str) -> str:
     """What to write instead of the line that ``error`` names, where that can be told."""
     place = re.search(r"at line (\d+)", error)
-    if place is None:
-        return " A text is not closed with the quotes that opened it."
+    if place is None or "Unclosed array" in error:
+        return _at_the_end(error)
     line = text.split("\n")[int(place[1]) - 1].strip()
     key, _, value = (part.strip() for part in line.partition("="))
     if "Cannot overwrite" in error or "Cannot declare" in error:
         hint = "it is there twice; leave one out"
+    elif "Illegal character" in error and value[:1] in ("'", '"'):
+        hint = "the text is not closed with the quotes that opened it"
+    elif re.fullmatch(r"[+-]?(\.\d+|\d+\.|0\d+)", value):
+        hint = "a number has a digit on both sides of its point and no zero before others, as 0.8 or 7"
     elif "Invalid value" in error:
         hint = f'text stands in straight quotes, as {key} = "{value.strip("“”‘’")}"; true and false are written small'
     elif value and _BARE.match(line):
@@ -39,6 +43,15 @@ def _mend(text: str, error: str) -> str:
     else:
         hint = "a line has the form name = value; a list may go on over several lines, a table in braces may not"
     return f" It reads: {line} ({hint})."
+
+
+def _at_the_end(error: str) -> str:
+    """What to write where a file ends too early."""
+    if "Unclosed" in error:
+        return f" A {'list' if 'array' in error else 'table'} is not closed."
+    if "Expected '='" in error:
+        return " A line has the form name = value."
+    return " A text is not closed with the quotes that opened it."
 
 
 def breaks_lines(text: str) -> bool:

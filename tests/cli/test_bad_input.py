@@ -145,6 +145,7 @@ def test_run_refuses_a_damaged_record_in_its_folder(bench: Bench, data_dir: Path
         (["report"], ["run"]),
         (["list", "metods"], ["metods", "methods"]),
         (["raport"], ["command 'raport' is unknown.", "Did you mean 'report'?"]),
+        (["report", "no\x1b[31mwhere"], ["no\\x1b[31mwhere is no run folder"]),
         (["--version-please"], ["unknown", ", ".join(COMMANDS)]),
     ],
     ids=" ".join,

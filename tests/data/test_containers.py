@@ -316,6 +316,40 @@ def test_files_lists_alternatives(files_of, expected):
     assert files_of(TEXT, "any.name", files='["c.csv"]') == expected
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("damage", [b"x", b"", None])
+def test_what_follows_a_stream_is_another_or_damage(tmp_path, pack, damage):
+    """As pbzip2 and cat make them; the standard library takes whatever is no stream for the end."""
+    first, second = pack(TEXT), pack(b"1,z\n" * 50)
+    if damage is None:
+        second = b"?" + second[1:]
+    path = tmp_path / "t.csv.packed"
+    path.write_bytes(first + second + (damage or b""))
+    if damage == b"":
+        with RawSource(path) as source:
+            assert source.stream("t.csv.packed").read(-1) == TEXT + b"1,z\n" * 50
+            assert source.stream("t.csv.packed").read(5) == TEXT[:5]  # from its beginning again
+        return
+    with (
+        pytest.raises(DataError, match=r"t.csv.packed: the file is cut short or damaged"),
+        RawSource(path) as source,
+    ):
+        source.stream("t.csv.packed").read(-1)
+
+
+def test_padding_of_xz_is_no_damage(tmp_path):
+    (tmp_path / "t.xz").write_bytes(lzma.compress(TEXT) + b"\0" * 8 + lzma.compress(TEXT) + b"\0" * 4)
+    with RawSource(tmp_path / "t.xz") as source:
+        assert source.stream("t.xz").read(-1) == TEXT * 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_is_named(tmp_path, encoding):
+    (tmp_path / "t.csv").write_bytes(TEXT.decode().encode(encoding))
+    with pytest.raises(DataError, match=f"t.csv: looks like UTF-16 text; set encoding = '{encoding}' in the card"):
+        prepare(write_card(tmp_path, CARD.format(files=[])), tmp_path / "t.csv", tmp_path / "out")
+
+
 def test_a_pipe_is_named(tmp_path):
     path = tmp_path / "pipe"
     os.mkfifo(path)
@@ -326,3 +360,15 @@ def test_a_pipe_is_named(tmp_path):
             RawSource(path)
     finally:
         os.close(end)
+
+
+def test_a_tar_inside_a_zip_is_named(tmp_path):
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as tar:
+        info = tarfile.TarInfo("t.csv")
+        info.size = len(TEXT)
+        tar.addfile(info, io.BytesIO(TEXT))
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
+        archive.writestr("t.tar", sink.getvalue())
+    with pytest.raises(DataError, match=r"t.tar: is a tar archive inside another file, which cannot be read; unpack"):
+        prepare(write_card(tmp_path, CARD.format(files=["*"])), tmp_path / "t.zip", tmp_path / "out")

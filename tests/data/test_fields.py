@@ -85,7 +85,7 @@ def test_times_in_iso_8601_order_the_rows(tmp_path):
         ("1,99,1e400", "unix", "line 12, column 'x': inf is no finite number that 64 bits can hold; mend the value"),
         ("1,99,-inf", "unix", "line 12, column 'x': -inf is no finite number"),
         ("2,99,1", "unix", "line 12, column 'y': the label is '2', not 0 or 1; mend the line, or say under .raw. of"),
-        (",99,1", "unix", "line 12, column 'y': the label is missing, not 0 or 1"),
+        (",99,1", "unix", "line 12, column 'y': the label is missing, and must be 0 or 1"),
     ],
 )
 def test_values_that_cannot_be(tmp_path, line, time_format, message):

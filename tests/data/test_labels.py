@@ -151,7 +151,11 @@ BOTH = r'positive = \["…"\], negative = \["…"\]'
         ("", ["1.00", "0.0"] * 20, r"line 2, column 'y': the label is '1.00', not 0 or 1; .*" + BOTH),
         ("", ["1", "-1"] * 20, r"line 3, column 'y': the label is '-1', not 0 or 1; .*" + BOTH),
         ("", ["0", " 1"] * 20, r"line 3, column 'y': the label is ' 1', not 0 or 1; .*" + BOTH),
-        ("", ["0", ""] * 20, r"line 3, column 'y': the label is missing, not 0 or 1; mend the line or leave it out"),
+        (
+            "",
+            ["0", ""] * 20,
+            r"line 3, column 'y': the label is missing, and must be 0 or 1; mend the line or",
+        ),
     ],
 )
 def test_labels_that_the_card_does_not_know(tmp_path, keys, values, message):

@@ -303,3 +303,55 @@ def test_pandas_periods_and_intervals_are_refused_by_name(tmp_path):
     frame_with(months).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(DataError, match=r"pandas\.period.* cannot be read as categorical; write it as text or numbers"):
         prepare(card_for(tmp_path, "categorical"), tmp_path / "t.parquet", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["categorical", "integer", "numeric", "unix"])
+def test_texts_that_are_no_utf8_are_named_with_their_row(tmp_path, kind):
+    """Some writers do not check them."""
+    data = [b"1", b"2", b"\xe9a"] + [b"3"] * (N - 3)
+    offsets = np.cumsum([0, *map(len, data)], dtype=np.int32)
+    array = pa.Array.from_buffers(pa.string(), N, [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(data))])
+    pq.write_table(pa.table({"y": [0, 1] * (N // 2), "v": array, "other": ["a"] * N}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"t.parquet: row 3, column 'v': b'.xe9a' is not utf-8 text"):
+        prepare(card_for(tmp_path, kind), tmp_path / "t.parquet", tmp_path / "out")
+
+
+@pytest.mark.parametrize(("kind", "unused"), [("iso", "now"), ("integer", "bad"), ("numeric", "bad"), ("label", "no")])
+def test_categories_that_no_row_has_do_not_count(tmp_path, kind, unused):
+    values = {"iso": ["2024-03-07", "1999-01-01"]}.get(kind, ["4", "3"])
+    column = pd.Series(pd.Categorical(cycle(values), categories=[unused, *values]))
+    if kind == "label":
+        card = card_for(tmp_path, "categorical", raw='label_rule = ">= 4"')
+        frame = frame_with(cycle(["a", "b", "c"])).assign(y=column)
+    else:
+        card, frame = card_for(tmp_path, kind), frame_with(column)
+    text, table = stores(tmp_path, frame, card)
+    assert table["files"] == text["files"] and table["n_rows"] == N
+
+
+def test_moments_are_read_whatever_zone_writes_them(tmp_path):
+    """Before there were zones, local time was seconds apart from UTC."""
+    moments = pd.to_datetime(["1874-12-07 18:40:00", "2024-03-07 21:18:27"], utc=True).tz_convert("Europe/Berlin")
+    frame_with(cycle(moments)).to_parquet(tmp_path / "t.parquet")
+    manifest_of(prepare(card_for(tmp_path, "iso"), tmp_path / "t.parquet", tmp_path / "out"))
+    rows = pq.read_table(tmp_path / "out" / "vocabulary.parquet").to_pylist()
+    assert [row["value"] for row in rows if row["field"] == "a"] == [None, None, "18", "21"]
+
+
+def test_zones_days_and_footers_that_cannot_be(tmp_path):
+    path, card = tmp_path / "t.parquet", card_for(tmp_path, "categorical")
+    base = {"y": [0, 1] * (N // 2), "other": ["a"] * N}
+    pq.write_table(pa.table(base | {"v": pa.array([0] * N, pa.timestamp("s", "Foo/Bar"))}), path)
+    with pytest.raises(DataError, match="column 'v' has times of the zone 'Foo/Bar', which is unknown here; write"):
+        prepare(card, path, tmp_path / "out")
+    pq.write_table(pa.table(base | {"v": pa.array([0, 2**31 - 1] * (N // 2), pa.int32()).cast(pa.date32())}), path)
+    with pytest.raises(DataError, match="row 2, column 'v': the day 2147483647 since 1970 is beyond the calendar"):
+        prepare(card, path, tmp_path / "out")
+    pq.write_table(pa.table(base | {"v": ["a"] * N}), path)
+    whole = path.read_bytes()
+    for place in range(len(whole) - 300, len(whole) - 8, 2):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            prepare(card, path, tmp_path / "out")
+        except DataError:
+            continue  # never a traceback

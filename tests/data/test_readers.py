@@ -91,6 +91,12 @@ GOOD = b"1\tq\t1\t1\ta\n"
         (b"1\tq\t1\t1\n", r"rows: line 4 has 4 columns, the card wants 5 \(TAB between them\). Mend that line"),
         (b"1\tq\t1\t1\ta\tb\n", "rows: line 4 has 6 columns, the card wants 5"),
         (b"1\tq\t9223372036854775808\t1\ta\n", "column 'n': '9223372036854775808' is not an integer; mend the value"),
+        (b"1\tq\tNone\t1\ta\n", r"column 'n': 'None' is not an integer .if it .*: missing = \[\"\", \"None\"\]"),
+        (b"1\tq\t1\tna\ta\n", r"column 'x': 'na' is not a number .if it stands .*: missing = \[\"\", \"na\"\]"),
+        (b"1\tq\t1\tnan(1)\ta\n", r"line 4, column 'x': 'nan\(1\)' is not a number; mend"),
+        (b"1\tq\t1\t-NaN()\ta\n", r"line 4, column 'x': '-NaN\(\)' is not a number; mend"),
+        (b"1\tq\t" + b"v" * 5000 + b"\t1\ta\n", "column 'n': 'v{60}'… is not an integer; mend"),
+        (b"1\tq\t1\t1\ta\t\n", "has 6 columns, the card wants 5 .* A delimiter stands at its end: name one"),
         (b"1\tq\t3.0.0\t1\ta\n", "column 'n': '3.0.0' is not an integer; mend the value"),
         (b"1\tq\t1.5\t1\ta\n", "rows: line 4, column 'n': '1.5' is not an integer; mend the value or the column's"),
         (b"1\tq\t1\tone\ta\n", "rows: line 4, column 'x': 'one' is not a number"),
@@ -116,6 +122,9 @@ def test_a_bad_line_below_a_header(tmp_path):
         (b"y,skip,n,x,c,d,e\n", "columns that the card does not name: 'd', 'e'; add them under .*'ignore'"),
         (b"y,skip,n,x,c,c\n", "names the column 'c' twice"),
         (b"\n", "the file is empty"),
+        (b"\ny,skip,n,x,c\n1,2,3,4,5\n", "line 1 is blank; take it out"),
+        (b"1,q,3,0.5,a\n", "lacks the column 'y'; .* If the file has no header, set header = false in the card"),
+        (b"y,skip,n,n,c\n", "names the column 'n' twice; rename one"),
         (b"y\x1b[31m,d\n", r"lacks the column 'y'; it reads: 'y.+x1b.31m', d"),
     ],
 )
@@ -124,9 +133,15 @@ def test_a_bad_header(tmp_path, header, message):
         rows_of(tmp_path, CSV, header)
 
 
-def test_a_blank_line_between_rows_is_not_skipped(tmp_path):
-    """Skipping it would shift all row numbers, and with them the split."""
-    assert len(rows_of(tmp_path, TABBED, GOOD + b"\n" + GOOD)) == 3
+@pytest.mark.parametrize("size", [8, 1 << 20])
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n", b"\n\n"])
+def test_a_blank_line_between_rows_is_named(tmp_path, size, blank):
+    """To skip it would shift the row numbers, and with them the split; to read it would invent a row."""
+    with pytest.raises(DataError, match="rows: line 3 is blank; take it out"):
+        rows_of(tmp_path, TABBED, GOOD * 2 + blank + GOOD, size)
+    card = TABBED.replace('quote = ""', "quote = '\"'\nnewlines_in_values = true")
+    with pytest.raises(DataError, match="rows: line 3 is blank; take it out"):
+        rows_of(tmp_path, card, GOOD * 2 + blank + GOOD, size)
 
 
 @pytest.mark.parametrize("quote", ["", '"'])

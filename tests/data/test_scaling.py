@@ -69,6 +69,7 @@ def test_neither_large_nor_small_numbers_overflow():
 
 
 def test_constant_and_missing_columns_are_no_error():
+    assert everywhere([0.0, 5e-324] * 50) == Scaling(0.0, 1.0)  # they differ by less than a deviation can say
     for numbers in ([], [math.nan] * 5, [7.0, math.nan, 7.0], [0.1] * 1000, [1e15] * 9):
         scaling = everywhere(numbers)
         assert scaling.sd == 1.0
