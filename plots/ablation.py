@@ -162,7 +162,7 @@ def draw(ablation: Ablation, title: str) -> Figure:
     width = COLUMN_IN if len(ablation.gains) <= _COLUMN_HOLDS else PAGE_IN
     with look():
         legend = [
-            box(METRICS[metric].label, colour, hatch)
+            box(METRICS[metric].title, colour, hatch)
             for metric, colour, hatch in zip(SHOWN, _COLOURS, _HATCHES, strict=True)
         ]
         figure, (axes,) = sheet(title, 1, Shape(columns=1, width=width, height=1.6, below=0.25), legend, notes)

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 
-from bench.metrics import METRICS
+from bench.metrics import METRICS, TT_RATIO, TT_S, Metric, count, signed
+
+COUNTED = Metric("epochs", "Epochs", None, count, counted=True)
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,9 @@ def test_quality_and_ratio_have_four_decimals() -> None:
 
 
 def test_counts_show_a_decimal_only_where_a_mean_is_not_whole() -> None:
-    assert METRICS["epochs"].text(3.0) == "3"
-    assert METRICS["epochs"].text(10 / 3) == "3.3"
-    assert METRICS["embedding_params"].text(20_900_000) == "20,900,000"
+    assert COUNTED.text(3.0) == "3"
+    assert COUNTED.text(10 / 3) == "3.3"
+    assert COUNTED.text(20_900_000) == "20,900,000"
 
 
 def test_bytes_are_printed_in_mebibytes() -> None:
@@ -41,8 +41,33 @@ def test_arrows_follow_the_direction() -> None:
     assert METRICS["n_kept"].heading == "Fields"
 
 
-def test_worst_is_worse_than_any_result() -> None:
-    for name, metric in METRICS.items():
-        if metric.better == "lower":
-            assert metric.worst == math.inf, name
-    assert METRICS["auc"].worst == 0.5
+def cell(**changes: object) -> dict[str, object]:
+    return {"tt_s": 4.0, "resumed": False, "auc": None, **changes}
+
+
+def test_a_number_is_the_record_s_unless_the_metric_measures_it() -> None:
+    assert TT_S.number(cell()) == 4.0
+    assert METRICS["tt"].number(cell()) == 4.0
+    assert METRICS["auc"].number(cell()) is None
+    assert Metric("half", "Half", None, 2, lambda cell, baseline: cell["tt_s"] / 2).number(cell()) == 2.0
+
+
+def test_times_of_resumed_cells_are_no_numbers() -> None:
+    assert TT_S.number(cell(resumed=True)) is None
+    assert METRICS["auc"].number(cell(auc=0.5, resumed=True)) == 0.5
+
+
+def test_a_ratio_needs_both_numbers() -> None:
+    assert TT_RATIO.number(cell(tt_s=1.0), cell(tt_s=4.0)) == 0.25
+    for base in (None, cell(tt_s=None), cell(tt_s=0.0), cell(resumed=True)):
+        assert TT_RATIO.number(cell(), base) is None
+    assert TT_RATIO.number(cell(tt_s=None), cell()) is None
+    assert TT_RATIO.number(cell(resumed=True), cell()) is None
+
+
+def test_columns_beside_a_paper_s_follow_from_the_metric() -> None:
+    auc = METRICS["auc"]
+    assert [m.name for m in (auc.paper, auc.gap)] == ["auc_paper", "auc_gap"]
+    assert [m.heading for m in (auc.paper, auc.gap)] == ["paper", "difference"]
+    assert [auc.gap.text(x) for x in (0.01, -0.01, 0.0)] == ["+0.0100", "-0.0100", "+0.0000"]
+    assert signed(2)(-1234.5, 0.0) == "-1,234.50"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bench.metrics import METRICS
+from bench.metrics import AUC, LOGLOSS, TT, Metric
 from bench.report.cells import Block, GroupKey, Record, RowKey, Values, blocks
 from bench.report.model import Mark, Note, Row, Table, Value
 from bench.report.naming import distinct_titles, names_of, setting
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ADAPTABILITY", "MEANING", "Pair", "adaptability_tables", "improvement", "pair_rows"]
 
-ADAPTABILITY = ("auc", "logloss", "tt")
+ADAPTABILITY = (AUC, LOGLOSS, TT)
 """Columns of the table."""
 MEANING = (
     "Improvement: (new - old) / old of the numbers above, its sign turned where lower is better. The better is bold."
@@ -34,6 +34,7 @@ class Pair:
     backbone: str
     title: str
     """Of the backbone."""
+    metrics: tuple[Metric, ...]
     old: tuple[Value, ...]
     new: tuple[Value, ...]
 
@@ -48,11 +49,11 @@ class _Place:
     new: RowKey
 
 
-def improvement(old: Value, new: Value, metric: str) -> Value:
+def improvement(old: Value, new: Value, metric: Metric) -> Value:
     """Percent by which ``new`` is better; a dash unless both are means over the same seeds, or where ``old`` is 0."""
     if old.mean is None or new.mean is None or old.seeds != new.seeds or not old.mean or not new.rankable:
         return Value()
-    sign = 1 if METRICS[metric].better == "higher" else -1
+    sign = 1 if metric.better == "higher" else -1
     percent = sign * (new.mean - old.mean) / old.mean * 100
     return Value(percent, None, new.seeds, text=f"{percent:.2f}")
 
@@ -60,7 +61,7 @@ def improvement(old: Value, new: Value, metric: str) -> Value:
 def pair_rows(pair: Pair, method: str, label: str, title: str) -> tuple[Row, Row, Row]:
     """The backbone's row, the method's and the improvement; the better of the two numbers is marked, as printed."""
     marked = [_better(old, new) for old, new in zip(pair.old, pair.new, strict=True)]
-    columns = zip(pair.old, pair.new, ADAPTABILITY, strict=True)
+    columns = zip(pair.old, pair.new, pair.metrics, strict=True)
     gains = [improvement(old, new, metric) for old, new, metric in columns]
     old, new = (tuple(values) for values in zip(*marked, strict=True))
     return (
@@ -84,12 +85,15 @@ def _better(old: Value, new: Value) -> tuple[Value, Value]:
     return replace(old, mark=marks[0]), replace(new, mark=marks[1])
 
 
-def adaptability_tables(run: Run, titles: Titles | None = None) -> list[Table]:
-    """AUC, Logloss and TT without and with a method: one table by data set, method and τ with two backbones or more.
+def adaptability_tables(
+    run: Run, titles: Titles | None = None, columns: tuple[Metric, ...] = ADAPTABILITY
+) -> list[Table]:
+    """Results without and with a method: one table by data set, method and τ with two backbones or more.
 
     Args:
         run: as ``bench.records.load_frame`` returns it, or its blocks.
         titles: names and order of data sets and backbones in print; by default those that are registered.
+        columns: ranked metrics.
     """
     titles = Titles.registered() if titles is None else titles
     found: dict[tuple[GroupKey, RowKey, float | None], dict[tuple[str, GroupKey], _Place]] = defaultdict(dict)
@@ -103,11 +107,15 @@ def adaptability_tables(run: Run, titles: Titles | None = None) -> list[Table]:
     names = dict(zip(datasets, distinct_titles(samples, titles), strict=True))
     files = dict(zip(datasets, distinct_titles(samples, Titles()), strict=True))
     return [
-        _table(places, titles, names[dataset], f"{new.label}{'' if tau is None else f'-tau{tau:g}'}-{files[dataset]}")
+        replace(_table(places, titles, names[dataset], columns), name=_name(new, tau, files[dataset]))
         for wanted in datasets
         for (dataset, new, tau), places in kept.items()
         if dataset == wanted
     ]
+
+
+def _name(method: RowKey, tau: float | None, dataset: str) -> str:
+    return f"{method.label}{'' if tau is None else f'-tau{tau:g}'}-{dataset}"
 
 
 def _places(block: Block) -> Iterator[_Place]:
@@ -127,7 +135,7 @@ def _plain(place: _Place) -> Record:
     return {**place.block.sample(place.group), "backbone_params": {}}
 
 
-def _table(places: Sequence[_Place], titles: Titles, dataset: str, name: str) -> Table:
+def _table(places: Sequence[_Place], titles: Titles, dataset: str, columns: tuple[Metric, ...]) -> Table:
     first = places[0]
     sample = first.block.row_sample(first.new)
     method = names_of(first.block, titles).rows[first.new]
@@ -137,17 +145,18 @@ def _table(places: Sequence[_Place], titles: Titles, dataset: str, name: str) ->
     for (backbone, _, _), place in zip(where, places, strict=True):
         both = (place.old, place.new)
         values: Values = {}
-        for metric in ADAPTABILITY:
+        for metric in columns:
             values |= column_of(place.block, place.group, metric, both)
-        old, new = (tuple(values[place.group, row, metric] for metric in ADAPTABILITY) for row in both)
-        rows += pair_rows(Pair(place.block.backbone, backbone, old, new), sample["method"], first.new.label, method)
+        old, new = (tuple(values[place.group, row, metric] for metric in columns) for row in both)
+        pair = Pair(place.block.backbone, backbone, columns, old, new)
+        rows += pair_rows(pair, sample["method"], first.new.label, method)
         names = names_of(place.block, titles)
         shown = replace(names, groups={**names.groups, place.group: backbone})
         notes += notes_of(place.block, values, shown, titles)
-    group = group_of(first.block, first.group, names_of(first.block, titles), ADAPTABILITY)
+    group = group_of(first.block, first.group, names_of(first.block, titles), columns)
     seeds = {seed for place in places for seed in place.block.seeds(place.group)}
     return Table(
-        name=name,
+        name="",
         backbone="",
         tau=sample["tau"],
         title=f"{method} with every backbone"

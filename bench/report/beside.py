@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bench.metrics import METRICS
+from bench.metrics import Metric
 from bench.report.adaptability import adaptability_tables
 from bench.report.cells import blocks
+from bench.report.kinds import KINDS
 from bench.report.model import MISSING, Group, Note, Row, Table, Value
 from bench.report.paper import paper_rows, paper_table2, paper_table3
-from bench.report.tables import overall_tables
+from bench.report.tables import tables_of
 from bench.report.titles import Titles
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class _Place:
 
 
 def paper_tables(run: Run, titles: Titles | None = None) -> list[Table]:
-    """Tables 2 and 3 beside the paper's: one table by data set, of the methods or backbones that both have.
+    """Tables 2 and 3 beside the paper's: by data set, what both have of rows, in the paper's columns.
 
     Args:
         run: as ``bench.records.load_frame`` returns it, or its blocks.
@@ -50,8 +51,8 @@ def paper_tables(run: Run, titles: Titles | None = None) -> list[Table]:
     names = {row.backbone for row in table3.rows}
     here = [block for block in placed if (block.backbone, block.tau) == (table2.backbone, table2.tau)]
     paired = [block for block in placed if block.backbone in names and block.tau == table3.tau]
-    two = _methods(overall_tables(here, titles), table2)
-    three = _backbones(adaptability_tables(paired, titles), table3)
+    two = _methods(tables_of(replace(KINDS["overall"], columns=table2.groups[0].metrics), here, titles), table2)
+    three = _backbones(adaptability_tables(paired, titles, table3.groups[0].metrics), table3)
     return [_beside(place) for place in (*two, *three)]
 
 
@@ -87,7 +88,7 @@ def _backbones(ours: Sequence[Table], theirs: Table) -> Iterator[_Place]:
 
 def _beside(place: _Place) -> Table:
     table, group = place.ours, place.group
-    metrics = tuple(name for metric in group.metrics for name in (metric, f"{metric}_paper", f"{metric}_gap"))
+    metrics = tuple(column for metric in group.metrics for column in (metric, metric.paper, metric.gap))
     number = place.name.removeprefix("table")
     return replace(
         table,
@@ -110,11 +111,11 @@ def _row(place: _Place, ours: Row, theirs: Row) -> Row:
     return replace(ours, values=tuple(values))
 
 
-def _gap(ours: Value, theirs: Value, metric: str, gain: bool) -> Value:
+def _gap(ours: Value, theirs: Value, metric: Metric, gain: bool) -> Value:
     if ours.mean is None or theirs.mean is None:
         return Value()
     gap = ours.mean - theirs.mean
-    text = f"{gap:+.2f}" if gain else METRICS[f"{metric}_gap"].text(gap)
+    text = f"{gap:+.2f}" if gain else metric.gap.text(gap)
     return Value(gap, None, ours.seeds, cells=ours.cells, text=text)
 
 

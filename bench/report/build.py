@@ -14,12 +14,13 @@ from bench.report.beside import paper_tables
 from bench.report.cells import Block, blocks_of, records_of
 from bench.report.datasets import dataset_tables
 from bench.report.drawing import Drawing
+from bench.report.kinds import KINDS
 from bench.report.model import Table
 from bench.report.naming import file_name
 from bench.report.significance import significance_tables
 from bench.report.stability import agreement_tables, stability_tables
 from bench.report.sweep import sweep_tables
-from bench.report.tables import efficiency_tables, overall_tables, recovery_tables
+from bench.report.tables import tables_of
 from bench.report.titles import Titles
 
 if TYPE_CHECKING:
@@ -60,9 +61,7 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
 def _tables(frame: pd.DataFrame, placed: Sequence[Block], titles: Titles) -> list[tuple[str, str, Sequence[Table]]]:
     """(name of the files, heading, tables) of every kind of table that the run has cells for."""
     kinds: list[tuple[str, str, Sequence[Table]]] = [
-        ("overall", "Results", overall_tables(placed, titles)),
-        ("efficiency", "Cost and size", efficiency_tables(placed, titles)),
-        ("recovery", "Recovery", recovery_tables(placed, titles)),
+        *((kind.name, kind.section, tables_of(kind, placed, titles)) for kind in KINDS.values()),
         ("k-sweep", "AUC over kept fields", sweep_tables(placed, titles)),
         ("stability", "Stability", stability_tables(placed, titles)),
         ("agreement", "Agreement of rankings", agreement_tables(placed, titles)),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from bench.metrics import METRICS
+from bench.metrics import AUC, Metric
 from bench.report.model import Value
 from bench.report.titles import Titles
 
@@ -60,7 +60,7 @@ class RowKey:
     budget: str | None
 
 
-Values = dict[tuple[GroupKey, RowKey, str], Value]
+Values = dict[tuple[GroupKey, RowKey, Metric], Value]
 """The numbers of a table by data set, method and metric."""
 
 
@@ -117,31 +117,31 @@ class Block:
         anchor, reference = self.anchors.get(group.dataset), self.baseline(group)
         if anchor is None or reference is None or self.backbone not in anchor.auc:
             return None
-        numbers = list(self.by_seed(group, reference, "auc").values())
+        numbers = list(self.by_seed(group, reference, AUC).values())
         if not numbers or sum(self.sample(group)["split_rows"].values()) != anchor.rows:
             return None
         wanted = anchor.auc[self.backbone]
         return (fmean(numbers), wanted) if fmean(numbers) < wanted else None
 
-    def by_seed(self, group: GroupKey, row: RowKey, metric: str) -> dict[int, float]:
+    def by_seed(self, group: GroupKey, row: RowKey, metric: Metric) -> dict[int, float]:
         """The number of every seed that has one, by increasing seed."""
         reference = self.baseline(group)
         base = self.ok(group, reference) if reference else {}
-        measured = {seed: measure(metric, cell, base.get(seed)) for seed, cell in self.ok(group, row).items()}
+        measured = {seed: metric.number(cell, base.get(seed)) for seed, cell in self.ok(group, row).items()}
         return {seed: number for seed, number in sorted(measured.items()) if number is not None}
 
-    def value(self, group: GroupKey, row: RowKey, metric: str) -> Value:
+    def value(self, group: GroupKey, row: RowKey, metric: Metric) -> Value:
         """Mean and sample standard deviation over the seeds that have a result."""
         found = self.by_seed(group, row, metric)
         if not found:
             return Value()
         numbers = list(found.values())
         mean, sd = fmean(numbers), sample_sd(numbers)
-        one_by_definition = metric == "tt_ratio" and row == self.baseline(group)
+        one_by_definition = metric.ratio_of is not None and row == self.baseline(group)
         sd_text = "" if one_by_definition else _sd_text(metric, mean, sd)
         cells = self.ok(group, row)
         hashes = tuple(cells[seed]["config_hash"] for seed in found)
-        return Value(mean, sd, tuple(found), tuple(numbers), hashes, METRICS[metric].text(mean), sd_text)
+        return Value(mean, sd, tuple(found), tuple(numbers), hashes, metric.text(mean), sd_text)
 
 
 def sample_sd(numbers: Collection[float]) -> float | None:
@@ -152,37 +152,11 @@ def sample_sd(numbers: Collection[float]) -> float | None:
     return math.sqrt(math.fsum((number - mean) ** 2 for number in numbers) / (len(numbers) - 1))
 
 
-def _sd_text(metric: str, mean: float, sd: float | None) -> str:
+def _sd_text(metric: Metric, mean: float, sd: float | None) -> str:
     """The deviation in its mean's decimals; nothing under two seeds, or for equal counts or equal zeros."""
-    shown = METRICS[metric]
-    if sd is None or (sd == 0 and (shown.counted or mean == 0)):
+    if sd is None or (sd == 0 and (metric.counted or mean == 0)):
         return ""
-    return shown.text(sd, like=mean)
-
-
-def measure(metric: str, cell: Record, baseline: Record | None) -> float | None:
-    """One cell's number, or None: not measured, or a time of a resumed cell.
-
-    ``tt_ratio`` is total training time over that of ``baseline``, the baseline's cell of the same seed.
-    """
-    if METRICS[metric].clock is not None and cell["resumed"]:
-        return None
-    if metric == "tt_ratio":
-        if baseline is None or baseline["resumed"] or not baseline["tt_s"] or cell["tt_s"] is None:
-            return None
-        return float(cell["tt_s"] / baseline["tt_s"])
-    if metric == "n_kept":
-        number = _n_kept(cell)
-    elif metric == "kept_bytes":
-        number = (cell["selection"] or {}).get(metric, cell["embedding_bytes"])
-    else:
-        key = METRICS[metric].key or metric
-        number = cell[key] if key in cell else (cell["recovery"] or {}).get(key)
-    return None if number is None else float(number)
-
-
-def _n_kept(cell: Record) -> int | None:
-    return None if cell["kept_fields"] is None else len(cell["kept_fields"])
+    return metric.text(sd, like=mean)
 
 
 def records_of(frame: pd.DataFrame) -> list[Record]:

@@ -27,7 +27,7 @@ def document(tables: Sequence[Table]) -> str:
     for table in tables:
         for row in table.rows:
             for (group, metric), value in zip(table.columns, row.values, strict=True):
-                column = {"metric": metric, "against": group.against}
+                column = {"metric": metric.name, "against": group.against}
                 writer.writerow({**_place(table, group, row), **column, **_number(row, value)})
     return text.getvalue()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.metrics import METRICS
+from bench.metrics import Cell, Metric, count
 from bench.report.cells import GroupKey, Record, group_key, records_of
 from bench.report.model import MISSING, Group, Note, Row, Table, Value
 from bench.report.naming import distinct_titles
@@ -18,8 +19,53 @@ if TYPE_CHECKING:
 
 __all__ = ["FIELDS", "ROWS", "dataset_tables"]
 
-ROWS = ("total_rows", "train_rows", "valid_rows", "test_rows", "pretrain_rows")
-FIELDS = ("n_fields", "vocabulary_rows", "positives", "positive_share")
+
+def _part(split: str, cell: Cell) -> float | None:
+    found: float | None = cell["split_rows"].get(split)
+    return found
+
+
+def _pretrain_rows(cell: Cell) -> float | None:
+    number = (cell["notes"] or {}).get("pretrain_rows")
+    return number if isinstance(number, int | float) else None
+
+
+def _vocabulary_rows(cell: Cell) -> float | None:
+    """As recorded, else the table of a model that keeps every field."""
+    if cell["vocabulary_rows"] is not None:
+        return float(cell["vocabulary_rows"])
+    keeps_all = bool(cell["kept_fields"]) and len(cell["kept_fields"]) == len(cell["field_names"])
+    return float(cell["embedding_rows"]) if keeps_all and cell["embedding_rows"] is not None else None
+
+
+def _positives(cell: Cell) -> float | None:
+    return sum(cell["positives"].values()) if cell["positives"] else None
+
+
+def _positive_share(cell: Cell) -> float | None:
+    found, total = _positives(cell), sum(cell["split_rows"].values())
+    return 100 * found / total if found is not None and total else None
+
+
+def _counted(name: str, title: str, read: Callable[[Cell], float | None]) -> Metric:
+    return Metric(name, title, None, count, lambda cell, baseline: read(cell), counted=True)
+
+
+_PRETRAINING = _counted("pretrain_rows", "Pretraining", _pretrain_rows)
+ROWS = (
+    _counted("total_rows", "Total", lambda cell: sum(cell["split_rows"].values()) or None),
+    *(
+        _counted(f"{split}_rows", title, partial(_part, split))
+        for split, title in (("train", "Training"), ("valid", "Validation"), ("test", "Test"))
+    ),
+    _PRETRAINING,
+)
+FIELDS = (
+    _counted("n_fields", "Fields", lambda cell: len(cell["field_names"]) or None),
+    _counted("vocabulary_rows", "Vocabulary", _vocabulary_rows),
+    _counted("positives", "Positives", _positives),
+    Metric("positive_share", "Positives", None, 2, lambda cell, baseline: _positive_share(cell), unit="%"),
+)
 """Columns of the table, with the above."""
 _CAPTION = (
     "Rows that the run used, by split. Pretraining: rows of the subset on which a method pretrains, part of the "
@@ -65,73 +111,41 @@ def dataset_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[Ta
 
 
 def _row(title: str, key: GroupKey, numbers: Mapping[str, Sequence[Value]]) -> Row:
-    values = tuple(_only(numbers[metric]) for metric in (*ROWS, *FIELDS))
+    values = tuple(_only(numbers[metric.name]) for metric in (*ROWS, *FIELDS))
     return Row("", "", None, title, values, uses_tau=False, dataset=key.dataset, facts={"revision": key.revision})
 
 
 def _numbers(cells: Sequence[Record]) -> dict[str, list[Value]]:
     """The different values that the cells of one data set state, by column."""
     plain = [cell for cell in cells if "[" not in cell["label"] and _pretrain_rows(cell) is not None]
-    readers: dict[str, Callable[[Record], float | None]] = {
-        "total_rows": lambda cell: sum(cell["split_rows"].values()) or None,
-        **{f"{split}_rows": _part("split_rows", split) for split in ("train", "valid", "test")},
-        "pretrain_rows": _pretrain_rows,
-        "n_fields": lambda cell: len(cell["field_names"]) or None,
-        "vocabulary_rows": _vocabulary_rows,
-        "positives": lambda cell: sum(cell["positives"].values()) if cell["positives"] else None,
-        "positive_share": _positive_share,
-    }
     return {
-        metric: _distinct(metric, plain or cells if metric == "pretrain_rows" else cells, read)
-        for metric, read in readers.items()
+        metric.name: _distinct(metric, plain or cells if metric is _PRETRAINING else cells)
+        for metric in (*ROWS, *FIELDS)
     }
 
 
-def _distinct(metric: str, cells: Sequence[Record], read: Callable[[Record], float | None]) -> list[Value]:
+def _distinct(metric: Metric, cells: Sequence[Record]) -> list[Value]:
     """One value for every number that is stated, with the first cell that does."""
     sources: dict[float, str] = {}
     for cell in cells:
-        number = read(cell)
+        number = metric.number(cell)
         if number is not None:
             sources.setdefault(number, cell["config_hash"])
-    return [Value(n, cells=(sources[n],), text=METRICS[metric].text(n)) for n in sorted(sources)]
+    return [Value(n, cells=(sources[n],), text=metric.text(n)) for n in sorted(sources)]
 
 
 def _only(values: Sequence[Value]) -> Value:
     return values[0] if len(values) == 1 else Value()
 
 
-def _part(key: str, split: str) -> Callable[[Record], float | None]:
-    return lambda cell: cell[key].get(split)
-
-
-def _pretrain_rows(cell: Record) -> float | None:
-    number = (cell["notes"] or {}).get("pretrain_rows")
-    return number if isinstance(number, int | float) else None
-
-
-def _vocabulary_rows(cell: Record) -> float | None:
-    """As recorded, else the table of a model that keeps every field."""
-    if cell["vocabulary_rows"] is not None:
-        return float(cell["vocabulary_rows"])
-    keeps_all = bool(cell["kept_fields"]) and len(cell["kept_fields"]) == len(cell["field_names"])
-    return float(cell["embedding_rows"]) if keeps_all and cell["embedding_rows"] is not None else None
-
-
-def _positive_share(cell: Record) -> float | None:
-    total = sum(cell["split_rows"].values())
-    return 100 * sum(cell["positives"].values()) / total if cell["positives"] and total else None
-
-
 def _notes(found: Mapping[str, Mapping[str, Sequence[Value]]]) -> list[Note]:
     """Why a number is missing, by column."""
     notes = []
-    for metric, reason in _LACKING.items():
-        label = METRICS[metric].label
-        if lacking := [title for title, numbers in found.items() if not numbers[metric]]:
-            notes.append(Note(MISSING, f"{label} of {', '.join(lacking)}: {reason}."))
+    for metric in (metric for metric in (*ROWS, *FIELDS) if metric.name in _LACKING):
+        if lacking := [title for title, numbers in found.items() if not numbers[metric.name]]:
+            notes.append(Note(MISSING, f"{metric.title} of {', '.join(lacking)}: {_LACKING[metric.name]}."))
         for title, numbers in found.items():
-            if len(numbers[metric]) > 1:
-                texts = ", ".join(value.text for value in numbers[metric])
-                notes.append(Note(MISSING, f"{label} of {title}: several, {texts}."))
+            if len(numbers[metric.name]) > 1:
+                texts = ", ".join(value.text for value in numbers[metric.name])
+                notes.append(Note(MISSING, f"{metric.title} of {title}: several, {texts}."))
     return notes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 
-from bench.metrics import METRICS, Metric
+from bench.metrics import Metric
 from bench.report.cells import Block, GroupKey, Values
 from bench.report.naming import Names
 
@@ -26,7 +26,7 @@ def detectable(block: Block, values: Values, names: Names) -> list[str]:
     for group, metric in dict.fromkeys((group, metric) for group, _, metric in values):
         if (number := _smallest(block, group, metric, values)) is not None:
             n_seeds, difference = number
-            found[n_seeds][group].append(f"{METRICS[metric].label} {_text(difference, METRICS[metric])}")
+            found[n_seeds][group].append(f"{metric.title} {_text(difference, metric)}")
     lines = []
     for n_seeds, groups in sorted(found.items()):
         listed = "; ".join(f"{', '.join(texts)} on {names.groups[group]}" for group, texts in groups.items())
@@ -34,9 +34,9 @@ def detectable(block: Block, values: Values, names: Names) -> list[str]:
     return lines
 
 
-def _smallest(block: Block, group: GroupKey, metric: str, values: Values) -> tuple[int, float] | None:
+def _smallest(block: Block, group: GroupKey, metric: Metric, values: Values) -> tuple[int, float] | None:
     """(seeds, difference in the record's unit) of one column, from the rows that have every seed."""
-    if METRICS[metric].better is None or METRICS[metric].counted:
+    if metric.better is None or metric.counted:
         return None
     rows = [row for (g, row, m), value in values.items() if (g, m) == (group, metric) and value.rankable]
     numbers = [list(block.by_seed(group, row, metric).values()) for row in rows]
@@ -51,7 +51,7 @@ def _smallest(block: Block, group: GroupKey, metric: str, values: Values) -> tup
 
 def _text(difference: float, metric: Metric) -> str:
     """Two significant digits in the metric's unit, or a duration."""
-    if metric.duration:
+    if metric.has_units:
         return metric.text(difference)
     shown = difference / metric.scale
     decimals = max(0, 1 - math.floor(math.log10(shown)))

@@ -5,24 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bench.errors import ConfigError, suggest
-from bench.metrics import METRICS
+from bench.metrics import Metric
 from bench.records import CellRecord, RunFolder, to_frame
+from bench.report.kinds import KINDS
 from bench.report.model import Group, Row, Table, Value
-from bench.report.tables import efficiency_tables, overall_tables, recovery_tables
-from bench.report.titles import Titles
+from bench.report.tables import tables_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-KINDS: dict[str, Callable[[pd.DataFrame, Titles | None], list[Table]]] = {
-    "table2": overall_tables,
-    "efficiency": efficiency_tables,
-    "recovery": recovery_tables,
-}
-"""Tables by the name that is asked for."""
+_AS_ASKED = {"table2": "overall"}
+"""Kinds of tables that go by another name here."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +24,7 @@ class Place:
     table: Table
     group: Group
     row: Row
-    metric: str
+    metric: Metric
     value: Value
 
 
@@ -57,9 +49,10 @@ def explain(run: RunFolder, wanted: Wanted) -> str:
     """
     records = run.require().records()
     by_hash = {record.config_hash: record for record in records}
-    if wanted.table not in KINDS:
-        raise ConfigError(f"table={wanted.table!r} is unknown.{suggest(wanted.table, list(KINDS))}")
-    places = list(_places(KINDS[wanted.table](to_frame(records), None)))
+    kinds = {**{asked: KINDS[name] for asked, name in _AS_ASKED.items()}, **KINDS}
+    if wanted.table not in kinds:
+        raise ConfigError(f"table={wanted.table!r} is unknown.{suggest(wanted.table, list(kinds))}")
+    places = list(_places(tables_of(kinds[wanted.table], to_frame(records))))
     for name in ("dataset", "method", "metric", "backbone", "tau"):
         places = _narrow(places, name, getattr(wanted, name))
     return "\n\n".join(_explained(place, [by_hash[one] for one in place.value.cells], run) for place in places)
@@ -75,7 +68,7 @@ def _places(tables: Sequence[Table]) -> Iterator[Place]:
 _PARTS: dict[str, Callable[[Place], str | float | None]] = {
     "dataset": lambda place: place.group.dataset,
     "method": lambda place: place.row.label,
-    "metric": lambda place: place.metric,
+    "metric": lambda place: place.metric.name,
     "backbone": lambda place: place.table.backbone,
     "tau": lambda place: place.table.tau,
 }
@@ -93,7 +86,7 @@ def _narrow(places: list[Place], name: str, asked: str | float | None) -> list[P
 
 
 def _explained(place: Place, cells: Sequence[CellRecord], run: RunFolder) -> str:
-    metric, value = METRICS[place.metric], place.value
+    metric, value = place.metric, place.value
     sd = f" ± {value.sd_text}" if value.sd_text else ""
     lines = [
         f"{place.table.title}",
@@ -102,8 +95,8 @@ def _explained(place: Place, cells: Sequence[CellRecord], run: RunFolder) -> str
     lines += [f"{note.symbol} {note.text}" for note in place.table.notes if note.symbol in value.flags]
     if not cells:
         lines += [note.text for note in place.table.notes if place.row.title in note.text]
-    elif place.metric == "tt_ratio":
-        lines.append("each seed's training time over that of the method that keeps every field")
+    elif metric.origin:
+        lines.append(metric.origin)
     elif len(cells) > 1:
         lines.append(f"the mean of {len(cells)} seeds, ± their sample standard deviation")
     for cell, number in zip(cells, value.numbers, strict=True):

@@ -104,7 +104,7 @@ def _facts(facts: Mapping[str, str]) -> str:
 
 def _table(table: Table) -> str:
     groups = "".join(f'<th class="group" colspan="{len(g.metrics)}">{escape(g.title)}</th>' for g in table.groups)
-    metrics = [metric.heading for group in table.groups for metric in group.columns]
+    metrics = [metric.heading for group in table.groups for metric in group.metrics]
     heads = "".join(f"<th><button>{escape(text)}</button></th>" for text in (table.stub, *metrics))
     notes = "".join(f"<li>{escape(f'{note.symbol} {note.text}'.strip())}</li>" for note in table.notes)
     return (

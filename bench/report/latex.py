@@ -64,7 +64,7 @@ def _heading(table: Table) -> list[str]:
         spans.append(rf"\multicolumn{{{len(group.metrics)}}}{{c}}{{{escape(group.title)}}}")
         rules.append(rf"\cmidrule(lr){{{first}-{last}}}")
         first = last + 1
-    names = [escape(metric.heading) for group in table.groups for metric in group.columns]
+    names = [escape(metric.heading) for group in table.groups for metric in group.metrics]
     return [rf"& {' & '.join(spans)} \\", " ".join(rules), rf"{escape(table.stub)} & {' & '.join(names)} \\"]
 
 
@@ -151,5 +151,5 @@ def _paper_mm(tables: Sequence[Table]) -> tuple[int, int]:
 
 
 def _columns(table: Table) -> list[tuple[str, list[Value]]]:
-    headings = [metric.heading for group in table.groups for metric in group.columns]
+    headings = [metric.heading for group in table.groups for metric in group.metrics]
     return [(heading, [row.values[i] for row in table.rows]) for i, heading in enumerate(headings)]

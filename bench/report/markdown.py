@@ -22,7 +22,7 @@ def document(tables: Sequence[Table], heading: str) -> str:
 
 
 def _table(table: Table) -> list[str]:
-    names = [f"{escape(group.title)}<br>{escape(metric.heading)}" for group in table.groups for metric in group.columns]
+    names = [f"{escape(group.title)}<br>{escape(metric.heading)}" for group in table.groups for metric in group.metrics]
     lines = [f"## {escape(table.title)}", "", f"{escape(table.caption)}{_LEGEND if table.by_column else ''}", ""]
     lines += [_line([escape(table.stub), *names]), _line([":--", *("--:" for _ in names)])]
     for row in table.rows:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from bench.metrics import METRICS, Metric
+from bench.metrics import Metric
 
 __all__ = ["MISSING", "Flag", "Group", "Mark", "Note", "Row", "Table", "Value", "number_of", "ranked"]
 
@@ -44,17 +44,13 @@ class Group:
 
     dataset: str
     title: str
-    metrics: tuple[str, ...]
+    metrics: tuple[Metric, ...]
     seeds: tuple[int, ...] = ()
     """Seeds of which any row has a result."""
     facts: dict[str, str | int | None] = field(default_factory=dict)
     """What fixes the numbers besides the data set: revision, profile, rows; and what the title does not say."""
     against: str = ""
     """Label of the method that the rows are compared with."""
-
-    @property
-    def columns(self) -> list[Metric]:
-        return [METRICS[name] for name in self.metrics]
 
 
 @dataclass(frozen=True)
@@ -107,7 +103,7 @@ class Table:
     """Whether the best and the second best of every column are marked; otherwise the caption says what marks mean."""
 
     @property
-    def columns(self) -> list[tuple[Group, str]]:
+    def columns(self) -> list[tuple[Group, Metric]]:
         """(group, metric) of every column of numbers, from left to right."""
         return [(group, metric) for group in self.groups for metric in group.metrics]
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.metrics import TT_S
 from bench.records import display_title
 from bench.report.cells import Block, GroupKey, Record, RowKey
 from bench.report.titles import Titles
@@ -189,7 +190,7 @@ def _baseline_text(block: Block, groups: Sequence[GroupKey], names: Names) -> st
         return "a method that keeps every field, which was not run"
     times = []
     for group, row in rows.items():
-        time = block.value(group, row, "tt_s")
+        time = block.value(group, row, TT_S)
         times.append(f"{time.text} s on {names.groups[group]}" if time.seeds else "")
     who = " or ".join(dict.fromkeys(names.rows[row] for row in rows.values()))
     return f"the training time of {who} ({', '.join(filter(None, times)) or 'not measured'})"

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from bench.flags import FLAGS, CellFlag, flags_of
-from bench.metrics import METRICS
+from bench.metrics import AUC, PT_S, Metric
 from bench.report.cells import Block, GroupKey, Record, RowKey, Values
 from bench.report.detectable import LEAD, detectable
 from bench.report.model import MISSING, Flag, Note
@@ -63,8 +63,8 @@ def _note(symbol: Flag, lead: str, items: Sequence[str]) -> Note | None:
 
 
 def _fewer(values: Values, names: Names) -> list[str]:
-    columns: dict[tuple[GroupKey, str], set[int]] = defaultdict(set)
-    shown: dict[tuple[GroupKey, RowKey], list[str]] = defaultdict(list)
+    columns: dict[tuple[GroupKey, Metric], set[int]] = defaultdict(set)
+    shown: dict[tuple[GroupKey, RowKey], list[Metric]] = defaultdict(list)
     for (group, row, metric), value in values.items():
         columns[group, metric].update(value.seeds)
         if value.seeds:
@@ -75,7 +75,7 @@ def _fewer(values: Values, names: Names) -> list[str]:
         for metric in metrics:
             value = values[group, row, metric]
             if "†" in value.flags:
-                counts[len(value.seeds), len(columns[group, metric])].append(METRICS[metric].label)
+                counts[len(value.seeds), len(columns[group, metric])].append(metric.title)
         for (n, of), labels in counts.items():
             which = "" if len(labels) == len(metrics) else f" ({', '.join(labels)})"
             texts.append(f"{names.at(group, row)} {n} of {of}{which}")
@@ -105,7 +105,7 @@ def _of_cells(flag: CellFlag, block: Block, places: Sequence[tuple[GroupKey, Row
 
 def of_data(block: Block, values: Values, names: Names) -> list[Note]:
     """Notes on the AUC of whole columns, which hold whatever the prune ratio."""
-    columns = dict.fromkeys(group for group, _, metric in values if metric == "auc")
+    columns = dict.fromkeys(group for group, _, metric in values if metric is AUC)
     notes = [_of_columns(flag, block, columns, names) for flag in FLAGS if flag.of_data]
     return [note for note in (*notes, _below_anchor(block, values, names)) if note is not None]
 
@@ -124,9 +124,9 @@ def _below_anchor(block: Block, values: Values, names: Names) -> Note | None:
     found = []
     for group in dict.fromkeys(group for group, _, _ in values):
         if (numbers := block.below_anchor(group)) is not None:
-            auc, wanted = map(METRICS["auc"].text, numbers)
+            auc, wanted = map(AUC.text, numbers)
             found.append(f"{names.groups[group]} {auc} of {wanted} ({block.anchors[group.dataset].source})")
-    shown = any(metric == "auc" for _, _, metric in values)
+    shown = any(metric is AUC for _, _, metric in values)
     lead = "BELOW-ANCHOR, without selection the AUC is under that of public results, so that training may be at fault"
     return Note("‖" if shown else "", f"{lead}: {'; '.join(found)}.") if found else None
 
@@ -169,21 +169,23 @@ def _ending(cell: Record) -> str:
 
 
 def _without_baseline(block: Block, values: Values, names: Names) -> list[str]:
-    """Where TT has no or fewer seeds than the results, because the baseline's time is missing."""
+    """Where a ratio has no or fewer seeds than the results, because the baseline's number is missing."""
     texts = []
-    for group in dict.fromkeys(group for group, _, metric in values if metric == "tt_ratio"):
+    for group, metric in dict.fromkeys((group, metric) for group, _, metric in values):
+        if metric.ratio_of is None:
+            continue
         reference = block.baseline(group)
         base = block.ok(group, reference) if reference else {}
-        timed = {seed for seed, cell in base.items() if cell["tt_s"] and not cell["resumed"]}
-        lacking = {seed for row in block.rows for seed in block.ok(group, row)} - timed
-        if lacking:
+        measured = {seed for seed, cell in base.items() if metric.ratio_of.number(cell)}
+        if lacking := {seed for row in block.rows for seed in block.ok(group, row)} - measured:
+            what = "time" if metric.ratio_of.clock else metric.ratio_of.title
             who = names.rows[reference] if reference else "a method that keeps every field"
-            texts.append(f"TT on {names.groups[group]} needs the time of {who} at {_seeds(lacking)}.")
+            texts.append(f"{metric.title} on {names.groups[group]} needs the {what} of {who} at {_seeds(lacking)}.")
     return texts
 
 
 def _shared(block: Block, values: Values, names: Names) -> list[str]:
-    places = dict.fromkeys((group, row) for group, row, metric in values if metric == "pt_s")
+    places = dict.fromkeys((group, row) for group, row, metric in values if metric is PT_S)
     shared = dict.fromkeys(
         names.rows[row] for group, row in places if any(cell["pt_shared"] for cell in block.ok(group, row).values())
     )

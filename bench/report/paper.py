@@ -12,10 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.errors import DataError
-from bench.metrics import METRICS
-from bench.report.adaptability import ADAPTABILITY, MEANING, Pair, pair_rows
+from bench.metrics import METRICS, Metric
+from bench.report.adaptability import MEANING, Pair, pair_rows
 from bench.report.model import Group, Mark, Note, Row, Table, Value, number_of, ranked
-from bench.report.tables import OVERALL
 
 __all__ = ["FOLDER", "paper_rows", "paper_table2", "paper_table3"]
 
@@ -37,19 +36,25 @@ def paper_rows(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
+def _columns(lines: list[dict[str, str]]) -> tuple[Metric, ...]:
+    """The columns that a file has numbers of, from left to right."""
+    return tuple(METRICS[name] for name in dict.fromkeys(line["metric"] for line in lines))
+
+
 def paper_table2() -> Table:
     """Ten methods on three data sets: AUC, Logloss and TT."""
     lines = paper_rows("table2")
     methods = {line["method"]: line for line in lines}
     datasets = {line["dataset"]: line["dataset_title"] for line in lines}
     printed = {(line["dataset"], line["metric"], line["method"]): line for line in lines}
-    shown: dict[tuple[str, str, str], Value] = {}
+    columns = _columns(lines)
+    shown: dict[tuple[str, Metric, str], Value] = {}
     notes: list[Note] = []
     for dataset, title in datasets.items():
-        for metric in OVERALL:
-            column = [printed[dataset, metric, method] for method in methods]
-            values = ranked([_value(line["printed"]) for line in column], METRICS[metric])
-            where = f"{METRICS[metric].label} on {title}"
+        for metric in columns:
+            column = [printed[dataset, metric.name, method] for method in methods]
+            values = ranked([_value(line["printed"]) for line in column], metric)
+            where = f"{metric.title} on {title}"
             for line, value in zip(column, values, strict=True):
                 shown[dataset, metric, line["method"]] = replace(value, mark=typing.cast(Mark, line["mark"]))
                 if value.mark != line["mark"]:
@@ -61,14 +66,14 @@ def paper_table2() -> Table:
         tau=0.5,
         title="Table 2 as the paper prints it",
         caption=f"Means of three runs at prune ratio τ = 0.5. TT is the ratio to {_baseline(methods, datasets)}.",
-        groups=tuple(Group(dataset, title, OVERALL) for dataset, title in datasets.items()),
+        groups=tuple(Group(dataset, title, columns) for dataset, title in datasets.items()),
         rows=tuple(
             Row(
                 method=name,
                 label=name,
                 budget=None,
                 title=f"{line['title']} ({line['kind']})" if line["kind"] else line["title"],
-                values=tuple(shown[dataset, metric, name] for dataset in datasets for metric in OVERALL),
+                values=tuple(shown[dataset, metric, name] for dataset in datasets for metric in columns),
                 uses_tau=line["uses_tau"] == "true",
             )
             for name, line in methods.items()
@@ -94,28 +99,28 @@ def paper_table3() -> Table:
     """Five backbones on one data set, without and with one method, and the improvement."""
     lines = paper_rows("table3")
     places = {(line["backbone"], line["metric"]): line for line in lines}
-    first = lines[0]
+    first, columns = lines[0], _columns(lines)
     rows: list[Row] = []
     notes: list[Note] = []
     for backbone in dict.fromkeys(line["backbone"] for line in lines):
-        cells = [places[backbone, metric] for metric in ADAPTABILITY]
+        cells = [places[backbone, metric.name] for metric in columns]
         pairs = [
-            ranked([_value(cell["old"]), _value(cell["new"])], METRICS[metric])
-            for cell, metric in zip(cells, ADAPTABILITY, strict=True)
+            ranked([_value(cell["old"]), _value(cell["new"])], metric)
+            for cell, metric in zip(cells, columns, strict=True)
         ]
         title = cells[0]["backbone_title"]
-        pair = Pair(backbone, title, tuple(old for old, _ in pairs), tuple(new for _, new in pairs))
+        pair = Pair(backbone, title, columns, tuple(old for old, _ in pairs), tuple(new for _, new in pairs))
         *both, gains = pair_rows(pair, first["method"], first["method"], first["method_title"])
         printed = tuple(_value(cell["improvement"]) for cell in cells)
         rows += [*both, replace(gains, values=printed)]
-        notes += _other_gains(title, gains.values, printed)
+        notes += _other_gains(pair, gains.values, printed)
     return Table(
         name="paper-table3",
         backbone="",
         tau=0.5,
         title="Table 3 as the paper prints it",
         caption=f"Means of three runs at prune ratio τ = 0.5. {MEANING}",
-        groups=(Group(first["dataset"], first["dataset_title"], ADAPTABILITY),),
+        groups=(Group(first["dataset"], first["dataset_title"], columns),),
         rows=tuple(rows),
         notes=tuple(notes),
         stub="Backbone",
@@ -123,14 +128,14 @@ def paper_table3() -> Table:
     )
 
 
-def _other_gains(title: str, computed: tuple[Value, ...], printed: tuple[Value, ...]) -> list[Note]:
+def _other_gains(pair: Pair, computed: tuple[Value, ...], printed: tuple[Value, ...]) -> list[Note]:
     """One note for a backbone whose printed improvements do not follow from its printed numbers."""
     differ = [
-        f"{METRICS[metric].label} {ours.text} where {theirs.text} is printed"
-        for metric, ours, theirs in zip(ADAPTABILITY, computed, printed, strict=True)
+        f"{metric.title} {ours.text} where {theirs.text} is printed"
+        for metric, ours, theirs in zip(pair.metrics, computed, printed, strict=True)
         if ours.text != theirs.text
     ]
-    return [Note("", f"{title}: the printed numbers give {', '.join(differ)}.")] if differ else []
+    return [Note("", f"{pair.title}: the printed numbers give {', '.join(differ)}.")] if differ else []
 
 
 def _value(printed: str) -> Value:

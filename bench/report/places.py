@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from bench.metrics import METRICS
 from bench.report.cells import Block, GroupKey, Record, RowKey, blocks_of, group_key
 from bench.report.model import Value
 from bench.report.naming import distinct_titles, row_titles
@@ -60,7 +61,7 @@ class Place:
         """The methods that have a number at every seed of the column, in table order."""
         key = (block.tau, metric)
         if key not in self._columns:
-            column = column_of(block, self.group, metric, self._rows(block))
+            column = column_of(block, self.group, METRICS[metric], self._rows(block))
             self._columns[key] = {row: v for (_, row, _), v in column.items() if v.seeds and "†" not in v.flags}
         return self._columns[key]
 

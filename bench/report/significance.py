@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics import METRICS
+from bench.metrics import AUC, Metric, signed
 from bench.report.cells import Block, GroupKey, RowKey, blocks
 from bench.report.model import Note, Table, Value
 from bench.report.naming import Names, caption, names_of, seed_list, table_name, table_title
@@ -32,12 +32,28 @@ _WILCOXON = " Wilcoxon p: signed-rank test, corrected alike."
 _PARTS = ("", "_low", "_high", "_p", "_wilcoxon_p")
 
 
+def _p_value(value: float, like: float) -> str:
+    return f"{value:.4f}" if value >= 1e-4 else "<0.0001"
+
+
+def _columns(kind: str, title: str) -> dict[str, Metric]:
+    """The columns of one comparison, by part."""
+    titles = dict(zip(_PARTS, (title, "from", "to", "p", "Wilcoxon p"), strict=True))
+    return {
+        part: Metric(kind + part, heading, None, _p_value if part.endswith("_p") else signed(4))
+        for part, heading in titles.items()
+    }
+
+
+_GAIN, _LEAD = _columns("gain", "Gain"), _columns("lead", "Lead")
+
+
 @dataclass
 class _Column:
     """Tests of the rows of one data set against one opponent each."""
 
-    kind: str
-    """``gain`` or ``lead``."""
+    metrics: Mapping[str, Metric]
+    """By part."""
     found: dict[RowKey, Paired] = field(default_factory=dict)
     pairs: dict[RowKey, frozenset[RowKey]] = field(default_factory=dict)
     """Who is tested against whom; two methods that are each other's rivals are one test."""
@@ -65,18 +81,18 @@ def _table(block: Block, group: GroupKey, rows: Sequence[RowKey], titles: Titles
     names = names_of(block, titles)
     reference, seeds = block.baseline(group), block.seeds(group)
     whole = _whole(block, group, rows)
-    columns = [_column("gain", rows, whole, names, lambda row: reference if row != reference else None)]
+    columns = [_column(_GAIN, rows, whole, names, lambda row: reference if row != reference else None)]
     if sum(row != reference for row in rows) > 1:
-        columns.append(_column("lead", rows, whole, names, lambda row: _rival(row, whole, reference)))
+        columns.append(_column(_LEAD, rows, whole, names, lambda row: _rival(row, whole, reference)))
     parts = _PARTS if len(seeds) >= WILCOXON_SEEDS else _PARTS[:-1]
-    values = column_of(block, group, "auc", rows)
+    values = column_of(block, group, AUC, rows)
     for column in columns:
         for part, numbers in _numbers(column, parts).items():
-            metric = column.kind + part
+            metric = column.metrics[part]
             for row in rows:
                 shown = _value(metric, numbers[row], seeds) if row in numbers else Value()
                 values[group, row, metric] = Value(text="") if row == reference else shown
-    metrics = ("auc", *(column.kind + part for column in columns for part in parts))
+    metrics = (AUC, *(column.metrics[part] for column in columns for part in parts))
     who = names.rows[reference] if reference else "a method that keeps every field, which was not run"
     meaning = _MEANING.format(reference=who) + (_WILCOXON if parts == _PARTS else "")
     lacking = [_lacking(block, group, row, names) for row in rows if row not in whole]
@@ -95,12 +111,12 @@ def _table(block: Block, group: GroupKey, rows: Sequence[RowKey], titles: Titles
 def _whole(block: Block, group: GroupKey, rows: Sequence[RowKey]) -> dict[RowKey, np.ndarray]:
     """AUC by seed [n] of the rows that have one at every seed of the table."""
     seeds = block.seeds(group)
-    found = {row: block.by_seed(group, row, "auc") for row in rows}
+    found = {row: block.by_seed(group, row, AUC) for row in rows}
     return {row: np.array(list(numbers.values())) for row, numbers in found.items() if list(numbers) == seeds}
 
 
 def _lacking(block: Block, group: GroupKey, row: RowKey, names: Names) -> str:
-    missing = sorted(set(block.seeds(group)) - set(block.by_seed(group, row, "auc")))
+    missing = sorted(set(block.seeds(group)) - set(block.by_seed(group, row, AUC)))
     return f"{names.rows[row]} lacks seed{'s' if len(missing) > 1 else ''} {seed_list(missing)}"
 
 
@@ -111,13 +127,13 @@ def _rival(row: RowKey, whole: dict[RowKey, np.ndarray], reference: RowKey | Non
 
 
 def _column(
-    kind: str,
+    metrics: Mapping[str, Metric],
     rows: Sequence[RowKey],
     whole: dict[RowKey, np.ndarray],
     names: Names,
     opponent: Callable[[RowKey], RowKey | None],
 ) -> _Column:
-    column = _Column(kind)
+    column = _Column(metrics)
     for row in rows:
         other = opponent(row)
         if row in whole and other in whole:
@@ -151,8 +167,8 @@ def _corrected(p: dict[RowKey, float], pairs: dict[RowKey, frozenset[RowKey]]) -
     return {row: corrected[pairs[row]] for row in p}
 
 
-def _value(metric: str, number: float, seeds: Sequence[int]) -> Value:
-    return Value(number, None, tuple(seeds), text=METRICS[metric].text(number))
+def _value(metric: Metric, number: float, seeds: Sequence[int]) -> Value:
+    return Value(number, None, tuple(seeds), text=metric.text(number))
 
 
 def _notes(columns: Sequence[_Column], lacking: Sequence[str]) -> list[Note]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics import METRICS
+from bench.metrics import N_KEPT, Metric, signed
 from bench.report.cells import Block, GroupKey, Record, RowKey, Values, blocks, sample_sd
 from bench.report.model import MISSING, Flag, Group, Note, Row, Table, Value
 from bench.report.naming import Names, caption, names_of, seed_list, table_name, table_title
@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
 __all__ = ["STABILITY", "agreement_tables", "stability_tables"]
 
-STABILITY = ("nogueira", "nogueira_low", "nogueira_high", "n_kept", "seed_spearman", "seed_kendall")
+STABILITY = (
+    Metric("nogueira", "Φ", None, signed(2)),
+    Metric("nogueira_low", "from", None, signed(2)),
+    Metric("nogueira_high", "to", None, signed(2)),
+    N_KEPT,
+    Metric("seed_spearman", "ρ", None, signed(2)),
+    Metric("seed_kendall", "τ-b", None, signed(2)),
+)
 """Columns of the stability table."""
 MIN_SEEDS = 3
 """Seeds from which on the interval is shown: two always agree with their mean equally well."""
@@ -43,9 +50,9 @@ Scores = dict[int, np.ndarray]
 """Field scores by seed, [F] each."""
 Measure = Callable[[np.ndarray], np.ndarray]
 """Scores [M, F] -> correlations of all pairs [M, M]."""
-_MEASURES: dict[str, tuple[str, Measure]] = {
-    "kendall": ("Kendall's τ-b", kendall_matrix),
-    "spearman": ("Spearman's ρ", spearman_matrix),
+_MEASURES: dict[Metric, tuple[str, Measure]] = {
+    Metric("kendall", "τ-b", None, signed(2)): ("Kendall's τ-b", kendall_matrix),
+    Metric("spearman", "ρ", None, signed(2)): ("Spearman's ρ", spearman_matrix),
 }
 _WHAT = {"nogueira": "kept fields", "seed": "scores"}
 
@@ -96,7 +103,7 @@ def _scores(cells: Mapping[int, Record]) -> Scores:
 
 def _stability(block: Block, group: GroupKey, rows: Sequence[RowKey], titles: Titles) -> Table:
     names, reasons = names_of(block, titles), []
-    found: dict[RowKey, dict[str, Value]] = {}
+    found: dict[RowKey, dict[Metric, Value]] = {}
     for row in rows:
         cells = block.ok(group, row)
         found[row] = {}
@@ -106,8 +113,8 @@ def _stability(block: Block, group: GroupKey, rows: Sequence[RowKey], titles: Ti
             except NotTestable as reason:
                 reasons.append(f"{names.rows[row]}, {_WHAT[part]}: {reason}")
                 continue
-            found[row] |= {metric: _value(block, group, row, metric, n) for metric, n in numbers.items()}
-        found[row]["n_kept"] = block.value(group, row, "n_kept")
+            found[row] |= {m: _value(block, group, row, m, numbers[m.name]) for m in STABILITY if m.name in numbers}
+        found[row][N_KEPT] = block.value(group, row, N_KEPT)
     values: Values = {(group, row, m): found[row].get(m, Value()) for m in STABILITY for row in rows}
     notes = list(notes_of(block, values, names, titles))
     if reasons:
@@ -149,15 +156,17 @@ def _score_numbers(cells: Mapping[int, Record]) -> dict[str, float]:
     return {"seed_spearman": agreement.spearman, "seed_kendall": agreement.kendall}
 
 
-def _value(block: Block, group: GroupKey, row: RowKey, metric: str, number: float) -> Value:
+def _value(block: Block, group: GroupKey, row: RowKey, metric: Metric, number: float) -> Value:
     cells = block.ok(group, row)
     seeds = tuple(sorted(cells))
     hashes = tuple(cells[seed]["config_hash"] for seed in seeds)
     few = list(seeds) != block.seeds(group)
-    return Value(number, None, seeds, (), hashes, METRICS[metric].text(number), flags=("†",) if few else ())
+    return Value(number, None, seeds, (), hashes, metric.text(number), flags=("†",) if few else ())
 
 
-def _agreement(block: Block, group: GroupKey, scores: Mapping[RowKey, Scores], titles: Titles, measure: str) -> Table:
+def _agreement(
+    block: Block, group: GroupKey, scores: Mapping[RowKey, Scores], titles: Titles, measure: Metric
+) -> Table:
     names, rows = names_of(block, titles), list(scores)
     whole = group_of(block, group, names, (measure,))
     facts = whole.facts | {"dataset_title": whole.title}
@@ -171,7 +180,7 @@ def _agreement(block: Block, group: GroupKey, scores: Mapping[RowKey, Scores], t
         method, title = block.row_sample(row)["method"], f"{i + 1} {names.rows[row]}"
         lines.append(Row(method, row.label, row.budget, title, (*found, *blank), uses_tau=uses_tau))
     return Table(
-        name=f"{table_name(block, [group])}-{measure}",
+        name=f"{table_name(block, [group])}-{measure.name}",
         backbone=block.backbone,
         tau=block.tau,
         title=f"{table_title(names, block.tau, f'Agreement by {_MEASURES[measure][0]}')} on {names.groups[group]}",
@@ -199,13 +208,13 @@ def _between(scores: Mapping[RowKey, Scores], measure: Measure) -> dict[tuple[in
     return found
 
 
-def _mean(cells: Mapping[int, Record], measure: str, numbers: Mapping[int, float], seeds: Sequence[int]) -> Value:
+def _mean(cells: Mapping[int, Record], measure: Metric, numbers: Mapping[int, float], seeds: Sequence[int]) -> Value:
     if not numbers or not all(map(math.isfinite, numbers.values())):
         return Value()
     mean = fmean(numbers.values())
     sd = sample_sd(numbers.values())
     hashes = tuple(cells[seed]["config_hash"] for seed in numbers)
-    text, sd_text = METRICS[measure].text(mean), "" if sd is None else f"{sd:.2f}"
+    text, sd_text = measure.text(mean), "" if sd is None else f"{sd:.2f}"
     few = list(numbers) != list(seeds)
     flags: tuple[Flag, ...] = ("†",) if few else ()
     return Value(mean, sd, tuple(numbers), tuple(numbers.values()), hashes, text, sd_text, flags=flags)

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from bench.budget import n_keep
-from bench.metrics import METRICS
+from bench.metrics import AUC, Metric
 from bench.report.cells import Block, GroupKey, RowKey, blocks, sample_sd
 from bench.report.model import MISSING, Note, Row, Table, Value, ranked
 from bench.report.naming import Names, names_of, setting
@@ -30,6 +30,7 @@ _MEANING = (
     "AUC with K of {fields} fields. AUKC: area between the curve of AUC over kept fields and 0.5, begun at no field, "
     "as a share of the largest possible up to K = {last}."
 )
+_AUKC = Metric("aukc", "AUKC", "higher", 4)
 Column = dict[RowKey, Value]
 
 
@@ -90,7 +91,7 @@ def _table(sweep: _Sweep, titles: Titles) -> Table:
     where = replace(names, rows={row: n for b in sweep.blocks.values() for row, n in names_of(b, titles).rows.items()})
     points = [_column(block, group, sweep.rows) for block in sweep.blocks.values()]
     areas, reasons = _areas(sweep, where)
-    plain = group_of(first, group, names, ("auc",))
+    plain = group_of(first, group, names, (AUC,))
     facts = plain.facts | {"dataset_title": plain.title}
     heads = [
         replace(plain, title=f"τ = {tau:g}, K = {n_keep(tau, sweep.n_fields)}", facts=facts | {"tau": f"{tau:g}"})
@@ -102,7 +103,7 @@ def _table(sweep: _Sweep, titles: Titles) -> Table:
         tau=None,
         title=f"AUC over kept fields with {names.backbone} on {names.groups[group]}",
         caption=setting([("", first, group)], _MEANING.format(fields=sweep.n_fields, last=sweep.last)),
-        groups=(*heads, replace(plain, title="Curve", metrics=("aukc",), facts=facts)),
+        groups=(*heads, replace(plain, title="Curve", metrics=(_AUKC,), facts=facts)),
         rows=_rows(sweep, where, [*points, areas]),
         notes=(*_notes(sweep, titles), *(Note("", reason) for reason in reasons)),
     )
@@ -110,8 +111,8 @@ def _table(sweep: _Sweep, titles: Titles) -> Table:
 
 def _column(block: Block, group: GroupKey, rows: Sequence[RowKey]) -> Column:
     here = [row for row in rows if block.at(group, row)]
-    values = column_of(block, group, "auc", here)
-    return {row: values[group, row, "auc"] if row in here else Value() for row in rows}
+    values = column_of(block, group, AUC, here)
+    return {row: values[group, row, AUC] if row in here else Value() for row in rows}
 
 
 def _areas(sweep: _Sweep, names: Names) -> tuple[Column, list[str]]:
@@ -126,7 +127,7 @@ def _areas(sweep: _Sweep, names: Names) -> tuple[Column, list[str]]:
             reasons.append(f"AUKC of {names.rows[row]}: {reason}.")
     seeds = {seed for found in numbers.values() for seed in found}
     values = [_area(sweep, row, numbers[row], len(seeds)) for row in sweep.rows]
-    return dict(zip(sweep.rows, ranked(values, METRICS["aukc"]), strict=True)), reasons
+    return dict(zip(sweep.rows, ranked(values, _AUKC), strict=True)), reasons
 
 
 def _by_seed(sweep: _Sweep, row: RowKey) -> dict[int, float]:
@@ -147,7 +148,7 @@ def _area(sweep: _Sweep, row: RowKey, numbers: Mapping[int, float], n_seeds: int
     mean = fmean(numbers.values())
     sd = sample_sd(numbers.values())
     cells = [block.ok(sweep.group, row)[seed]["config_hash"] for seed in numbers for block in sweep.blocks.values()]
-    text, sd_text = METRICS["aukc"].text(mean), "" if sd is None else METRICS["aukc"].text(sd)
+    text, sd_text = _AUKC.text(mean), "" if sd is None else _AUKC.text(sd)
     found = Value(mean, sd, tuple(numbers), tuple(numbers.values()), tuple(cells), text, sd_text, rankable=True)
     return found if len(numbers) == n_seeds else replace(found, flags=("†",), rankable=False)
 
@@ -171,14 +172,14 @@ def _notes(sweep: _Sweep, titles: Titles) -> list[Note]:
         names, here = names_of(block, titles), [row for row in sweep.rows if block.at(sweep.group, row)]
         title = f"{names.groups[sweep.group]} at τ = {tau:g}"
         shown = replace(names, groups={**names.groups, sweep.group: title})
-        values = column_of(block, sweep.group, "auc", here)
+        values = column_of(block, sweep.group, AUC, here)
         found = notes_of(block, values, shown, titles)
         once = {note.symbol: note for note in of_data(block, values, names)}
         notes += [once.get(note.symbol, note) for note in found]
         if absent := [names_of(b, titles).rows[row] for row in sweep.rows for b in _elsewhere(sweep, block, row)]:
             notes.append(Note(MISSING, f"not run at τ = {tau:g}: {', '.join(absent)}."))
     reference = sweep.first.baseline(sweep.group)
-    if reference is not None and (value := sweep.first.value(sweep.group, reference, "auc")).seeds:
+    if reference is not None and (value := sweep.first.value(sweep.group, reference, AUC)).seeds:
         who = names_of(sweep.first, titles).rows[reference]
         notes.append(Note("", f"{who}, with all {sweep.n_fields} fields: AUC {value.text}."))
     return merged(notes)

@@ -59,7 +59,7 @@ def _grid(table: Table, groups: Sequence[Group], colour: bool) -> str:
     headings = [table.stub]
     for group in groups:
         titles = [group.title, *("" for _ in group.metrics[1:])]
-        headings += [f"{title}\n{metric.heading}" for title, metric in zip(titles, group.columns, strict=True)]
+        headings += [f"{title}\n{metric.heading}" for title, metric in zip(titles, group.metrics, strict=True)]
     chosen = [i for i, (group, _) in enumerate(table.columns) if group in groups]
     rows: list[list[str]] = []
     for row in table.rows:

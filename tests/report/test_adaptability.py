@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.metrics import METRICS
+from bench.metrics import LOGLOSS, TT
 from bench.records import CellRecord, to_frame
 from bench.report import latex
 from bench.report.adaptability import adaptability_tables, improvement
@@ -124,12 +124,12 @@ def test_report_writes_table3(cell: Cell, tmp_path) -> None:
     ],
 )
 def test_durations_are_printed_and_read(seconds: float, text: str) -> None:
-    assert METRICS["tt"].text(seconds) == text
+    assert TT.text(seconds) == text
     assert number_of(text) == pytest.approx(seconds, abs=0.5)
 
 
 def test_improvement_needs_two_comparable_numbers() -> None:
     old, new = (Value(mean, None, (0,), str(mean), rankable=True) for mean in (0.5, 0.25))
-    assert improvement(old, new, "logloss").text == "50.00"
-    assert improvement(Value(0.0, None, (0,), "0", rankable=True), new, "logloss") == Value()
-    assert improvement(Value(), new, "logloss") == Value()
+    assert improvement(old, new, LOGLOSS).text == "50.00"
+    assert improvement(Value(0.0, None, (0,), "0", rankable=True), new, LOGLOSS) == Value()
+    assert improvement(Value(), new, LOGLOSS) == Value()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.metrics import METRICS
+from bench.metrics import TT
 from bench.records import CellRecord, to_frame
 from bench.report.beside import paper_tables
 from bench.report.model import Table
@@ -37,7 +37,7 @@ def notes(table: Table) -> str:
 
 def test_table2_has_ours_the_printed_number_and_the_difference(cell: Cell) -> None:
     (table,) = tables(*run(cell))
-    assert [name for _, name in table.columns] == [
+    assert [metric.name for _, metric in table.columns] == [
         f"{metric}{part}" for metric in ("auc", "logloss", "tt_ratio") for part in ("", "_paper", "_gap")
     ]
     # the paper: 0.7913 0.4616 1.0000 and 0.8022 0.4486 0.6084
@@ -105,4 +105,4 @@ def test_table3_has_the_improvements_beside_each_other(cell: Cell) -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [(-60.0, "-1m0s"), (7.25, "+7.25s"), (0.0, "+0s")])
 def test_signed_durations(seconds: float, text: str) -> None:
-    assert METRICS["tt_gap"].text(seconds) == text
+    assert TT.gap.text(seconds) == text

@@ -88,7 +88,7 @@ def test_headings_are_the_papers() -> None:
     )
     assert (three.stub, [group.title for group in three.groups]) == ("Backbone", ["Criteo"])
     for table in (two, three):
-        assert [metric.heading for metric in table.groups[0].columns] == ["AUC ↑", "Logloss ↓", "TT ↓"]
+        assert [metric.heading for metric in table.groups[0].metrics] == ["AUC ↑", "Logloss ↓", "TT ↓"]
     assert "15,803 s on Criteo, 6,323 s on Movielens, 15,312 s on Avazu" in two.caption
     assert [row.label for row in two.rows if not row.uses_tau] == ["no-selection", "mvfs"]
 
@@ -149,6 +149,17 @@ def test_files_are_packaged_and_described() -> None:
     assert (HOME / "bench" / ".." / included["results/paper"]).resolve() == paper.FOLDER
     described = (paper.FOLDER / "README.md").read_text(encoding="utf-8")
     assert all(f"`{file.name}`" in described for file in paper.FOLDER.glob("*.csv"))
+
+
+def test_its_columns_are_those_of_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shutil.copytree(paper.FOLDER, tmp_path, dirs_exist_ok=True)
+    lines = (tmp_path / "table2.csv").read_text(encoding="utf-8").splitlines()
+    more = [line.replace(",auc,", ",it_s,") for line in lines if ",auc," in line]
+    (tmp_path / "table2.csv").write_text("\n".join([*lines, *more, ""]), encoding="utf-8")
+    monkeypatch.setattr(paper, "FOLDER", tmp_path)
+    table = paper.paper_table2()
+    assert [metric.name for metric in table.groups[0].metrics] == ["auc", "logloss", "tt_ratio", "it_s"]
+    assert [row.values[3].text for row in table.rows] == [row.values[0].text for row in table.rows]
 
 
 def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

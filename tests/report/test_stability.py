@@ -47,7 +47,7 @@ def only(tables: list[Table]) -> Table:
 
 def value(table: Table, title: str, metric: str) -> Value:
     row = next(row for row in table.rows if row.title == title)
-    return row.values[table.groups[0].metrics.index(metric)]
+    return row.values[[column.name for column in table.groups[0].metrics].index(metric)]
 
 
 def texts(table: Table) -> list[str]:

@@ -30,7 +30,7 @@ def table(*cells: CellRecord) -> Table:
 
 def texts(found: Table, title: str) -> dict[str, str]:
     row = next(row for row in found.rows if row.title == title)
-    return dict(zip((*ROWS, *FIELDS), (value.text for value in row.values), strict=True))
+    return dict(zip((metric.name for metric in (*ROWS, *FIELDS)), (value.text for value in row.values), strict=True))
 
 
 def notes(found: Table) -> list[str]:

@@ -6,22 +6,16 @@ from typing import Any
 
 import pytest
 
-from bench.metrics import METRICS
+from bench.metrics import TT_RATIO, TT_S
 from bench.records import CellRecord, to_frame
+from bench.report.kinds import KINDS
 from bench.report.model import Table, Value, ranked
-from bench.report.tables import (
-    EFFICIENCY,
-    OPTIONAL,
-    OVERALL,
-    RECOVERY,
-    efficiency_tables,
-    overall_tables,
-    recovery_tables,
-)
+from bench.report.tables import efficiency_tables, overall_tables, recovery_tables
 from bench.report.titles import Titles
 
 Cell = Callable[..., CellRecord]
 PLAIN = Titles()
+EFFICIENCY = KINDS["efficiency"].columns
 
 
 def overall(*cells: CellRecord) -> Table:
@@ -31,7 +25,7 @@ def overall(*cells: CellRecord) -> Table:
 
 def value(table: Table, title: str, metric: str, group: int = 0) -> Value:
     row = next(row for row in table.rows if row.title == title)
-    columns = [(table.groups.index(g), m) for g, m in table.columns]
+    columns = [(table.groups.index(g), m.name) for g, m in table.columns]
     return row.values[columns.index((group, metric))]
 
 
@@ -87,14 +81,14 @@ def test_numbers_that_look_alike_share_a_mark(cell: Cell) -> None:
 
 
 def test_baseline_is_ranked_too_and_a_single_row_is_not() -> None:
-    numbers = [Value(x, text=METRICS["tt_ratio"].text(x), rankable=True) for x in (1.0, 1.2)]
-    assert [v.mark for v in ranked(numbers, METRICS["tt_ratio"])] == ["best", "second"]
-    assert ranked(numbers[:1], METRICS["tt_ratio"])[0].mark == ""
+    numbers = [Value(x, text=TT_RATIO.text(x), rankable=True) for x in (1.0, 1.2)]
+    assert [v.mark for v in ranked(numbers, TT_RATIO)] == ["best", "second"]
+    assert ranked(numbers[:1], TT_RATIO)[0].mark == ""
 
 
 def test_thousands_are_compared_as_numbers() -> None:
-    numbers = [Value(x, text=METRICS["tt_s"].text(x), rankable=True) for x in (12000.0, 900.0)]
-    assert [v.mark for v in ranked(numbers, METRICS["tt_s"])] == ["second", "best"]
+    numbers = [Value(x, text=TT_S.text(x), rankable=True) for x in (12000.0, 900.0)]
+    assert [v.mark for v in ranked(numbers, TT_S)] == ["second", "best"]
 
 
 def test_fewer_seeds_are_shown_with_a_dagger_and_not_ranked(cell: Cell) -> None:
@@ -286,7 +280,7 @@ def test_efficiency_has_a_table_by_data_set(cell: Cell) -> None:
     cells = [cell(pt_s=0.0), cell("alpha", kept_fields=[1], pt_shared=True), cell(dataset="films", pt_s=0.0)]
     clicks, films = efficiency_tables(to_frame(cells), PLAIN)
     assert (clicks.name, films.name) == ("net-tau0.5-clicks", "net-tau0.5-films")
-    assert [m for _, m in clicks.columns] == [m for m in EFFICIENCY if m not in OPTIONAL], "nobody measured those"
+    assert [m for _, m in clicks.columns] == [m for m in EFFICIENCY if not m.optional], "nobody measured those"
     assert [v.text for v in clicks.rows[1].values] == [
         "1.000", "3.000", "4.000", "0.2500", "3", "1", "1,000", "0.003815",
     ]  # fmt: skip
@@ -299,7 +293,7 @@ def test_sizes_operations_and_memory_are_shown_where_they_were_recorded(cell: Ce
     masked = cell("alpha", selection={"kept_bytes": 1000.0}, **sizes)
     (costs,) = efficiency_tables(to_frame([cell(**sizes), masked]), PLAIN)
     assert [m for _, m in costs.columns] == list(EFFICIENCY)
-    texts = {m: value(costs, "Alpha", m).text for m in OPTIONAL}
+    texts = {m.name: value(costs, "Alpha", m.name).text for m in EFFICIENCY if m.optional}
     # 1000 bytes of 2^20; the others keep their 4000 bytes of embeddings
     assert texts == {
         "network_params": "2,000",
@@ -348,7 +342,7 @@ def test_a_run_where_everything_failed_still_has_a_table(cell: Cell) -> None:
 
 
 def test_columns_of_the_overall_table(cell: Cell) -> None:
-    assert [METRICS[m].heading for m in OVERALL] == ["AUC ↑", "Logloss ↓", "TT ↓"]
+    assert [m.heading for m in KINDS["overall"].columns] == ["AUC ↑", "Logloss ↓", "TT ↓"]
 
 
 def test_recovery_is_tabled_for_generated_data_alone(cell):
@@ -357,5 +351,5 @@ def test_recovery_is_tabled_for_generated_data_alone(cell):
     (table,) = recovery_tables(to_frame(cells), PLAIN)
     assert [group.dataset for group in table.groups] == ["made"]
     assert [value.mean for value in table.rows[0].values] == [*found.values(), None]
-    assert RECOVERY[:-1] == tuple(found)
+    assert [m.name for m in KINDS["recovery"].columns[:-1]] == list(found)
     assert "true fields among the K highest scores" in table.caption
