@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 __all__ = ["FLAGS", "CellFlag", "flags_of"]
 
@@ -29,7 +29,8 @@ class CellFlag:
 
     name: str
     """As in the record's ``notes.flags``."""
-    symbol: Literal["§", "◇", "△", "▽"]
+    symbol: str
+    """Of its own, and one that ``bench.report.latex`` knows."""
     meaning: str
     """Follows the name in the note below a table."""
     detail: Callable[[Numbers], str | None]

@@ -10,7 +10,7 @@ from bench.metrics import Metric
 from bench.report.adaptability import adaptability_tables
 from bench.report.cells import blocks
 from bench.report.kinds import KINDS
-from bench.report.model import MISSING, Group, Note, Row, Table, Value
+from bench.report.model import ABSENT, REMARK, Group, Item, Note, Row, Table, Value
 from bench.report.paper import paper_rows, paper_table2, paper_table3
 from bench.report.tables import tables_of
 from bench.report.titles import Titles
@@ -130,12 +130,11 @@ def _notes(place: _Place) -> Iterator[Note]:
     leads = [row for row in place.theirs.rows if row.opens] or place.theirs.rows
     absent = [row.title for row in leads if row not in shown]
     if absent:
-        yield Note(MISSING, f"in the paper, but not in this table: {', '.join(absent)}.")
+        yield Note(ABSENT, "in the paper, but not in this table", (Item.listing(absent),))
     title = next(group.title for group in place.theirs.groups if group.dataset == place.group.dataset)
-    others = [group.title for group in place.theirs.groups if group.title != title]
     for note in place.theirs.notes:
-        if not any(f"on {other}" in note.text for other in others):
-            yield Note("", f"Paper: {note.text}")
+        if items := tuple(item for item in note.items if item.group in ("", title)):
+            yield Note(note.kind, "Paper", items)
     for line in paper_rows("notes"):
         if line["place"] == place.name and line["dataset"] in ("", place.group.dataset):
-            yield Note("", f"Paper: {line['note']}")
+            yield Note(REMARK, "Paper", (Item(line["note"].removesuffix(".")),))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.metrics import Cell, Metric, count
 from bench.report.cells import GroupKey, Record, group_key, records_of
-from bench.report.model import MISSING, Group, Note, Row, Table, Value
+from bench.report.model import ABSENT, Group, Item, Note, Row, Table, Value
 from bench.report.naming import distinct_titles
 from bench.report.titles import Titles
 
@@ -143,9 +143,10 @@ def _notes(found: Mapping[str, Mapping[str, Sequence[Value]]]) -> list[Note]:
     notes = []
     for metric in (metric for metric in (*ROWS, *FIELDS) if metric.name in _LACKING):
         if lacking := [title for title, numbers in found.items() if not numbers[metric.name]]:
-            notes.append(Note(MISSING, f"{metric.title} of {', '.join(lacking)}: {_LACKING[metric.name]}."))
+            item = Item(_LACKING[metric.name], tuple(lacking))
+            notes.append(Note(ABSENT, f"{metric.title} of {', '.join(lacking)}", (item,)))
         for title, numbers in found.items():
             if len(numbers[metric.name]) > 1:
                 texts = ", ".join(value.text for value in numbers[metric.name])
-                notes.append(Note(MISSING, f"{metric.title} of {title}: several, {texts}."))
+                notes.append(Note(ABSENT, f"{metric.title} of {title}", (Item(f"several, {texts}", (title,)),)))
     return notes

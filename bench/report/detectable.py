@@ -7,18 +7,20 @@ from collections import defaultdict
 
 from bench.metrics import Metric
 from bench.report.cells import Block, GroupKey, Values
+from bench.report.model import Item, Note, NoteKind
 from bench.report.naming import Names
 
-__all__ = ["LEAD", "detectable"]
+__all__ = ["detectable"]
 
-LEAD = (
+_KIND = NoteKind("detectable difference", joined=True)
+_LEAD = (
     "Smallest difference of two methods that {n} seeds can detect "
     "(paired t-test at 5 %, power 80 %, spread pooled over the methods)"
 )
 
 
-def detectable(block: Block, values: Values, names: Names) -> list[str]:
-    """One line by number of seeds: the smallest difference of two methods in every ranked measurement.
+def detectable(block: Block, values: Values, names: Names) -> list[Note]:
+    """One note by number of seeds: the smallest difference of two methods in every ranked measurement.
 
     Nothing for a single seed, for fewer than two comparable methods, and where the seeds change nothing.
     """
@@ -27,11 +29,12 @@ def detectable(block: Block, values: Values, names: Names) -> list[str]:
         if (number := _smallest(block, group, metric, values)) is not None:
             n_seeds, difference = number
             found[n_seeds][group].append(f"{metric.title} {_text(difference, metric)}")
-    lines = []
+    notes = []
     for n_seeds, groups in sorted(found.items()):
-        listed = "; ".join(f"{', '.join(texts)} on {names.groups[group]}" for group, texts in groups.items())
-        lines.append(f"{LEAD.format(n=n_seeds)}: {listed}.")
-    return lines
+        titled = [(names.groups[group], ", ".join(texts)) for group, texts in groups.items()]
+        items = tuple(Item(f"{text} on {title}", group=title) for title, text in titled)
+        notes.append(Note(_KIND, _LEAD.format(n=n_seeds), items))
+    return notes
 
 
 def _smallest(block: Block, group: GroupKey, metric: Metric, values: Values) -> tuple[int, float] | None:

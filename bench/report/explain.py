@@ -94,7 +94,7 @@ def _explained(place: Place, cells: Sequence[CellRecord], run: RunFolder) -> str
     ]
     lines += [f"{note.symbol} {note.text}" for note in place.table.notes if note.symbol in value.flags]
     if not cells:
-        lines += [note.text for note in place.table.notes if place.row.title in note.text]
+        lines += [note.text for note in place.table.notes if note.about(place.row.title, place.group.title)]
     elif metric.origin:
         lines.append(metric.origin)
     elif len(cells) > 1:

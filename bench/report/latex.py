@@ -12,8 +12,10 @@ __all__ = ["document", "escape", "tabular"]
 
 _FLAGS: dict[Flag, str] = {
     "†": r"\dagger", "‡": r"\ddagger", "§": r"\S", "¶": r"\P", "‖": r"\parallel", "◇": r"\diamond",
-    "△": r"\bigtriangleup", "▽": r"\bigtriangledown",
+    "△": r"\bigtriangleup", "▽": r"\bigtriangledown", "⋆": r"\star", "∘": r"\circ", "♯": r"\sharp", "♭": r"\flat",
+    "♮": r"\natural", "♠": r"\spadesuit", "♣": r"\clubsuit",
 }  # fmt: skip
+"""Symbols of notes that LaTeX knows without a package, more than are in use: a flag to come takes one."""
 _SPECIAL: dict[str, str] = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_",
     "%": r"\%", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
@@ -21,7 +23,7 @@ _SPECIAL: dict[str, str] = {
     "…": r"\ldots{}", "·": r"$\cdot$", "×": r"$\times$", "±": r"$\pm$", "↑": r"$\uparrow$",
     "↓": r"$\downarrow$", "≤": r"$\le$", "≥": r"$\ge$", "τ": r"$\tau$", "λ": r"$\lambda$", "α": r"$\alpha$",
     "Φ": r"$\Phi$", "ρ": r"$\rho$",
-    "µ": r"$\mu$", "μ": r"$\mu$", **{str(symbol): f"$^{{{name}}}$" for symbol, name in _FLAGS.items()},
+    "µ": r"$\mu$", "μ": r"$\mu$", **{symbol: f"$^{{{name}}}$" for symbol, name in _FLAGS.items()},
 }  # fmt: skip
 _LATIN_END = 0x17F
 

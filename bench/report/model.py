@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from bench.metrics import Metric
 
-__all__ = ["MISSING", "Flag", "Group", "Mark", "Note", "Row", "Table", "Value", "number_of", "ranked"]
+__all__ = [
+    "ABSENT",
+    "BELOW_ANCHOR",
+    "FEWER_SEEDS",
+    "MISSING",
+    "OTHER_OPTIMIZER",
+    "REMARK",
+    "RESUMED",
+    "Flag",
+    "Group",
+    "Item",
+    "Mark",
+    "Note",
+    "NoteKind",
+    "Row",
+    "Table",
+    "Value",
+    "number_of",
+    "ranked",
+]
 
 MISSING = "—"
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?([\d.]+)s")
 Mark = Literal["", "best", "second"]
-Flag = Literal["†", "‡", "§", "▽", "◇", "△", "¶", "‖"]
-"""† fewer seeds · ‡ resumed cells left out · ¶ another optimizer · ‖ below public results; others: ``bench.flags``."""
+Flag = str
+"""Symbol of a kind of note, beside the numbers that it is about; those of cells are in ``bench.flags``."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +97,62 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Note:
-    """A line under the table; ``symbol`` is a flag, the dash of a missing number, or empty."""
+class NoteKind:
+    """What a line under a table is for."""
 
-    symbol: str
+    name: str
+    symbol: Flag = ""
+    """A flag, the dash of a missing number, or empty."""
+    joined: bool = False
+    """Whether notes of one lead, from the parts of one table, become one."""
+
+
+FEWER_SEEDS = NoteKind("fewer seeds", "†", joined=True)
+RESUMED = NoteKind("resumed", "‡", joined=True)
+OTHER_OPTIMIZER = NoteKind("other optimizer", "¶", joined=True)
+BELOW_ANCHOR = NoteKind("below public results", "‖", joined=True)
+ABSENT = NoteKind("absent", MISSING)
+REMARK = NoteKind("remark")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that a note lists."""
+
     text: str
+    rows: tuple[str, ...] = ()
+    """Titles of the rows that it is about."""
+    group: str = ""
+    """Title of the columns that it is about; empty: of all, or none."""
+
+    @classmethod
+    def listing(cls, rows: Iterable[str]) -> Item:
+        """Rows by their titles."""
+        titles = tuple(rows)
+        return cls(", ".join(titles), titles)
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line under the table, as data."""
+
+    kind: NoteKind
+    lead: str
+    """What holds for all items; the whole note where there is none."""
+    items: tuple[Item, ...] = ()
+
+    @property
+    def symbol(self) -> Flag:
+        return self.kind.symbol
+
+    @property
+    def text(self) -> str:
+        """As formats print it, after the symbol."""
+        return ": ".join(filter(None, (self.lead, "; ".join(item.text for item in self.items)))) + "."
+
+    def about(self, row: str, group: str) -> bool:
+        """Whether an item is about a row, by title, in the columns of a title."""
+        return any(row in item.rows and item.group in ("", group) for item in self.items)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from bench.metrics import TT_S
 from bench.records import display_title
 from bench.report.cells import Block, GroupKey, Record, RowKey
+from bench.report.model import Item
 from bench.report.titles import Titles
 
 __all__ = [
@@ -21,7 +22,7 @@ __all__ = [
     "file_name",
     "names_of",
     "row_titles",
-    "seed_list",
+    "seeds_text",
     "setting",
     "table_name",
     "table_title",
@@ -38,8 +39,9 @@ class Names:
     groups: dict[GroupKey, str]
     rows: dict[RowKey, str]
 
-    def at(self, group: GroupKey, row: RowKey) -> str:
-        return f"{self.rows[row]} on {self.groups[group]}"
+    def item(self, group: GroupKey, row: RowKey, detail: str = "") -> Item:
+        """A row in a column, and what is said of it there."""
+        return Item(f"{self.rows[row]} on {self.groups[group]}{detail}", (self.rows[row],), self.groups[group])
 
 
 def names_of(block: Block, titles: Titles) -> Names:
@@ -180,7 +182,7 @@ def _once(titles: Sequence[str], facts: Sequence[str]) -> str:
 
 def _seed_text(block: Block, group: GroupKey) -> str:
     seeds = block.seeds(group)
-    return f"seed{'s' if len(seeds) > 1 else ''} {seed_list(seeds)}" if seeds else "no results"
+    return seeds_text(seeds) if seeds else "no results"
 
 
 def _baseline_text(block: Block, groups: Sequence[GroupKey], names: Names) -> str:
@@ -196,12 +198,13 @@ def _baseline_text(block: Block, groups: Sequence[GroupKey], names: Names) -> st
     return f"the training time of {who} ({', '.join(filter(None, times)) or 'not measured'})"
 
 
-def seed_list(seeds: Iterable[int]) -> str:
-    """Seeds with runs shortened, e.g. ``0–2, 5``."""
+def seeds_text(seeds: Iterable[int]) -> str:
+    """Seeds with runs shortened, e.g. ``seeds 0–2, 5``."""
     runs: list[list[int]] = []
     for seed in sorted(seeds):
         if runs and seed == runs[-1][1] + 1:
             runs[-1][1] = seed
         else:
             runs.append([seed, seed])
-    return ", ".join(str(a) if a == b else f"{a}–{b}" if b > a + 1 else f"{a}, {b}" for a, b in runs)
+    texts = [str(a) if a == b else f"{a}–{b}" if b > a + 1 else f"{a}, {b}" for a, b in runs]
+    return f"seed{'s' if sum(b - a + 1 for a, b in runs) > 1 else ''} {', '.join(texts)}"

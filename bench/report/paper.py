@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.errors import DataError
 from bench.metrics import METRICS, Metric
 from bench.report.adaptability import MEANING, Pair, pair_rows
-from bench.report.model import Group, Mark, Note, Row, Table, Value, number_of, ranked
+from bench.report.model import REMARK, Group, Item, Mark, Note, Row, Table, Value, number_of, ranked
 
 __all__ = ["FOLDER", "paper_rows", "paper_table2", "paper_table3"]
 
@@ -59,7 +59,8 @@ def paper_table2() -> Table:
                 shown[dataset, metric, line["method"]] = replace(value, mark=typing.cast(Mark, line["mark"]))
                 if value.mark != line["mark"]:
                     marks = f"printed {_WORDS[line['mark']]}, by the numbers {_WORDS[value.mark]}"
-                    notes.append(Note("", f"{line['title']}, {where}: {marks}."))
+                    item = Item(f"{line['title']}, {where}: {marks}", (line["title"],), title)
+                    notes.append(Note(REMARK, "", (item,)))
     return Table(
         name="paper-table2",
         backbone=_seconds()[0]["backbone"],
@@ -135,7 +136,8 @@ def _other_gains(pair: Pair, computed: tuple[Value, ...], printed: tuple[Value, 
         for metric, ours, theirs in zip(pair.metrics, computed, printed, strict=True)
         if ours.text != theirs.text
     ]
-    return [Note("", f"{pair.title}: the printed numbers give {', '.join(differ)}.")] if differ else []
+    item = Item(f"{pair.title}: the printed numbers give {', '.join(differ)}", (pair.title,))
+    return [Note(REMARK, "", (item,))] if differ else []
 
 
 def _value(printed: str) -> Value:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from bench.metrics import METRICS
 from bench.report.cells import Block, GroupKey, Record, RowKey, blocks_of, group_key
-from bench.report.model import Value
+from bench.report.model import FEWER_SEEDS, Value
 from bench.report.naming import distinct_titles, row_titles
 from bench.report.tables import column_of
 from bench.report.titles import Titles
@@ -62,7 +62,9 @@ class Place:
         key = (block.tau, metric)
         if key not in self._columns:
             column = column_of(block, self.group, METRICS[metric], self._rows(block))
-            self._columns[key] = {row: v for (_, row, _), v in column.items() if v.seeds and "†" not in v.flags}
+            self._columns[key] = {
+                row: v for (_, row, _), v in column.items() if v.seeds and FEWER_SEEDS.symbol not in v.flags
+            }
         return self._columns[key]
 
     def entries(self) -> Iterator[tuple[Block, RowKey, float | None]]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from bench.metrics import AUC, Metric, signed
 from bench.report.cells import Block, GroupKey, RowKey, blocks
-from bench.report.model import Note, Table, Value
-from bench.report.naming import Names, caption, names_of, seed_list, table_name, table_title
+from bench.report.model import REMARK, Item, Note, Table, Value
+from bench.report.naming import Names, caption, names_of, seeds_text, table_name, table_title
 from bench.report.notes import notes_of
 from bench.report.tables import column_of, group_of, rows_of
 from bench.report.titles import Titles
@@ -57,7 +57,7 @@ class _Column:
     found: dict[RowKey, Paired] = field(default_factory=dict)
     pairs: dict[RowKey, frozenset[RowKey]] = field(default_factory=dict)
     """Who is tested against whom; two methods that are each other's rivals are one test."""
-    refused: list[str] = field(default_factory=list)
+    refused: list[Item] = field(default_factory=list)
 
 
 def significance_tables(run: Run, titles: Titles | None = None) -> list[Table]:
@@ -115,9 +115,9 @@ def _whole(block: Block, group: GroupKey, rows: Sequence[RowKey]) -> dict[RowKey
     return {row: np.array(list(numbers.values())) for row, numbers in found.items() if list(numbers) == seeds}
 
 
-def _lacking(block: Block, group: GroupKey, row: RowKey, names: Names) -> str:
+def _lacking(block: Block, group: GroupKey, row: RowKey, names: Names) -> Item:
     missing = sorted(set(block.seeds(group)) - set(block.by_seed(group, row, AUC)))
-    return f"{names.rows[row]} lacks seed{'s' if len(missing) > 1 else ''} {seed_list(missing)}"
+    return Item(f"{names.rows[row]} lacks {seeds_text(missing)}", (names.rows[row],))
 
 
 def _rival(row: RowKey, whole: dict[RowKey, np.ndarray], reference: RowKey | None) -> RowKey | None:
@@ -141,7 +141,9 @@ def _column(
                 column.found[row] = paired_test(whole[row], whole[other])
                 column.pairs[row] = frozenset((row, other))
             except NotTestable as reason:
-                column.refused.append(f"{names.rows[row]} against {names.rows[other]}: {reason}")
+                column.refused.append(
+                    Item(f"{names.rows[row]} against {names.rows[other]}: {reason}", (names.rows[row],))
+                )
     return column
 
 
@@ -171,11 +173,7 @@ def _value(metric: Metric, number: float, seeds: Sequence[int]) -> Value:
     return Value(number, None, tuple(seeds), text=metric.text(number))
 
 
-def _notes(columns: Sequence[_Column], lacking: Sequence[str]) -> list[Note]:
-    texts = []
-    if lacking:
-        texts.append(f"Not tested, nor anything against it, for want of cells: {'; '.join(lacking)}.")
-    refused = list(dict.fromkeys(text for column in columns for text in column.refused))
-    if refused:
-        texts.append(f"Not tested: {'; '.join(refused)}.")
-    return [Note("", text) for text in texts]
+def _notes(columns: Sequence[_Column], lacking: Sequence[Item]) -> list[Note]:
+    refused = list(dict.fromkeys(item for column in columns for item in column.refused))
+    leads = {"Not tested, nor anything against it, for want of cells": lacking, "Not tested": refused}
+    return [Note(REMARK, lead, tuple(items)) for lead, items in leads.items() if items]

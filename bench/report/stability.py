@@ -12,8 +12,8 @@ import numpy as np
 
 from bench.metrics import N_KEPT, Metric, signed
 from bench.report.cells import Block, GroupKey, Record, RowKey, Values, blocks, sample_sd
-from bench.report.model import MISSING, Flag, Group, Note, Row, Table, Value
-from bench.report.naming import Names, caption, names_of, seed_list, table_name, table_title
+from bench.report.model import ABSENT, FEWER_SEEDS, REMARK, Flag, Group, Item, Note, Row, Table, Value
+from bench.report.naming import Names, caption, names_of, seeds_text, table_name, table_title
 from bench.report.notes import notes_of
 from bench.report.tables import group_of, rows_of
 from bench.report.titles import Titles
@@ -102,7 +102,8 @@ def _scores(cells: Mapping[int, Record]) -> Scores:
 
 
 def _stability(block: Block, group: GroupKey, rows: Sequence[RowKey], titles: Titles) -> Table:
-    names, reasons = names_of(block, titles), []
+    names = names_of(block, titles)
+    reasons: list[Item] = []
     found: dict[RowKey, dict[Metric, Value]] = {}
     for row in rows:
         cells = block.ok(group, row)
@@ -111,14 +112,14 @@ def _stability(block: Block, group: GroupKey, rows: Sequence[RowKey], titles: Ti
             try:
                 numbers = measure(cells) if cells else {}
             except NotTestable as reason:
-                reasons.append(f"{names.rows[row]}, {_WHAT[part]}: {reason}")
+                reasons.append(Item(f"{names.rows[row]}, {_WHAT[part]}: {reason}", (names.rows[row],)))
                 continue
             found[row] |= {m: _value(block, group, row, m, numbers[m.name]) for m in STABILITY if m.name in numbers}
         found[row][N_KEPT] = block.value(group, row, N_KEPT)
     values: Values = {(group, row, m): found[row].get(m, Value()) for m in STABILITY for row in rows}
     notes = list(notes_of(block, values, names, titles))
     if reasons:
-        notes.append(Note("", f"Not measured: {'; '.join(reasons)}."))
+        notes.append(Note(REMARK, "Not measured", tuple(reasons)))
     return Table(
         name=table_name(block, [group]),
         backbone=block.backbone,
@@ -161,7 +162,7 @@ def _value(block: Block, group: GroupKey, row: RowKey, metric: Metric, number: f
     seeds = tuple(sorted(cells))
     hashes = tuple(cells[seed]["config_hash"] for seed in seeds)
     few = list(seeds) != block.seeds(group)
-    return Value(number, None, seeds, (), hashes, metric.text(number), flags=("†",) if few else ())
+    return Value(number, None, seeds, (), hashes, metric.text(number), flags=(FEWER_SEEDS.symbol,) if few else ())
 
 
 def _agreement(
@@ -216,25 +217,21 @@ def _mean(cells: Mapping[int, Record], measure: Metric, numbers: Mapping[int, fl
     hashes = tuple(cells[seed]["config_hash"] for seed in numbers)
     text, sd_text = measure.text(mean), "" if sd is None else f"{sd:.2f}"
     few = list(numbers) != list(seeds)
-    flags: tuple[Flag, ...] = ("†",) if few else ()
+    flags: tuple[Flag, ...] = (FEWER_SEEDS.symbol,) if few else ()
     return Value(mean, sd, tuple(numbers), tuple(numbers.values()), hashes, text, sd_text, flags=flags)
 
 
 def _agreement_notes(seeds: Sequence[int], scores: Mapping[RowKey, Scores], names: Names) -> tuple[Note, ...]:
     """Which seeds a method lacks, and why it has dashes."""
     lacking = {names.rows[row]: [seed for seed in seeds if seed not in found] for row, found in scores.items()}
-    few = [f"{title} lacks {_seeds(missing)}" for title, missing in lacking.items() if missing]
+    few = tuple(Item(f"{title} lacks {seeds_text(lost)}", (title,)) for title, lost in lacking.items() if lost)
     flat = [names.rows[row] for row, found in scores.items() if any(np.ptp(s) == 0 for s in found.values())]
-    notes = [Note("†", f"over fewer seeds: {'; '.join(few)}.")] if few else []
+    notes = [Note(FEWER_SEEDS, "over fewer seeds", few)] if few else []
     if flat:
-        notes.append(Note(MISSING, f"all fields have the same score at some seed: {', '.join(flat)}."))
+        notes.append(Note(ABSENT, "all fields have the same score at some seed", (Item.listing(flat),)))
     return tuple(notes)
 
 
 def _failed(block: Block, group: GroupKey, names: Names) -> list[Note]:
     rows = [names.rows[row] for row in block.rows if block.at(group, row) and not block.ok(group, row)]
-    return [Note(MISSING, f"without a result: {', '.join(rows)}.")] if rows else []
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    return f"seed{'s' if len(seeds) > 1 else ''} {seed_list(seeds)}"
+    return [Note(ABSENT, "without a result", (Item.listing(rows),))] if rows else []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bench.budget import n_keep
 from bench.metrics import AUC, Metric
 from bench.report.cells import Block, GroupKey, RowKey, blocks, sample_sd
-from bench.report.model import MISSING, Note, Row, Table, Value, ranked
+from bench.report.model import ABSENT, FEWER_SEEDS, REMARK, Item, Note, Row, Table, Value, ranked
 from bench.report.naming import Names, names_of, setting
 from bench.report.notes import merged, notes_of, of_data
 from bench.report.tables import FIELD_FORMS, column_of, group_of
@@ -105,7 +105,7 @@ def _table(sweep: _Sweep, titles: Titles) -> Table:
         caption=setting([("", first, group)], _MEANING.format(fields=sweep.n_fields, last=sweep.last)),
         groups=(*heads, replace(plain, title="Curve", metrics=(_AUKC,), facts=facts)),
         rows=_rows(sweep, where, [*points, areas]),
-        notes=(*_notes(sweep, titles), *(Note("", reason) for reason in reasons)),
+        notes=(*_notes(sweep, titles), *reasons),
     )
 
 
@@ -115,7 +115,7 @@ def _column(block: Block, group: GroupKey, rows: Sequence[RowKey]) -> Column:
     return {row: values[group, row, AUC] if row in here else Value() for row in rows}
 
 
-def _areas(sweep: _Sweep, names: Names) -> tuple[Column, list[str]]:
+def _areas(sweep: _Sweep, names: Names) -> tuple[Column, list[Note]]:
     """AUKC over the seeds that have a result at every prune ratio, and why a row has none."""
     numbers: dict[RowKey, dict[int, float]] = {}
     reasons = []
@@ -124,7 +124,8 @@ def _areas(sweep: _Sweep, names: Names) -> tuple[Column, list[str]]:
             numbers[row] = _by_seed(sweep, row)
         except NotTestable as reason:
             numbers[row] = {}
-            reasons.append(f"AUKC of {names.rows[row]}: {reason}.")
+            title = names.rows[row]
+            reasons.append(Note(REMARK, f"AUKC of {title}", (Item(str(reason), (title,)),)))
     seeds = {seed for found in numbers.values() for seed in found}
     values = [_area(sweep, row, numbers[row], len(seeds)) for row in sweep.rows]
     return dict(zip(sweep.rows, ranked(values, _AUKC), strict=True)), reasons
@@ -150,7 +151,7 @@ def _area(sweep: _Sweep, row: RowKey, numbers: Mapping[int, float], n_seeds: int
     cells = [block.ok(sweep.group, row)[seed]["config_hash"] for seed in numbers for block in sweep.blocks.values()]
     text, sd_text = _AUKC.text(mean), "" if sd is None else _AUKC.text(sd)
     found = Value(mean, sd, tuple(numbers), tuple(numbers.values()), tuple(cells), text, sd_text, rankable=True)
-    return found if len(numbers) == n_seeds else replace(found, flags=("†",), rankable=False)
+    return found if len(numbers) == n_seeds else replace(found, flags=(FEWER_SEEDS.symbol,), rankable=False)
 
 
 def _rows(sweep: _Sweep, names: Names, columns: Sequence[Column]) -> tuple[Row, ...]:
@@ -174,14 +175,14 @@ def _notes(sweep: _Sweep, titles: Titles) -> list[Note]:
         shown = replace(names, groups={**names.groups, sweep.group: title})
         values = column_of(block, sweep.group, AUC, here)
         found = notes_of(block, values, shown, titles)
-        once = {note.symbol: note for note in of_data(block, values, names)}
-        notes += [once.get(note.symbol, note) for note in found]
+        once = {note.kind: note for note in of_data(block, values, names)}
+        notes += [once.get(note.kind, note) for note in found]
         if absent := [names_of(b, titles).rows[row] for row in sweep.rows for b in _elsewhere(sweep, block, row)]:
-            notes.append(Note(MISSING, f"not run at τ = {tau:g}: {', '.join(absent)}."))
+            notes.append(Note(ABSENT, f"not run at τ = {tau:g}", (Item.listing(absent),)))
     reference = sweep.first.baseline(sweep.group)
     if reference is not None and (value := sweep.first.value(sweep.group, reference, AUC)).seeds:
         who = names_of(sweep.first, titles).rows[reference]
-        notes.append(Note("", f"{who}, with all {sweep.n_fields} fields: AUC {value.text}."))
+        notes.append(Note(REMARK, f"{who}, with all {sweep.n_fields} fields", (Item(f"AUC {value.text}", (who,)),)))
     return merged(notes)
 
 

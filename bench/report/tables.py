@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bench.metrics import AUC, Metric
 from bench.report.cells import Block, GroupKey, RowKey, Values, blocks
 from bench.report.kinds import KINDS, TableKind
-from bench.report.model import Flag, Group, Row, Table, ranked
+from bench.report.model import BELOW_ANCHOR, FEWER_SEEDS, OTHER_OPTIMIZER, RESUMED, Flag, Group, Row, Table, ranked
 from bench.report.naming import Names, caption, names_of, table_name, table_title
 from bench.report.notes import cell_flags, notes_of, optimizers
 from bench.report.titles import Titles
@@ -115,16 +115,16 @@ def column_of(block: Block, group: GroupKey, metric: Metric, rows: Sequence[RowK
     for row, value in values.items():
         flags: list[Flag] = []
         if value.seeds and set(value.seeds) != seeds:
-            flags.append("†")
+            flags.append(FEWER_SEEDS.symbol)
         if metric.clock and any(cell["resumed"] for cell in block.ok(group, row).values()):
-            flags.append("‡")
+            flags.append(RESUMED.symbol)
         if metric is AUC:
             flags += [flag.symbol for flag in cell_flags(block, [group], row)]
         if value.seeds and row in other:
-            flags.append("¶")
+            flags.append(OTHER_OPTIMIZER.symbol)
         if metric is AUC and value.seeds and below:
-            flags.append("‖")
-        rankable = bool(value.seeds) and not {"†", "¶"} & set(flags)
+            flags.append(BELOW_ANCHOR.symbol)
+        rankable = bool(value.seeds) and not {FEWER_SEEDS.symbol, OTHER_OPTIMIZER.symbol} & set(flags)
         values[row] = replace(value, flags=tuple(flags), rankable=rankable)
     marked = ranked(list(values.values()), metric)
     return {(group, row, metric): value for row, value in zip(rows, marked, strict=True)}
