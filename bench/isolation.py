@@ -11,8 +11,9 @@ from typing import Any
 
 from bench.config import RunConfig
 from bench.context import Emit
+from bench.errors import UserError
 from bench.grid import Cell
-from bench.job import Job
+from bench.job import ResolvedCell
 from bench.records import CellRecord
 from bench.tuning import Trial
 
@@ -21,20 +22,20 @@ GRACE_S = 5.0
 """Seconds that a stopped child gets to end by itself."""
 
 
-def run_isolated(job: Job, config: RunConfig, emit: Emit) -> CellRecord:
-    """Run the cell of ``job`` in a fresh process and return its record.
+def run_isolated(cell: ResolvedCell, config: RunConfig, emit: Emit) -> CellRecord:
+    """Run ``cell`` in a fresh process and return its record.
 
     A child that is killed gives ``oom`` (the kernel's usual reason) and one that outlasts ``timeout_s`` gives
     ``timeout``; neither leaves anything half-written, because only the parent writes records.
     """
-    result, done = _in_child(config, job.cell, None, emit)
-    return CellRecord.from_dict(result, source=job.cell.title) if done else replace(job.record(), **result)
+    result, done = _in_child(config, cell.cell, None, emit)
+    return CellRecord.from_dict(result, source=cell.cell.title) if done else replace(cell.record(), **result)
 
 
-def try_isolated(job: Job, config: RunConfig, emit: Emit) -> Trial:
-    """Try the learning rate of the job's profile in a fresh process, under the same rules."""
-    lr = job.profile.lr
-    result, done = _in_child(config, job.cell, lr, emit)
+def try_isolated(trial: ResolvedCell, config: RunConfig, emit: Emit) -> Trial:
+    """Try the learning rate of the trial's profile in a fresh process, under the same rules."""
+    lr = trial.profile.lr
+    result, done = _in_child(config, trial.cell, lr, emit)
     return Trial(**result) if done else Trial(lr=lr, **result)
 
 
@@ -66,7 +67,11 @@ def _in_child(config: RunConfig, cell: Cell, lr: float | None, emit: Emit) -> tu
 
 
 def _listen(receive: Connection, deadline: float | None, emit: Emit) -> dict[str, Any] | str:
-    """Pass events on until the result comes; "timeout" or "died" where none does."""
+    """Pass events on until the result comes; "timeout" or "died" where none does.
+
+    Raises:
+        UserError: the child could not use the data.
+    """
     while deadline is None or time.monotonic() < deadline:
         if not receive.poll(POLL_S):
             continue
@@ -74,6 +79,8 @@ def _listen(receive: Connection, deadline: float | None, emit: Emit) -> dict[str
             kind, content = receive.recv()
         except EOFError:
             return "died"
+        if kind == "error":
+            raise content
         if kind == "result":
             result: dict[str, Any] = content
             return result
@@ -108,9 +115,15 @@ def _child(config: RunConfig, cell: Cell, lr: float | None, send: Connection) ->
     def emit(event: dict[str, Any]) -> None:
         send.send(("event", event))
 
-    if lr is None:
-        result = run_cell(replace(session.job(cell, emit), own_process=True)).to_dict()
+    try:
+        if lr is None:
+            found = session.cell(cell)
+            job = replace(session.job(found, emit), own_process=True, checkpoints=session.checkpoints(found))
+            result = run_cell(job).to_dict()
+        else:
+            result = asdict(run_trial(session.job(session.trial(cell, lr), emit)))
+    except UserError as error:  # of the data, which the parent has not loaded; it would be the same in every child
+        send.send(("error", error))
     else:
-        result = asdict(run_trial(session.trial(cell, lr, emit)))
-    send.send(("result", result))
+        send.send(("result", result))
     send.close()

@@ -1,9 +1,9 @@
-"""A cell with everything resolved: data, method, backbone, profile, device; and its identity."""
+"""A cell with everything resolved: data, method, backbone, profile, device; its identity, and what it needs to run."""
 
 from __future__ import annotations
 
 import traceback
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from bench import environment, registry
 from bench.budget import n_keep
 from bench.context import BackboneChoice, CellContext, Emit
 from bench.data.load import LoadedData
+from bench.data.store import StoreFacts
 from bench.engine.backbone import Backbone
 from bench.engine.clock import Clock
 from bench.grid import Cell, MethodChoice
@@ -32,25 +33,15 @@ def _silent(event: dict[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A cell ready to run."""
+class ResolvedCell:
+    """A cell with every name resolved. It has an identity and a record to begin with, and no rows in memory."""
 
     cell: Cell
-    data: LoadedData
+    data: StoreFacts
     method: MethodChoice
     backbone: BackboneChoice
     profile: Profile
     device: torch.device
-    own_process: bool = False
-    """Whether the process runs this cell alone, so that its peak memory is the cell's."""
-    checkpoints: Path | None = None
-    """Folder to keep the cell's inner state in; None: keep none."""
-    shared: SelectionStore | None = None
-    warmed: set[str] = field(default_factory=set)
-    """Backbones that this process has warmed up; shared by the jobs of a process."""
-    emit: Emit = _silent
-    timed_once: bool = False
-    """Whether one pass is enough for the inference time, where it will not be reported."""
     tuning: Tuning | None = None
     """The trials that chose the profile's learning rate; None: it is the profile's own."""
 
@@ -80,26 +71,6 @@ class Job:
         """sha256 of the identity: the name of the cell's record."""
         return config_hash(self.identity)
 
-    def context(self, clock: Clock) -> CellContext[Any]:
-        """The context that the cell's method sees."""
-        schema = self.data.schema
-        tau = 0.0 if self.cell.tau is None else self.cell.tau
-        return CellContext(
-            dataset=self.cell.dataset,
-            schema=schema,
-            backbone=self.backbone,
-            profile=self.profile,
-            params=self.method.params,
-            tau=tau,
-            n_keep=n_keep(tau, schema.n_fields),
-            budget=self.method.budget,
-            seed=self.cell.seed,
-            device=self.device,
-            clock=clock,
-            emit=self.emit,
-            checkpoints=self.checkpoints,
-        )
-
     def record(self) -> CellRecord:
         """The record before the cell has run: what it is and where it runs."""
         method, tuning = self.method, self.tuning
@@ -125,7 +96,6 @@ class Job:
             tau=self.cell.tau,
             seed=self.cell.seed,
             status="failed",
-            io_s=self.data.io_s,
             config_hash=self.hash,
             git=environment.git_commit(),
             host=environment.host(),
@@ -133,6 +103,52 @@ class Job:
             threads=torch.get_num_threads(),
             versions=environment.versions(),
             command=environment.command(),
+        )
+
+    def job(self, data: LoadedData, **more: Any) -> Job:
+        """The cell ready to run on ``data``, whose facts it was resolved by; ``more`` are fields that ``Job`` adds."""
+        own = {item.name: getattr(self, item.name) for item in fields(ResolvedCell)}
+        return Job(**own | {"data": data} | more)
+
+
+@dataclass(frozen=True)
+class Job(ResolvedCell):
+    """A cell ready to run."""
+
+    data: LoadedData
+    own_process: bool = False
+    """Whether the process runs this cell alone, so that its peak memory is the cell's."""
+    checkpoints: Path | None = None
+    """Folder to keep the cell's inner state in; None: keep none."""
+    shared: SelectionStore | None = None
+    warmed: set[str] = field(default_factory=set)
+    """Backbones that this process has warmed up; shared by the jobs of a process."""
+    emit: Emit = _silent
+    timed_once: bool = False
+    """Whether one pass is enough for the inference time, where it will not be reported."""
+
+    def record(self) -> CellRecord:
+        """The record before the cell has run, and how long its rows took to read."""
+        return replace(super().record(), io_s=self.data.io_s)
+
+    def context(self, clock: Clock) -> CellContext[Any]:
+        """The context that the cell's method sees."""
+        schema = self.data.schema
+        tau = 0.0 if self.cell.tau is None else self.cell.tau
+        return CellContext(
+            dataset=self.cell.dataset,
+            schema=schema,
+            backbone=self.backbone,
+            profile=self.profile,
+            params=self.method.params,
+            tau=tau,
+            n_keep=n_keep(tau, schema.n_fields),
+            budget=self.method.budget,
+            seed=self.cell.seed,
+            device=self.device,
+            clock=clock,
+            emit=self.emit,
+            checkpoints=self.checkpoints,
         )
 
 

@@ -10,17 +10,15 @@ from dataclasses import dataclass, replace
 import torch
 from tabulate import tabulate
 
-from bench.data.manifest import schema_of
 from bench.data.residency import TABLE_COPIES, free_bytes
 from bench.data.schema import Schema
-from bench.data.store import read_checked, store_folder
 from bench.engine.clock import Clock, now
 from bench.engine.footprint import footprint
 from bench.engine.memory import free_memory
 from bench.errors import UserError
 from bench.grid import Cell
 from bench.job import Job, resolve_backbone
-from bench.profiles import Profile, resolve_profile
+from bench.profiles import Profile
 from bench.progress import duration
 from bench.sweep import Session
 from bench.tuning import SEED
@@ -101,12 +99,11 @@ def sizes(session: Session) -> list[Size]:
 
 def _size(session: Session, cells: Sequence[Cell]) -> Size:
     plan, cell = session.plan, cells[0]
-    schema, rows = _data(session, cell.dataset)
-    config, card = plan.config, plan.cards[cell.dataset]
-    profile = resolve_profile(config.profile, rows["train"], card.profile_values, config.profile_changes)
+    facts, profile = session.facts(cell.dataset), session.profile(cell.dataset)
+    schema, rows = facts.schema, facts.split_rows
     step = min(rows["train"], profile.batch_size)
     model, activations, reason = _reckon(cell.backbone, schema, profile, step)
-    rates = 0 if config.tune == "none" else len(profile.lr_grid)
+    rates = 0 if plan.config.tune == "none" else len(profile.lr_grid)
     row_bytes = schema.n_fields * _ID_BYTES + (len(schema.numeric_fields) + 1) * _FLOAT_BYTES + _NUMBER_BYTES
     return Size(
         cell=cell,
@@ -124,16 +121,6 @@ def _size(session: Session, cells: Sequence[Cell]) -> Size:
         max_epochs=profile.max_epochs,
         reason=reason,
     )
-
-
-def _data(session: Session, label: str) -> tuple[Schema, dict[str, int]]:
-    """Schema and rows by split: as the manifest states them, or counted where only some rows are used."""
-    config, card = session.plan.config, session.plan.cards[label]
-    if config.rows is not None:
-        data = session.data(label)
-        return data.schema, data.split_rows
-    manifest = read_checked(store_folder(config.data_dir, card), card)
-    return schema_of(manifest), manifest["split_rows"]
 
 
 def _reckon(backbone: str, schema: Schema, profile: Profile, step: int) -> tuple[int | None, int | None, str]:
@@ -156,7 +143,7 @@ def pace(session: Session, size: Size) -> Pace:
         return Pace(size, None, "not calibrated: it needs more memory than is free")
     watch = _Watch(session.plan.device)
     try:
-        seconds = _step_s(session.job(size.cell, lambda event: None), watch)
+        seconds = _step_s(session.job(session.cell(size.cell), lambda event: None), watch)
         reason = ""
     except _EnoughError:
         seconds = watch.step_s

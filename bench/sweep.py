@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,13 +17,13 @@ from bench.context import Emit
 from bench.data.card import DatasetCard
 from bench.data.load import LoadedData, load, place
 from bench.data.residency import table_bytes
-from bench.data.store import store_folder
+from bench.data.store import StoreFacts, read_facts, store_folder, verify_store
 from bench.datasets import resolve_dataset, with_split
 from bench.engine.device import choose_device
 from bench.errors import ConfigError
 from bench.files import write_atomically
 from bench.grid import Cell, MethodChoice, cells, choose_backbone, choose_method, expand
-from bench.job import Job, resolve_backbone
+from bench.job import Job, ResolvedCell, resolve_backbone
 from bench.profiles import Profile, resolve_profile
 from bench.progress import Reporter
 from bench.records import CellRecord, RunFolder
@@ -39,10 +38,6 @@ CHECKPOINTS = "checkpoints"
 """Folder of the inner state of cells, within the run folder."""
 TRIALS = "trials"
 """Folder of what was tried to choose learning rates, within the run folder."""
-
-
-def _nobody(event: dict[str, Any]) -> None:
-    """Progress that nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -126,33 +121,53 @@ def use_threads(config: RunConfig) -> None:
 
 @dataclass
 class Session:
-    """What a process needs to run the cells of a plan: the loaded data, the run folder, warmed-up backbones, trials."""
+    """What a process needs to know and to run the cells of a plan: data, run folder, warmed-up backbones, trials."""
 
     plan: Plan
     warmed: set[str] = field(default_factory=set)
     tunings: dict[Cell, Tuning] = field(default_factory=dict)
     """Trials known so far, by the cell of their seed."""
+    _facts: dict[str, StoreFacts] = field(default_factory=dict)
     _data: tuple[str, LoadedData] | None = None
 
     @property
     def folder(self) -> RunFolder:
         return RunFolder(self.plan.config.out)
 
+    def facts(self, label: str) -> StoreFacts:
+        """What is known of the data set ``label`` without its rows."""
+        if label not in self._facts:
+            card, config = self.plan.cards[label], self.plan.config
+            self._facts[label] = read_facts(store_folder(config.data_dir, card), card, config.rows)
+        return self._facts[label]
+
     def data(self, label: str) -> LoadedData:
-        """The data set ``label``; only the last one used is kept in memory."""
+        """The data set ``label`` with its rows; only the last one used is kept in memory."""
         if self._data is None or self._data[0] != label:
             self._data = None
             card, config = self.plan.cards[label], self.plan.config
-            found = load(card, store_folder(config.data_dir, card), config.rows)
-            beside = table_bytes(found.schema, self.profile(label, found).dim)
+            found = load(store_folder(config.data_dir, card), card, config.rows)
+            beside = table_bytes(found.schema, self.profile(label).dim)
             self._data = label, place(found, self.plan.device, beside)
         return self._data[1]
 
-    def profile(self, label: str, data: LoadedData) -> Profile:
+    def check(self, label: str) -> None:
+        """Make sure that the data set ``label`` can be used.
+
+        Raises:
+            DataError: it is not prepared, damaged, or of another revision.
+        """
+        if self.plan.config.isolate:
+            card = self.plan.cards[label]
+            verify_store(store_folder(self.plan.config.data_dir, card), card)
+        else:
+            self.data(label)
+
+    def profile(self, label: str) -> Profile:
         """The training profile of the data set ``label``."""
         config = self.plan.config
         values = self.plan.cards[label].profile_values
-        return resolve_profile(config.profile, len(data.train), values, config.profile_changes)
+        return resolve_profile(config.profile, self.facts(label).split_rows["train"], values, config.profile_changes)
 
     def tuning(self, cell: Cell) -> Tuning | None:
         """The trials that the learning rate of ``cell`` is chosen by; None where rates are not tuned.
@@ -163,9 +178,9 @@ class Session:
             return None
         unit = replace(cell, seed=SEED)
         if unit not in self.tunings:
-            profile = self.profile(cell.dataset, self.data(cell.dataset))
+            profile = self.profile(cell.dataset)
             none = Tuning(profile.lr_grid, profile.lr)
-            stored = (self.trials.read(self.trial(unit, lr, _nobody).hash) for lr in none.grid)
+            stored = (self.trials.read(self.trial(unit, lr).hash) for lr in none.grid)
             found = replace(none, trials=tuple(trial for trial in stored if trial is not None))
             self.tunings[unit] = found if found.missing or found.decided else none
         return self.tunings[unit]
@@ -174,42 +189,43 @@ class Session:
     def trials(self) -> TrialStore:
         return TrialStore(self.folder.path / TRIALS)
 
-    def trial(self, cell: Cell, lr: float, emit: Emit) -> Job:
-        """The job that tries the learning rate ``lr`` for ``cell`` and its other seeds."""
-        job = self._job(replace(cell, seed=SEED), emit)
-        return replace(job, profile=replace(job.profile, lr=lr))
+    def cell(self, cell: Cell) -> ResolvedCell:
+        """``cell`` at the learning rate that is tuned for it, as far as trials are done."""
+        found, tuning = self._resolved(cell), self.tuning(cell)
+        if tuning is None:
+            return found
+        return replace(found, profile=replace(found.profile, lr=tuning.lr), tuning=tuning)
 
-    def job(self, cell: Cell, emit: Emit) -> Job:
-        """The cell, at the learning rate that is tuned for it as far as trials are done."""
-        job, tuning = self._job(cell, emit), self.tuning(cell)
-        if tuning is not None:
-            job = replace(job, profile=replace(job.profile, lr=tuning.lr), tuning=tuning)
-        return replace(job, checkpoints=self.checkpoints(job)) if self.plan.config.checkpoint else job
+    def trial(self, cell: Cell, lr: float) -> ResolvedCell:
+        """What tries the learning rate ``lr`` for ``cell`` and its other seeds."""
+        found = self._resolved(replace(cell, seed=SEED))
+        return replace(found, profile=replace(found.profile, lr=lr))
 
-    def _job(self, cell: Cell, emit: Emit) -> Job:
-        data = self.data(cell.dataset)
-        profile = self.profile(cell.dataset, data)
-        return Job(
+    def _resolved(self, cell: Cell) -> ResolvedCell:
+        profile = self.profile(cell.dataset)
+        return ResolvedCell(
             cell=cell,
-            data=data,
+            data=self.facts(cell.dataset),
             method=self.plan.methods[cell.method],
             backbone=resolve_backbone(cell.backbone, profile),
             profile=profile,
             device=self.plan.device,
-            shared=SelectionStore(self.folder.path / SELECTIONS),
-            warmed=self.warmed,
-            emit=emit,
         )
 
-    def checkpoints(self, job: Job) -> Path:
-        """Folder of the inner state of a cell."""
-        return self.folder.path / CHECKPOINTS / job.hash[:16]
+    def job(self, cell: ResolvedCell, emit: Emit) -> Job:
+        """``cell`` with its rows, ready to run; ``emit`` is told what happens."""
+        shared = SelectionStore(self.folder.path / SELECTIONS)
+        return cell.job(self.data(cell.cell.dataset), shared=shared, warmed=self.warmed, emit=emit)
+
+    def checkpoints(self, cell: ResolvedCell) -> Path | None:
+        """Folder of the inner state of ``cell``; None where none is kept."""
+        return self.folder.path / CHECKPOINTS / cell.hash[:16] if self.plan.config.checkpoint else None
 
 
 def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
     """Compute every cell that has no result yet and return the records of the whole grid.
 
-    A failing cell becomes a record and never stops the others.
+    A failing cell becomes a record and never stops the others. Rows are read only for cells that are computed.
 
     Raises:
         ConfigError: the run folder cannot be written.
@@ -220,12 +236,15 @@ def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
     session = Session(plan)
     grid = list(plan.cells())
     records = {}
-    for cell in grid:  # opens every data set, so that bad input is found before anything is written
-        job = session.job(cell, _nobody)
-        known = job.tuning is None or job.tuning.decided
-        done = session.folder.read(job.hash) if known else None
+    for cell in grid:
+        resolved = session.cell(cell)
+        known = resolved.tuning is None or resolved.tuning.decided
+        done = session.folder.read(resolved.hash) if known else None
         if done is not None and done.status in DONE and config.rerun == "missing":
             records[cell] = done
+    used = dict.fromkeys(cell.dataset for cell in grid if cell not in records)
+    for label in reversed(used):  # before anything is written; the first one is then at hand
+        session.check(label)
     if config.rerun == "always":
         for name in (SELECTIONS, CHECKPOINTS, TRIALS):
             shutil.rmtree(session.folder.path / name, ignore_errors=True)
@@ -257,11 +276,12 @@ def _compute(session: Session, cell: Cell, reporter: Reporter) -> CellRecord:
     reporter.start(cell)
     start = time.perf_counter()
     _tune(session, cell, reporter.event)
-    job = session.job(cell, reporter.event)
-    record = _record(session, job, reporter.event)
+    resolved = session.cell(cell)
+    record = _record(session, resolved, reporter.event)
     session.folder.write(record)
-    if job.checkpoints is not None and record.status in DONE:
-        shutil.rmtree(job.checkpoints, ignore_errors=True)
+    checkpoints = session.checkpoints(resolved)
+    if checkpoints is not None and record.status in DONE:
+        shutil.rmtree(checkpoints, ignore_errors=True)
     reporter.finish(cell, record, time.perf_counter() - start)
     return record
 
@@ -273,16 +293,18 @@ def _tune(session: Session, cell: Cell, emit: Emit) -> None:
         return
     config, unit = session.plan.config, replace(cell, seed=SEED)
     for lr in tuning.missing:
-        job = session.trial(cell, lr, emit)
-        trial = isolation.try_isolated(job, config, emit) if config.isolate else run_trial(job)
-        session.trials.write(job.hash, trial)
+        what = session.trial(cell, lr)
+        trial = isolation.try_isolated(what, config, emit) if config.isolate else run_trial(session.job(what, emit))
+        session.trials.write(what.hash, trial)
         tuning = session.tunings[unit] = tuning.add(trial)
         emit({"event": "trial", "text": f"{unit.title}, {trial.text}"})
 
 
-def _record(session: Session, job: Job, emit: Emit) -> CellRecord:
+def _record(session: Session, cell: ResolvedCell, emit: Emit) -> CellRecord:
     """What comes of a cell; without a learning rate that works it need not be run."""
-    if job.tuning is not None and (failure := job.tuning.failure) is not None:
-        return replace(job.record(), **failure)
+    if cell.tuning is not None and (failure := cell.tuning.failure) is not None:
+        return replace(cell.record(), **failure)
     config = session.plan.config
-    return isolation.run_isolated(job, config, emit) if config.isolate else run_cell(job)
+    if config.isolate:
+        return isolation.run_isolated(cell, config, emit)
+    return run_cell(replace(session.job(cell, emit), checkpoints=session.checkpoints(cell)))

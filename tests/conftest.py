@@ -235,7 +235,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny(data_dir: Path) -> LoadedData:
     """The tiny data set; tests must not write into it."""
     card = resolve_dataset(TINY)
-    return load(card, store_folder(data_dir, card), None)
+    return load(store_folder(data_dir, card), card)
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> LoadedData:
     folder: Path = tmp_path_factory.mktemp("planted")
     card = resolve_dataset(PLANTED)
     prepare(card, None, store_folder(folder, card))
-    return load(card, store_folder(folder, card), None)
+    return load(store_folder(folder, card), card)
 
 
 @pytest.fixture

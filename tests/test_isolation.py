@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 
 from bench.config import RunConfig
+from bench.data.prepare import prepare
+from bench.data.splits import smallest_hashes
+from bench.data.store import store_folder
+from bench.datasets import resolve_dataset
 from bench.engine.memory import peak_rss
+from bench.errors import DataError
 from bench.grid import Cell
 from bench.isolation import _died
-from bench.records import CellRecord
-from bench.sweep import resolve, run
+from bench.records import CellRecord, RunFolder
+from bench.sweep import Session, resolve, run
 
 TINY = "planted[rows=1200,fields=8,main=4,interaction=2,redundant=1]"
 
@@ -72,6 +77,31 @@ def test_a_childs_memory_is_not_its_parents() -> None:
     code = "import sys; from bench.engine.memory import peak_rss; sys.stdout.write(str(peak_rss()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < held.nbytes < peak_rss()
+
+
+@pytest.mark.usefixtures("zoo")
+def test_the_parent_loads_no_rows(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Session, "data", lambda self, label: pytest.fail("the parent loaded rows"))
+    killed, fine = run(resolve(replace(config, methods=("zoo-killed", "random-k"), rows=900)), Watcher())
+    assert [killed.status, fine.status] == ["oom", "ok"]
+    assert killed.split_rows == fine.split_rows == {"train": 720, "valid": 90, "test": 90}
+    assert (killed.positives, killed.vocabulary_rows) == (fine.positives, fine.vocabulary_rows)
+    assert (killed.io_s, fine.io_s is None) == (None, False)
+
+
+def test_data_that_only_the_child_finds_unusable_end_the_run(config: RunConfig, tmp_path: Path) -> None:
+    """By labels and checksums all is well; the numbers of the rows used cannot be told apart."""
+    (tmp_path / "m.toml").write_text('name = "m"\n[raw.columns]\ny = "label"\nx = "numeric"\nc = "categorical"\n')
+    card = resolve_dataset(str(tmp_path / "m.toml"))
+    used = set(smallest_hashes(400, 0, 200).tolist())
+    lines = [f"{row % 2},{2**60 if row in used else 2**60 + row * 10**10},{row % 5}" for row in range(400)]
+    (tmp_path / "t.csv").write_text("\n".join(["y,x,c", *lines]))
+    prepare(card, tmp_path / "t.csv", store_folder(tmp_path / "data", card))
+    config = replace(config, datasets=(str(tmp_path / "m.toml"),), methods=("random-k",), data_dir=tmp_path / "data")
+    for isolate in (True, False):
+        with pytest.raises(DataError, match="with rows=200: column 'x': the column's values lie between"):
+            run(resolve(replace(config, rows=200, isolate=isolate)), Watcher())
+    assert not RunFolder(config.out).record_files()
 
 
 def test_a_cell_that_outlasts_its_limit_is_stopped(config: RunConfig) -> None:

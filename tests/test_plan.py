@@ -61,10 +61,12 @@ def test_sizes_say_what_the_grid_holds_without_reading_a_row(session, monkeypatc
     assert not session.plan.config.out.exists()
 
 
-def test_sizes_of_a_part_of_the_rows_are_those_of_its_own_vocabulary(session):
+def test_sizes_of_a_part_of_the_rows_are_those_of_its_own_vocabulary(session, monkeypatch):
     config = session.plan.config
     part = Session(resolve(RunConfig(**{**vars(config), "rows": 500})))
-    sizes = planning.sizes(part)
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "data", lambda self, label: pytest.fail("rows were loaded"))
+        sizes = planning.sizes(part)
     schema = part.data(next(iter(part.plan.cards))).schema
     assert sum(sizes[0].rows.values()) == 500
     assert sizes[0].vocabulary == schema.vocabulary_rows < session.data(sizes[0].cell.dataset).schema.vocabulary_rows

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -250,6 +250,42 @@ def test_a_damaged_store_or_too_few_rows_leave_no_run_behind(config: RunConfig, 
     with pytest.raises(DataError, match=r"labels\.npy"):
         compute(replace(config, data_dir=copy))
     assert not config.out.exists()
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_store_whose_ids_are_damaged_leaves_no_run_behind(
+    config: RunConfig, tmp_path: Path, data_dir: Path, isolate: bool
+) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(data_dir, copy)
+    ids = store_folder(copy, resolve_dataset(TINY)) / "ids.npy"
+    ids.write_bytes(ids.read_bytes()[:-4])
+    with pytest.raises(DataError, match=r"ids\.npy"):
+        compute(replace(config, data_dir=copy, isolate=isolate))
+    assert not config.out.exists()
+
+
+@pytest.mark.parametrize(("rows", "tune"), [(None, "none"), (600, "none"), (None, "lr")])
+def test_a_finished_run_is_repeated_without_the_rows(
+    config: RunConfig, tmp_path: Path, data_dir: Path, rows: int | None, tune: Literal["none", "lr"]
+) -> None:
+    """Every other file of the store is gone: labels and splits are enough to tell that all cells are done."""
+    copy = tmp_path / "data"
+    shutil.copytree(data_dir, copy)
+    config = replace(config, data_dir=copy, rows=rows, tune=tune, seeds=2, prune_ratio=(0.25, 0.5))
+    first, _ = compute(config)
+    store = store_folder(copy, resolve_dataset(TINY))
+    for file in store.iterdir():
+        if file.name not in ("manifest.json", "labels.npy", "split.npy"):
+            file.unlink()
+    second, idle = compute(config)
+    assert (idle.planned, idle.started) == ((6, 6), [])
+    assert as_stored(second) == as_stored(first)
+    for changes in ({"seeds": 3}, {"rerun": "always"}):
+        with pytest.raises(DataError, match=r"\.npy: cannot be read"):
+            compute(replace(config, **changes))
+    again, _ = compute(config)  # nothing was removed before that was found out
+    assert as_stored(again) == as_stored(first)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def example_data() -> LoadedData:
     with tempfile.TemporaryDirectory() as folder:
         store = store_folder(Path(folder), card)
         prepare(card, None, store)
-        return copy_of(load(card, store, None))
+        return copy_of(load(store, card))
 
 
 def copy_of(data: LoadedData) -> LoadedData:

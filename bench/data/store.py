@@ -1,9 +1,15 @@
-"""Opening an encoded store: checked, split, and, when asked, cut down to fewer rows."""
+"""An encoded store before its rows are read: checked, split, and, when asked, cut down to fewer rows.
+
+What a cell's identity needs (revision, rows of each split, positives) follows from manifest, labels and splits; ids and
+numbers, all that is large, are left to ``load``.
+"""
 
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,101 +17,179 @@ import numpy as np
 
 from bench.data import manifest as files
 from bench.data.card import SPLITS, DatasetCard
-from bench.data.scaling import CollapseError, Scaling, beyond_message, first_beyond, fit_scaling, standardise
 from bench.data.schema import FIRST_VALUE, Field, Schema
 from bench.data.splits import MIN_ROWS, TRAIN, assign_splits, check_splits, smallest_hashes
 from bench.errors import DataError
 
-_ROWS_AT_ONCE = 1 << 18
+ROWS_AT_ONCE = 1 << 18
+_READ_FIRST = (files.LABELS, files.SPLIT)
 
 
 @dataclass(frozen=True)
-class SplitArrays:
-    """The rows of one split, in the order of the raw file."""
+class StoreFacts:
+    """What is known of a data set, or of some of its rows, while the rows lie on the disk."""
 
-    ids: np.ndarray
-    """Rows of the fused table, int32 [n, F]."""
-    numeric: np.ndarray | None
-    """Standardised numbers, float32 [n, numeric fields]; None without numeric fields."""
-    labels: np.ndarray
-    """0 or 1, float32 [n]."""
-    row_numbers: np.ndarray
-    """Places in the raw file, int64 [n]."""
-    truth: np.ndarray | None
-    """True probabilities of generated data, float32 [n]."""
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True)
-class OpenedData:
-    """A data set ready for use."""
-
-    name: str
+    label: str
+    """The data set as asked for, overrides included."""
+    title: str | None
+    """Of a user's own card."""
     revision: str
     """See ``manifest.revision_of``."""
-    schema: Schema
-    train: SplitArrays
-    valid: SplitArrays
-    test: SplitArrays
     split_rows: dict[str, int]
     """Rows of train, valid and test."""
+    positives: dict[str, int]
+    """Rows with label 1, by split."""
     roles: dict[str, str] | None
     """What each field of generated data was made to be."""
-    manifest: dict[str, Any]
+    find_schema: Callable[[], Schema] = field(repr=False, compare=False)
+    """Of fewer rows it counts their ids."""
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The fields; their vocabularies are those of the rows used.
+
+        Raises:
+            DataError: the ids must be counted, and are damaged.
+        """
+        return self.find_schema()
+
+
+def read_facts(folder: Path, card: DatasetCard, rows: int | None = None) -> StoreFacts:
+    """What is known of the store of ``card`` without its ids and numbers; arguments and errors as of ``Store``."""
+    store = Store(folder, card, rows)
+
+    def count() -> Schema:
+        again = Store(folder, card, rows)  # so that labels and splits need not stay in memory until then
+        again.verify([files.IDS])
+        return again.vocabulary()[0]
+
+    return store.facts(count if store.is_part else lambda: files.schema_of(store.manifest))
+
+
+class Store:
+    """The store of a data set with the N rows of it that are used; of its arrays, labels and splits are read.
+
+    Attributes:
+        manifest: as written.
+        labels: 0 or 1, uint8 [N].
+        splits: of each row, uint8 [N]: 0 train, 1 valid, 2 test.
+        what: names the data in messages.
+    """
+
+    def __init__(self, folder: Path, card: DatasetCard, rows: int | None = None) -> None:
+        """Open the store of ``card``.
+
+        Args:
+            folder: the store.
+            card: the data set, with the parameters it was prepared with.
+            rows: use the rows of smallest hash only, with the splits and vocabularies that preparing them alone would
+                give; rows split by time keep their split. More rows than there are means all of them.
+
+        Raises:
+            DataError: not prepared, damaged, made from another revision or other parameters of the card, or too few
+                rows.
+        """
+        self.folder, self._card = folder, card
+        self.manifest = read_checked(folder, card)
+        self.verify(_READ_FIRST)
+        self.labels: np.ndarray = np.load(folder / files.LABELS)
+        self.splits: np.ndarray = np.load(folder / files.SPLIT)
+        self.what = f"data set {card.name!r}" if rows is None else f"data set {card.name!r} with rows={rows}"
+        self._subset: np.ndarray | None = None
+        if rows is not None:
+            self._take(rows)
+        check_splits(self.labels, self.splits, self.what, None if card.temporal else self.manifest["shares"])
+
+    def _take(self, rows: int) -> None:
+        if rows < MIN_ROWS:
+            raise DataError(f"{self.what}: too few rows to split; give at least {MIN_ROWS}.")
+        if rows >= len(self.labels):
+            return
+        seed, shares = self.manifest["split_seed"], self.manifest["shares"]
+        subset = smallest_hashes(len(self.labels), seed, rows)
+        self.labels = self.labels[subset]
+        temporal = self._card.temporal
+        self.splits = self.splits[subset] if temporal else assign_splits(self.labels, seed, shares, subset)
+        self._subset = subset
+
+    @property
+    def is_part(self) -> bool:
+        """Whether only some rows of the store are used."""
+        return self._subset is not None
+
+    def rows(self, split: int | None = None) -> np.ndarray:
+        """Places in the store of the rows of ``split``, or of all rows used, increasing; int64 [n]."""
+        mine = np.arange(len(self.labels)) if split is None else np.flatnonzero(self.splits == split)
+        return mine if self._subset is None else self._subset[mine]
+
+    def verify(self, names: Iterable[str] | None = None) -> None:
+        """Compare the files ``names``, or all that opening has not looked at, with the manifest's checksums.
+
+        Raises:
+            DataError: a file is missing or was changed.
+        """
+        if names is None:
+            names = [name for name in self.manifest["files"] if name not in _READ_FIRST]
+        files.verify_files(self.folder, self.manifest, names, remake_command(self.folder, self._card, self.manifest))
+
+    def facts(self, find_schema: Callable[[], Schema]) -> StoreFacts:
+        """What is known of the rows used; ``find_schema`` is asked for their schema when it is needed."""
+        rows = [self.splits == split for split in range(len(SPLITS))]
+        return StoreFacts(
+            label=self._card.spec,
+            title=self._card.own_title,
+            revision=files.revision_of(self.manifest),
+            split_rows={name: int(np.count_nonzero(mine)) for name, mine in zip(SPLITS, rows, strict=True)},
+            positives={name: int(np.count_nonzero(self.labels[mine])) for name, mine in zip(SPLITS, rows, strict=True)},
+            roles=self.manifest["roles"],
+            find_schema=find_schema,
+        )
+
+    def vocabulary(self) -> tuple[Schema, np.ndarray | None]:
+        """The schema of the rows used, and the new id of every id of the store, int32 [V]; None where ids stay.
+
+        Vocabularies of fewer rows are fitted to the train rows among them. These are train rows of the whole as well
+        (see ``splits``; by time a row keeps its split), so every value that is frequent enough among them has an id
+        already, and leaving out the others keeps the order of the values.
+        """
+        schema = files.schema_of(self.manifest)
+        if not self.is_part:
+            return schema, None
+        kept = self._count(schema.vocabulary_rows) >= self.manifest["min_count"]
+        first_rows = schema.offsets[:-1]
+        reserved = np.concatenate([first_rows + i for i in range(FIRST_VALUE)])
+        numeric = first_rows[list(schema.numeric_fields)] + FIRST_VALUE
+        kept[np.concatenate([reserved, numeric])] = True
+        places = np.cumsum(kept) - 1
+        rare = np.repeat(first_rows, schema.cardinalities)
+        new_ids = np.where(kept, places, places[rare]).astype(np.int32)
+        sizes = np.add.reduceat(kept.astype(np.int64), first_rows)
+        fields = zip(schema.fields, sizes.tolist(), strict=True)
+        return Schema(tuple(Field(field.name, field.kind, size) for field, size in fields)), new_ids
+
+    def _count(self, vocabulary_rows: int) -> np.ndarray:
+        """How often each id of the store occurs in the train rows used, int64 [V]."""
+        ids = np.load(self.folder / files.IDS, mmap_mode="r")
+        train = self.rows(TRAIN)
+        counts = np.zeros(vocabulary_rows, dtype=np.int64)
+        for start in range(0, len(train), ROWS_AT_ONCE):
+            counts += np.bincount(ids[train[start : start + ROWS_AT_ONCE]].ravel(), minlength=vocabulary_rows)
+        return counts
+
+
+def verify_store(folder: Path, card: DatasetCard) -> None:
+    """Compare every file of the store of ``card`` with the manifest's checksums.
+
+    Raises:
+        DataError: not prepared, damaged, or made from another revision or other parameters of the card.
+    """
+    manifest = read_checked(folder, card)
+    files.verify_files(folder, manifest, manifest["files"], remake_command(folder, card, manifest))
 
 
 def store_folder(data_dir: Path, card: DatasetCard) -> Path:
     """Where the store of ``card`` lies."""
     return data_dir / card.key
-
-
-def open_store(folder: Path, card: DatasetCard, rows: int | None = None) -> OpenedData:
-    """Open the store of ``card``.
-
-    Args:
-        folder: the store.
-        card: the data set, with the parameters it was prepared with.
-        rows: use the rows of smallest hash only, with the splits and vocabularies that preparing them alone would
-            give; rows split by time keep their split. More rows than there are means all of them.
-
-    Raises:
-        DataError: not prepared, damaged, made from another revision or other parameters of the card, too few rows, or
-            numbers that cannot be standardised by the chosen ones.
-    """
-    manifest = read_checked(folder, card)
-    files.verify_files(folder, manifest, manifest["files"], remake_command(folder, card, manifest))
-    labels = np.load(folder / files.LABELS)
-    splits = np.load(folder / files.SPLIT)
-    schema = files.schema_of(manifest)
-    what = f"data set {card.name!r}" if rows is None else f"data set {card.name!r} with rows={rows}"
-    subset = None
-    if rows is not None:
-        if rows < MIN_ROWS:
-            raise DataError(f"{what}: too few rows to split; give at least {MIN_ROWS}.")
-        if rows < len(labels):
-            seed, shares = manifest["split_seed"], manifest["shares"]
-            subset = smallest_hashes(len(labels), seed, rows)
-            labels = labels[subset]
-            splits = splits[subset] if card.temporal else assign_splits(labels, seed, shares, subset)
-    check_splits(labels, splits, what, None if card.temporal else manifest["shares"])
-    rows_used = np.arange(len(labels)) if subset is None else subset
-    opener = _Opener(folder, schema, rows_used, labels, splits, what)
-    if subset is not None:
-        opener.refit(manifest["min_count"])
-    parts = opener.split_arrays(_scalings(manifest, schema) if subset is None else None)
-    return OpenedData(
-        name=card.name,
-        revision=files.revision_of(manifest),
-        schema=opener.schema,
-        train=parts[0],
-        valid=parts[1],
-        test=parts[2],
-        split_rows={name: len(part) for name, part in zip(SPLITS, parts, strict=True)},
-        roles=manifest["roles"],
-        manifest=manifest,
-    )
 
 
 def read_checked(folder: Path, card: DatasetCard) -> dict[str, Any]:
@@ -162,91 +246,3 @@ def unprepared_message(folder: Path, card: DatasetCard) -> str:
         fetch = command.replace("--raw PATH", "--download")
         return f"{head} Fetch and prepare it: {fetch}\nOr, from a file you have: {command}"
     return f"{head}\n{card.terms}\nThen: {command}" if card.terms else f"{head} Make it: {command}"
-
-
-def _scalings(manifest: dict[str, Any], schema: Schema) -> list[Scaling]:
-    return [Scaling(**manifest["scaling"][schema.names[field]]) for field in schema.numeric_fields]
-
-
-class _Opener:
-    """The chosen rows of one store on their way to memory."""
-
-    def __init__(
-        self, folder: Path, schema: Schema, rows: np.ndarray, labels: np.ndarray, splits: np.ndarray, what: str
-    ) -> None:
-        self.schema = schema
-        self._what = what
-        self._folder, self._rows, self._labels, self._splits = folder, rows, labels, splits
-        self._ids = np.load(folder / files.IDS, mmap_mode="r")
-        self._new_ids: np.ndarray | None = None
-
-    def refit(self, min_count: int) -> None:
-        """Fit the vocabularies to the train rows among the chosen ones.
-
-        They are train rows of the whole as well (see ``splits``; by time a row keeps its split), so every value that is
-        frequent enough among them has an id already, and leaving out the others keeps the order of the values.
-        """
-        train = self._rows[self._splits == TRAIN]
-        counts = np.zeros(self.schema.vocabulary_rows, dtype=np.int64)
-        for start in range(0, len(train), _ROWS_AT_ONCE):
-            part = self._ids[train[start : start + _ROWS_AT_ONCE]]
-            counts += np.bincount(part.ravel(), minlength=len(counts))
-        kept = counts >= min_count
-        first_rows = self.schema.offsets[:-1]
-        reserved = np.concatenate([first_rows + i for i in range(FIRST_VALUE)])
-        numeric = first_rows[list(self.schema.numeric_fields)] + FIRST_VALUE
-        kept[np.concatenate([reserved, numeric])] = True
-        places = np.cumsum(kept) - 1
-        rare = np.repeat(first_rows, self.schema.cardinalities)
-        self._new_ids = np.where(kept, places, places[rare]).astype(np.int32)
-        sizes = np.add.reduceat(kept.astype(np.int64), first_rows)
-        fields = zip(self.schema.fields, sizes.tolist(), strict=True)
-        self.schema = Schema(tuple(Field(field.name, field.kind, size) for field, size in fields))
-
-    def split_arrays(self, scalings: list[Scaling] | None) -> list[SplitArrays]:
-        """Train, valid and test; ``scalings=None`` fits them to the train rows."""
-        numeric = self._numbers(scalings)
-        truth_path = self._folder / files.TRUTH
-        truth = np.load(truth_path)[self._rows] if truth_path.exists() else None
-        parts = []
-        for split in range(len(SPLITS)):
-            mine = np.flatnonzero(self._splits == split)
-            parts.append(
-                SplitArrays(
-                    ids=self._take_ids(self._rows[mine]),
-                    numeric=None if numeric is None else numeric[mine],
-                    labels=self._labels[mine].astype(np.float32),
-                    row_numbers=self._rows[mine].astype(np.int64),
-                    truth=None if truth is None else truth[mine],
-                )
-            )
-        return parts
-
-    def _take_ids(self, rows: np.ndarray) -> np.ndarray:
-        ids = np.empty((len(rows), self.schema.n_fields), dtype=np.int32)
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            part = self._ids[rows[start : start + _ROWS_AT_ONCE]]
-            ids[start : start + len(part)] = part if self._new_ids is None else self._new_ids[part]
-        return ids
-
-    def _numbers(self, scalings: list[Scaling] | None) -> np.ndarray | None:
-        if not self.schema.numeric_fields:
-            return None
-        numbers = np.load(self._folder / files.NUMERIC, mmap_mode="r")
-        scaled = np.empty((len(self._rows), numbers.shape[1]), dtype=np.float32)
-        for place, field in enumerate(self.schema.numeric_fields):
-            column = numbers[self._rows, place]
-            where = f"{self._what}: column {self.schema.names[field]!r}"
-            scaling = self._fit(column, where) if scalings is None else scalings[place]
-            row = first_beyond(column, scaling)
-            if row is not None:
-                what = beyond_message(float(column[row]), scaling)
-                raise DataError(f"{where}, row {self._rows[row] + 1} of the table: {what}.")
-            scaled[:, place] = standardise(column, scaling)
-        return scaled
-
-    def _fit(self, column: np.ndarray, where: str) -> Scaling:
-        try:
-            return fit_scaling(column, self._splits == TRAIN)[0]
-        except CollapseError as error:
-            raise DataError(f"{where}: {error}.") from None

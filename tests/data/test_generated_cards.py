@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from plain_reference import plain_ids, plain_split, write_card
+from plain_reference import manifest_of, plain_ids, plain_split, write_card
 
 from bench.data.generated import GeneratedBlock, GeneratedData
+from bench.data.load import load
 from bench.data.prepare import prepare
-from bench.data.store import open_store
 from bench.errors import ConfigError, DataError
 
 CARD = """
@@ -38,7 +38,7 @@ def generate(params):
 
 def test_generated_rows_go_through_the_same_encoder(tmp_path):
     card = write_card(tmp_path, CARD)
-    opened = open_store(prepare(card, None, tmp_path / "out"), card)
+    opened = load(prepare(card, None, tmp_path / "out"), card)
     (all_rows,) = generate({"rows": 200, "cut": 200}).blocks
     rows = [
         {"a": None if a < 0 else str(a), "b": str(b)}
@@ -51,8 +51,8 @@ def test_generated_rows_go_through_the_same_encoder(tmp_path):
     for part, number in ((opened.train, 0), (opened.valid, 1), (opened.test, 2)):
         mine = np.array(split) == number
         np.testing.assert_array_equal(part.ids, ids[mine])
-        np.testing.assert_array_equal(part.truth, all_rows.truth[mine])
         np.testing.assert_array_equal(part.labels, all_rows.labels[mine])
+    np.testing.assert_array_equal(opened.test_truth, all_rows.truth[np.array(split) == 2])
     table = pq.read_table(tmp_path / "out" / "vocabulary.parquet").to_pylist()
     assert [row["value"] for row in table if row["field"] == "a"][2:] == kept["a"]
 
@@ -60,11 +60,11 @@ def test_generated_rows_go_through_the_same_encoder(tmp_path):
 def test_blocks_do_not_matter_and_fewer_rows_keep_their_truth(tmp_path):
     first = write_card(tmp_path, CARD)
     second = write_card(tmp_path, CARD, cut="7")
-    one = open_store(prepare(first, None, tmp_path / "one"), first, 120)
-    two = open_store(prepare(second, None, tmp_path / "two"), second, 120)
-    assert one.manifest["files"] == two.manifest["files"]
+    one = load(prepare(first, None, tmp_path / "one"), first, 120)
+    two = load(prepare(second, None, tmp_path / "two"), second, 120)
+    assert manifest_of(tmp_path / "one")["files"] == manifest_of(tmp_path / "two")["files"]
     (all_rows,) = generate({"rows": 200, "cut": 200}).blocks
-    np.testing.assert_array_equal(one.test.truth, all_rows.truth[one.test.row_numbers])
+    np.testing.assert_array_equal(one.test_truth, all_rows.truth[one.test.index])
     np.testing.assert_array_equal(one.test.ids, two.test.ids)
 
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from plain_reference import plain_ids, plain_split, write_card
+from plain_reference import manifest_of, plain_ids, plain_split, write_card
 
 from bench.data.fields import SideTable
+from bench.data.load import load
 from bench.data.prepare import prepare
-from bench.data.store import open_store
 from bench.datasets import resolve_dataset
 from bench.errors import ConfigError, DataError
 
@@ -50,7 +50,7 @@ def looked_up(user, movie, seconds):
 
 
 def assert_plain(card, store, rows):
-    opened = open_store(store, card)
+    opened = load(store, card)
     labels = [int(int(rating) >= 4) for _, _, rating, _ in rows]
     split = np.array(plain_split(labels, 0, ["0.8", "0.1", "0.1"]))
     values = [looked_up(user, movie, seconds) for user, movie, _, seconds in rows]
@@ -90,8 +90,8 @@ def test_one_million_with_and_without_timestamps(tmp_path, timestamps):
     card = resolve_dataset("movielens-1m")
     store = prepare(card, folder, tmp_path / "out")
     assert_plain(card, store, rows)
-    assert open_store(store, card).schema.n_fields == (11 if timestamps else 8)
-    assert [one["name"] for one in open_store(store, card).manifest["raw"]] == ["movies.dat", name, "users.dat"]
+    assert load(store, card).schema.n_fields == (11 if timestamps else 8)
+    assert [one["name"] for one in manifest_of(store)["raw"]] == ["movies.dat", name, "users.dat"]
 
 
 def test_hundred_thousand_with_its_genre_flags(tmp_path):
@@ -137,7 +137,7 @@ city = "categorical"
 def test_a_rule_of_ones_own_must_give_what_the_card_names(tmp_path):
     (tmp_path / "t.csv").write_text("y,city\n" + "1,Rome\n0,Bonn\n" * 50)
     card = write_card(tmp_path, OWN)
-    opened = open_store(prepare(card, tmp_path / "t.csv", tmp_path / "out"), card)
+    opened = load(prepare(card, tmp_path / "t.csv", tmp_path / "out"), card)
     assert opened.schema.cardinalities.tolist() == [4, 3]
     for old, new, message in [
         ('"country"]', '"continent"]', "rule .* gives no values of the field 'continent'. Known"),

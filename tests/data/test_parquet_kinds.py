@@ -14,8 +14,8 @@ import pytest
 from parquet_frames import N, card_for, frame_with, stores
 from plain_reference import manifest_of
 
+from bench.data.load import load
 from bench.data.prepare import prepare
-from bench.data.store import open_store
 from bench.errors import DataError
 
 
@@ -119,11 +119,11 @@ def test_the_same_frame_gives_the_same_store(tmp_path, kind, name):
 
 def missing_rows(store, card):
     """Whether the field v is missing, by row."""
-    data = open_store(store, card)
+    data = load(store, card)
     place = data.schema.names.index("v")
     gone = np.zeros(N, dtype=bool)
     for part in (data.train, data.valid, data.test):
-        gone[part.row_numbers] = part.ids[:, place] == data.schema.offsets[place] + 1
+        gone[part.index] = part.ids[:, place] == data.schema.offsets[place] + 1
     return gone
 
 
@@ -168,8 +168,8 @@ def test_a_marker_that_is_a_number_holds_for_the_number(tmp_path, written, exten
     path = tmp_path / f"t.{extension}"
     frame.to_csv(path, index=False) if extension == "csv" else frame.to_parquet(path)
     manifest = manifest_of(prepare(card, path, tmp_path / "out"))
-    store = open_store(tmp_path / "out", card)
-    kept = values.to_numpy()[store.train.row_numbers]
+    store = load(tmp_path / "out", card)
+    kept = values.to_numpy()[store.train.index]
     kept = kept[(kept == 1) | (kept == 3)]
     assert manifest["scaling"]["v"]["mean"] == pytest.approx(kept.mean(), rel=1e-12)
     assert manifest["scaling"]["v"]["sd"] == pytest.approx(kept.std(), rel=1e-12)
@@ -219,9 +219,9 @@ def test_whole_numbers_of_any_type_are_whole_numbers(tmp_path, kind, values, who
 def test_labels_of_any_type(tmp_path, rule, labels, ones):
     card = card_for(tmp_path, "categorical", raw=f'label_rule = "{rule}"')
     frame_with(cycle(["a", "b", "c"])).assign(y=labels).to_parquet(tmp_path / "t.parquet")
-    data = open_store(prepare(card, tmp_path / "t.parquet", tmp_path / "out"), card)
+    data = load(prepare(card, tmp_path / "t.parquet", tmp_path / "out"), card)
     for part in (data.train, data.valid, data.test):
-        np.testing.assert_array_equal(part.labels, np.array(ones * 60)[part.row_numbers])
+        np.testing.assert_array_equal(part.labels, np.array(ones * 60)[part.index])
 
 
 @pytest.mark.parametrize("kind", ["int64", "Int64", "bool", "boolean", "float32", "float64", "str", "category"])

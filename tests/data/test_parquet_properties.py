@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from parquet_frames import N, card_for, frame_with, stores
 
+from bench.data.load import load
 from bench.data.prepare import Settings, prepare
-from bench.data.store import open_store
 
 TYPES = st.one_of(
     st.lists(st.one_of(st.none(), st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"))), min_size=1),
@@ -72,12 +72,12 @@ def test_any_texts_are_read_back_row_by_row(tmp_path, values, chunk_bytes, threa
     card = card_for(tmp_path, "categorical", missing='[""]')
     work = Settings(chunk_bytes=chunk_bytes, threads=threads)
     store = prepare(card, tmp_path / "t.gz", tmp_path / "out", settings=work)
-    data = open_store(store, card)
+    data = load(store, card)
     rows = pq.read_table(store / "vocabulary.parquet").to_pylist()
     known = {row["local_id"]: row["value"] for row in rows if row["field"] == "v" and row["local_id"] > 1}
-    in_train = {texts[row] for row in data.train.row_numbers}
+    in_train = {texts[row] for row in data.train.index}
     for part in (data.train, data.valid, data.test):
-        for row, ids in zip(part.row_numbers, part.ids, strict=True):
+        for row, ids in zip(part.index, part.ids, strict=True):
             local = int(ids[data.schema.names.index("v")] - data.schema.offsets[data.schema.names.index("v")])
             wanted = texts[row] or None
             assert local == 1 if wanted is None else known.get(local) == (wanted if wanted in in_train else None)

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from plain_reference import criteo_lines, manifest_of, plain_bucket, plain_ids, plain_split, write_card
 
+from bench.data.load import load
 from bench.data.prepare import Settings, prepare
-from bench.data.store import open_store
 from bench.datasets import resolve_dataset
 from bench.errors import DataError
 
@@ -62,7 +63,7 @@ def test_criteo_equals_the_plain_preparation(tmp_path, spec):
         "labels.npy": "uint8",
         "split.npy": "uint8",
     }
-    opened = open_store(store, card)
+    opened = load(store, card)
     assert opened.schema.names == tuple(CRITEO_FIELDS)
     assert opened.schema.cardinalities.tolist() == [2 + len(kept[name]) for name in CRITEO_FIELDS]
     table = pq.read_table(store / "vocabulary.parquet").to_pylist()
@@ -109,7 +110,7 @@ def test_avazu_equals_the_plain_preparation(tmp_path):
     store = prepare(card, raw, tmp_path / "out")
     fields = ["hour", "weekday", "weekend", *names[3:]]
     assert_same(arrays(store), plain_arrays(rows, labels, fields, card)[0])
-    assert list(open_store(store, card).schema.names) == fields
+    assert list(load(store, card).schema.names) == fields
 
 
 OWN = """
@@ -161,7 +162,7 @@ def test_a_table_of_ones_own_with_numbers(tmp_path):
         [ids[:, 0], n_city + 1 + present, ids[:, 1] + 3, np.full(len(rows), n_city + 3 + 2 + len(kept["age"]) + 2)],
         axis=1,
     )
-    opened = open_store(store, card)
+    opened = load(store, card)
     assert opened.schema.names == ("city", "price", "age", "weight")
     assert opened.schema.cardinalities.tolist() == [n_city, 3, 2 + len(kept["age"]), 3]
     assert opened.schema.numeric_fields == (1, 3)
@@ -170,10 +171,10 @@ def test_a_table_of_ones_own_with_numbers(tmp_path):
     standard = (price - np.nanmean(price[in_train])) / np.nanstd(price[in_train])
     for part, number in ((opened.train, 0), (opened.valid, 1), (opened.test, 2)):
         mine = np.flatnonzero(np.array(split) == number)
-        np.testing.assert_array_equal(part.row_numbers, mine)
+        np.testing.assert_array_equal(part.index, mine)
         np.testing.assert_array_equal(part.ids, expected[mine])
         np.testing.assert_array_equal(part.labels, np.array(labels)[mine])
-        assert (part.ids.dtype, part.labels.dtype, part.numeric.dtype) == (np.int32, np.float32, np.float32)
+        assert (part.ids.dtype, part.labels.dtype, part.numeric.dtype) == (torch.int32, torch.float32, torch.float32)
         np.testing.assert_allclose(part.numeric[:, 0], np.where(present, standard, 1)[mine], rtol=1e-6, atol=1e-9)
         np.testing.assert_array_equal(part.numeric[:, 1], 0)
 
@@ -182,7 +183,7 @@ def test_numbers_that_are_always_missing_or_missing_in_train(tmp_path):
     lines = ["y,x,c", *(f"{i % 2},,a" for i in range(100))]
     (tmp_path / "t.csv").write_text("\n".join(lines))
     card = write_card(tmp_path, 'name = "m"\n[raw.columns]\ny = "label"\nx = "numeric"\nc = "categorical"')
-    opened = open_store(prepare(card, tmp_path / "t.csv", tmp_path / "out"), card)
+    opened = load(prepare(card, tmp_path / "t.csv", tmp_path / "out"), card)
     assert opened.schema.cardinalities.tolist() == [3, 3]
     assert (opened.train.numeric == 1).all() and (opened.train.ids[:, 0] == 1).all()
 

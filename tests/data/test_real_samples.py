@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from plain_reference import manifest_of
 
+from bench.data.load import LoadedData, load
 from bench.data.prepare import prepare
-from bench.data.store import OpenedData, open_store
 from bench.datasets import resolve_dataset
 from bench.errors import DataError
 
@@ -26,22 +27,22 @@ def sample(name):
     return path
 
 
-def opened(spec, raw, tmp_path) -> OpenedData:
+def opened(spec, raw, tmp_path) -> LoadedData:
     card = resolve_dataset(spec)
-    return open_store(prepare(card, raw, tmp_path / "out"), card)
+    return load(prepare(card, raw, tmp_path / "out"), card)
 
 
-def assert_frame(data: OpenedData, frame: pd.DataFrame, labels: pd.Series, min_count: int) -> None:
+def assert_frame(data: LoadedData, frame: pd.DataFrame, labels: pd.Series, min_count: int) -> None:
     """Each field's ids against ranks of the values that are frequent in train."""
     n_rows = len(frame)
     assert sum(data.split_rows.values()) == n_rows
     assert data.schema.names == tuple(frame.columns)
     ids = np.empty((n_rows, frame.shape[1]), dtype=np.int64)
     for part in (data.train, data.valid, data.test):
-        ids[part.row_numbers] = part.ids
-        np.testing.assert_array_equal(part.labels, labels.to_numpy()[part.row_numbers])
+        ids[part.index] = part.ids
+        np.testing.assert_array_equal(part.labels, labels.to_numpy()[part.index])
         assert abs(part.labels.mean() - labels.mean()) < 1 / len(part)
-    train = frame.iloc[data.train.row_numbers]
+    train = frame.iloc[data.train.index.numpy()]
     for f, name in enumerate(frame.columns):
         counts = train[name].value_counts()
         kept = sorted(counts[counts >= min_count].index)
@@ -104,10 +105,11 @@ def test_movielens_latest_small(tmp_path):
     )
     labels = (frame["rating"].astype(float) >= 4).astype(int)
     data = opened("movielens-latest-small", raw, tmp_path)
+    made = manifest_of(tmp_path / "out")
     columns = ["user", "movie", "genres", "release_year", "rating_year", "weekday", "hour"]
     assert_frame(data, frame[columns], labels, 1)
-    again = opened("movielens-latest-small", folder, tmp_path)
-    assert again.manifest["files"] == data.manifest["files"]
+    opened("movielens-latest-small", folder, tmp_path)
+    assert manifest_of(tmp_path / "out")["files"] == made["files"]
 
 
 def test_movielens_100k(tmp_path):
@@ -139,9 +141,9 @@ def test_movielens_1m(tmp_path):
     assert_frame(opened("movielens-1m", raw, tmp_path), frame[columns], labels, 1)
 
 
-def assert_in_time(data: OpenedData, times: np.ndarray, cuts: tuple[int, int]) -> None:
+def assert_in_time(data: LoadedData, times: np.ndarray, cuts: tuple[int, int]) -> None:
     """No row of a split is later than one of the next, equal times in file order; splits end at ``cuts``."""
-    rows = [part.row_numbers for part in (data.train, data.valid, data.test)]
+    rows = [part.index.numpy() for part in (data.train, data.valid, data.test)]
     assert [len(part) for part in rows] == [cuts[0], cuts[1] - cuts[0], len(times) - cuts[1]]
     for earlier, later in itertools.pairwise(rows):
         last, first = times[earlier].max(), times[later].min()
@@ -168,7 +170,7 @@ def test_temporal_avazu_of_ten_days(tmp_path):
     frame["hour"] = [f"1410{21 + day}{day % 7:02d}" for day in days]
     frame.to_csv(tmp_path / "train.csv", index=False)
     data = opened("avazu[split=temporal]", tmp_path / "train.csv", tmp_path)
-    found = [sorted(set(days[part.row_numbers])) for part in (data.train, data.valid, data.test)]
+    found = [sorted(set(days[part.index.numpy()])) for part in (data.train, data.valid, data.test)]
     assert found == [[*range(8)], [8], [9]]
 
 

@@ -10,13 +10,14 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_reference import manifest_of, write_card
 
+from bench.data.load import load
 from bench.data.prepare import Settings, prepare
 from bench.data.scaling import LIMIT, CollapseError, Scaling, fit_scaling, standardise
-from bench.data.store import open_store
 from bench.errors import DataError
 
 CARD = """
@@ -149,13 +150,13 @@ def seconds(n):
 def test_a_stored_column_is_standardised_in_64_bits(tmp_path):
     rows = table(tmp_path, [number if i % 9 else "" for i, number in enumerate(seconds(900))])
     card = write_card(tmp_path, CARD)
-    opened = open_store(prepare(card, tmp_path / "t.csv", tmp_path / "s", settings=Settings(chunk_bytes=500)), card)
+    opened = load(prepare(card, tmp_path / "t.csv", tmp_path / "s", settings=Settings(chunk_bytes=500)), card)
     column = pd.to_numeric(rows["t"]).astype(np.float64)
-    train = column[opened.train.row_numbers]
+    train = column[opened.train.index.numpy()]
     expected = ((column - train.mean()) / train.std(ddof=0)).fillna(1.0).astype(np.float32)
     for part in (opened.train, opened.valid, opened.test):
-        assert part.numeric.dtype == np.float32
-        np.testing.assert_allclose(part.numeric[:, 0], expected[part.row_numbers], rtol=0, atol=1e-6)
+        assert part.numeric.dtype == torch.float32
+        np.testing.assert_allclose(part.numeric[:, 0], expected[part.index.numpy()], rtol=0, atol=1e-6)
     known = opened.train.numeric[opened.train.ids[:, 0] == 2, 0]
     assert len(set(known.tolist())) == 60
     scaling = manifest_of(tmp_path / "s")["scaling"]["t"]
@@ -231,8 +232,8 @@ def test_numbers_up_to_the_limit_pass(tmp_path):
         numbers[row] = repr(float(train.mean() + share * LIMIT * train.std()))
         table(tmp_path, numbers)
         if fine:
-            opened = open_store(prepare(card, tmp_path / "t.csv", tmp_path / "s"), card)
-            assert np.isfinite(opened.test.numeric.astype(np.float64) ** 4).all()
+            opened = load(prepare(card, tmp_path / "t.csv", tmp_path / "s"), card)
+            assert np.isfinite(opened.test.numeric.double().numpy() ** 4).all()
         else:
             with pytest.raises(DataError, match=r"more than 1e.09 standard deviations"):
                 prepare(card, tmp_path / "t.csv", tmp_path / "s")
@@ -254,9 +255,9 @@ def test_a_collapse_of_a_table_names_line_and_column(tmp_path):
 def test_fewer_rows_are_scaled_and_checked_by_themselves(tmp_path, wanted):
     card = write_card(tmp_path, CARD)
     table(tmp_path, seconds(400))
-    few = open_store(prepare(card, tmp_path / "t.csv", tmp_path / "s"), card, wanted)
-    chosen = np.concatenate([few.train.row_numbers, few.valid.row_numbers, few.test.row_numbers])
-    row = int(few.test.row_numbers[3])
+    few = load(prepare(card, tmp_path / "t.csv", tmp_path / "s"), card, wanted)
+    chosen = np.concatenate([few.train.index, few.valid.index, few.test.index])
+    row = int(few.test.index[3])
     head = f"'m' with rows={wanted}: column 't'"
     for base, at_row, message in (
         (0, 10**13, rf"{head}, row {row + 1} of the table: 10000000000000.0 is more than 1e.09 standard deviations"),
@@ -266,9 +267,9 @@ def test_fewer_rows_are_scaled_and_checked_by_themselves(tmp_path, wanted):
         numbers[row] = at_row
         table(tmp_path, numbers)
         store = prepare(card, tmp_path / "t.csv", tmp_path / "s")
-        assert open_store(store, card).train.numeric.std() == pytest.approx(1)
+        assert load(store, card).train.numeric.numpy().std() == pytest.approx(1)
         with pytest.raises(DataError, match=message):
-            open_store(store, card, wanted)
+            load(store, card, wanted)
 
 
 def test_a_store_of_the_older_rules_is_refused(tmp_path):
@@ -279,4 +280,4 @@ def test_a_store_of_the_older_rules_is_refused(tmp_path):
     text = (store / "manifest.json").read_text()
     (store / "manifest.json").write_text(text.replace('"format": 2', '"format": 1'))
     with pytest.raises(DataError, match=r"store format 1, wanted 2. Make it anew: python -m bench prepare m --raw"):
-        open_store(store, card)
+        load(store, card)

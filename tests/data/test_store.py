@@ -3,13 +3,18 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
+from dataclasses import fields
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from plain_reference import manifest_of, plain_bucket, plain_hash, plain_ids, plain_split, write_card
 
+from bench.data.load import load
 from bench.data.prepare import prepare
-from bench.data.store import open_store, store_folder
+from bench.data.store import StoreFacts, read_facts, store_folder
 from bench.datasets import resolve_dataset
 from bench.errors import DataError
 
@@ -59,13 +64,13 @@ def test_fewer_rows_equal_a_preparation_of_those_rows_alone(made, wanted):
     at_x = 4 + len(kept["c"]) + len(kept["n"])
     expected = np.stack([ids[:, 0], ids[:, 1], at_x + 1 + present, ids[:, 2] + 3], axis=1)
     standard = (number - np.nanmean(number[split == 0])) / np.nanstd(number[split == 0])
-    opened = open_store(store, card, wanted)
+    opened = load(store, card, wanted)
     assert opened.schema.names == ("c", "n", "x", "d")
     assert opened.schema.cardinalities.tolist() == [2 + len(kept["c"]), 2 + len(kept["n"]), 3, 2 + len(kept["d"])]
     assert sum(opened.split_rows.values()) == wanted
     for part, number_of in ((opened.train, 0), (opened.valid, 1), (opened.test, 2)):
         mine = split == number_of
-        np.testing.assert_array_equal(part.row_numbers, np.array(chosen)[mine])
+        np.testing.assert_array_equal(part.index, np.array(chosen)[mine])
         np.testing.assert_array_equal(part.ids, expected[mine])
         np.testing.assert_array_equal(part.labels, np.array(labels)[mine])
         np.testing.assert_allclose(part.numeric[:, 0], np.where(present, standard, 1)[mine], rtol=1e-5, atol=1e-6)
@@ -74,7 +79,7 @@ def test_fewer_rows_equal_a_preparation_of_those_rows_alone(made, wanted):
 @pytest.mark.parametrize("wanted", [600, 10_000])
 def test_as_many_rows_as_there_are_or_more_mean_all(made, wanted):
     store, card, _ = made
-    everything, opened = open_store(store, card), open_store(store, card, wanted)
+    everything, opened = load(store, card), load(store, card, wanted)
     assert opened.split_rows == everything.split_rows == {"train": 480, "valid": 60, "test": 60}
     np.testing.assert_array_equal(opened.train.ids, everything.train.ids)
     np.testing.assert_array_equal(opened.train.numeric, everything.train.numeric)
@@ -84,9 +89,9 @@ def test_too_few_rows(made):
     store, card, _ = made
     for wanted in (-1, 0, 9):
         with pytest.raises(DataError, match=rf"'mine' with rows={wanted}: too few rows to split; give at least 10"):
-            open_store(store, card, wanted)
+            load(store, card, wanted)
     with pytest.raises(DataError, match=r"with rows=10: the \w+ split has \d rows and \d of label 1; .*give more rows"):
-        open_store(store, card, 10)
+        load(store, card, 10)
 
 
 @pytest.fixture
@@ -109,10 +114,10 @@ def test_a_damaged_or_missing_file_is_refused(copy, name):
     data[-1] ^= 1
     (folder / name).write_bytes(data)
     with pytest.raises(DataError, match=rf"{name}: the checksum is \w+…, the manifest says .*{REMAKE}"):
-        open_store(folder, card)
+        load(folder, card)
     (folder / name).unlink()
     with pytest.raises(DataError, match=rf"{name}: cannot be read .No such file.*{REMAKE}"):
-        open_store(folder, card)
+        load(folder, card)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 2}'])
@@ -122,7 +127,7 @@ def test_a_damaged_manifest_is_refused(copy, text):
     with pytest.raises(
         DataError, match=r"manifest.json: .*Make the store anew: python -m bench prepare mine --raw PATH"
     ):
-        open_store(folder, card)
+        load(folder, card)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +146,7 @@ def test_a_store_of_something_else_is_refused_with_the_command_that_remakes_it(c
     manifest = manifest_of(folder) | {key: value}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(DataError, match=rf"{message}.*python -m bench prepare mine --raw"):
-        open_store(folder, card)
+        load(folder, card)
 
 
 def test_other_files_and_other_readings_of_them_are_other_data(tmp_path):
@@ -166,7 +171,7 @@ def test_other_files_and_other_readings_of_them_are_other_data(tmp_path):
         (folder / "t.csv").write_text(rows)
         card = write_card(folder, cards[name])
         store = prepare(card, folder / "t.csv", folder / "data" / "mine")
-        found[number] = open_store(store, card).revision
+        found[number] = load(store, card).revision
     assert found[0] == found[1]
     assert len({found[0], found[2], found[3], found[4]}) == 4
     assert all(re.fullmatch("1-[0-9a-f]{8}", revision) for revision in found.values())
@@ -174,7 +179,7 @@ def test_other_files_and_other_readings_of_them_are_other_data(tmp_path):
 
 def test_generated_data_are_told_apart_by_the_revision_of_their_card(tmp_path):
     card = resolve_dataset("planted[rows=400,fields=8,main=4,interaction=2,redundant=1]")
-    assert open_store(prepare(card, None, tmp_path / "data"), card).revision == str(card.revision)
+    assert load(prepare(card, None, tmp_path / "data"), card).revision == str(card.revision)
 
 
 def test_what_to_do_where_nothing_is_prepared(tmp_path):
@@ -188,5 +193,63 @@ def test_what_to_do_where_nothing_is_prepared(tmp_path):
         card = resolve_dataset(spec)
         folder = store_folder(data, card)
         with pytest.raises(DataError, match=rf"(?s)data set '{re.escape(spec)}' is not prepared.*{wanted}"):
-            open_store(folder, card)
+            load(folder, card)
     assert not data.exists()
+
+
+@pytest.mark.parametrize("split", ["random", "temporal"])
+def test_facts_are_those_of_the_loaded_rows_and_no_id_is_read_for_an_identity(tmp_path_factory, split):
+    folder = tmp_path_factory.mktemp(split)
+    text = CARD + 't = { kind = "time", format = "unix" }\n[time]\ncolumn = "t"\n'
+
+    @settings(max_examples=25, deadline=None, derandomize=True)
+    @given(
+        n=st.integers(60, 400),
+        share=st.floats(0, 1.3),
+        min_count=st.integers(1, 12),
+        rare=st.floats(0.01, 0.5),
+        seed=st.integers(0, 9),
+    )
+    def same(n, share, min_count, rare, seed):
+        rng = random.Random(seed)
+        lines = ["y,c,n,x,d,t"]
+        for row in range(n):
+            value = "" if rng.random() < 0.1 else rng.choice("abcdefgh")
+            number, rest = int(rng.expovariate(0.1)), int(rng.expovariate(rare))
+            lines.append(f"{row % 2},{value},{number},{rng.random():.4f},{rest:03d},{row}")
+        (folder / "t.csv").write_text("\n".join(lines))
+        card = write_card(folder, text.replace("min_count = 2", f"min_count = {min_count}"), split=split)
+        store, rows = folder / "data", max(10, round(share * n))
+        shutil.rmtree(store, ignore_errors=True)
+        prepare(card, folder / "t.csv", store)
+        try:
+            data = load(store, card, rows)
+        except DataError as error:
+            with pytest.raises(DataError, match=re.escape(str(error))):
+                read_facts(store, card, rows)
+            return
+        facts = read_facts(store, card, rows)
+        assert facts.schema == data.schema == data.train.schema
+        for item in fields(StoreFacts):
+            if item.name != "find_schema":
+                assert getattr(facts, item.name) == getattr(data, item.name), item.name
+        parts = {"train": data.train, "valid": data.valid, "test": data.test}
+        assert facts.split_rows == {name: len(part) for name, part in parts.items()}
+        assert facts.positives == {name: int(part.labels.sum()) for name, part in parts.items()}
+        for name in ("ids.npy", "numeric.npy"):
+            (store / name).unlink()
+        assert read_facts(store, card, rows) == facts
+
+    same()
+
+
+def test_ids_that_must_be_counted_are_checked_first(copy):
+    folder, card = copy
+    content = bytearray((folder / "ids.npy").read_bytes())
+    content[-1] ^= 1
+    (folder / "ids.npy").write_bytes(content)
+    assert read_facts(folder, card).schema.n_fields == 4
+    part = read_facts(folder, card, 300)
+    assert sum(part.split_rows.values()) == 300
+    with pytest.raises(DataError, match=r"ids\.npy: the checksum is"):
+        part.schema.n_fields  # noqa: B018

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from plain_reference import criteo_lines, manifest_of, plain_hash, plain_ids, write_card
 
 from bench.data.card import load_card
+from bench.data.load import load
 from bench.data.prepare import Settings, prepare
-from bench.data.store import open_store
 from bench.data.temporal import DAY_S, temporal_splits
 from bench.datasets import TABLE, card_path, resolve_dataset, with_split
 from bench.errors import ConfigError, DataError
@@ -121,11 +121,11 @@ def test_rows_before_1970_come_first(raw, tmp_path):
         writer.writeheader()
         writer.writerows(moved)
     card = write_card(tmp_path, CARD, split="temporal")
-    late = open_store(prepare(card, path, tmp_path / "late"), card)
-    early = open_store(prepare(card, tmp_path / "t.csv", tmp_path / "early"), card)
+    late = load(prepare(card, path, tmp_path / "late"), card)
+    early = load(prepare(card, tmp_path / "t.csv", tmp_path / "early"), card)
     assert late.schema == early.schema
     for (_, one), (_, other) in zip(parts_of(late), parts_of(early), strict=True):
-        np.testing.assert_array_equal(one.row_numbers, other.row_numbers)
+        np.testing.assert_array_equal(one.index, other.index)
         np.testing.assert_array_equal(one.ids, other.ids)
 
 
@@ -138,7 +138,7 @@ def test_a_temporal_store_and_its_vocabulary(raw, tmp_path):
     card = write_card(tmp_path, CARD, split="temporal")
     assert (card.spec, card.overrides) == ("mine[split=temporal]", {"split": "temporal"})
     store = prepare(card, path, tmp_path / "out", settings=Settings(chunk_bytes=700))
-    opened = open_store(store, card)
+    opened = load(store, card)
     split = np.array(plain_temporal([int(row["at"]) for row in rows], OTHERS))
     assert opened.split_rows == {"train": 240, "valid": 30, "test": 30}
     coded = [{"c": row["c"] or None, "hour": str(int(row["at"]) % 86400 // 3600)} for row in rows]
@@ -148,10 +148,10 @@ def test_a_temporal_store_and_its_vocabulary(raw, tmp_path):
     standard = (numbers - numbers[split == 0].mean()) / numbers[split == 0].std()
     for number, part in parts_of(opened):
         mine = split == number
-        np.testing.assert_array_equal(part.row_numbers, np.flatnonzero(mine))
+        np.testing.assert_array_equal(part.index, np.flatnonzero(mine))
         np.testing.assert_array_equal(part.ids[:, :2], ids[mine])
         np.testing.assert_allclose(part.numeric[:, 0], standard[mine], rtol=1e-5, atol=1e-6)
-    times = [np.array([int(rows[row]["at"]) for row in part.row_numbers]) for _, part in parts_of(opened)]
+    times = [np.array([int(rows[row]["at"]) for row in part.index]) for _, part in parts_of(opened)]
     assert times[0].max() <= times[1].min() and times[1].max() <= times[2].min()
 
 
@@ -164,11 +164,11 @@ def test_fewer_rows_keep_their_split_and_refit_the_vocabulary(raw, tmp_path, wan
     split = np.array(plain_temporal([int(row["at"]) for row in rows], OTHERS))[chosen]
     coded = [{"c": rows[i]["c"] or None, "hour": str(int(rows[i]["at"]) % 86400 // 3600)} for i in chosen]
     ids, kept = plain_ids(coded, split.tolist(), ["c", "hour"], 2)
-    opened = open_store(store, card, wanted)
+    opened = load(store, card, wanted)
     assert sum(opened.split_rows.values()) == wanted
     assert opened.schema.cardinalities[:2].tolist() == [2 + len(kept["c"]), 2 + len(kept["hour"])]
     for number, part in parts_of(opened):
-        np.testing.assert_array_equal(part.row_numbers, np.array(chosen)[split == number])
+        np.testing.assert_array_equal(part.index, np.array(chosen)[split == number])
         np.testing.assert_array_equal(part.ids[:, :2], ids[split == number])
 
 
@@ -189,18 +189,18 @@ def test_file_order_needs_no_column(tmp_path):
     lines = criteo_lines(200)
     (tmp_path / "train.txt").write_text("\n".join(lines))
     card = resolve_dataset("criteo[split=temporal]")
-    opened = open_store(prepare(card, tmp_path / "train.txt", tmp_path / "out"), card)
-    found = [part.row_numbers.tolist() for _, part in parts_of(opened)]
+    opened = load(prepare(card, tmp_path / "train.txt", tmp_path / "out"), card)
+    found = [part.index.tolist() for _, part in parts_of(opened)]
     assert found == [list(range(144)), list(range(144, 180)), list(range(180, 200))]
 
 
 def test_a_column_of_times_may_serve_for_the_order_alone(raw, tmp_path):
     path, rows = raw
     card = write_card(tmp_path, CARD.replace(', parts = { hour = "hour" }', ""), split="temporal")
-    opened = open_store(prepare(card, path, tmp_path / "out"), card)
+    opened = load(prepare(card, path, tmp_path / "out"), card)
     assert opened.schema.names == ("c", "x")
     split = plain_temporal([int(row["at"]) for row in rows], OTHERS)
-    assert opened.test.row_numbers.tolist() == [row for row, place in enumerate(split) if place == 2]
+    assert opened.test.index.tolist() == [row for row, place in enumerate(split) if place == 2]
 
 
 @pytest.mark.parametrize(
@@ -276,9 +276,9 @@ def test_a_store_older_than_the_parameter_opens_by_lot_and_not_by_time(raw, tmp_
     manifest = manifest_of(store)
     assert manifest["params"].pop("split") == "random"
     (store / "manifest.json").write_text(json.dumps(manifest))
-    assert open_store(store, card).split_rows == {"train": 240, "valid": 30, "test": 30}
+    assert load(store, card).split_rows == {"train": 240, "valid": 30, "test": 30}
     with pytest.raises(DataError, match=r"the card was changed|made with split=random, not temporal"):
-        open_store(store, write_card(tmp_path, CARD, split="temporal"))
+        load(store, write_card(tmp_path, CARD, split="temporal"))
 
 
 def test_another_order_is_another_store(raw, tmp_path):
@@ -286,7 +286,7 @@ def test_another_order_is_another_store(raw, tmp_path):
     store = prepare(first, raw[0], tmp_path / "out")
     second = write_card(tmp_path, CARD + 'cut = "day"\n', split="temporal")
     with pytest.raises(DataError, match="the card was changed since the store was made"):
-        open_store(store, second)
+        load(store, second)
 
 
 def test_prepare_and_run_take_the_flag_and_tables_show_it(bench, tmp_path):

@@ -11,8 +11,8 @@ import pytest
 from plain_reference import criteo_lines, manifest_of
 
 import bench.data.manifest
+from bench.data.load import load
 from bench.data.prepare import Settings, prepare
-from bench.data.store import open_store
 from bench.data.workspace import Workspace, remove_leftovers
 from bench.datasets import resolve_dataset
 from bench.errors import DataError
@@ -46,7 +46,7 @@ def test_an_error_in_any_phase_leaves_the_target_as_it_was(tmp_path, raw, phase,
         assert manifest_of(out) == before
     else:
         with pytest.raises(DataError, match="data set 'criteo' is not prepared"):
-            open_store(out, card)
+            load(out, card)
 
 
 KILLED = """
@@ -80,10 +80,10 @@ def test_a_killed_run_leaves_nothing_that_opens_and_the_next_one_clears_up(tmp_p
     assert left == living[0] and left.name.startswith(".criteo.")
     for folder in (out, left):
         with pytest.raises(DataError, match="not prepared"):
-            open_store(folder, card)
+            load(folder, card)
     prepare(card, raw, out)
     assert [path.name for path in out.parent.iterdir()] == ["criteo"]
-    assert open_store(out, card).split_rows == {"train": 216, "valid": 54, "test": 30}
+    assert load(out, card).split_rows == {"train": 216, "valid": 54, "test": 30}
 
 
 def test_two_runs_at_once_do_not_disturb_each_other(tmp_path):
@@ -123,5 +123,5 @@ def test_no_file_stays_open(tmp_path, raw):
     before = open_files()
     for _ in range(3):
         prepare(resolve_dataset("criteo"), raw, tmp_path / "criteo")
-        open_store(tmp_path / "criteo", resolve_dataset("criteo"))
+        load(tmp_path / "criteo", resolve_dataset("criteo"))
     assert open_files() <= before

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from bench.data.generated import NO_VALUE, GeneratedData
+from bench.data.load import load
 from bench.data.prepare import prepare
 from bench.data.raw_text import write_raw
 from bench.data.splits import row_hash
-from bench.data.store import open_store
 from bench.datasets import resolve_dataset
 from bench.datasets.criteo_like import generate
 from bench.datasets.draws import Draws, TorchDraws
@@ -153,6 +153,6 @@ def test_a_store_made_at_once_is_that_of_the_raw_text(tmp_path):
     theirs = prepare(resolve_dataset("criteo"), tmp_path / "train.txt", tmp_path / "theirs")
     for name in ("ids.npy", "labels.npy", "split.npy", "vocabulary.parquet"):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
-    opened = open_store(ours, card)
-    assert opened.train.truth is not None and opened.roles == generate({"rows": 1000, "seed": 0}).roles
+    opened = load(ours, card)
+    assert opened.test_truth is not None and opened.roles == generate({"rows": 1000, "seed": 0}).roles
     assert [field.kind for field in opened.schema.fields[12:14]] == ["integer", "categorical"]
