@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import ConfigError, suggest
+from bench.executors import executors
 from bench.profiles import Optimizer, Precision, ProfileName
 
 DEFAULT_EXPERIMENT = "table2"
@@ -62,6 +63,8 @@ class RunConfig:
     """Folder of the encoded data sets."""
     isolate: bool = False
     """Run every cell in a process of its own: its memory is measured, its death is survived."""
+    executor: str | None = None
+    """Where cells run, by name: inline, process, or one of your own; by default process with --isolate, else inline."""
     timeout_s: float | None = None
     """Seconds after which an isolated cell is stopped."""
     checkpoint: bool = False
@@ -82,6 +85,11 @@ class RunConfig:
         """Fields of the training profile that these settings replace."""
         changes = {"precision": self.precision, "optimizer": self.optimizer, "compile": self.compile}
         return changes if self.epochs is None else changes | {"max_epochs": self.epochs}
+
+    @property
+    def executor_name(self) -> str:
+        """The executor asked for, by name or by ``isolate``."""
+        return self.executor or ("process" if self.isolate else "inline")
 
 
 def experiment_names() -> list[str]:
@@ -171,7 +179,8 @@ def check(config: RunConfig) -> RunConfig:
     for tau in config.prune_ratio:
         if not 0 <= tau < 1:
             raise ConfigError(f"prune-ratio={tau:g} is out of range; allowed: [0, 1): the share of fields to prune.")
-    if config.timeout_s is not None and not config.isolate:
+    stops = executors().entry(config.executor_name).stops
+    if config.timeout_s is not None and not stops:
         raise ConfigError(f"timeout-s={config.timeout_s:g} needs --isolate: only a child process can be stopped.")
     if config.timeout_s is not None and not config.timeout_s > 0:  # so that NaN is refused too
         raise ConfigError(f"timeout-s={config.timeout_s:g} is out of range; allowed: (0, inf).")

@@ -20,7 +20,7 @@ from bench.grid import Cell
 from bench.job import Job, resolve_backbone
 from bench.profiles import Profile
 from bench.progress import duration
-from bench.sweep import Session
+from bench.session import Session
 from bench.tuning import SEED
 
 CALIBRATION_STEPS = 12

@@ -1,8 +1,8 @@
 """Names to plug-ins, lazily: listing reads ordered tables and imports no plug-in code.
 
-The project's own plug-ins stand in the ``__init__.py`` of ``methods``, ``backbones`` and ``bench/datasets``; others
-announce themselves through the entry-point groups ``bench.methods``, ``bench.backbones`` and
-``bench.datasets``, each naming an Entry object (so that listing them stays light).
+The project's own plug-ins stand in the ``__init__.py`` of ``methods``, ``backbones``, ``bench/datasets`` and
+``bench/executors``; others announce themselves through the entry-point groups ``bench.methods``, ``bench.backbones``,
+``bench.datasets`` and ``bench.executors``, each naming an Entry object (so that listing them stays light).
 """
 
 from __future__ import annotations

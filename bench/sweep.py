@@ -4,222 +4,24 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 
-import torch
-
-from bench import environment, isolation, registry
-from bench.cell import run_cell, run_trial
-from bench.config import RunConfig, to_toml
-from bench.context import Emit
-from bench.data.card import DatasetCard
-from bench.data.load import LoadedData, load, place
-from bench.data.residency import table_bytes
-from bench.data.store import StoreFacts, read_facts, store_folder, verify_store
-from bench.datasets import resolve_dataset, with_split
-from bench.engine.device import choose_device
+from bench import environment
+from bench.config import to_toml
 from bench.errors import ConfigError
+from bench.executors import choose_executor
+from bench.executors.base import CellTask, Executor, TrialTask
 from bench.files import write_atomically
-from bench.grid import Cell, MethodChoice, cells, choose_backbone, choose_method, expand
-from bench.job import Job, ResolvedCell, resolve_backbone
-from bench.profiles import Profile, resolve_profile
+from bench.grid import Cell
+from bench.job import ResolvedCell
 from bench.progress import Reporter
-from bench.records import CellRecord, RunFolder
-from bench.selections import SelectionStore
-from bench.tuning import SEED, TrialStore, Tuning
+from bench.records import CellRecord
+from bench.session import CHECKPOINTS, SELECTIONS, TRIALS, Plan, Session, use_threads
+from bench.tuning import SEED
 
 DONE = ("ok", "skipped")
 """Statuses that are not computed again."""
-SELECTIONS = "selections"
-"""Folder of the rankings that cells share, within the run folder."""
-CHECKPOINTS = "checkpoints"
-"""Folder of the inner state of cells, within the run folder."""
-TRIALS = "trials"
-"""Folder of what was tried to choose learning rates, within the run folder."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A run's settings with every name resolved, checked before anything is computed."""
-
-    config: RunConfig
-    cards: dict[str, DatasetCard]
-    """By the data set's label."""
-    methods: dict[str, MethodChoice]
-    """By label."""
-    backbones: list[str]
-    device: torch.device
-
-    def cells(self) -> Iterator[Cell]:
-        config = self.config
-        taus = list(dict.fromkeys(config.prune_ratio))
-        return cells(list(self.cards), self.backbones, list(self.methods.values()), taus, config.seeds)
-
-
-def resolve(config: RunConfig) -> Plan:
-    """Resolve every name of a run.
-
-    Raises:
-        ConfigError: an unknown name or parameter, a value out of range, a device that is not there.
-        DataError: a data set that is not prepared, damaged, or of another revision.
-    """
-    methods = [choose_method(text) for text in expand(config.methods, registry.methods())]
-    backbones = [choose_backbone(text).label for text in expand(config.backbones, registry.backbones())]
-    cards = [resolve_dataset(with_split(text, config.split)) for text in config.datasets]
-    _refuse_aliases(methods)
-    _refuse_namesakes(cards)
-    device = choose_device(config.device)
-    plan = Plan(
-        config,
-        {card.spec: card for card in cards},
-        {method.label: method for method in methods},
-        list(dict.fromkeys(backbones)),
-        device,
-    )
-    for text in plan.backbones:  # bad parameters must not wait for the first cell
-        resolve_backbone(text, resolve_profile("anchor", 0, {}, config.profile_changes))
-    return plan
-
-
-def _refuse_aliases(methods: Sequence[MethodChoice]) -> None:
-    """Two spellings of one configuration would share a record and show under one label.
-
-    Raises:
-        ConfigError: two specs resolve to the same settings.
-    """
-    seen: dict[tuple[object, ...], str] = {}
-    for method in methods:
-        key = (method.name, method.params, method.budget, method.sel_split)
-        other = seen.setdefault(key, method.label)
-        if other != method.label:
-            raise ConfigError(f"methods={other!r} and {method.label!r} have the same settings; name one of them.")
-
-
-def _refuse_namesakes(cards: Iterable[DatasetCard]) -> None:
-    """Two cards of one name would share a store and their cells.
-
-    Raises:
-        ConfigError: two files call their data set the same.
-    """
-    seen: dict[str, str] = {}
-    for card in cards:
-        other = seen.setdefault(card.name, card.typed)
-        if card.typed and Path(other).resolve() != Path(card.typed).resolve():
-            raise ConfigError(
-                f"the cards {other} and {card.typed} both have name = {card.name!r}, and would share a store and "
-                f"their results; give one of them another name, and prepare it under that."
-            )
-
-
-def use_threads(config: RunConfig) -> None:
-    """Set the number of CPU threads of this process where the settings name one."""
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-
-
-@dataclass
-class Session:
-    """What a process needs to know and to run the cells of a plan: data, run folder, warmed-up backbones, trials."""
-
-    plan: Plan
-    warmed: set[str] = field(default_factory=set)
-    tunings: dict[Cell, Tuning] = field(default_factory=dict)
-    """Trials known so far, by the cell of their seed."""
-    _facts: dict[str, StoreFacts] = field(default_factory=dict)
-    _data: tuple[str, LoadedData] | None = None
-
-    @property
-    def folder(self) -> RunFolder:
-        return RunFolder(self.plan.config.out)
-
-    def facts(self, label: str) -> StoreFacts:
-        """What is known of the data set ``label`` without its rows."""
-        if label not in self._facts:
-            card, config = self.plan.cards[label], self.plan.config
-            self._facts[label] = read_facts(store_folder(config.data_dir, card), card, config.rows)
-        return self._facts[label]
-
-    def data(self, label: str) -> LoadedData:
-        """The data set ``label`` with its rows; only the last one used is kept in memory."""
-        if self._data is None or self._data[0] != label:
-            self._data = None
-            card, config = self.plan.cards[label], self.plan.config
-            found = load(store_folder(config.data_dir, card), card, config.rows)
-            beside = table_bytes(found.schema, self.profile(label).dim)
-            self._data = label, place(found, self.plan.device, beside)
-        return self._data[1]
-
-    def check(self, label: str) -> None:
-        """Make sure that the data set ``label`` can be used.
-
-        Raises:
-            DataError: it is not prepared, damaged, or of another revision.
-        """
-        if self.plan.config.isolate:
-            card = self.plan.cards[label]
-            verify_store(store_folder(self.plan.config.data_dir, card), card)
-        else:
-            self.data(label)
-
-    def profile(self, label: str) -> Profile:
-        """The training profile of the data set ``label``."""
-        config = self.plan.config
-        values = self.plan.cards[label].profile_values
-        return resolve_profile(config.profile, self.facts(label).split_rows["train"], values, config.profile_changes)
-
-    def tuning(self, cell: Cell) -> Tuning | None:
-        """The trials that the learning rate of ``cell`` is chosen by; None where rates are not tuned.
-
-        Where every rate was tried and none worked, stored trials do not count: the cause may have been mended since.
-        """
-        if self.plan.config.tune == "none":
-            return None
-        unit = replace(cell, seed=SEED)
-        if unit not in self.tunings:
-            profile = self.profile(cell.dataset)
-            none = Tuning(profile.lr_grid, profile.lr)
-            stored = (self.trials.read(self.trial(unit, lr).hash) for lr in none.grid)
-            found = replace(none, trials=tuple(trial for trial in stored if trial is not None))
-            self.tunings[unit] = found if found.missing or found.decided else none
-        return self.tunings[unit]
-
-    @property
-    def trials(self) -> TrialStore:
-        return TrialStore(self.folder.path / TRIALS)
-
-    def cell(self, cell: Cell) -> ResolvedCell:
-        """``cell`` at the learning rate that is tuned for it, as far as trials are done."""
-        found, tuning = self._resolved(cell), self.tuning(cell)
-        if tuning is None:
-            return found
-        return replace(found, profile=replace(found.profile, lr=tuning.lr), tuning=tuning)
-
-    def trial(self, cell: Cell, lr: float) -> ResolvedCell:
-        """What tries the learning rate ``lr`` for ``cell`` and its other seeds."""
-        found = self._resolved(replace(cell, seed=SEED))
-        return replace(found, profile=replace(found.profile, lr=lr))
-
-    def _resolved(self, cell: Cell) -> ResolvedCell:
-        profile = self.profile(cell.dataset)
-        return ResolvedCell(
-            cell=cell,
-            data=self.facts(cell.dataset),
-            method=self.plan.methods[cell.method],
-            backbone=resolve_backbone(cell.backbone, profile),
-            profile=profile,
-            device=self.plan.device,
-        )
-
-    def job(self, cell: ResolvedCell, emit: Emit) -> Job:
-        """``cell`` with its rows, ready to run; ``emit`` is told what happens."""
-        shared = SelectionStore(self.folder.path / SELECTIONS)
-        return cell.job(self.data(cell.cell.dataset), shared=shared, warmed=self.warmed, emit=emit)
-
-    def checkpoints(self, cell: ResolvedCell) -> Path | None:
-        """Folder of the inner state of ``cell``; None where none is kept."""
-        return self.folder.path / CHECKPOINTS / cell.hash[:16] if self.plan.config.checkpoint else None
 
 
 def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
@@ -228,23 +30,45 @@ def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
     A failing cell becomes a record and never stops the others. Rows are read only for cells that are computed.
 
     Raises:
-        ConfigError: the run folder cannot be written.
+        ConfigError: the run folder cannot be written, or the executor is unknown.
         DataError: a data set cannot be opened, or a record of the folder cannot be read.
     """
-    config = plan.config
-    use_threads(config)
+    use_threads(plan.config)
     session = Session(plan)
+    executor: Executor = choose_executor(plan.config.executor_name)(session)
     grid = list(plan.cells())
+    records = _finished(session, grid)
+    used = dict.fromkeys(cell.dataset for cell in grid if cell not in records)
+    for label in reversed(used):  # before anything is written; the first one is then at hand
+        executor.check(label)
+    _begin(session)
+    records = {cell: _retitled(session, record) for cell, record in records.items()}
+    reporter.plan(len(grid), len(records))
+    for cell in grid:
+        if cell not in records:
+            records[cell] = _compute(executor, cell, reporter)
+    return [records[cell] for cell in grid]
+
+
+def _finished(session: Session, grid: Sequence[Cell]) -> dict[Cell, CellRecord]:
+    """The cells of ``grid`` that need not be computed."""
     records = {}
     for cell in grid:
         resolved = session.cell(cell)
         known = resolved.tuning is None or resolved.tuning.decided
         done = session.folder.read(resolved.hash) if known else None
-        if done is not None and done.status in DONE and config.rerun == "missing":
+        if done is not None and done.status in DONE and session.plan.config.rerun == "missing":
             records[cell] = done
-    used = dict.fromkeys(cell.dataset for cell in grid if cell not in records)
-    for label in reversed(used):  # before anything is written; the first one is then at hand
-        session.check(label)
+    return records
+
+
+def _begin(session: Session) -> None:
+    """Write the settings into the run folder; what cells share is forgotten where all are computed again.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    config = session.plan.config
     if config.rerun == "always":
         for name in (SELECTIONS, CHECKPOINTS, TRIALS):
             shutil.rmtree(session.folder.path / name, ignore_errors=True)
@@ -254,12 +78,6 @@ def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
             file.write(to_toml(config, f"Last command: {environment.command()}"))
     except OSError as error:
         raise ConfigError(f"{config.out}: cannot be written ({error.strerror}); choose another --out.") from None
-    records = {cell: _retitled(session, record) for cell, record in records.items()}
-    reporter.plan(len(grid), len(records))
-    for cell in grid:
-        if cell not in records:
-            records[cell] = _compute(session, cell, reporter)
-    return [records[cell] for cell in grid]
 
 
 def _retitled(session: Session, record: CellRecord) -> CellRecord:
@@ -272,12 +90,13 @@ def _retitled(session: Session, record: CellRecord) -> CellRecord:
     return found
 
 
-def _compute(session: Session, cell: Cell, reporter: Reporter) -> CellRecord:
+def _compute(executor: Executor, cell: Cell, reporter: Reporter) -> CellRecord:
+    session = executor.session
     reporter.start(cell)
     start = time.perf_counter()
-    _tune(session, cell, reporter.event)
+    _tune(executor, cell, reporter)
     resolved = session.cell(cell)
-    record = _record(session, resolved, reporter.event)
+    record = _failed_trials(resolved) or executor.submit(CellTask(cell), reporter.event)
     session.folder.write(record)
     checkpoints = session.checkpoints(resolved)
     if checkpoints is not None and record.status in DONE:
@@ -286,25 +105,21 @@ def _compute(session: Session, cell: Cell, reporter: Reporter) -> CellRecord:
     return record
 
 
-def _tune(session: Session, cell: Cell, emit: Emit) -> None:
+def _tune(executor: Executor, cell: Cell, reporter: Reporter) -> None:
     """Try the learning rates that were not yet tried for ``cell``, if rates are tuned."""
+    session, unit = executor.session, replace(cell, seed=SEED)
     tuning = session.tuning(cell)
     if tuning is None:
         return
-    config, unit = session.plan.config, replace(cell, seed=SEED)
     for lr in tuning.missing:
-        what = session.trial(cell, lr)
-        trial = isolation.try_isolated(what, config, emit) if config.isolate else run_trial(session.job(what, emit))
-        session.trials.write(what.hash, trial)
+        trial = executor.submit(TrialTask(cell, lr), reporter.event)
+        session.trials.write(session.trial(cell, lr).hash, trial)
         tuning = session.tunings[unit] = tuning.add(trial)
-        emit({"event": "trial", "text": f"{unit.title}, {trial.text}"})
+        reporter.event({"event": "trial", "text": f"{unit.title}, {trial.text}"})
 
 
-def _record(session: Session, cell: ResolvedCell, emit: Emit) -> CellRecord:
-    """What comes of a cell; without a learning rate that works it need not be run."""
-    if cell.tuning is not None and (failure := cell.tuning.failure) is not None:
-        return replace(cell.record(), **failure)
-    config = session.plan.config
-    if config.isolate:
-        return isolation.run_isolated(cell, config, emit)
-    return run_cell(replace(session.job(cell, emit), checkpoints=session.checkpoints(cell)))
+def _failed_trials(cell: ResolvedCell) -> CellRecord | None:
+    """The record of a cell for which no learning rate works, and which need not be run; None of another."""
+    if cell.tuning is None or (failure := cell.tuning.failure) is None:
+        return None
+    return replace(cell.record(), **failure)

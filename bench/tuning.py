@@ -8,9 +8,10 @@ as a cell does, without test rows. Trials are kept in the run folder under the i
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from bench.errors import DataError
 from bench.files import write_atomically
@@ -32,6 +33,25 @@ class Trial:
     """PT + CT, as a cell's TT; a ranking that trials share is charged to each."""
     reason: str | None = None
     traceback: str | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, source: str) -> Self:
+        """Build a trial from JSON values.
+
+        Raises:
+            DataError: they are none of a trial; the message names ``source``.
+        """
+        try:
+            trial = cls(**values)
+            if trial.status not in STATUSES or not isinstance(trial.lr, float):
+                raise ValueError(f"lr={trial.lr!r}, status={trial.status!r}")
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{source} is not a readable trial ({error}). Delete it and run again.") from error
+        return trial
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values of all fields."""
+        return {item.name: plain(getattr(self, item.name)) for item in fields(self)}
 
     @property
     def text(self) -> str:
@@ -102,7 +122,7 @@ class Tuning:
 
     def to_dict(self) -> dict[str, Any]:
         """What a cell's record says of it."""
-        trials = [{k: v for k, v in asdict(trial).items() if k != "traceback"} for trial in self.trials]
+        trials = [{k: v for k, v in trial.to_dict().items() if k != "traceback"} for trial in self.trials]
         return {"parameter": "lr", "grid": list(self.grid), "seed": SEED, "lr": self.lr, "trials": trials}
 
 
@@ -125,14 +145,12 @@ class TrialStore:
         if not file.exists():
             return None
         try:
-            trial = Trial(**json.loads(file.read_text(encoding="utf-8")))
-            if trial.status not in STATUSES or not isinstance(trial.lr, float):
-                raise ValueError(f"lr={trial.lr!r}, status={trial.status!r}")
-        except (ValueError, TypeError) as error:
+            values = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
             raise DataError(f"{file} is not a readable trial ({error}). Delete it and run again.") from error
-        return trial
+        return Trial.from_dict(values, source=str(file))
 
     def write(self, key: str, trial: Trial) -> None:
         """Keep ``trial``, in the place of an earlier one."""
         with write_atomically(self._file(key)) as file:
-            json.dump(plain(asdict(trial)), file)
+            json.dump(trial.to_dict(), file)

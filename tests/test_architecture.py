@@ -108,11 +108,40 @@ def test_the_harness_imports_no_plug_in_but_the_registry_its_tables() -> None:
 
 
 def test_the_engine_and_the_data_layer_know_nothing_above_them() -> None:
-    above = re.compile(r"bench\.(cli|report|sweep|cell|job|isolation|progress|config)\b")
+    above = re.compile(r"bench\.(cli|report|sweep|session|executors|cell|job|progress|config)\b")
     for folder in ("bench/engine", "bench/data"):
         for file in sources(folder):
             for line, name in ours(file):
                 assert not above.match(name), f"{file.relative_to(HOME)}:{line} imports {name}"
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    known = (  # each goes when its modules are taken apart
+        {"backbones", "bench.api", "bench.method", "bench.registry", "methods"},
+        {"bench.engine.graph", "bench.engine.update"},
+        {"bench.engine.table", "bench.engine.windowed"},
+    )
+    files = {module_name(file): file for package in OURS for file in sources(package)}
+    imports = {name: {other for _, other in ours(file)} & set(files) - {name} for name, file in files.items()}
+    reached = {name: reachable(name, imports) for name in files}
+    for name in files:
+        circle = {other for other in reached[name] if name in reached[other]}
+        assert any(circle <= allowed for allowed in known), sorted(circle)
+
+
+def module_name(file: Path) -> str:
+    return ".".join(file.relative_to(HOME).with_suffix("").parts).removesuffix(".__init__")
+
+
+def reachable(start: str, imports: dict[str, set[str]]) -> set[str]:
+    """What ``start`` imports, and what that imports, and so on."""
+    found: set[str] = set()
+    left = [start]
+    while left:
+        new = imports[left.pop()] - found
+        found |= new
+        left += new
+    return found
 
 
 def test_only_the_command_line_prints() -> None:

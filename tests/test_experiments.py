@@ -16,7 +16,7 @@ from bench.data.card import DatasetCard
 from bench.datasets import resolve_dataset
 from bench.datasets.planted import generate
 from bench.recovery import INTERACTION, MAIN
-from bench.sweep import Plan, resolve
+from bench.session import Plan, resolve
 
 PAPER = ("table1", "table2", "table3", "fig2a", "fig2b", "fig2c", "fig2d", "fig3")
 OURS = ("efficiency", "k-sweep", "pareto", "stability", "planted")

@@ -16,7 +16,7 @@ from bench.engine.footprint import footprint
 from bench.job import resolve_backbone
 from bench.profiles import resolve_profile
 from bench.registry import backbones
-from bench.sweep import Session, resolve
+from bench.session import Session, resolve
 
 SPEC = "planted[rows=2000,fields=12]"
 PLAN = ("run", "--plan", "--datasets", SPEC, "--methods", "no-selection", "--backbones", "pnn", "dnn")

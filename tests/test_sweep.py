@@ -18,7 +18,8 @@ from bench.datasets import resolve_dataset
 from bench.errors import ConfigError, DataError
 from bench.grid import Cell
 from bench.records import CellRecord, RunFolder
-from bench.sweep import resolve, run
+from bench.session import resolve
+from bench.sweep import run
 
 HOME = Path(__file__).resolve().parent.parent
 TINY = "planted[rows=1200,fields=8,main=4,interaction=2,redundant=1]"

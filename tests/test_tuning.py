@@ -24,7 +24,8 @@ from bench.records import CellRecord, load_frame
 from bench.report.tables import overall_tables
 from bench.report.titles import Titles
 from bench.selections import shared_key
-from bench.sweep import Session, resolve, run
+from bench.session import Session, resolve
+from bench.sweep import run
 from bench.tuning import Trial, TrialStore, Tuning
 
 TINY = "planted[rows=1200,fields=8,main=4,interaction=2,redundant=1]"

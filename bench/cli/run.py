@@ -15,7 +15,7 @@ from bench.registry import check_layout
 
 if TYPE_CHECKING:
     from bench.records import CellRecord
-    from bench.sweep import Plan
+    from bench.session import Plan
 
 PROG = "python -m bench run"
 
@@ -40,14 +40,14 @@ def command(argv: Sequence[str]) -> int:
     """Run the grid; exit status 1 where a cell has failed."""
     config = parse(argv)
     check_layout()
-    from bench import sweep  # noqa: PLC0415 - loads torch
+    from bench import session, sweep  # noqa: PLC0415 - loads torch
     from bench.data.ready import make_ready  # noqa: PLC0415
     from bench.progress import reporter  # noqa: PLC0415
     from bench.records import load_frame  # noqa: PLC0415
     from bench.report.build import build_report  # noqa: PLC0415
     from bench.report.terminal import terminal_table, written_line  # noqa: PLC0415
 
-    plan = sweep.resolve(config)
+    plan = session.resolve(config)
     make_ready(plan.cards.values(), config.data_dir)
     if config.plan:
         return _show_plan(plan)
@@ -62,10 +62,10 @@ def command(argv: Sequence[str]) -> int:
 def _show_plan(plan: Plan) -> int:
     """Print what the run will take: memory first, which is at hand, then times, which take a while."""
     from bench import plan as planning  # noqa: PLC0415
-    from bench import sweep  # noqa: PLC0415
+    from bench.session import Session, use_threads  # noqa: PLC0415
 
-    sweep.use_threads(plan.config)
-    session = sweep.Session(plan)
+    use_threads(plan.config)
+    session = Session(plan)
     sizes = planning.sizes(session)
     sys.stdout.write(f"{planning.size_table(sizes)}\n\n")
     sys.stdout.flush()

@@ -207,8 +207,8 @@ def test_every_flag_is_explained(bench: Bench) -> None:
     assert found.code == 0
     for flag in (
         "--datasets", "--methods", "--backbones", "--seeds", "--prune-ratio", "--profile", "--epochs", "--rows",
-        "--device", "--out", "--data-dir", "--isolate", "--timeout-s", "--checkpoint", "--rerun", "--threads",
-        "--experiment", "--config",
+        "--device", "--out", "--data-dir", "--isolate", "--executor", "--timeout-s", "--checkpoint", "--rerun",
+        "--threads", "--experiment", "--config",
     ):  # fmt: skip
         assert flag in found.out
 
@@ -219,7 +219,7 @@ def test_an_interruption_says_that_finished_cells_are_kept(
     def interrupted(*rest: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.sweep.run_cell", interrupted)
+    monkeypatch.setattr("bench.executors.base.run_cell", interrupted)
     found = bench("run", *common, "--methods", "random-k")
     assert found.code == 130
     assert "finished cells are kept" in found.err

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import signal
 import subprocess
 import sys
@@ -10,19 +11,47 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.config import RunConfig
+from bench.config import RunConfig, check
 from bench.data.prepare import prepare
 from bench.data.splits import smallest_hashes
 from bench.data.store import store_folder
 from bench.datasets import resolve_dataset
 from bench.engine.memory import peak_rss
-from bench.errors import DataError
+from bench.errors import ConfigError, DataError
+from bench.executors import ExecutorEntry, choose_executor, executors
+from bench.executors.inline import InlineExecutor
+from bench.executors.process import ProcessExecutor, _died
 from bench.grid import Cell
-from bench.isolation import _died
+from bench.profiles import resolve_profile
 from bench.records import CellRecord, RunFolder
-from bench.sweep import Session, resolve, run
+from bench.session import Session, resolve
+from bench.sweep import run
 
 TINY = "planted[rows=1200,fields=8,main=4,interaction=2,redundant=1]"
+
+
+FARM = """
+import json
+import pickle
+
+from bench.executors.base import Executor
+from bench.session import Session
+
+SUBMITTED = []
+
+
+class Farm(Executor):
+    def submit(self, task, emit):
+        SUBMITTED.append(task)
+        there = pickle.loads(pickle.dumps(task))  # on another machine, which knows the plan alone
+        found = there.compute(Session(self.session.plan), emit)
+        return task.result.from_dict(json.loads(json.dumps(found.to_dict())), source="farm")
+
+
+class Down(Executor):
+    def submit(self, task, emit):
+        return task.ended(self.session, "timeout", "the farm is down")
+"""
 
 
 class Watcher:
@@ -69,6 +98,58 @@ def test_a_cell_of_its_own_process_is_measured_and_its_death_survived(config: Ru
     assert isolated.kept_fields == plain.kept_fields
     assert isolated.config_hash == plain.config_hash
     assert plain.peak_mem_bytes is None
+
+
+@pytest.fixture
+def farm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A module with the executors ``farm`` and ``down``, and their entries."""
+    (tmp_path / "some_farm.py").write_text(FARM)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("Farm", "Down"):
+        entry = ExecutorEntry(f"some_farm:{name}", name, stops=True)
+        monkeypatch.setitem(executors()._entries, name.lower(), entry)
+        monkeypatch.setitem(executors()._origins, name.lower(), entry.target)
+    yield importlib.import_module("some_farm")
+    del sys.modules["some_farm"]
+
+
+@pytest.mark.usefixtures("quick_timing")
+def test_an_executor_of_one_file_gives_the_same_records(config: RunConfig, tmp_path: Path, farm: Any) -> None:
+    config = replace(config, methods=("no-selection", "random-k"), isolate=False, tune="lr")
+    here = run(resolve(replace(config, out=tmp_path / "here")), Watcher())
+    there = run(resolve(replace(config, executor="farm")), Watcher())
+    for one, other in zip(here, there, strict=True):
+        assert (one.config_hash, one.auc, one.kept_fields) == (other.config_hash, other.auc, other.kept_fields)
+    grid = resolve_profile("small", 960, {}).lr_grid
+    assert [type(task).__name__ for task in farm.SUBMITTED] == [*["TrialTask"] * len(grid), "CellTask"] * 2
+    assert [task.lr for task in farm.SUBMITTED[: len(grid)]] == list(grid)
+    assert run(resolve(replace(config, executor="down")), Watcher()) == there  # all is done; nothing is submitted
+
+
+@pytest.mark.usefixtures("farm")
+def test_what_an_executor_gives_up_ends_as_it_says(config: RunConfig) -> None:
+    for tune in ("none", "lr"):
+        changed = replace(config, methods=("random-k",), executor="down", tune=tune)
+        (record,) = run(resolve(changed), Watcher())
+        assert record.status == "timeout"
+        assert "the farm is down" in str(record.reason)
+        assert record.vocabulary_rows is not None and record.io_s is None
+
+
+def test_executors_are_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = RunConfig(datasets=("x",), backbones=("y",))
+    assert (config.executor_name, replace(config, isolate=True).executor_name) == ("inline", "process")
+    assert replace(config, isolate=True, executor="inline").executor_name == "inline"
+    for name, cls in (("inline", InlineExecutor), ("process", ProcessExecutor)):
+        assert choose_executor(name) is cls
+    assert check(replace(config, executor="process", timeout_s=1.0)).executor == "process"
+    with pytest.raises(ConfigError, match=r"timeout-s=1 needs --isolate"):
+        check(replace(config, isolate=True, executor="inline", timeout_s=1.0))
+    with pytest.raises(ConfigError, match=r"executor 'proces' is unknown. Did you mean 'process'"):
+        check(replace(config, executor="proces"))
+    monkeypatch.setitem(executors()._entries, "process", ExecutorEntry("no_such_module:X", "X"))
+    with pytest.raises(ConfigError, match=r"executor 'process' .* cannot be imported: ModuleNotFoundError"):
+        choose_executor("process")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a program's memory from its parent's")
@@ -120,5 +201,5 @@ def test_a_cell_that_outlasts_its_limit_is_stopped(config: RunConfig) -> None:
 )
 def test_the_ways_a_child_may_die(exitcode: int, status: str, reason: str) -> None:
     found = _died(exitcode)
-    assert found["status"] == status
-    assert reason in found["reason"]
+    assert found[0] == status
+    assert reason in found[1]
