@@ -57,13 +57,15 @@ class StoreFacts:
 def read_facts(folder: Path, card: DatasetCard, rows: int | None = None) -> StoreFacts:
     """What is known of the store of ``card`` without its ids and numbers; arguments and errors as of ``Store``."""
     store = Store(folder, card, rows)
+    manifest = store.manifest
 
     def count() -> Schema:
-        again = Store(folder, card, rows)  # so that labels and splits need not stay in memory until then
+        again = Store(folder, card, rows)
         again.verify([files.IDS])
         return again.vocabulary()[0]
 
-    return store.facts(count if store.is_part else lambda: files.schema_of(store.manifest))
+    # neither holds on to labels and splits, which are as long as the data
+    return store.facts(count if store.is_part else lambda: files.schema_of(manifest))
 
 
 class Store:

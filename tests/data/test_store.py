@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gc
 import json
 import random
 import re
 import shutil
+import weakref
 from dataclasses import fields
 
 import numpy as np
@@ -14,7 +16,7 @@ from plain_reference import manifest_of, plain_bucket, plain_hash, plain_ids, pl
 
 from bench.data.load import load
 from bench.data.prepare import prepare
-from bench.data.store import StoreFacts, read_facts, store_folder
+from bench.data.store import Store, StoreFacts, read_facts, store_folder
 from bench.datasets import resolve_dataset
 from bench.errors import DataError
 
@@ -253,3 +255,19 @@ def test_ids_that_must_be_counted_are_checked_first(copy):
     assert sum(part.split_rows.values()) == 300
     with pytest.raises(DataError, match=r"ids\.npy: the checksum is"):
         part.schema.n_fields  # noqa: B018
+
+
+@pytest.mark.parametrize("rows", [None, 300])
+def test_facts_hold_on_to_no_array(made, monkeypatch, rows):
+    stores = []
+    taken = Store.facts
+
+    def facts(store, find_schema):
+        stores.append(weakref.ref(store))
+        return taken(store, find_schema)
+
+    monkeypatch.setattr(Store, "facts", facts)
+    found = read_facts(made[0], made[1], rows)
+    assert found.schema.n_fields == 4
+    gc.collect()
+    assert [store() for store in stores] == [None]
