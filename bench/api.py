@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import ConfigError, UserError
 from bench.method import Context, Method, NoParams, Selection, Trained
-from bench.params import Range
+from bench.params import Only, Range
 from bench.profiles import Profile
 from bench.registry import Axis, BackboneEntry, Entry, MethodEntry
 
@@ -67,6 +67,7 @@ __all__ = [
     "Method",
     "MethodEntry",
     "NoParams",
+    "Only",
     "Profile",
     "Range",
     "Rows",

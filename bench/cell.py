@@ -27,7 +27,7 @@ from bench.columns import (
     size_columns,
     time_columns,
 )
-from bench.context import CellContext
+from bench.context import CellContext, silent
 from bench.data.residency import settle
 from bench.data.rows import Rows, stratified_sample
 from bench.engine.arithmetic import matmul_precision
@@ -140,7 +140,7 @@ def _warm_up(job: Job) -> None:
     """Train a throw-away model for a few steps, once a process and backbone, so that no cell pays for start-up."""
     if job.backbone.label in job.warmed:
         return
-    ctx = replace(job, checkpoints=None, emit=lambda event: None).context(Clock(job.device))
+    ctx = replace(job, checkpoints=None, emit=silent).context(Clock(job.device))
     rows = job.data.train.take(torch.arange(min(len(job.data.train), job.profile.batch_size)))
     ctx.fit(ctx.model(), rows, None, epochs=WARM_UP_STEPS, name="warm-up")
     job.warmed.add(job.backbone.label)

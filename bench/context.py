@@ -30,6 +30,10 @@ Emit = Callable[[dict[str, Any]], None]
 """Receives progress events: ``{"event": "phase" | "epoch" | "warning", ...}``."""
 
 
+def silent(event: dict[str, Any]) -> None:
+    """Progress that nobody watches."""
+
+
 @dataclass(frozen=True)
 class BackboneChoice:
     """A backbone with its parameters resolved."""

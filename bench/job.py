@@ -11,7 +11,7 @@ import torch
 
 from bench import environment, registry
 from bench.budget import n_keep
-from bench.context import BackboneChoice, CellContext, Emit
+from bench.context import BackboneChoice, CellContext, Emit, silent
 from bench.data.load import LoadedData
 from bench.data.store import StoreFacts
 from bench.engine.backbone import Backbone
@@ -26,10 +26,6 @@ from bench.tuning import Tuning
 
 PROTOCOL = 1
 """Part of every cell's identity; goes up when a rule of measurement changes."""
-
-
-def _silent(event: dict[str, Any]) -> None:
-    """Progress that nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +119,7 @@ class Job(ResolvedCell):
     shared: SelectionStore | None = None
     warmed: set[str] = field(default_factory=set)
     """Backbones that this process has warmed up; shared by the jobs of a process."""
-    emit: Emit = _silent
+    emit: Emit = silent
     timed_once: bool = False
     """Whether one pass is enough for the inference time, where it will not be reported."""
 

@@ -1,6 +1,7 @@
 """Parameters of plug-ins: a frozen dataclass, filled from ``name[param=value,...]`` with every value checked.
 
-A field may carry its allowed range: ``lr: Annotated[float, Range(0, 1, open_low=True)] = 0.1``.
+A field may carry its allowed range, and the values of other fields under which it has a part:
+``lr: Annotated[float, Range(0, 1, open_low=True), Only(variant=("a", "b"))] = 0.1``.
 """
 
 from __future__ import annotations
@@ -39,6 +40,17 @@ class Range:
         low = "-inf" if self.low is None else f"{self.low:g}"
         high = "inf" if self.high is None else f"{self.high:g}"
         return f"{left}{low}, {high}{right}"
+
+
+class Only:
+    """A parameter that has a part only where others are as said; elsewhere it must be left out.
+
+    ``Only(variant=("a", "b"), soft=True)``: where ``variant`` is "a" or "b", and ``soft`` is true.
+    """
+
+    def __init__(self, **where: object) -> None:
+        """Name the other parameters with the value they must have, or a tuple of such values."""
+        self.where = {name: value if isinstance(value, tuple) else (value,) for name, value in where.items()}
 
 
 @dataclass(frozen=True)
@@ -88,8 +100,8 @@ def fill(cls: type[P], given: Mapping[str, str], owner: str, base: P | None = No
     """An instance of the dataclass ``cls`` with the parameters ``given`` set over ``base`` (or the defaults).
 
     Raises:
-        ConfigError: an unknown parameter, a value of the wrong type or out of its range; the message names the
-            owner, the parameter, the value and what is allowed.
+        ConfigError: an unknown parameter, a value of the wrong type or out of its range, or a parameter set where it
+            has no part; the message names the owner, the parameter, the value and what is allowed.
     """
     hints = typing.get_type_hints(cls, include_extras=True)
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
@@ -99,9 +111,32 @@ def fill(cls: type[P], given: Mapping[str, str], owner: str, base: P | None = No
             raise ConfigError(f"{owner} has no parameter {name!r} (value {text!r}).{suggest(name, known)}")
         values[name] = convert(text, hints[name], f"{owner}: {name}={text}")
     try:
-        return dataclasses.replace(base, **values) if base is not None else cls(**values)  # type: ignore[type-var]
+        filled = dataclasses.replace(base, **values) if base is not None else cls(**values)  # type: ignore[type-var]
     except ValueError as error:
         raise ConfigError(f"{owner}: {error}") from None
+    defaults = {field.name: field.default for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for name, text in given.items():
+        if values[name] != defaults[name]:
+            _refuse_idle(filled, name, text, hints[name], owner)
+    return filled
+
+
+def _refuse_idle(filled: object, name: str, text: str, hint: Any, owner: str) -> None:
+    """Refuse a parameter that changes nothing beside the others' values: a label must not say what it does not do."""
+    for only in (extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Only)):
+        for other, allowed in only.where.items():
+            value = getattr(filled, other, None)
+            if value not in allowed:
+                wanted = " or ".join(_spelled(choice) for choice in allowed)
+                raise ConfigError(
+                    f"{owner}: {name}={text} has no part in {other}={_spelled(value)}; "
+                    f"leave it out, or set {other}={wanted}."
+                )
+
+
+def _spelled(value: object) -> str:
+    """A value as the command line takes it."""
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def convert(text: str, hint: Any, where: str) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from tabulate import tabulate
 
+from bench.context import silent
 from bench.data.residency import TABLE_COPIES, free_bytes
 from bench.data.schema import Schema
 from bench.engine.clock import Clock, now
@@ -143,7 +144,7 @@ def pace(session: Session, size: Size) -> Pace:
         return Pace(size, None, "not calibrated: it needs more memory than is free")
     watch = _Watch(session.plan.device)
     try:
-        seconds = _step_s(session.job(session.cell(size.cell), lambda event: None), watch)
+        seconds = _step_s(session.job(session.cell(size.cell), silent), watch)
         reason = ""
     except _EnoughError:
         seconds = watch.step_s

@@ -27,19 +27,13 @@ Where this differs from the code:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from bench.api import Context, CTRModel, Gate, Range, Rows
+from bench.api import Context, CTRModel, Gate, Only, Range, Rows
 from methods.bilevel import bilevel_steps, gate_interval, joint_step
 from methods.per_sample import GatedTraining, PerSampleMethod, PerSampleParams
 from methods.sample_gates import ControllerGate, ControllerShape
-
-_UNUSED = {
-    ("mode", "soft"): ("reweight",),
-    ("schedule", "joint"): ("update_every",),
-    ("head", "linear"): ("dropout",),
-}
 
 
 @dataclass(frozen=True)
@@ -50,23 +44,16 @@ class AdaFSParams(PerSampleParams):
     """Keep the K largest fields of each row, or weigh all."""
     schedule: Literal["bilevel", "joint"] = "bilevel"
     """Who trains the controller: steps of its own on selection rows (authors), or the weights' step (ERASE)."""
-    update_every: Annotated[int, Range(1)] = 10
+    update_every: Annotated[int, Range(1), Only(schedule="bilevel")] = 10
     """f, iterations between controller steps (authors)."""
-    reweight: bool = True
+    reweight: Annotated[bool, Only(mode="hard")] = True
     """Scale the kept weights of a row to sum K (authors); otherwise they stay shares of all fields, times F."""
     head: Literal["relu", "linear"] = "relu"
     """What is between the controller's batch norm and its softmax: ReLU and dropout (authors), or nothing."""
-    dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.2
+    dropout: Annotated[float, Range(0, 1, open_high=True), Only(head="relu")] = 0.2
     """Dropout of ``head=relu`` (authors)."""
     normalise: Literal["controller", "all"] = "controller"
     """Who sees the normalised embeddings: the controller, or the backbone too (authors)."""
-
-    def __post_init__(self) -> None:
-        defaults = {f.name: f.default for f in fields(self)}
-        for (name, value), unused in _UNUSED.items():
-            for other in unused:
-                if getattr(self, name) == value and getattr(self, other) != defaults[other]:
-                    raise ValueError(f"{other}={getattr(self, other)} has no part in {name}={value}; leave it out")
 
 
 class AdaFS(PerSampleMethod[AdaFSParams]):

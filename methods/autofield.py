@@ -31,7 +31,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from bench.api import Context, Method, Range, Rows, Selection
+from bench.api import Context, Method, Only, Range, Rows, Selection
 from methods.bilevel import bilevel_steps, gate_interval, linear_schedule
 from methods.relaxed_gates import TwoLogitGate
 
@@ -48,14 +48,8 @@ class AutoFieldParams:
     """f, iterations between gate steps."""
     gate_lr: Annotated[float, Range(0, open_low=True)] = 1e-3
     """Adam's rate for the gate logits."""
-    temperature_end: Annotated[float, Range(0, 1, open_low=True)] = 0.01
-    """T of the last planned iteration; gumbel only."""
-
-    def __post_init__(self) -> None:
-        if self.relaxation == "softmax" and self.temperature_end != type(self).temperature_end:
-            raise ValueError(
-                f"temperature_end={self.temperature_end:g} has no part in relaxation=softmax; leave it out"
-            )
+    temperature_end: Annotated[float, Range(0, 1, open_low=True), Only(relaxation="gumbel")] = 0.01
+    """T of the last planned iteration."""
 
 
 class AutoField(Method[AutoFieldParams]):

@@ -22,21 +22,16 @@ Shapes: N rows, F fields.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 
-from bench.api import Context, Method, Range, Rows, Selection
+from bench.api import Context, Method, Only, Range, Rows, Selection
 from methods import shallow
 from methods.penalised import Column, Path, Values, group_path, l1_path
 from methods.target_encoding import standard_codes
 
-_UNUSED = {
-    "published": ("folds", "steps", "smallest", "min_count"),
-    "sound": ("alpha", "min_count"),
-    "group": ("alpha", "folds"),
-}
 _STEPS = {"sound": 40, "group": 30}
 _SMALLEST = {"sound": 1e-3, "group": 1e-2}
 
@@ -51,22 +46,18 @@ class LassoParams:
     """Training rows at most."""
     time_budget_s: Annotated[float, Range(0, open_low=True)] = 600.0
     """Seconds after which the selection is given up."""
-    alpha: Annotated[float, Range(0, open_low=True)] = 1e-3
+    alpha: Annotated[float, Range(0, open_low=True), Only(variant="published")] = 1e-3
     """Penalty of ``published`` (ERASE)."""
-    folds: Annotated[int, Range(2, 100)] = 5
+    folds: Annotated[int, Range(2, 100), Only(variant="sound")] = 5
     """Folds of the target encoding of ``sound``."""
-    steps: Annotated[int | None, Range(2, 1000)] = None
+    steps: Annotated[int | None, Range(2, 1000), Only(variant=("sound", "group"))] = None
     """Penalties of the path; none: 40 for sound, 30 for group."""
-    smallest: Annotated[float | None, Range(0, 1, open_low=True, open_high=True)] = None
+    smallest: Annotated[float | None, Range(0, 1, open_low=True, open_high=True), Only(variant=("sound", "group"))] = (
+        None
+    )
     """Last penalty of the path as a share of the first; none: 1e-3 for sound, 1e-2 for group."""
-    min_count: Annotated[int, Range(1)] = 20
+    min_count: Annotated[int, Range(1), Only(variant="group")] = 20
     """Values of fewer rows share a weight in ``group``: alone they say less than they cost."""
-
-    def __post_init__(self) -> None:
-        defaults = {f.name: f.default for f in fields(self)}
-        for name in _UNUSED[self.variant]:
-            if getattr(self, name) != defaults[name]:
-                raise ValueError(f"variant={self.variant} does not use {name}; leave it out")
 
 
 class Lasso(Method[LassoParams]):

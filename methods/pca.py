@@ -23,7 +23,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from bench.api import Context, Method, Range, Rows, Selection
+from bench.api import Context, Method, Only, Range, Rows, Selection
 from methods import shallow
 from methods.target_encoding import standard_codes
 
@@ -40,19 +40,12 @@ class PCAParams:
     """Training rows at most."""
     time_budget_s: Annotated[float, Range(0, open_low=True)] = 600.0
     """Seconds after which the selection is given up."""
-    supervised: bool = True
+    supervised: Annotated[bool, Only(variant="sound")] = True
     """Columns of ``sound``: click rates out of fold, or without labels the frequency of a value."""
-    folds: Annotated[int, Range(2, 100)] = 5
+    folds: Annotated[int, Range(2, 100), Only(variant="sound", supervised=True)] = 5
     """Folds of the target encoding."""
-    explained: Annotated[float, Range(0, 1, open_low=True)] = 0.9
+    explained: Annotated[float, Range(0, 1, open_low=True), Only(variant="sound")] = 0.9
     """Share of the variance that the counted components of ``sound`` reach."""
-
-    def __post_init__(self) -> None:
-        changed = (not self.supervised, self.folds != PCAParams.folds, self.explained != PCAParams.explained)
-        if self.variant == "published" and any(changed):
-            raise ValueError("variant=published does not use supervised, folds, explained; leave them out")
-        if not self.supervised and self.folds != PCAParams.folds:
-            raise ValueError("supervised=false does not use folds; leave it out")
 
 
 class PCA(Method[PCAParams]):

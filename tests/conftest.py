@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from cell_records import TINY
 
 from bench import registry
 from bench.cli import main
@@ -24,7 +25,6 @@ from bench.job import Job, resolve_backbone
 from bench.profiles import resolve_profile
 
 HOME = Path(__file__).resolve().parent.parent
-TINY = "planted[rows=1200,fields=8,main=4,interaction=2,redundant=1]"
 NET = "dnn[mlp=8]"
 
 ZOO_ENTRIES = """

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cell_records import TINY, Watcher
 
 from bench.config import RunConfig, check
 from bench.data.prepare import prepare
@@ -21,14 +22,10 @@ from bench.errors import ConfigError, DataError
 from bench.executors import ExecutorEntry, choose_executor, executors
 from bench.executors.inline import InlineExecutor
 from bench.executors.process import ProcessExecutor, _died
-from bench.grid import Cell
 from bench.profiles import resolve_profile
-from bench.records import CellRecord, RunFolder
+from bench.records import RunFolder
 from bench.session import Session, resolve
 from bench.sweep import run
-
-TINY = "planted[rows=1200,fields=8,main=4,interaction=2,redundant=1]"
-
 
 FARM = """
 import json
@@ -52,20 +49,6 @@ class Down(Executor):
     def submit(self, task, emit):
         return task.ended(self.session, "timeout", "the farm is down")
 """
-
-
-class Watcher:
-    def __init__(self) -> None:
-        self.phases: list[str] = []
-
-    def plan(self, total: int, done: int) -> None: ...
-
-    def start(self, cell: Cell) -> None: ...
-
-    def event(self, event: dict[str, Any]) -> None:
-        self.phases.append(event.get("phase", "epoch"))
-
-    def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None: ...
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import ConfigError
-from bench.params import Range, Spec, fill, parse_spec
+from bench.params import Only, Range, Spec, fill, parse_spec
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Params:
     sizes: Annotated[tuple[int, ...], Range(1)] = (4, 2)
     mean: float = 0.5
     keep: Annotated[int, Range(1)] | Literal["auto", "half"] = "auto"
+    depth: Annotated[int, Range(1), Only(mode=("soft", "both"), fresh=True)] = 3
 
     def __post_init__(self) -> None:
         if self.rows == 13:
@@ -41,6 +42,24 @@ def test_specs_are_read(text: str, name: str, given: dict[str, str], label: str)
     assert spec == Spec(name, given)
     assert spec.label == label
     assert parse_spec(label) == spec
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"depth": "4"}, "m: depth=4 has no part in mode=hard; leave it out, or set mode=soft or both."),
+        ({"depth": "4", "mode": "soft"}, "m: depth=4 has no part in fresh=false; leave it out, or set fresh=true."),
+    ],
+)
+def test_a_parameter_is_refused_where_it_has_no_part(given: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        fill(Params, given, "m")
+    assert str(caught.value) == message
+
+
+def test_a_parameter_is_taken_where_it_has_a_part_or_changes_nothing() -> None:
+    assert fill(Params, {"depth": "4", "mode": "soft", "fresh": "true"}, "m").depth == 4
+    assert fill(Params, {"depth": "3"}, "m") == Params()
 
 
 @pytest.mark.parametrize("text", ["a[b=1", "[b=1]", "a[b]", "a[b=]", "a[=1]", "a[b=1]c", "a[b=1,b=2]"])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tomllib
@@ -10,47 +9,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from cell_records import TINY, Watcher, contents
 
 from bench.cli.run import parse
 from bench.config import RunConfig
 from bench.data.store import store_folder
 from bench.datasets import resolve_dataset
 from bench.errors import ConfigError, DataError
-from bench.grid import Cell
 from bench.records import CellRecord, RunFolder
 from bench.session import resolve
 from bench.sweep import run
 
 HOME = Path(__file__).resolve().parent.parent
-TINY = "planted[rows=1200,fields=8,main=4,interaction=2,redundant=1]"
 
 pytestmark = pytest.mark.usefixtures("quick_timing")
 
 Run = Callable[..., list[CellRecord]]
-
-
-class Watcher:
-    """Notes which cells are computed; raises in place of the n-th event."""
-
-    def __init__(self, interrupt_at: int = 0) -> None:
-        self.planned = (0, 0)
-        self.started: list[Cell] = []
-        self.statuses: list[str] = []
-        self.events, self.interrupt_at = 0, interrupt_at
-
-    def plan(self, total: int, done: int) -> None:
-        self.planned = (total, done)
-
-    def start(self, cell: Cell) -> None:
-        self.started.append(cell)
-
-    def event(self, event: dict[str, Any]) -> None:
-        self.events += 1
-        if self.events == self.interrupt_at:
-            raise KeyboardInterrupt
-
-    def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None:
-        self.statuses.append(record.status)
 
 
 @pytest.fixture
@@ -72,18 +46,6 @@ def compute(config: RunConfig, interrupt_at: int = 0) -> tuple[list[CellRecord],
 
 def as_stored(records: Sequence[CellRecord | None]) -> list[dict[str, Any]]:
     return [record.to_dict() for record in records if record is not None]
-
-
-def contents(folder: Path) -> dict[str, dict[str, Any]]:
-    """Records by file name, without times, memory, dates, resumption and command."""
-    found = {}
-    for file in (folder / "cells").glob("*.json"):
-        record = json.loads(file.read_text())
-        for name in list(record):
-            if name.endswith("_s") or name in ("phases", "peak_mem_bytes", "resumed", "command"):
-                del record[name]
-        found[file.name] = record
-    return found
 
 
 def test_a_run_leaves_one_record_a_cell_and_its_settings(config: RunConfig) -> None:

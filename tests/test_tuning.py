@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cell_records import TINY, Watcher, contents
 
 from bench import plan as planning
 from bench.cell import run_cell, run_trial
 from bench.config import RunConfig
 from bench.errors import DataError
-from bench.grid import Cell
 from bench.job import Job
 from bench.profiles import PROFILES
 from bench.records import CellRecord, load_frame
@@ -28,35 +28,9 @@ from bench.session import Session, resolve
 from bench.sweep import run
 from bench.tuning import Trial, TrialStore, Tuning
 
-TINY = "planted[rows=1200,fields=8,main=4,interaction=2,redundant=1]"
 GRID = (1e-5, 1e-4, 3e-4, 1e-3)
 
 pytestmark = pytest.mark.usefixtures("quick_timing")
-
-
-class Watcher:
-    """Notes cells and trials; raises in place of the n-th event."""
-
-    def __init__(self, interrupt_at: int = 0) -> None:
-        self.planned = (0, 0)
-        self.started: list[Cell] = []
-        self.trials: list[str] = []
-        self.events, self.interrupt_at = 0, interrupt_at
-
-    def plan(self, total: int, done: int) -> None:
-        self.planned = (total, done)
-
-    def start(self, cell: Cell) -> None:
-        self.started.append(cell)
-
-    def event(self, event: dict[str, Any]) -> None:
-        self.events += 1
-        if self.events == self.interrupt_at:
-            raise KeyboardInterrupt
-        if event["event"] == "trial":
-            self.trials.append(event["text"])
-
-    def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None: ...
 
 
 @pytest.fixture
@@ -75,20 +49,6 @@ def config(tmp_path: Path, data_dir: Path) -> RunConfig:
 def compute(config: RunConfig, interrupt_at: int = 0) -> tuple[list[CellRecord], Watcher]:
     watcher = Watcher(interrupt_at)
     return run(resolve(config), watcher), watcher
-
-
-def contents(folder: Path) -> dict[str, dict[str, Any]]:
-    """Cells and trials by file name, without times and command."""
-    found = {}
-    for file in [*(folder / "cells").glob("*.json"), *(folder / "trials").glob("*.json")]:
-        stored = json.loads(file.read_text())
-        for name in list(stored):
-            if name.endswith("_s") or name in ("phases", "seconds", "command"):
-                del stored[name]
-        for trial in (stored.get("tuning") or {}).get("trials", []):
-            del trial["seconds"]
-        found[f"{file.parent.name}/{file.name}"] = stored
-    return found
 
 
 def tuned(own: float, *scores: tuple[float, float | None]) -> Tuning:

@@ -14,7 +14,7 @@ import torch
 
 from bench import registry
 from bench.budget import n_keep
-from bench.context import CellContext
+from bench.context import CellContext, silent
 from bench.data.rows import Rows
 from bench.engine.clock import Clock, now
 from bench.engine.evaluate import auc, evaluate, logloss
@@ -261,7 +261,7 @@ def context(
         seed=config.seed,
         device=device,
         clock=Clock(device),
-        emit=lambda event: None,
+        emit=silent,
     )
     ctx.label = choice.label
     return ctx

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from backbones.dnn import DNN, DNNParams
 from backbones.layers import MLP, linears
 from backbones.xdeepfm import XDeepFM, XDeepFMParams
-from bench.context import BackboneChoice, CellContext
+from bench.context import BackboneChoice, CellContext, silent
 from bench.data.rows import Batch
 from bench.data.schema import Field, Schema
 from bench.engine.backbone import Backbone, draw_layers
@@ -140,7 +140,7 @@ def context(name: str) -> CellContext[None]:
         seed=0,
         device=device,
         clock=Clock(device),
-        emit=lambda event: None,
+        emit=silent,
     )
 
 

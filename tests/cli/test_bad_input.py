@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from cell_records import TINY
 
 from bench.cli import COMMANDS
 
 Bench = Callable[..., Any]
 
-TINY = "planted[rows=1200,fields=8,main=4,interaction=2,redundant=1]"
 NO_GPU = not torch.cuda.is_available()
 
 

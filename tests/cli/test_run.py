@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cell_records import TINY
 
 from bench.cli.run import parse
 from bench.records import RunFolder
 
 Bench = Callable[..., Any]
-
-TINY = "planted[rows=1200,fields=8,main=4,interaction=2,redundant=1]"
 
 
 @pytest.fixture

@@ -302,7 +302,7 @@ def test_parameters_out_of_range_are_refused(given: str, allowed: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("adafs[mode=soft,reweight=false]", "adafs: reweight=False has no part in mode=soft"),
+        ("adafs[mode=soft,reweight=false]", "adafs: reweight=false has no part in mode=soft"),
         ("adafs[schedule=joint,update_every=5]", "adafs: update_every=5 has no part in schedule=joint"),
         ("adafs[head=linear,dropout=0.1]", "adafs: dropout=0.1 has no part in head=linear"),
         ("mvfs[temperature_end=0.5]", "mvfs: temperature_end=0.5 must be at least temperature_start=1"),

@@ -285,7 +285,7 @@ def test_a_deadline_counts_from_its_making() -> None:
         ("lasso[variant=grouped]", ["variant=grouped", "published, sound, group"]),
         ("lasso[max_rows=9]", ["max_rows=9", "[100, inf)"]),
         ("lasso[time_budget_s=0]", ["time_budget_s=0", "(0, inf)"]),
-        ("pca[variant=published,explained=0.5]", ["variant=published", "explained", "leave them out"]),
+        ("pca[variant=published,explained=0.5]", ["variant=published", "explained=0.5", "leave it out"]),
         ("pca[supervised=false,folds=3]", ["supervised=false", "folds"]),
         ("pca[explained=0]", ["explained=0", "(0, 1]"]),
         ("xgboost[time_budget_s=0]", ["time_budget_s=0", "(0, inf)"]),
