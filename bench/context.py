@@ -104,16 +104,24 @@ class CellContext(Generic[P]):
     def model(self, kept: Sequence[int] | None = None) -> CTRModel:
         """A freshly initialised model; its table rows are those of the full model at the same seed."""
         kept = list(range(self.schema.n_fields)) if kept is None else sorted(kept)
-        choice = self._backbone
-        with torch.random.fork_rng(devices=[]):  # layers draw once more below, from generators of their own
-            backbone = choice.cls(len(kept), self.profile.dim, choice.params)
-        draw_layers(backbone, backbone=choice.name, seed=self.seed)
+        backbone = self._layers(len(kept))
+        draw_layers(backbone, backbone=self._backbone.name, seed=self.seed)
         weight = self._table(backbone.dim, backbone.uses_linear)
         if len(kept) < self.schema.n_fields:
             offsets = self.schema.offsets
             weight = torch.cat([weight[int(offsets[f]) : int(offsets[f + 1])] for f in kept])
         arithmetic = Arithmetic(bf16=self.profile.precision == "bf16", compile=self.profile.compile)
         return CTRModel(self.schema.keep(kept), weight, backbone, kept, arithmetic).to(self.device)
+
+    def _layers(self, n_fields: int) -> Backbone[Any]:
+        """The backbone as its constructor leaves it; its own draws do not count and leave no trace."""
+        with torch.random.fork_rng(devices=[]):
+            return self._backbone.cls(n_fields, self.profile.dim, self._backbone.params)
+
+    @property
+    def dim(self) -> int:
+        """Embedding size D of the models; 0 where the backbone has linear weights only."""
+        return self._layers(1).dim
 
     def _table(self, dim: int, linear: bool) -> torch.Tensor:
         """Initial table [V, D (+ 1)]; the embeddings are the same with and without linear weights."""

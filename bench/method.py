@@ -88,6 +88,10 @@ class Context(Protocol[P]):
     params: P
     seed: int
 
+    @property
+    def dim(self) -> int:
+        """Embedding size D of the models; 0 where the backbone has linear weights only."""
+
     def rng(self, use: str, *axes: str) -> torch.Generator:
         """A generator on the CPU for one named use, seeded by data set, seed and any of "backbone", "tau"."""
 
@@ -135,7 +139,11 @@ class Method(Generic[P]):
         return self.info.uses_tau or budget != "native"
 
     def skip(self, ctx: Context[P]) -> str | None:
-        """A reason why this cell makes no sense, or None."""
+        """A reason why this cell makes no sense, or None; asked before the clock runs.
+
+        What depends on schema, backbone (``ctx.dim``), device or installed packages is found out here: a skipped cell
+        says that method and setting do not fit, a failed one that something broke.
+        """
         return None
 
     def select(self, ctx: Context[P], train: Rows, selection_rows: Rows) -> Selection:

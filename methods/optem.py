@@ -95,11 +95,14 @@ class OptEm(Method[OptEmParams]):
 
     Params = OptEmParams
 
+    def skip(self, ctx: Context[OptEmParams]) -> str | None:
+        if ctx.dim == 0:
+            return "the method chooses embedding sizes, and this backbone has linear weights only"
+        return None
+
     def select(self, ctx: Context[OptEmParams], train: Rows, selection_rows: Rows) -> Selection:
         """Train the supernet on ``train``, stopping by ``selection_rows``; search sizes on a slice of those."""
         params, model = self.params, ctx.model()
-        if model.dim == 0:
-            raise ConfigError("optem: this backbone has no embeddings whose sizes could be chosen; use another one.")
         rows = self._slice(ctx, selection_rows)
         gate = Supernet(ctx.schema).to(ctx.device)
         self._train_supernet(ctx, model, gate, train, selection_rows)

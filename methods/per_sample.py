@@ -72,7 +72,7 @@ class PerSampleMethod(Method[P]):
         return budget == "field" or self.rows_keep_k()
 
     def skip(self, ctx: Context[P]) -> str | None:
-        if ctx.model([0]).dim == 0:
+        if ctx.dim == 0:
             return "the gate reads embeddings, and this backbone has linear weights only"
         return None
 

@@ -259,12 +259,6 @@ def test_rows_of_one_class_are_refused_before_any_training(make_job: MakeJob, mo
     assert watched.calls == {}
 
 
-def test_a_backbone_without_embeddings_is_refused_before_any_training(make_job: MakeJob) -> None:
-    record = run_cell(make_job("optem", backbone="logistic"))
-    assert record.status == "failed"
-    assert "no embeddings" in str(record.reason)
-
-
 @pytest.mark.parametrize("init", ["fresh", "adapted"])
 def test_retraining_starts_where_it_is_told_to(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, init: str) -> None:
     watched = Watched(monkeypatch)

@@ -257,16 +257,9 @@ def test_the_mean_gate_leaves_the_model_as_it_was(make_job: MakeJob) -> None:
 
 
 @pytest.mark.parametrize("method", ["adafs", "mvfs"])
-def test_backbones_with_linear_weights_pass_them_through_the_gate_and_those_without_embeddings_are_skipped(
-    make_job: MakeJob, method: str
-) -> None:
+def test_linear_weights_pass_through_the_gate(make_job: MakeJob, method: str) -> None:
     record = run_cell(make_job(method, backbone="deepfm[mlp=8]"))
     assert record.status == "ok", record.traceback
-    skipped = run_cell(make_job(method, backbone="logistic"))
-    assert (skipped.status, skipped.reason) == (
-        "skipped",
-        "the gate reads embeddings, and this backbone has linear weights only",
-    )
 
 
 @pytest.mark.parametrize(
