@@ -51,7 +51,8 @@ class MethodEntry(Entry):
     """Whether the prune ratio changes anything under the method's own rule; otherwise such a cell runs once and is
     shown under every τ. The budgets ``exact`` and ``field`` follow the ratio in any case."""
     per_sample: bool = False
-    """Whether the method gates each row differently, so that no field can be removed."""
+    """Whether the method's own rule gates each row differently, so that no field can be removed: it then has the
+    budgets ``native`` and ``field``. The contract checks hold entry and gate to what the model does."""
     free_count: bool = False
     """Whether a field-level method also has a rule of its own for how many fields stay: the budget ``native``."""
     depends_on: frozenset[Axis] = frozenset({"tau", "backbone", "seed"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench import registry
 from bench.checks.example import PROFILE, example_data
@@ -90,4 +90,6 @@ def _gather(choice: MethodChoice, net: BackboneChoice, data: LoadedData) -> Evid
     evidence.other_seed = watch(choice, net, data, tau, seed=1)
     if tau is not None and choice.budget == "field":
         evidence.other_taus = [watch(choice, net, data, other, seed=0) for other in OTHER_TAUS]
+    if choice.budget == "field":
+        evidence.own_rule = watch(replace(choice, budget="native"), net, data, tau, seed=0)
     return evidence

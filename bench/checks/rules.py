@@ -41,6 +41,8 @@ class Evidence:
     """The cell of ``base`` once more, under other global random states."""
     other_seed: Seen | None = None
     other_taus: list[Seen] = field(default_factory=list)
+    own_rule: Seen | None = None
+    """Of a choice with a field budget: the cell of ``base`` in the method's own, ``native``, registered or not."""
     alive: list[str] = field(default_factory=list)
     """What of ``base`` was still there after the cell."""
 
@@ -170,6 +172,29 @@ def keeps_k_fields(evidence: Evidence) -> Iterator[str]:
             yield f"at {seen.title} the evaluated model has fields {got}; the K = {k} kept ones are {kept}"
 
 
+def gates_rows_as_declared(evidence: Evidence) -> Iterator[str]:
+    """Whether the final model's gate differs from row to row: the entry, the gate and what it does say the same.
+
+    The entry decides which budgets a method has, so that one which leaves it out would only ever run cut to K fields;
+    and there it keeps K fields and nothing else.
+    """
+    declared, budget = evidence.choice.entry.per_sample, evidence.choice.budget
+    trained = [seen for seen in evidence.cells if seen.weights is not None]
+    own = [] if evidence.own_rule is None or evidence.own_rule.weights is None else [evidence.own_rule]
+    for seen in [*trained, *own]:
+        if seen.gate_says is not None and seen.gate_says != seen.gate_differs:
+            does = "differs" if seen.gate_differs else "does not differ"
+            yield f"the gate declares per_sample={seen.gate_says}, but it {does} from row to row"
+            return
+    if budget == "field" and any(seen.gate_differs for seen in trained):
+        yield "the evaluated model gates every row differently; in a field budget it is K fields and nothing else"
+    own = trained if budget == "native" else own
+    if not declared and any(seen.gate_differs for seen in own):
+        yield "in budget=native the evaluated model gates every row differently: the entry must say per_sample=True"
+    if declared and own and not any(seen.gate_differs for seen in own):
+        yield "the entry declares per_sample=True, but in budget=native the evaluated model gates all rows alike"
+
+
 def ends_on_the_best_weights(evidence: Evidence) -> Iterator[str]:
     """The returned model's validation AUC is the best one of its log."""
     for seen in evidence.cells:
@@ -228,6 +253,7 @@ RULES: tuple[Rule, ...] = (
     repeats,
     follows_the_seed,
     keeps_k_fields,
+    gates_rows_as_declared,
     ends_on_the_best_weights,
     times_add_up,
     frees_memory,

@@ -19,12 +19,16 @@ from bench.context import BackboneChoice
 from bench.data.load import LoadedData
 from bench.data.rows import Rows
 from bench.engine.evaluate import evaluate
+from bench.engine.model import CTRModel, Gate
 from bench.grid import Cell, MethodChoice
 from bench.job import Job
 from bench.method import Method, Selection, Trained
 from bench.records import CellRecord
 
 __all__ = ["Seen", "watch"]
+
+ROUNDING = 1e-5
+"""Share of the largest number by which vectors may differ that are computed at different places of a batch."""
 
 
 class SplitReadError(Exception):
@@ -86,6 +90,10 @@ class Seen:
     """AUC of the final model on the validation rows."""
     log_auc: float | None = None
     """The AUC that the log calls the best; None without a log."""
+    gate_says: bool | None = None
+    """What the final model's gate declares as ``per_sample``; None without a gate."""
+    gate_differs: bool = False
+    """Whether that gate treats one value of a field differently from row to row."""
     references: dict[str, weakref.ref[Any]] = field(default_factory=dict)
     """The large things of the cell, by what they are."""
 
@@ -213,5 +221,25 @@ def _look(trained: Trained, valid: Rows, seen: Seen) -> None:
     seen.model_kept = tuple(model.kept)
     seen.valid_auc = evaluate(model, valid).auc
     seen.log_auc = None if trained.log is None else trained.log.valid_auc
+    if model.gate is not None:
+        seen.gate_says, seen.gate_differs = model.gate.per_sample, _differs(model, model.gate, valid)
     seen.references["the model"] = weakref.ref(model)
     seen.references["the model's table"] = weakref.ref(model.table.weight)
+
+
+@torch.no_grad()
+def _differs(model: CTRModel, gate: Gate, rows: Rows) -> bool:
+    """Whether two rows with one value of a categorical field leave the gate with different vectors of it."""
+    model.eval()
+    batch = next(model.view(rows).slices(len(rows)))
+    e, linear = gate.multiply(*model.embed(batch), batch.ids)  # [B, F, D], [B, F]
+    gated = e if linear is None else torch.cat([e, linear[..., None]], dim=2)
+    least = gated.new_full((model.schema.vocabulary_rows, gated.shape[2]), torch.inf)
+    most = -least
+    numeric = model.schema.numeric_fields  # whose vectors differ with the number
+    for f in sorted(set(range(model.schema.n_fields)) - set(numeric)):
+        place = batch.ids[:, f].long()[:, None].expand(-1, gated.shape[2])
+        least.scatter_reduce_(0, place, gated[:, f], "amin")
+        most.scatter_reduce_(0, place, gated[:, f], "amax")
+    spread = (most - least)[most >= least]
+    return bool((spread > ROUNDING * gated.abs().max()).any())

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from bench.api import Method, Selection, Trained
+from bench.api import Gate, Method, Selection, Trained
 
 
 class Honest(Method):
@@ -128,6 +128,56 @@ class MutatesValid(Honest):
     def train(self, ctx: Any, train: Any, valid: Any, selection: Selection) -> Trained:
         valid.ids[:, 0] = valid.ids[0, 0]
         return super().train(ctx, train, valid, selection)
+
+
+class RowGate(Gate):
+    """Shares F among the fields of a row by their embeddings."""
+
+    shape = "BF"
+    per_sample = True
+
+    def forward(self, e: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(100 * e.sum(2), 1) * e.shape[1]
+
+
+class SilentRowGate(RowGate):
+    per_sample = False
+
+
+class FieldGate(RowGate):
+    """Does not do what it says."""
+
+    def forward(self, e: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        return torch.ones_like(e[..., 0])
+
+
+class GatesEveryRow(Honest):
+    """By its own rule all fields stay, under a gate of every row; in a field budget it is as others are."""
+
+    gate: ClassVar[type[Gate]] = RowGate
+
+    def train(self, ctx: Any, train: Any, valid: Any, selection: Selection) -> Trained:
+        if ctx.budget == "field":
+            return super().train(ctx, train, valid, selection)
+        return self.gated(ctx, train, valid, selection)
+
+    def gated(self, ctx: Any, train: Any, valid: Any, selection: Selection) -> Trained:
+        model = ctx.model(selection.kept)
+        model.gate = self.gate()
+        return Trained(model, ctx.fit(model, train, valid))
+
+
+class GatesRowsOfKFields(GatesEveryRow):
+    def train(self, ctx: Any, train: Any, valid: Any, selection: Selection) -> Trained:
+        return self.gated(ctx, train, valid, selection)
+
+
+class HidesItsGate(GatesEveryRow):
+    gate = SilentRowGate
+
+
+class BoastsOfItsGate(GatesEveryRow):
+    gate = FieldGate
 
 
 class LeavesLastWeights(Honest):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import broken_methods
@@ -63,6 +64,16 @@ BROKEN = {
     "OneScoreShort": ["scores_are_as_declared: scores have shape (7,); wanted one for each of the 8 fields"],
     "MutatesTrain": ["leaves_rows_unchanged: select changed labels of the training rows"],
     "MutatesValid": ["leaves_rows_unchanged: train changed ids of the validation rows"],
+    "GatesEveryRow": [
+        "gates_rows_as_declared: in budget=native the evaluated model gates every row differently: the entry must say "
+        "per_sample=True"
+    ],
+    "GatesRowsOfKFields": [
+        "gates_rows_as_declared: the evaluated model gates every row differently; in a field budget it is K fields",
+        "gates_rows_as_declared: in budget=native the evaluated model gates every row differently",
+    ],
+    "HidesItsGate": ["gates_rows_as_declared: the gate declares per_sample=False, but it differs from row to row"],
+    "BoastsOfItsGate": ["gates_rows_as_declared: the gate declares per_sample=True, but it does not differ from row"],
     "LeavesLastWeights": ["ends_on_the_best_weights:", "these are not the best weights"],
     "NeverValidates": ["ends_on_the_best_weights:", "holds no validation"],
     "TrainsInInit": ["constructor_does_no_work: __init__ works:", "torch functions"],
@@ -92,7 +103,8 @@ def test_every_rule_but_the_harness_s_own_has_a_method_that_breaks_it() -> None:
     assert set(ALL_RULES) - broken == {"times_add_up"}
     here = broken_methods.__name__
     written = {name for name, thing in vars(broken_methods).items() if getattr(thing, "__module__", "") == here}
-    assert written - {"Honest", "Skips", "rows_of_the_caller"} == set(BROKEN)
+    gates = {"RowGate", "SilentRowGate", "FieldGate"}
+    assert written - {"Honest", "Skips", "rows_of_the_caller"} - gates == set(BROKEN)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +117,23 @@ def test_every_rule_but_the_harness_s_own_has_a_method_that_breaks_it() -> None:
 def test_scores_must_be_what_the_entry_declares(declared: dict[str, Any], fault: str) -> None:
     with pytest.raises(ContractError, match=fault):
         check_method(entry("Honest", **declared), "dnn")
+
+
+def test_a_gate_of_every_row_passes_where_the_entry_declares_it_and_only_there() -> None:
+    for params in ("", "budget=field"):
+        declared = entry("GatesEveryRow", per_sample=True, uses_tau=False)
+        assert check_method(declared, "dnn", params=params).rules == ALL_RULES
+    for params in ("", "budget=field"):
+        with pytest.raises(ContractError, match="per_sample=True, but in budget=native the evaluated model gates all"):
+            check_method(entry("Honest", per_sample=True), "dnn", params=params)
+
+
+@pytest.mark.parametrize(("method", "declared"), [("adafs", True), ("mvfs", True), ("autofield", False)])
+def test_a_registered_method_with_the_other_declaration_is_caught(method: str, declared: bool) -> None:
+    known = registry.methods().entry(method)
+    assert known.per_sample is declared
+    with pytest.raises(ContractError, match="gates_rows_as_declared: "):
+        check_method(replace(known, per_sample=not declared, scores="select"), "dnn")
 
 
 def test_no_selection_does_not_pass_for_a_method_with_scores() -> None:
