@@ -130,6 +130,8 @@ def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock)
     notes = {**chosen.selection.notes, **ctx.notes}
     if execution := chosen.selection.notes.get("execution", {}) | ctx.notes.get("execution", {}):
         notes["execution"] = execution  # of the fits of both phases
+    if chosen.selection.pretrain_rows is not None:
+        notes["pretrain_rows"] = chosen.selection.pretrain_rows
     if flags := flags_of({"positives": job.data.positives, "split_rows": job.data.split_rows, **columns}):
         notes["flags"] = [flag.name for flag in flags]
     memory = peak_memory(job.device, job.own_process)

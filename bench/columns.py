@@ -11,6 +11,7 @@ import torch
 
 from bench import recovery
 from bench.budget import Kept
+from bench.context import SURGERY
 from bench.data.load import LoadedData
 from bench.data.residency import settle
 from bench.data.rows import Rows
@@ -113,14 +114,14 @@ def time_columns(clock: Clock, chosen: Chosen, log: FitLog | None) -> dict[str, 
         "pt_shared": chosen.shared,
         "ct_s": ct_s,
         "tt_s": pt_s + ct_s,
-        "surgery_s": phases.get("train/surgery", 0.0),
-        "warmup_s": phases.get("train/warmup"),
+        "surgery_s": phases.get(f"train/{SURGERY}", 0.0),
         "compile_s": compile_s or None,
         "phases": phases,
     }
     if log is not None:
         before_first_epoch = ct_s - log.total_s
         columns |= {
+            "warmup_s": log.warmup_s,
             "ct_best_s": before_first_epoch + log.best_s,
             "ct_epoch_s": log.epoch_s,
             "valid_auc": log.valid_auc,

@@ -23,6 +23,9 @@ from bench.files import write_atomically
 from bench.profiles import Profile
 from bench.seeds import generator, seed
 
+SURGERY = "surgery"
+"""Stage of ``CellContext.surgery``."""
+
 T = TypeVar("T")
 P = TypeVar("P")
 
@@ -217,6 +220,10 @@ class CellContext(Generic[P]):
                 with write_atomically(file, "wb") as stored:
                     pickle.dump(result, stored)
             return result
+
+    def surgery(self, fn: Callable[[], CTRModel]) -> CTRModel:
+        """The stage in which the model that is trained last gets its form; ``surgery_s`` of the record."""
+        return self.stage(SURGERY, fn)
 
     def _checkpoint(self, name: str, suffix: str) -> Path | None:
         """File of a fit or stage: told apart by the phases around it and by how often the name came there before."""

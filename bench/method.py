@@ -60,6 +60,8 @@ class Selection:
     """Where all scores may be equal, which ends the cell: why, and what would help; part of the reason shown."""
     rows_seen: int | None = None
     """Rows the decision is based on, for the record; None: all that ``select`` was given."""
+    pretrain_rows: int | None = None
+    """Rows of the subset that a pretraining ran on, for the table of data sets; None: there was none."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Diagnostics for the record: plain numbers, strings and lists."""
 
@@ -115,6 +117,9 @@ class Context(Protocol[P]):
     def stage(self, name: str, fn: Callable[[], T]) -> T:
         """Run ``fn`` as a named stage of the clock; remembered when the cell keeps checkpoints."""
 
+    def surgery(self, fn: Callable[[], CTRModel]) -> CTRModel:
+        """Make the model that is trained last, by cutting or anew: a stage whose seconds are recorded as such."""
+
     def log(self, **notes: Any) -> None:
         """Add diagnostics to the record."""
 
@@ -162,10 +167,10 @@ class Method(Generic[P]):
         kept = list(range(ctx.schema.n_fields)) if selection.kept is None else list(selection.kept)
         start = selection.start
         if start is None:
-            model = ctx.stage("surgery", lambda: ctx.model(kept))
+            model = ctx.surgery(lambda: ctx.model(kept))
         else:
             scale = None if selection.scale is None else selection.scale[kept]
-            model = ctx.stage("surgery", lambda: start.prune(kept, scale))
+            model = ctx.surgery(lambda: start.prune(kept, scale))
             selection.start = None
         log = ctx.fit(model, train, valid, name="train")
         return Trained(model, log)

@@ -180,8 +180,8 @@ class CellRecord:
     resumed: bool = False
     """Whether the cell was continued after an interruption; its times are left out of time tables."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """Diagnostics that the method logged, ``flags`` (``bench.flags``), and ``execution``: by fit, which steps a GPU ran
-    as graphs and whether rows were paged in."""
+    """Diagnostics that the method logged, and of the harness: ``flags`` (``bench.flags``), ``execution``, by fit, which
+    steps a GPU ran as graphs and whether rows were paged in, and ``pretrain_rows``, rows of a pretraining's subset."""
     config_hash: str
     """sha256 of the canonical resolved configuration: the identity of the cell."""
     git: str | None = None

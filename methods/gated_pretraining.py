@@ -164,7 +164,6 @@ def pretrain(ctx: Context[Any], params: PretrainParams, train: Rows) -> Pretrain
         "kappa": kappa,
         "mean_z": float(values.mean()),
         "init_correlation": correlation(first.cpu(), log_alpha),
-        "pretrain_rows": len(subset),
         "pretrain_steps": steps,
     }
     return Pretrained(model, subset, log_alpha, values, notes)

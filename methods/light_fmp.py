@@ -59,5 +59,6 @@ class LightFMP(Method[LightFMPParams]):
             scale=done.gate_values if adapted and self.params.fold == "absorb" else None,
             used_rows=done.rows.index,
             rows_seen=len(done.rows),
+            pretrain_rows=len(done.rows),
             notes=done.notes,
         )

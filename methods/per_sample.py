@@ -91,11 +91,13 @@ class PerSampleMethod(Method[P]):
     def _fit(self, ctx: Context[P], train: Rows, valid: Rows, held: Rows, name: str) -> Trained:
         """Both phases and the field scores."""
         p, model = self.params, ctx.model()
+        warm: FitLog | None = None
         if p.warmup_epochs:
-            ctx.fit(model, train, valid, name="warmup", epochs=p.warmup_epochs)
+            warm = ctx.fit(model, train, valid, name="warmup", epochs=p.warmup_epochs)
         model.gate = self.gate(ctx, model.dim).to(ctx.device)
         how = self.training(ctx, model, train, held)
         log: FitLog = ctx.fit(model, train, valid, steps=how.steps, schedule=how.schedule, name=name, by_lookup=True)
+        log.warmup_s = None if warm is None else warm.total_s
         means = mean_gate(model, held, opened=self.rows_keep_k())
         ctx.log(gated_epochs=log.epochs, gated_best_epoch=log.best_epoch, **self.notes(model))
         return Trained(model, log, means)

@@ -42,5 +42,6 @@ class RandomK(Method[RandomKParams]):
             start=done.model,
             used_rows=done.rows.index,
             rows_seen=len(done.rows),
+            pretrain_rows=len(done.rows),
             notes=done.notes,
         )

@@ -90,7 +90,7 @@ def train_masked(ctx: Context[Any], train: Rows, valid: Rows, selection: Selecti
         model.gate = ValueMask(factors) if sizes is None else ValueSizeMask(factors, sizes, model.dim)
         return model
 
-    model = ctx.stage("surgery", surgery)
+    model = ctx.surgery(surgery)
     selection.start = None
     log = ctx.fit(model, train, valid, name="train")
     return Trained(model.fold(factors, selection.dims), log)

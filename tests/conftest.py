@@ -152,7 +152,7 @@ class Fragile(Method):
 
     def train(self, ctx, train, valid, selection):
         marker = Path(os.environ["ZOO_MARKER"])
-        model = ctx.stage("surgery", lambda: ctx.model(selection.kept))
+        model = ctx.surgery(lambda: ctx.model(selection.kept))
 
         def schedule(iteration, planned):
             if iteration >= planned // 2 and not marker.exists():

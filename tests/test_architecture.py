@@ -81,6 +81,43 @@ def test_the_harness_names_no_method_backbone_or_data_set() -> None:
                 assert mentions(text, names) <= allowed, f"{file.relative_to(HOME)}:{line}"
 
 
+def called(tree: ast.Module, name: str) -> Iterator[ast.Call]:
+    """Calls of an attribute, such as ``ctx.fit(...)``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == name:
+            yield node
+
+
+def phases_of(tree: ast.Module) -> set[str]:
+    """Names that a method gives its trainings and stages, as far as they stand where they are given."""
+    given = [word.value for call in called(tree, "fit") for word in call.keywords if word.arg == "name"]
+    given += [call.args[0] for call in called(tree, "stage")]
+    return {str(node.value) for node in given if isinstance(node, ast.Constant)}
+
+
+def notes_of(tree: ast.Module) -> set[str]:
+    """Names of diagnostics: keywords of ``ctx.log``, and the keys of what is assigned to ``notes``."""
+    names = {str(word.arg) for call in called(tree, "log") for word in call.keywords if word.arg}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and "notes" in ast.unparse(node).partition("=")[0]:
+            names |= {str(key.value) for key in ast.walk(node) if isinstance(key, ast.Constant)}
+    return {name for name in names if re.fullmatch(r"[a-z]+(_[a-z]+)+", name)}  # single words mean other things too
+
+
+def test_the_harness_reads_no_phase_and_no_note_of_a_method() -> None:
+    trees = [parsed(file) for file in sources("methods")]
+    phases = set().union(*map(phases_of, trees))
+    assert {"warmup", "search", "pretrain", "supernet", "evolution"} <= phases
+    notes = set().union(*map(notes_of, trees))
+    assert {"pretrain_steps", "gate_every", "fields_at_the_end", "gated_best_epoch"} <= notes
+    own = {"train"}  # the split, and the harness's phase
+    for file in sources("bench"):
+        stage_of_speed = {"search"} if file.parent.name == "speed" else set()
+        for line, text in texts(parsed(file)):
+            known = mentions(text, (phases | notes) - own - stage_of_speed)
+            assert not known, f"{file.relative_to(HOME)}:{line} knows {known}: make it a field of Selection or FitLog"
+
+
 @pytest.mark.parametrize("package", ["methods", "backbones"])
 def test_plug_ins_import_the_api_and_their_siblings_only(package: str) -> None:
     for file in sources(package):

@@ -256,6 +256,35 @@ def test_an_incompatible_cell_is_skipped_with_its_reason(make_job: MakeJob) -> N
     assert (record.status, record.reason, record.traceback, record.auc) == ("skipped", "not on Sundays", None, None)
 
 
+class Declares(Spy):
+    def select(self, ctx: Any, train: Rows, selection_rows: Rows) -> Selection:
+        return replace(super().select(ctx, train, selection_rows), pretrain_rows=7)
+
+    def train(self, ctx: Any, train: Rows, valid: Rows, selection: Selection) -> Trained:
+        trained = super().train(ctx, train, valid, selection)
+        assert trained.log is not None
+        trained.log.warmup_s = 0.25
+        return trained
+
+
+class Names(Spy):
+    """Says the same by the name of a phase, which the harness does not read."""
+
+    def train(self, ctx: Any, train: Rows, valid: Rows, selection: Selection) -> Trained:
+        ctx.fit(ctx.model(), train, None, name="warmup", epochs=1)
+        return super().train(ctx, train, valid, selection)
+
+
+@pytest.mark.parametrize(("kind", "rows", "seconds"), [(Declares, 7, 0.25), (Names, None, None)])
+def test_a_pretraining_and_a_warm_up_are_what_the_method_declares(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, kind: type[Spy], rows: int | None, seconds: float | None
+) -> None:
+    monkeypatch.setattr(registry.methods(), "load", lambda name: kind)
+    _, record = spied(make_job, kind)
+    assert record.status == "ok", record.traceback
+    assert (record.notes.get("pretrain_rows"), record.warmup_s) == (rows, seconds)
+
+
 class Silent(Spy):
     def select(self, ctx: Any, train: Rows, selection_rows: Rows) -> Selection:
         return Selection()

@@ -103,6 +103,8 @@ class FitLog:
     iterations: int = 0
     resumed: bool = False
     optimizer: str = ""
+    warmup_s: float | None = None
+    """Seconds of a warm-up that came before, where the method says so; in none of the other numbers."""
     execution: str = ""
     """Which steps a GPU ran as graphs, and whether rows were paged in; empty where there is nothing to say."""
 

@@ -134,7 +134,7 @@ def test_the_evaluated_model_runs_with_its_gate_and_the_times_are_told_apart(
     assert record.flops_per_row > plain.flops_per_row
     assert record.embedding_params == plain.embedding_params
     assert 0 < record.warmup_s < record.ct_s
-    assert record.warmup_s == record.phases["train/warmup"]
+    assert 0.9 * record.phases["train/warmup"] < record.warmup_s <= record.phases["train/warmup"]
     assert record.pt_s < 0.1 * record.ct_s
     assert record.tt_s == record.pt_s + record.ct_s
     assert fits["warmup"]["gate"] is None
