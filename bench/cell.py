@@ -121,7 +121,7 @@ def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock)
         columns = quality_columns(trained.model, job.data.test, **TIMED_ONCE if job.timed_once else {})
     scores = trained.scores if chosen.selection.scores is None else chosen.selection.scores
     scores = None if scores is None else np.asarray(scores, dtype=np.float64)
-    kept = chosen.kept(job.data.schema.n_fields)
+    kept = chosen.selection.kept_fields(job.data.schema.n_fields)
     columns |= selection_columns(job.data, chosen, scores)
     columns["selection"] |= method.columns(trained.model, chosen.selection)
     columns |= {"recovery": recovery_columns(job.data, kept, scores, columns["auc"])}

@@ -35,10 +35,6 @@ class Chosen:
     """Whether the ranking serves other cells too."""
     rows_seen: int
 
-    def kept(self, n_fields: int) -> list[int]:
-        kept = self.selection.kept
-        return list(range(n_fields)) if kept is None else sorted(int(f) for f in kept)
-
 
 def quality_columns(model: CTRModel, test: Rows, **clocking: Any) -> dict[str, Any]:
     """Quality and inference time on the test split, which goes to the model's device if it fits there by now.
@@ -71,7 +67,7 @@ def selection_columns(data: LoadedData, chosen: Chosen, scores: np.ndarray | Non
         details["score_cardinality_corr"] = recovery.spearman(scores, np.log(schema.cardinalities))
     return {
         "field_names": list(schema.names),
-        "kept_fields": chosen.kept(schema.n_fields),
+        "kept_fields": chosen.selection.kept_fields(schema.n_fields),
         "field_scores": None if scores is None else scores.tolist(),
         "tie_count": None if chosen.ranked is None else chosen.ranked.ties,
         "selection": details,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from bench.registry import Axis, MethodEntry
@@ -29,8 +29,8 @@ class NoParams:
 
 
 @dataclass
-class Selection:
-    """What ``select`` decided to keep.
+class Decision:
+    """What is kept.
 
     Field-level methods give ``scores`` and leave the choice of the K kept fields to the harness, except where a rule
     of their own says how many stay; a method that has no scores leaves both ``scores`` and ``kept`` None and keeps
@@ -41,13 +41,23 @@ class Selection:
     """Higher = keep; float [F], all finite."""
     kept: Sequence[int] | None = None
     """Kept fields, increasing; filled by the harness from the scores (higher first, ties to the lower index). A method
-    that fills it itself keeps exactly K in a field budget."""
+    that fills it itself keeps exactly K in a field budget. ``kept_fields`` reads it."""
     value_mask: Tensor | None = None
     """Kept values, bool [V]."""
     dims: Tensor | None = None
     """Embedding coordinates each field keeps, int64 [F]."""
     weight_mask: Tensor | None = None
     """Kept embedding scalars, bool [V, D]."""
+
+    def kept_fields(self, n_fields: int) -> list[int]:
+        """Kept ones of ``n_fields``, increasing: all where nothing says which."""
+        return list(range(n_fields)) if self.kept is None else sorted(int(f) for f in self.kept)
+
+
+@dataclass
+class HandOver:
+    """What ``train`` takes up where ``select`` has left it; a selection with any of it belongs to its cell alone."""
+
     start: CTRModel | None = None
     """The model that training continues from, over all fields and not yet cut; None: a fresh one."""
     scale: Tensor | None = None
@@ -56,14 +66,34 @@ class Selection:
     """Identities (``Rows.index``) of rows that training must not see again, int64 [n]."""
     gate_rows: Rows | None = None
     """Rows that ``train`` may learn or score gates on beside its own: of a method that selects while it trains."""
-    hint: str | None = None
-    """Where all scores may be equal, which ends the cell: why, and what would help; part of the reason shown."""
+
+
+@dataclass
+class Remarks:
+    """What the record and the messages say of the decision."""
+
+    notes: dict[str, Any] = field(default_factory=dict)
+    """Diagnostics for the record: plain numbers, strings and lists."""
     rows_seen: int | None = None
     """Rows the decision is based on, for the record; None: all that ``select`` was given."""
     pretrain_rows: int | None = None
     """Rows of the subset that a pretraining ran on, for the table of data sets; None: there was none."""
-    notes: dict[str, Any] = field(default_factory=dict)
-    """Diagnostics for the record: plain numbers, strings and lists."""
+    hint: str | None = None
+    """Where all scores may be equal, which ends the cell: why, and what would help; part of the reason shown."""
+
+
+@dataclass
+class Selection(Remarks, HandOver, Decision):
+    """What ``select`` returns; for a ranking ``Selection(scores=...)`` is all.
+
+    The parts are base classes, so that a method names the fields it has, whatever their part, and the harness takes a
+    part as a whole: a new field belongs to its part everywhere.
+    """
+
+    def given(self, part: type[Decision | HandOver | Remarks]) -> dict[str, Any]:
+        """The fields of one part that the method has filled, by name."""
+        values = {item.name: getattr(self, item.name) for item in fields(part)}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass
@@ -164,14 +194,16 @@ class Method(Generic[P]):
 
     def train(self, ctx: Context[P], train: Rows, valid: Rows, selection: Selection) -> Trained:
         """Train the final model; the default cuts ``selection.start``, or builds a fresh model on the kept fields."""
-        kept = list(range(ctx.schema.n_fields)) if selection.kept is None else list(selection.kept)
-        start = selection.start
-        if start is None:
-            model = ctx.surgery(lambda: ctx.model(kept))
-        else:
-            scale = None if selection.scale is None else selection.scale[kept]
-            model = ctx.surgery(lambda: start.prune(kept, scale))
-            selection.start = None
+        kept = selection.kept_fields(ctx.schema.n_fields)
+
+        def surgery() -> CTRModel:
+            start = selection.start
+            if start is None:
+                return ctx.model(kept)
+            return start.prune(kept, None if selection.scale is None else selection.scale[kept])
+
+        model = ctx.surgery(surgery)
+        selection.start = None  # nothing else holds it: its table goes before training begins
         log = ctx.fit(model, train, valid, name="train")
         return Trained(model, log)
 

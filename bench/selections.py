@@ -7,6 +7,7 @@ ranking. Only plain rankings are shared: a selection that carries a model or mas
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from bench.errors import DataError
 from bench.files import write_atomically
-from bench.method import Method, Selection
+from bench.method import Decision, HandOver, Method, Remarks, Selection
 from bench.records import config_hash, plain
 
 _AXES = {"tau": "tau", "backbone": "backbone", "seed": "seed"}
@@ -54,31 +55,16 @@ class SelectionStore:
         try:
             stored = json.loads(file.read_text(encoding="utf-8"))
             scores = np.array(stored["scores"], dtype=np.float64)
-            selection = Selection(scores=scores, rows_seen=stored["rows_seen"], notes=stored["notes"])
-            selection.hint = stored.get("hint")  # earlier versions kept none
-            return selection, float(stored["pt_s"])
+            remarks = {item.name: stored[item.name] for item in fields(Remarks) if item.name in stored}
+            return Selection(scores=scores, **remarks), float(stored["pt_s"])
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{file} is not a readable ranking ({error}). Delete it and run again.") from error
 
     def write(self, key: str, selection: Selection, pt_s: float) -> None:
         """Keep a plain ranking; one that carries a model, masks, rows or its own choice is left to its cell."""
-        extras = (
-            selection.start,
-            selection.scale,
-            selection.kept,
-            selection.used_rows,
-            selection.value_mask,
-            selection.dims,
-            selection.weight_mask,
-        )
-        if selection.scores is None or any(extra is not None for extra in extras):
+        if set(selection.given(Decision)) != {"scores"} or selection.given(HandOver):
             return
-        stored = {
-            "scores": np.asarray(selection.scores, dtype=np.float64).tolist(),
-            "rows_seen": selection.rows_seen,
-            "notes": plain(selection.notes),
-            "hint": selection.hint,
-            "pt_s": pt_s,
-        }
+        scores = np.asarray(selection.scores, dtype=np.float64).tolist()
+        stored = {"scores": scores, **plain(selection.given(Remarks)), "pt_s": pt_s}
         with write_atomically(self._file(key)) as file:
             json.dump(stored, file)

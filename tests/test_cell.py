@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,9 @@ import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
 from bench import registry
-from bench.api import CTRModel, Rows, Selection, Trained
+from bench.api import CTRModel, FitLog, Rows, Selection, Trained
 from bench.cell import run_cell
+from bench.context import CellContext
 from bench.engine.evaluate import predict
 from bench.job import Job
 from bench.method import Method
@@ -254,6 +256,29 @@ def test_what_goes_wrong_becomes_status_reason_and_traceback(
 def test_an_incompatible_cell_is_skipped_with_its_reason(make_job: MakeJob) -> None:
     record = run_cell(make_job("zoo-skips"))
     assert (record.status, record.reason, record.traceback, record.auc) == ("skipped", "not on Sundays", None, None)
+
+
+class Carries(Spy):
+    full: ClassVar[weakref.ref[CTRModel]]
+
+    def select(self, ctx: Any, train: Rows, selection_rows: Rows) -> Selection:
+        model = ctx.model()
+        Carries.full = weakref.ref(model)
+        return replace(super().select(ctx, train, selection_rows), start=model)
+
+
+def test_the_uncut_model_is_gone_when_training_begins(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, gone = CellContext.fit, []
+
+    def watched(ctx: CellContext[Any], model: CTRModel, *rest: Any, **plan: Any) -> FitLog:
+        gc.collect()
+        gone.append(Carries.full() is None)
+        return fit(ctx, model, *rest, **plan)
+
+    monkeypatch.setattr(CellContext, "fit", watched)
+    monkeypatch.setattr(registry.methods(), "load", lambda name: Carries)
+    _, record = spied(make_job, Carries)
+    assert (record.status, gone) == ("ok", [True]), record.traceback
 
 
 class Declares(Spy):

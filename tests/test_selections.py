@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from bench.api import Selection
 from bench.errors import DataError
 from bench.grid import choose_method
 from bench.job import Job
-from bench.method import Method
+from bench.method import Decision, HandOver, Method, Remarks
 from bench.selections import SelectionStore, is_shared, shared_key
 
 
@@ -57,14 +58,37 @@ def test_a_ranking_comes_back_as_it_was(tmp_path: Path) -> None:
     store = SelectionStore(tmp_path / "selections")
     scores = np.array([0.1, 1 / 3, -1e-300])
     assert store.read("a" * 64) is None
-    selection = Selection(scores=scores, rows_seen=7, notes={"n": np.int64(3), "x": np.float32(0.5), "y": float("nan")})
+    notes = {"n": np.int64(3), "x": np.float32(0.5), "y": float("nan")}
+    selection = Selection(scores=scores, rows_seen=7, pretrain_rows=5, hint="give more rows", notes=notes)
     store.write("a" * 64, selection, 1.25)
     found = store.read("a" * 64)
     assert found is not None
     assert found[0].scores is not None
     assert found[0].scores.tolist() == scores.tolist()
     assert (found[0].rows_seen, found[0].notes, found[1]) == (7, {"n": 3, "x": 0.5, "y": None}, 1.25)
+    assert (found[0].pretrain_rows, found[0].hint) == (5, "give more rows")
     assert store.read("b" * 64) is None
+
+
+def test_a_ranking_without_remarks_reads_as_it_was_written(tmp_path: Path) -> None:
+    store = SelectionStore(tmp_path)
+    store.write("a" * 64, Selection(scores=np.ones(2)), 1.0)
+    found = store.read("a" * 64)
+    assert found is not None
+    assert (found[0].rows_seen, found[0].hint, found[0].notes) == (None, None, {})
+
+
+def test_every_field_of_a_selection_belongs_to_one_part_and_none_says_all() -> None:
+    parts = [{item.name for item in fields(part)} for part in (Decision, HandOver, Remarks)]
+    names = [item.name for item in fields(Selection)]
+    assert names[0] == "scores"
+    assert sorted(names) == sorted(name for part in parts for name in part)
+    assert Selection().kept_fields(3) == [0, 1, 2]
+    assert Selection(kept=np.array([0, 2])).kept_fields(3) == [0, 2]
+    assert Selection(kept=[]).kept_fields(3) == []
+    told = Selection(scores=np.ones(3), used_rows=torch.arange(2), rows_seen=0)
+    assert (set(told.given(Decision)), set(told.given(HandOver))) == ({"scores"}, {"used_rows"})
+    assert told.given(Remarks) == {"rows_seen": 0, "notes": {}}
 
 
 @pytest.mark.parametrize(
@@ -75,6 +99,7 @@ def test_a_ranking_comes_back_as_it_was(tmp_path: Path) -> None:
         {"weight_mask": torch.ones(3, 2)},
         {"scale": torch.ones(3)},
         {"used_rows": torch.arange(3)},
+        {"gate_rows": object()},
         {"kept": (0, 2)},
         {"start": object()},
         {"scores": None},

@@ -22,7 +22,7 @@ from bench.engine.evaluate import evaluate
 from bench.engine.model import CTRModel, Gate
 from bench.grid import Cell, MethodChoice
 from bench.job import Job
-from bench.method import Method, Selection, Trained
+from bench.method import Decision, HandOver, Method, Selection, Trained
 from bench.records import CellRecord
 
 __all__ = ["Seen", "watch"]
@@ -203,9 +203,10 @@ def _columns(rows: Rows) -> Iterator[tuple[str, Tensor]]:
 
 
 def _copies(selection: Selection) -> dict[str, Any]:
-    """The decision itself, without models and notes."""
-    names = ("scores", "kept", "value_mask", "dims", "weight_mask", "scale", "used_rows")
-    return {name: _plain(getattr(selection, name)) for name in names}
+    """The decision, and of what is handed over all but models and rows of data."""
+    told = selection.given(Decision) | selection.given(HandOver)
+    plain = {name: _plain(value) for name, value in told.items() if not isinstance(value, CTRModel | Rows)}
+    return {item.name: plain.get(item.name) for part in (Decision, HandOver) for item in fields(part)}
 
 
 def _plain(value: Any) -> Any:
