@@ -84,7 +84,7 @@ class CellRecord:
     tuning: dict[str, Any] | None = None
     """How the learning rate was tuned: ``lr``, the one chosen, and every trial with validation AUC and seconds."""
     budget: str | None = None
-    """Rule that turns τ into what is kept: native, exact, field or match:<label>."""
+    """Rule that turns τ into what is kept: native, exact or field."""
     tau: float | None = None
     """Prune ratio, share of the unit that is removed; None where the method does not use it."""
     seed: int

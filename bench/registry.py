@@ -165,10 +165,10 @@ def backbones() -> Registry[BackboneEntry]:
 
 
 def check_layout() -> None:
-    """Make sure that the four packages are the project's own.
+    """Make sure that the packages beside this one are the project's own.
 
     Raises:
-        ConfigError: a folder of the same name elsewhere on the path shadows one of them.
+        ConfigError: a folder of the same name elsewhere on the path shadows one of them, or it is not there.
     """
     home = Path(__file__).resolve().parent.parent
     for package in ("methods", "backbones", "plots"):

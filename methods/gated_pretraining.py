@@ -52,7 +52,7 @@ class PretrainParams:
     gamma: Annotated[float, Range(None, 0, open_high=True)] = -0.1
     """Lower stretch γ (paper, section 2.3)."""
     noise: Literal["batch", "sample"] = "batch"
-    """One draw of u a step (paper, Algorithm 1) or one for every row."""
+    """A field's draw of u serves a step's whole batch (paper, Algorithm 1), or every row has its own."""
     constraint: Literal["sampled", "expected"] = "sampled"
     """Mean that is held at the target: of the drawn gates (paper, equation 4) or of their P(z > 0)."""
     target: Literal["kept", "pruned"] = "kept"

@@ -4,7 +4,7 @@
     z = clip(s (ζ - γ) + γ, 0, 1)                           a = log α, one a field
     penalty = λ (c - κ) + φ (c - κ)²                        c = mean of z; ascent in λ and φ, which start at 0
 
-Shapes: a [F], z [F] (one draw a batch) or [B, F] (one draw a row).
+Shapes: a [F]; u and z [F] (a draw a field and batch) or [B, F] (a draw a field and row); z without noise [F].
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ class HardConcreteGate(Gate):
         beta: temperature β.
         zeta: upper stretch ζ > 1.
         gamma: lower stretch γ < 0.
-        noise: one draw of u for the whole batch, or one for every row.
+        noise: a field's draw of u serves the whole batch, or every row has its own.
     """
+
+    shape = "BF"  # which takes [F] too: a row of factors for all rows
 
     def __init__(
         self, log_alpha: Tensor, beta: float, zeta: float, gamma: float, noise: Literal["batch", "sample"]

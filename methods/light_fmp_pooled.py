@@ -30,7 +30,7 @@ class PooledLightFMPParams(LightFMPParams):
     pretrain_min_count: Annotated[int, Range(1)] = 5
     """Values seen fewer times in the subset share the field's rare embedding while pretraining; 1 keeps all."""
     noise: Literal["batch", "sample"] = "sample"
-    """One draw of u a step or one for every row."""
+    """A field's draw of u serves a step's whole batch, or every row has its own."""
 
 
 class PooledLightFMP(LightFMP):
