@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -122,12 +123,6 @@ def pretrain(ctx: Context[Any], params: PretrainParams, train: Rows) -> Pretrain
     kappa = 1 - ctx.tau if params.target == "kept" else ctx.tau
     lagrangian = Lagrangian(kappa, ctx.device)
 
-    def loss(model: CTRModel, batch: Batch) -> Tensor:
-        bce = F.binary_cross_entropy_with_logits(model(batch), batch.labels)
-        mean = gate.sampled_mean if params.constraint == "sampled" else gate.open_probability().mean()
-        penalty: Tensor = lagrangian(mean)
-        return bce + penalty
-
     steps = params.pretrain_epochs * math.ceil(len(rows) / params.pretrain_batch)
     average = _Average(gate, steps, params)
     step = Step(
@@ -136,7 +131,7 @@ def pretrain(ctx: Context[Any], params: PretrainParams, train: Rows) -> Pretrain
             Group([gate.log_alpha], params.gate_lr),
             Group(list(lagrangian.parameters()), params.gate_lr, maximize=True),
         ],
-        loss=loss,
+        loss=partial(_loss, gate, lagrangian, params.constraint == "sampled"),
         name="pretrain",
         after=average,
     )
@@ -167,6 +162,14 @@ def pretrain(ctx: Context[Any], params: PretrainParams, train: Rows) -> Pretrain
         "pretrain_steps": steps,
     }
     return Pretrained(model, subset, log_alpha, values, notes)
+
+
+def _loss(gate: HardConcreteGate, lagrangian: Lagrangian, sampled: bool, model: CTRModel, batch: Batch) -> Tensor:
+    """Log loss, and the price of a mean gate off its target: of the drawn gates, or of their P(z > 0)."""
+    bce = F.binary_cross_entropy_with_logits(model(batch), batch.labels)
+    mean = gate.sampled_mean if sampled else gate.open_probability().mean()
+    penalty: Tensor = lagrangian(mean)
+    return bce + penalty
 
 
 def draw_subset(ctx: Context[Any], params: PretrainParams, train: Rows) -> Rows:
