@@ -13,6 +13,7 @@ import torch
 
 from bench.data.rows import Rows, batch_sizes
 from bench.data.schema import Schema
+from bench.engine import graph
 from bench.engine.arithmetic import Arithmetic, compile_ahead
 from bench.engine.backbone import Backbone, draw_layers
 from bench.engine.clock import COMPILE, Clock
@@ -178,7 +179,7 @@ class CellContext(Generic[P]):
                 schedule=schedule,
                 on_epoch=on_epoch,
                 on_step=self.on_step,
-                warn=warn,
+                runner=graph.runner(self.device, full, warn),
                 checkpoint=self._checkpoint(full.name, ".pt"),
             )
             with self._clock.phase(full.name):

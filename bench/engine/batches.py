@@ -89,8 +89,14 @@ class Batches:
         order = self.order.to(self.rows.device, non_blocking=True)
         return (self.rows.batch(order[start : start + self.size]) for start in starts)
 
-    def resume(self, order: Tensor, at: int) -> None:
-        """Go on within ``order`` after ``at`` rows; the generator has been set."""
+    def state(self) -> tuple[Tensor, Tensor, int]:
+        """State of the generator, ``order`` and ``at``."""
+        return self.generator.get_state(), self.order, self.at
+
+    def load(self, state: tuple[Tensor, Tensor, int]) -> None:
+        """Go on where ``state`` was taken."""
+        drawn, order, at = state
+        self.generator.set_state(drawn.cpu())
         self.order, self.at, self._under_way = order.cpu(), at, None
         self._orders.forget()
 

@@ -12,17 +12,18 @@ import statistics
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bench.data.residency import settle
-from bench.data.rows import Rows
+from bench.data.rows import Batch, Rows
 from bench.engine import checkpoint as checkpoints
-from bench.engine import graph
 from bench.engine.batches import Batches
 from bench.engine.clock import now
 from bench.engine.evaluate import evaluate_finite
+from bench.engine.graph import Runner
 from bench.engine.memory import keep_freed_memory
 from bench.engine.model import CTRModel
 from bench.engine.steps import FitLog, FitPlan, Group, Step, log_loss
@@ -49,7 +50,7 @@ class Fitter:
         schedule: called as ``schedule(iteration, planned iterations)`` before each iteration, to move buffers.
         on_epoch: told of every validation, for progress.
         on_step: told of every iteration before it begins, as ``schedule`` is; it neither reads nor changes the model.
-        warn: told why something goes slower than it could.
+        runner: what runs steps as graphs; None: kernels are launched one by one.
         checkpoint: file to keep the state in after every validation and to resume from; None: keep none.
     """
 
@@ -65,7 +66,7 @@ class Fitter:
         schedule: Callable[[int, int], None] | None = None,
         on_epoch: Callable[[dict[str, float]], None] | None = None,
         on_step: Callable[[int, int], None] | None = None,
-        warn: Callable[[str], None] | None = None,
+        runner: Runner | None = None,
         checkpoint: Path | None = None,
     ) -> None:
         """Place the rows' columns as the model takes them and build the optimisers."""
@@ -84,20 +85,9 @@ class Fitter:
         self.per_epoch = math.ceil(len(self.train) / plan.batch_size)
         self.batches = Batches(self.train, plan.batch_size, generator, rest=True)
         self.own_batches = [self._own_batches(step) for step in self.steps]
-        self._backend = graph.backend(self.device)
-        if self._backend is not None and plan.lazy:
-            self._backend = None
-            if warn is not None:
-                warn(
-                    f"{plan.name}: lazy Adam moves another number of rows at every step, which no CUDA graph can; "
-                    "its kernels are launched one by one"
-                )
-        self.updates = Updates(
-            model, self.steps, plan, capturable=self._backend is not None, scheduled=schedule is not None
-        )
-        if self._backend is not None:
-            sizes = [(own or self.batches).size for own in self.own_batches]
-            self.updates.graphs = graph.StepGraphs(self.updates, sizes, self._backend, warn)
+        self.updates = Updates(model, self.steps, plan, capturable=runner is not None, scheduled=schedule is not None)
+        if runner is not None:
+            self.updates.graphs = runner(self.updates, [(own or self.batches).size for own in self.own_batches])
         self.iteration = 0
         self.stale = 0
         self.best_auc = -math.inf
@@ -135,7 +125,7 @@ class Fitter:
     def _run(self) -> None:
         points = self.plan.evaluation_points(self.per_epoch)
         if self.checkpoint is not None and self.checkpoint.exists():
-            checkpoints.restore(self, self.checkpoint)
+            self.load(checkpoints.read(self.checkpoint, self.device))
         self._clock_zero = now(self.device) - self.log.total_s
         self.model.train()
         epoch_time = 0.0
@@ -148,8 +138,41 @@ class Fitter:
                 self._validate(self.valid, train_loss)
             self.log.total_s = now(self.device) - self._clock_zero
             if self.checkpoint is not None:
-                checkpoints.save(self, self.checkpoint)
+                checkpoints.write(self.checkpoint, self.state())
         self._finish()
+
+    def state(self) -> dict[str, Any]:
+        """All that decides how the training goes on: tensors, numbers and texts, in lists, tuples and dictionaries."""
+        return {
+            "model": self.model.state_dict(),
+            **self.updates.state(),
+            "batches": [batches.state() for batches in self._all_batches()],
+            "torch_rng": torch.get_rng_state(),
+            "device_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            "counters": (self.iteration, self.stale, self.best_auc),
+            "best": self.best_state,
+            "log": (self.log.history, self.log.best_epoch, self.log.best_s, self.log.total_s),
+            "epoch_seconds": self.epoch_seconds,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Put a training that has not begun where ``state`` was taken, from another one of the same settings."""
+        self.model.load_state_dict(state["model"])
+        self.updates.load(state)
+        for batches, drawn in zip(self._all_batches(), state["batches"], strict=True):
+            batches.load(drawn)
+        torch.set_rng_state(state["torch_rng"].cpu())
+        if state["device_rng"] is not None:
+            torch.cuda.set_rng_state(state["device_rng"].cpu(), self.device)
+        self.iteration, self.stale, self.best_auc = state["counters"]
+        self.best_state = state["best"]
+        self.log.history, self.log.best_epoch, self.log.best_s, self.log.total_s = state["log"]
+        self.log.iterations, self.log.resumed = self.iteration, True
+        self.epoch_seconds = state["epoch_seconds"]
+
+    def _all_batches(self) -> list[Batches]:
+        """The iterations' batches, then those that steps draw for themselves."""
+        return [self.batches, *(own for own in self.own_batches if own is not None)]
 
     def _stopped(self) -> bool:
         return self.stale >= self.plan.patience
@@ -157,7 +180,8 @@ class Fitter:
     def _train_until(self, point: int, epoch_time: float) -> float:
         """Run iterations up to ``point``; return the seconds spent in the epoch that is still open."""
         start = now(self.device)
-        with nullcontext() if self._backend is None else self._backend.lane():
+        graphs = self.updates.graphs
+        with nullcontext() if graphs is None else graphs.lane():
             while self.iteration < point:
                 self._iterate()
                 if self.iteration % self.per_epoch == 0 or self.iteration == point:
@@ -178,7 +202,11 @@ class Fitter:
         for number, step in enumerate(self.steps):
             if self.iteration % step.every == 0:
                 own = self.own_batches[number]
-                self.updates.run(number, own.next() if own else batch, self.iteration)
+                self.update(number, own.next() if own else batch)
+
+    def update(self, number: int, batch: Batch) -> None:
+        """Update the parameters of step ``number`` on ``batch``; who measures updates overrides this."""
+        self.updates.run(number, batch, self.iteration)
 
     def _validate(self, valid: Rows, train_loss: float) -> None:
         epoch = self.iteration / self.per_epoch
@@ -228,6 +256,5 @@ class Fitter:
     def _close(self) -> None:
         """Give back what the training held, whether it has come to its end or not."""
         self.updates.finish()
-        for batches in (self.batches, *self.own_batches):
-            if batches is not None:
-                batches.close()
+        for batches in self._all_batches():
+            batches.close()

@@ -11,17 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Protocol
+from functools import cache, partial
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from bench.data.rows import Batch
+from bench.engine.steps import FitPlan, Step
 from bench.engine.watch import Watch, places
-
-if TYPE_CHECKING:
-    from bench.engine.update import Updates
 
 WARM_UP = 3
 """Updates of a step before it is captured: they make its optimiser state, gradient buffers and library handles."""
@@ -118,15 +116,41 @@ class _Step:
     """Why the step is not, or no longer, a graph."""
 
 
+class Work(Protocol):
+    """What graphs need of the updates that they run; a step goes by its number."""
+
+    steps: list[Step]
+    name: str
+    """Opens messages."""
+
+    @property
+    def model(self) -> nn.Module:
+        """Whose modules the update reads."""
+
+    def update(self, number: int, batch: Batch) -> Tensor:
+        """What is captured: from the loss, which is returned, to cleared gradients."""
+
+    def discard(self, number: int) -> None:
+        """Clear the gradients of an update that broke off."""
+
+    def of_step(self, number: int) -> list[torch.optim.Optimizer]:
+        """Optimisers whose settings the update reads."""
+
+    def table_weights(self, number: int) -> list[nn.Parameter]:
+        """Weights of tables that it trains: their gradients have buffers that stay."""
+
+
 class StepGraphs:
     """Runs updates as graphs where that gives the same, and as they are where not."""
 
-    def __init__(
-        self, updates: Updates, sizes: Sequence[int], backend: Backend, warn: Callable[[str], None] | None
-    ) -> None:
+    def __init__(self, backend: Backend, warn: Callable[[str], None], updates: Work, sizes: Sequence[int]) -> None:
         """Capture batches of ``sizes`` rows, one size a step; ``warn`` hears why a step is not captured."""
         self._updates, self._backend, self._warn = updates, backend, warn
         self._steps = [_Step(size) for size in sizes]
+
+    def lane(self) -> AbstractContextManager[None]:
+        """Where the training runs."""
+        return self._backend.lane()
 
     def run(self, number: int, batch: Batch) -> Tensor:
         """Update the parameters of step ``number`` and return its loss, a scalar on the device."""
@@ -177,9 +201,8 @@ class StepGraphs:
     def _give_up(self, number: int, reason: str) -> None:
         step, updates = self._steps[number], self._updates
         step.graph, step.reason = None, reason
-        if self._warn is not None:
-            name = updates.steps[number].name
-            self._warn(f"{updates.name}: step {name!r} goes on without a CUDA graph, and slower: {reason}")
+        name = updates.steps[number].name
+        self._warn(f"{updates.name}: step {name!r} goes on without a CUDA graph, and slower: {reason}")
 
     def summary(self) -> str:
         """How the steps were run, for the record."""
@@ -188,6 +211,25 @@ class StepGraphs:
             how = "captured" if step.graph is not None else "too few updates to capture"
             parts.append(f"{own.name}: {how if step.reason is None else f'not captured, {step.reason}'}")
         return "; ".join(parts)
+
+
+Runner = Callable[[Work, Sequence[int]], StepGraphs]
+"""Takes the updates of a training and the rows of each step's batches."""
+
+
+def runner(device: torch.device, plan: FitPlan, warn: Callable[[str], None]) -> Runner | None:
+    """What runs the steps of a training on ``device`` as graphs; None: its kernels are launched one by one.
+
+    ``warn`` hears why that is so where the device has graphs, and later why a step is not captured.
+    """
+    found = backend(device)
+    if found is not None and plan.lazy:
+        warn(
+            f"{plan.name}: lazy Adam moves another number of rows at every step, which no CUDA graph can; "
+            "its kernels are launched one by one"
+        )
+        return None
+    return None if found is None else partial(StepGraphs, found, warn)
 
 
 def _reason(error: BaseException) -> str:

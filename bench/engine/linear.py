@@ -9,7 +9,6 @@ agree to rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -43,17 +42,11 @@ def _suits(layer: nn.Linear, x: Tensor) -> bool:
     plain = x.is_cpu and x.ndim == 2 and len(x) >= LEAST_ROWS and min(layer.weight.shape) > 1
     single = x.dtype == layer.weight.dtype == torch.float32
     watched = torch._C._len_torch_dispatch_stack() > 0  # a counter of operations knows those of torch alone
-    return plain and single and not watched and not torch.is_autocast_enabled("cpu") and _full_precision()
+    return plain and single and not watched and not torch.is_autocast_enabled("cpu") and full_precision()
 
 
-def product_ways(left: Tensor, right: Tensor) -> list[Callable[[Tensor, Tensor], Tensor]]:
-    """All that can multiply the two matrices here, in full precision."""
-    plain = left.is_cpu and left.dtype == torch.float32
-    fast = [lambda left, right: _product(left, right.t(), None)] if plain and _full_precision() else []
-    return [torch.mm, *fast]
-
-
-def _full_precision() -> bool:
+def full_precision() -> bool:
+    """Whether oneDNN is at hand, and its float32 products round nothing."""
     backend = torch.backends.mkldnn
     built = backend.is_available()  # type: ignore[no-untyped-call]
     if not built or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
@@ -63,9 +56,10 @@ def _full_precision() -> bool:
     return torch.get_float32_matmul_precision() == "highest"
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return product
+def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``x weightᵀ + bias`` by oneDNN: x [B, inputs], weight [outputs, inputs], bias [outputs] -> [B, outputs]."""
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return y
 
 
 def _weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
@@ -77,7 +71,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool, spent: bool) -> Tensor:
         ctx.spent = spent
-        y = _product(x, weight, bias)
+        y = product(x, weight, bias)
         if relu:
             torch.relu_(y)
         ctx.save_for_backward(x, weight, y if relu else None)
@@ -92,6 +86,6 @@ class _Linear(torch.autograd.Function):
         elif y is not None:
             grad = torch.ops.aten.threshold_backward(grad, y, 0)
         to_x, to_weight, to_bias, *_ = ctx.needs_input_grad
-        grad_x = _product(grad, weight.t(), None) if to_x else None
+        grad_x = product(grad, weight.t(), None) if to_x else None
         grad_weight = _weight_gradient(grad, x) if to_weight else None
         return grad_x, grad_weight, grad.sum(0) if to_bias else None, None, None

@@ -6,21 +6,19 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bench.data.rows import Batch
 from bench.engine.adam import FusedAdam
+from bench.engine.graph import StepGraphs
 from bench.engine.lazy import LazyAdam
 from bench.engine.model import CTRModel
 from bench.engine.steps import FitPlan, Step, log_loss
 from bench.engine.table import EmbeddingTable, at_hand
 from bench.engine.windowed import WindowedAdam, pays
-
-if TYPE_CHECKING:
-    from bench.engine.graph import StepGraphs
 
 
 class NonFiniteLossError(RuntimeError):
@@ -116,15 +114,26 @@ class Updates:
         """Learning rate of the first group; on a GPU kept in float32, of which the digits beyond are left out."""
         return float(f"{float(self.optimizers[0].param_groups[0]['lr']):.7g}")
 
-    def load_optimizers(self, states: Sequence[dict[str, Any]]) -> None:
-        """Take up saved states; settings that belong to the device stay those of this one."""
-        for optimizer, state in zip(self.optimizers, states, strict=True):
-            for own, saved in zip(optimizer.param_groups, state["param_groups"], strict=True):
+    def state(self) -> dict[str, Any]:
+        """Values of the steps' parameters, those outside the model included, and states of their optimisers."""
+        return {
+            "params": [param.detach() for params in self.params for param in params],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Any]) -> None:
+        """Take a state up; settings that belong to the device stay those of this one."""
+        params = [param for params in self.params for param in params]
+        for param, value in zip(params, state["params"], strict=True):
+            param.copy_(value)
+        for optimizer, taken in zip(self.optimizers, state["optimizers"], strict=True):
+            for own, saved in zip(optimizer.param_groups, taken["param_groups"], strict=True):
                 rate = float(saved["lr"])
                 saved["lr"] = own["lr"].fill_(rate) if isinstance(own["lr"], Tensor) else rate
                 if "capturable" in own:
                     saved["capturable"] = own["capturable"]
-            optimizer.load_state_dict(state)
+            optimizer.load_state_dict(taken)
 
     def _train_only(self, number: int) -> None:
         """Let gradients flow to the parameters of one step alone."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.engine.adam import FusedAdam
 from bench.engine.clock import now
-from bench.engine.linear import product_ways
+from bench.engine.linear import full_precision, product
 from bench.engine.table import EmbeddingTable
 from bench.engine.windowed import WINDOW, HotRows, WindowedAdam, pays
 from bench.speed.data import make_rows
@@ -74,9 +74,16 @@ def _gemm(config: SpeedConfig, device: torch.device) -> float:
             flops += 2 * config.batch * inputs * outputs
             total_s += min(
                 seconds(lambda way=way, left=left, right=right: way(left, right), device)  # type: ignore[misc]
-                for way in product_ways(left, right)
+                for way in _product_ways(left)
             )
     return flops / total_s
+
+
+def _product_ways(left: Tensor) -> list[Callable[[Tensor, Tensor], Tensor]]:
+    """All that can multiply ``left`` by a matrix here, in full precision."""
+    plain = left.is_cpu and left.dtype == torch.float32
+    fast = [lambda left, right: product(left, right.t(), None)] if plain and full_precision() else []
+    return [torch.mm, *fast]
 
 
 def _copy(device: torch.device) -> float:

@@ -12,7 +12,22 @@ from typing import Any
 
 import torch
 
+from bench.data.rows import Batch
 from bench.engine.clock import now
+from bench.engine.fit import Fitter
+
+
+class LedgerFitter(Fitter):
+    """A training that notes its time in a ledger."""
+
+    def __init__(self, ledger: Ledger, *given: Any, **options: Any) -> None:
+        """Take the ledger, and what any training takes."""
+        super().__init__(*given, on_step=ledger.on_step, on_epoch=ledger.on_epoch, **options)
+        self._timed = ledger.update(super().update)
+
+    def update(self, number: int, batch: Batch) -> None:
+        """Update, and note the time."""
+        self._timed(number, batch)
 
 
 @dataclass

@@ -16,9 +16,10 @@ from bench import registry
 from bench.budget import n_keep
 from bench.context import CellContext, silent
 from bench.data.rows import Rows
+from bench.engine import graph
 from bench.engine.clock import Clock, now
 from bench.engine.evaluate import auc, evaluate, logloss
-from bench.engine.fit import FitPlan, Fitter
+from bench.engine.fit import FitPlan
 from bench.engine.memory import peak_rss
 from bench.engine.model import CTRModel
 from bench.engine.steps import Group
@@ -30,7 +31,7 @@ from bench.speed.bound import bound_rows_per_s, step_flops_per_row
 from bench.speed.data import RawTable, make_rows, write_raw
 from bench.speed.gates import GATES
 from bench.speed.limits import Limits, measure_limits
-from bench.speed.overhead import Ledger
+from bench.speed.overhead import Ledger, LedgerFitter
 from bench.speed.rate import Rate, summary
 from bench.speed.settings import SpeedConfig
 
@@ -93,8 +94,8 @@ def overhead(config: SpeedConfig, backbone: str) -> Rate:
     model = ctx.model()
     plan = FitPlan(1, config.batch, clip_norm=ctx.profile.clip_norm)
     draw = torch.Generator().manual_seed(config.seed)
-    fitter = Fitter(model, rest, valid, [ctx.step(model)], plan, draw, on_step=ledger.on_step, on_epoch=ledger.on_epoch)
-    fitter.updates.run = ledger.update(fitter.updates.run)  # type: ignore[method-assign]
+    runner = graph.runner(device, plan, warn=lambda text: None)
+    fitter = LedgerFitter(ledger, model, rest, valid, [ctx.step(model)], plan, draw, runner=runner)
     model.forward = ledger.score(model.forward)  # type: ignore[method-assign]
     fitter.run()
     ledger.finish()

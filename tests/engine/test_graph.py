@@ -101,7 +101,7 @@ class Trainer:
             torch.manual_seed(3)
             fitter = Fitter(
                 model, rows, made.pop("valid", None), made.pop("steps"), full, torch.Generator().manual_seed(7),
-                warn=warnings.append, **made,
+                runner=graph.runner(self.device, full, warnings.append), **made,
             )  # fmt: skip
             log = fitter.run()
         return Run(model, log, warnings, backend)
@@ -508,7 +508,8 @@ def test_a_checkpoint_goes_from_a_device_with_graphs_to_one_without(
     model, rows = train.make()
     made = build(file, model, rows)
     plan = FitPlan(epochs=2, batch_size=BATCH, patience=9)
-    fitter = Fitter(model, rows, made["valid"], made["steps"], plan, torch.Generator(), checkpoint=file)
+    runner = graph.runner(train.device, plan, warn=print)
+    fitter = Fitter(model, rows, made["valid"], made["steps"], plan, torch.Generator(), runner=runner, checkpoint=file)
     log = fitter.run()
     assert log.resumed
     assert log.iterations == 2 * PER_EPOCH

@@ -88,7 +88,7 @@ def test_only_what_is_asked_for_gets_a_gradient() -> None:
 @pytest.mark.parametrize("case", ["float64", "few rows", "one output", "autocast", "medium", "watched", "no oneDNN"])
 @pytest.mark.usefixtures("precision_restored")
 def test_everything_else_goes_to_torch(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_product", None)  # the fast path would fail
+    monkeypatch.setattr(module, "product", None)  # the fast path would fail
     rows = LEAST_ROWS - 1 if case == "few rows" else LEAST_ROWS
     layer, x = make(16, 1 if case == "one output" else 8, rows, torch.float64 if case == "float64" else torch.float32)
     if case == "no oneDNN":
@@ -102,16 +102,16 @@ def test_everything_else_goes_to_torch(case: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_on_plain_rows_the_fast_path_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not module._full_precision():
+    if not module.full_precision():
         pytest.skip("this torch is built without oneDNN")
     taken: list[bool] = []
-    fast = module._product
+    fast = module.product
 
     def spy(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         taken.append(bias is not None)
         return fast(x, weight, bias)
 
-    monkeypatch.setattr(module, "_product", spy)
+    monkeypatch.setattr(module, "product", spy)
     layer, x = make(16, 8, LEAST_ROWS)
     linear(layer, x, relu=True).sum().backward()
     assert taken == [True, False]
