@@ -70,6 +70,18 @@ def test_pretraining_killed_in_the_middle_goes_on_with_the_same_average(
     assert without_circumstances(resumed) == without_circumstances(whole)
 
 
+def test_a_cell_refuses_a_planted_training_and_runs_once_it_is_gone(make_job: MakeJob, tmp_path: Path) -> None:
+    whole = run_cell(make_job("no-selection", checkpoints=tmp_path))
+    (file,) = tmp_path.glob("*.pt")
+    torch.save({"model": Path("planted")}, file)  # an object: to read it would run code
+    refused = run_cell(make_job("no-selection", checkpoints=tmp_path))
+    assert refused.status == "failed"
+    assert f"{file.name}: is no checkpoint of this version" in str(refused.traceback)
+    file.unlink()
+    again = run_cell(make_job("no-selection", checkpoints=tmp_path))
+    assert without_circumstances(again) == without_circumstances(whole)
+
+
 def test_stages_and_fits_of_one_name_keep_states_of_their_own(make_job: MakeJob, tmp_path: Path) -> None:
     def results(job: Job) -> tuple[list[Any], bool]:
         ctx = job.context(Clock(torch.device("cpu")))

@@ -1,13 +1,20 @@
-"""Files that hold the state of a training."""
+"""Files that hold the state of something: numbers and texts alone, so that reading one runs no code."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 
+from bench.errors import DataError
 from bench.files import write_atomically
+
+_NOT_OURS = (UnpicklingError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError)
+"""What torch's reader of plain values raises where a file holds others, or none that make sense."""
 
 
 def write(file: Path, state: dict[str, Any]) -> None:
@@ -16,7 +23,27 @@ def write(file: Path, state: dict[str, Any]) -> None:
         torch.save(state, out)
 
 
-def read(file: Path, device: torch.device) -> dict[str, Any]:
-    """What ``write`` has written, its tensors on ``device``."""
-    state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+def read(file: Path, device: torch.device, parts: Collection[str]) -> dict[str, Any]:
+    """What ``write`` has written, by the names ``parts``; its tensors on ``device``.
+
+    Raises:
+        DataError: the file holds anything else, e.g. code that reading would run, or is damaged.
+    """
+    if not is_zipfile(file):  # as a bare pickle is not, nor a file that was cut off
+        raise _refused(file, "it is no archive of torch's, or not a whole one")
+    try:
+        state = torch.load(file, map_location=device, weights_only=True)
+    except torch.OutOfMemoryError:
+        raise
+    except _NOT_OURS:  # whose texts advise to load it nevertheless
+        raise _refused(file, "not all in it is numbers and texts") from None
+    if not isinstance(state, dict) or state.keys() != set(parts):
+        raise _refused(file, "it holds other parts than a training has")
     return state
+
+
+def _refused(file: Path, reason: str) -> DataError:
+    return DataError(
+        f"{file}: is no checkpoint of this version of the suite, or is damaged: {reason}. It was not loaded; delete "
+        "it, and the training begins anew. If the folder comes from somebody else, delete all its checkpoints."
+    )

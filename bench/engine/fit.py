@@ -125,7 +125,7 @@ class Fitter:
     def _run(self) -> None:
         points = self.plan.evaluation_points(self.per_epoch)
         if self.checkpoint is not None and self.checkpoint.exists():
-            self.load(checkpoints.read(self.checkpoint, self.device))
+            self.load(checkpoints.read(self.checkpoint, self.device, self.state().keys()))
         self._clock_zero = now(self.device) - self.log.total_s
         self.model.train()
         epoch_time = 0.0
