@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.engine.adam import FusedAdam, fused_adam
-from bench.engine.table import EmbeddingTable
+from bench.engine.gradient import BufferedRows, RowTable
 
 
 class LazyAdam(FusedAdam):
@@ -23,7 +23,7 @@ class LazyAdam(FusedAdam):
     A table whose gradient something else has written into, e.g. a penalty on all values, is updated densely.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], tables: Iterable[EmbeddingTable]) -> None:
+    def __init__(self, groups: list[dict[str, Any]], tables: Iterable[RowTable]) -> None:
         """Take the parameter groups of Adam and the tables that they may hold."""
         super().__init__(groups)
         self._tables = {id(table.weight): table for table in tables}
@@ -35,7 +35,8 @@ class LazyAdam(FusedAdam):
         for group in self.param_groups:
             for param in group["params"]:
                 table = self._tables.get(id(param))
-                written = None if table is None or param.grad is None else table.distinct_gradient()
+                held = None if table is None or param.grad is None else table.gradient
+                written = held.distinct() if isinstance(held, BufferedRows) else None
                 if written is not None:
                     self._update_rows(param, *written, group)
                     done.append((param, param.grad))

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from bench.data.rows import Batch
 from bench.engine.adam import FusedAdam
+from bench.engine.gradient import RowGradient, on_cpu
 from bench.engine.graph import StepGraphs
 from bench.engine.lazy import LazyAdam
 from bench.engine.model import CTRModel
 from bench.engine.steps import FitPlan, Step, log_loss
-from bench.engine.table import EmbeddingTable, at_hand
+from bench.engine.table import EmbeddingTable
 from bench.engine.windowed import WindowedAdam, pays
 
 
@@ -196,25 +197,25 @@ def clip_gradients(params: Sequence[nn.Parameter], tables: Sequence[EmbeddingTab
 
     Of a table's gradient only the rows written are read; where nothing is to be clipped a CPU writes nothing.
     """
-    of_weight = {id(table.parameter): table for table in tables}
+    of_weight = {id(table.parameter): table.gradient for table in tables}
     held = [of_weight.get(id(param), param) for param in params]
     norms = [norm for one in held if (norm := _norm(one)) is not None]
     if not norms:
         return
     factor = (bound / (torch.linalg.vector_norm(torch.stack(norms)) + 1e-6)).clamp(max=1.0)
-    if at_hand(factor) and factor.item() == 1.0:
+    if on_cpu(factor) and factor.item() == 1.0:
         return
     for one in held:
-        if isinstance(one, EmbeddingTable):
-            one.scale_grad(factor)
+        if not isinstance(one, nn.Parameter):
+            one.scale(factor)
         elif one.grad is not None:
             one.grad.mul_(factor)
 
 
-def _norm(held: EmbeddingTable | nn.Parameter) -> Tensor | None:
+def _norm(held: RowGradient | nn.Parameter) -> Tensor | None:
     """2-norm of a gradient; None where there is none."""
-    if isinstance(held, EmbeddingTable):
-        return held.grad_norm()
+    if not isinstance(held, nn.Parameter):
+        return held.norm()
     return None if held.grad is None else torch.linalg.vector_norm(held.grad)
 
 

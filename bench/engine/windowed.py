@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.engine.adam import FusedAdam, fused_adam
+from bench.engine.gradient import MEND, BufferedRows, RowGradient, RowTable
 from bench.engine.scatter import add_rows, number_rows
-from bench.engine.table import MEND, EmbeddingTable
 
 WINDOW = 8
 """Steps that rows without data wait at most; more save little, for within the cache arithmetic is the limit."""
@@ -51,7 +51,7 @@ class WindowedAdam(FusedAdam):
     ``EmbeddingTable.settle`` makes a table whole.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], tables: Iterable[EmbeddingTable], lookups: int) -> None:
+    def __init__(self, groups: list[dict[str, Any]], tables: Iterable[RowTable], lookups: int) -> None:
         """Take the parameter groups of Adam and tables to update in windows, if a group holds them.
 
         ``lookups`` are the rows that a step looks up, the same row as often as it is.
@@ -62,7 +62,7 @@ class WindowedAdam(FusedAdam):
         for table in self._tables.values():
             if table.weight.grad is not None and not table.weight.grad.any():
                 table.weight.grad = None
-            table.hot = HotRows(table.weight, self.state_of, lookups)
+            table.gradient = HotRows(table.weight, self.state_of, lookups)
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
@@ -74,11 +74,12 @@ class WindowedAdam(FusedAdam):
         for group in self.param_groups:
             for param in group["params"]:
                 table = self._tables.get(id(param))
-                if table is None or table.hot is None:
+                held = None if table is None else table.gradient
+                if not isinstance(held, HotRows):
                     continue
                 if param.grad is not None:
                     raise RuntimeError(f"the gradient of a table does not come from lookups alone; {MEND}")
-                table.hot.step(group)
+                held.step(group)
         super().step()
 
 
@@ -89,7 +90,7 @@ class HotRows:
         weight: weights of hot rows, [at least n, W], by their ``places``.
     """
 
-    def __init__(self, weight: Tensor, state_of: Callable[[Any], dict[str, Tensor]], lookups: int) -> None:
+    def __init__(self, weight: nn.Parameter, state_of: Callable[[Any], dict[str, Tensor]], lookups: int) -> None:
         """Take a table's weights [V, W], what returns the state that Adam has of them, and the lookups of a step."""
         self._table, self._state_of = weight, state_of
         self._version = weight._version
@@ -105,7 +106,7 @@ class HotRows:
         self._make_room(len(weight) // MOST + lookups)
 
     @property
-    def begun(self) -> bool:
+    def ahead(self) -> bool:
         """Whether the table lags behind: then weights are to be read here."""
         return bool(self._past or self._parts)
 
@@ -142,13 +143,29 @@ class HotRows:
         self._past.append(({name: value for name, value in group.items() if name != "params"}, count.clone()))
         self._replay(self._past[-1:], 0, self._end)
 
-    def clear(self) -> bool:
-        """Zero the gradient; if the window is full, make the table whole. Returns whether another one is worth it."""
+    @torch.no_grad()
+    def norm(self) -> Tensor:
+        """2-norm, a scalar."""
+        norm: Tensor = torch.linalg.vector_norm(self.grad)
+        return norm
+
+    @torch.no_grad()
+    def scale(self, factor: Tensor) -> None:
+        """Multiply by ``factor``, a scalar."""
+        self.grad.mul_(factor)
+
+    @torch.no_grad()
+    def clear(self) -> RowGradient:
+        """Zero the gradient; if the window is full, make the table whole. Where no other is worth it, a buffer follows.
+
+        Returns:
+            What takes the gradient of the next step.
+        """
         self.grad.zero_()
         full, crowded = len(self._past) >= WINDOW, MOST * self._end >= len(self._table)
         if full or crowded:
             self.settle()
-        return full or not crowded
+        return self if full or not crowded else BufferedRows(self._table)
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -157,7 +174,7 @@ class HotRows:
         Raises:
             RuntimeError: something else has written into the table.
         """
-        if not self.begun:
+        if not self.ahead:
             return
         self._guard()
         past, self._past = self._past, []
@@ -184,7 +201,7 @@ class HotRows:
 
     def _guard(self) -> None:
         """Note the state of the table where a window begins; within one, refuse that others have written to it."""
-        if not self.begun:
+        if not self.ahead:
             self._version = self._table._version
         elif self._version != self._table._version:
             raise RuntimeError(f"a table was written to while its updates were put off; {MEND}")

@@ -98,8 +98,7 @@ def _adam(config: SpeedConfig, device: torch.device) -> float:
     lookups = config.batch * config.fields
     if pays(table.weight, lookups):
         windowed = WindowedAdam([group], [table], lookups)
-        assert table.hot is not None
-        table.hot.accumulate(torch.empty(0, dtype=torch.int32), [])  # no step is taken before there is a gradient
+        table.gradient.accumulate(torch.empty(0, dtype=torch.int32), [])  # no step is taken before there is a gradient
 
         def window() -> None:
             for _ in range(WINDOW):
@@ -118,12 +117,12 @@ def _gather_and_scatter(config: SpeedConfig, device: torch.device) -> tuple[floa
     batches = [ids[start : start + config.batch].reshape(-1) for start in starts]
     table = EmbeddingTable(torch.zeros(config.vocabulary, config.dim, device=device))
     grads = torch.ones(config.batch * config.fields, config.dim, device=device)
-    held: EmbeddingTable | HotRows = table
     lookups = config.batch * config.fields
     if pays(table.weight, lookups):
         WindowedAdam([{"params": [table.weight]}], [table], lookups)
-        assert table.hot is not None
-        held, batches = table.hot, [table.hot.places(flat) for flat in batches[:WINDOW]]
+        batches = batches[:WINDOW]
+    held = table.gradient
+    batches = [held.places(flat) for flat in batches]
     weight, n_ids = held.weight.detach(), sum(len(flat) for flat in batches)
 
     def gather() -> None:
@@ -136,6 +135,6 @@ def _gather_and_scatter(config: SpeedConfig, device: torch.device) -> tuple[floa
             if isinstance(held, HotRows):
                 held.grad.zero_()
             else:
-                held.clear_grad()
+                held.clear()
 
     return n_ids / seconds(gather, device), n_ids / seconds(scatter, device)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from bench.api import Batch, CTRModel, FitLog, FitPlan, Gate, Group, Rows, Step
 from bench.cell import run_cell
-from bench.engine import graph, linear, table, update
+from bench.engine import gradient, graph, linear, update
 from bench.engine.fit import Fitter
 from bench.engine.steps import log_loss
 from bench.job import Job
@@ -109,8 +109,8 @@ class Trainer:
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def train(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    for module in (table, update):
-        monkeypatch.setattr(module, "at_hand", lambda tensor: False)  # as on a device
+    for module in (gradient, update):
+        monkeypatch.setattr(module, "on_cpu", lambda tensor: False)  # as on a device
     device = torch.device(request.param)
     return Trainer(monkeypatch, device, RecordedGraphs if request.param == "cpu" else CountedCudaGraphs)
 
@@ -539,8 +539,8 @@ def test_a_measured_training_is_captured(monkeypatch: pytest.MonkeyPatch) -> Non
     config = SpeedConfig(
         rows=600, vocabulary=2000, fields=6, dim=4, batch=50, mlp=(8, 4), repeats=3, window_s=1e-6, threads=1
     )
-    monkeypatch.setattr(table, "at_hand", lambda tensor: False)
-    monkeypatch.setattr(update, "at_hand", lambda tensor: False)
+    for module in (gradient, update):
+        monkeypatch.setattr(module, "on_cpu", lambda tensor: False)
     rate = stages.train(config, NET, FIELD, Limits(1e9, 1e9, 1e9, 1e6, 1e5))
     assert rate.rows_per_s
     assert backend.captures == 1
@@ -552,8 +552,8 @@ def test_a_measured_training_is_captured(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_cells_run_as_graphs_and_record_it(
     make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    for module in (table, update):
-        monkeypatch.setattr(module, "at_hand", lambda tensor: False)
+    for module in (gradient, update):
+        monkeypatch.setattr(module, "on_cpu", lambda tensor: False)
     monkeypatch.setattr(linear, "_suits", lambda layer, x: False)  # as on a GPU; a recording sees torch's kernels only
     monkeypatch.setattr(graph, "backend", RecordedGraphs)
     events: list[dict[str, Any]] = []

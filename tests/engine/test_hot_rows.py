@@ -8,6 +8,7 @@ from torch import nn
 
 from bench.engine import windowed
 from bench.engine.adam import FusedAdam
+from bench.engine.gradient import BufferedRows
 from bench.engine.table import EmbeddingTable
 from bench.engine.windowed import WINDOW, HotRows, WindowedAdam
 
@@ -19,8 +20,8 @@ def test_windows_end_after_their_steps_and_for_good_with_too_many_hot_rows(monke
     group = {"lr": 0.1, "weight_decay": 0.1}
     ours = WindowedAdam([{"params": [table.weight], **group}], [table], 10)
     theirs = FusedAdam([{"params": [plain], **group}])
-    begun, hot = [], table.hot
-    assert hot is not None
+    ahead, hot = [], table.gradient
+    assert isinstance(hot, HotRows)
     for n in [*[5] * (WINDOW + 2), 600, 300, 1000, 5]:
         ids = torch.arange(n, dtype=torch.int32)[None]
         table(ids).square().sum().backward()
@@ -29,10 +30,10 @@ def test_windows_end_after_their_steps_and_for_good_with_too_many_hot_rows(monke
         theirs.step()
         table.clear_grad()
         plain.grad = None
-        begun.append(hot.begun)
+        ahead.append(hot.ahead)
     # 8 steps; then two, one that brings 595 more rows, one that brings none; then a quarter of all rows in one step
-    assert begun == [*[True] * (WINDOW - 1), False, True, True, True, True, False, False]
-    assert table.hot is None
+    assert ahead == [*[True] * (WINDOW - 1), False, True, True, True, True, False, False]
+    assert isinstance(table.gradient, BufferedRows)
     assert torch.equal(table.weight, plain)
     assert table.weight.grad is not None  # the last step was dense
     assert not table.weight.grad.any()
@@ -71,11 +72,11 @@ def test_a_gradient_that_is_not_used_is_lost_with_the_window() -> None:
     table(torch.zeros(1, 2, dtype=torch.int32)).sum().backward()
     table.settle()
     table(torch.ones(1, 2, dtype=torch.int32)).sum().backward()
-    assert table.hot is not None
-    assert table.hot.grad.sum() == 2 * 4
+    assert isinstance(table.gradient, HotRows)
+    assert table.gradient.grad.sum() == 2 * 4
     optimizer.step()
     table.release()
-    assert table.hot is None
+    assert isinstance(table.gradient, BufferedRows)
     assert (table.weight == 1).all(dim=1).nonzero().flatten().tolist() == [0, *range(2, 64)]
 
 

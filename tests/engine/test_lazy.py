@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.engine.gradient import BufferedRows
 from bench.engine.lazy import LazyAdam
 from bench.engine.table import EmbeddingTable
 
@@ -109,8 +110,13 @@ def test_its_state_can_be_saved_and_taken_up() -> None:
 def test_distinct_rows_name_every_touched_row_once(repeat: int) -> None:
     table = EmbeddingTable(torch.zeros(50, 2))
     ids = torch.randint(0, 50, (repeat, 3), generator=torch.Generator().manual_seed(0), dtype=torch.int32)
-    assert table.distinct_rows() is None
+    held = table.gradient
+    assert isinstance(held, BufferedRows)
+    assert held.distinct() is None
     table(ids).sum().backward()
-    rows = table.distinct_rows()
-    assert rows is not None
+    found = held.distinct()
+    assert found is not None
+    rows, grad = found
     assert rows.sort().values.tolist() == sorted(set(ids.flatten().tolist()))
+    counts = torch.bincount(ids.flatten().long(), minlength=50).float()  # what a sum sends back
+    assert torch.equal(grad, counts[rows, None].expand(-1, 2))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.engine.gradient import BufferedRows
 from bench.engine.table import EmbeddingTable
 
 V, W = 50, 3
@@ -72,7 +73,8 @@ def test_clearing_forgets_rows_also_where_the_gradient_was_dropped() -> None:
     table.weight.grad = None  # as an optimiser's zero_grad does
     table.clear_grad()
     assert table.weight.grad is None
-    assert not table._touched
+    assert isinstance(table.gradient, BufferedRows)
+    assert not table.gradient._touched
 
 
 def test_release_frees_the_buffer_and_training_may_start_again() -> None:

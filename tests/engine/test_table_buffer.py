@@ -88,7 +88,7 @@ def test_the_gradient_of_a_penalty_on_all_weights_is_kept_and_cleared(first: str
             for loss in losses if first == "penalty" else losses[::-1]:
                 loss.backward()
         torch.testing.assert_close(grad_of(table), embedding.weight.grad, rtol=0, atol=1e-12)
-        norm = table.grad_norm()
+        norm = table.gradient.norm()
         assert norm is not None
         torch.testing.assert_close(norm, torch.linalg.vector_norm(grad_of(embedding)), rtol=1e-12, atol=0)
         table.clear_grad()
@@ -103,10 +103,10 @@ def test_norm_and_scaling_are_those_of_the_dense_gradient(rows: int) -> None:
         for module in (table, embedding):
             module(draw_ids(rows, seed)).sin().sum().backward()
     expected = grad_of(embedding)
-    norm = table.grad_norm()
+    norm = table.gradient.norm()
     assert norm is not None
     torch.testing.assert_close(norm, torch.linalg.vector_norm(expected), rtol=1e-12, atol=0)
-    table.scale_grad(torch.tensor(0.25, dtype=torch.float64))
+    table.gradient.scale(torch.tensor(0.25, dtype=torch.float64))
     torch.testing.assert_close(grad_of(table), expected * 0.25, rtol=0, atol=1e-12)
     table.clear_grad()
     assert not grad_of(table).any()
@@ -114,8 +114,8 @@ def test_norm_and_scaling_are_those_of_the_dense_gradient(rows: int) -> None:
 
 def test_without_a_gradient_there_is_no_norm_and_nothing_to_scale() -> None:
     table, _ = make(20)
-    assert table.grad_norm() is None
-    table.scale_grad(torch.tensor(0.5))
+    assert table.gradient.norm() is None
+    table.gradient.scale(torch.tensor(0.5))
     assert table.weight.grad is None
 
 

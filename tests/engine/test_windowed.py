@@ -18,11 +18,12 @@ from bench.engine import windowed
 from bench.engine.adam import FusedAdam
 from bench.engine.evaluate import predict
 from bench.engine.fit import Fitter
+from bench.engine.gradient import BufferedRows
 from bench.engine.lazy import LazyAdam
 from bench.engine.steps import log_loss
 from bench.engine.table import EmbeddingTable
 from bench.engine.update import Updates
-from bench.engine.windowed import ROWS_A_LOOKUP, WINDOW, WindowedAdam, pays
+from bench.engine.windowed import ROWS_A_LOOKUP, WINDOW, HotRows, WindowedAdam, pays
 from bench.speed.gates import GATES
 
 CARDINALITIES = (700, 20, 880)
@@ -122,15 +123,16 @@ def test_a_training_is_the_same_bit_for_bit(
 
 def kind(table: EmbeddingTable) -> str:
     """Where the gradient of a table goes."""
-    assert table.hot is None or table.parameter.grad is None
-    return "hot" if table.hot is not None else "none" if table.weight.grad is None else "dense"
+    hot = isinstance(table.gradient, HotRows)
+    assert not hot or table.parameter.grad is None
+    return "hot" if hot else "none" if table.weight.grad is None else "dense"
 
 
 def test_a_table_in_a_group_of_another_optimizer_is_left_alone() -> None:
     model = make_model()
     groups = [Group([model.table.weight], 0.1, optimizer="sgd"), Group(model.network_parameters(), 0.1)]
     fitter = make_fitter(model, make_rows(64), steps=[Step(groups)])
-    assert model.table.hot is None
+    assert isinstance(model.table.gradient, BufferedRows)
     fitter.run()
 
 
@@ -168,7 +170,7 @@ def test_rates_that_change_within_a_window_and_steps_in_turn_are_followed(monkey
         first = Step(weights.groups[:2], after=after)
         second = Step([Group(gate, 0.05, maximize=True)], batches=held, every=3, batch_scale=2)
         fitter = make_fitter(model, rows, steps=[first, second], by_lookup=True)
-        assert model.table.hot is None or isinstance(fitter.updates.of_step(1)[0], WindowedAdam)
+        assert isinstance(model.table.gradient, BufferedRows) or isinstance(fitter.updates.of_step(1)[0], WindowedAdam)
         fitter.run()
         return model
 
@@ -182,7 +184,7 @@ def test_an_epoch_ends_with_a_whole_table(monkeypatch: pytest.MonkeyPatch) -> No
     model, lags = make_model(), []
 
     def on_step(iteration: int, planned: int) -> None:
-        lags.append(model.table.hot is not None and model.table.hot.begun)
+        lags.append(model.table.gradient.ahead)
 
     make_fitter(model, make_rows(3 * BATCH), epochs=2, evaluate_every=2, on_step=on_step).run()
     assert lags == [False, True, True] * 2
@@ -262,7 +264,7 @@ def test_a_training_stopped_within_a_window_leaves_a_whole_table(monkeypatch: py
         model = make_model()
         with pytest.raises(KeyboardInterrupt):
             make_fitter(model, make_rows(13 * BATCH), on_step=stop).run()
-        assert model.table.hot is None
+        assert isinstance(model.table.gradient, BufferedRows)
         return model
 
     assert torch.equal(train().table.weight, plainly(monkeypatch, train).table.weight)
