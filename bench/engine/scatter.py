@@ -23,7 +23,7 @@ def add_rows(total: Tensor, flat: Tensor, column: int, grad: Tensor) -> None:
 
 
 def number_rows(ids: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
-    """Distinct ids in no set order, and the place of every id among them, int32 [n]; on a CPU.
+    """Distinct ids in the order of their last places, and the number of every id among them, int32 [n]; on a CPU.
 
     On other devices it is not defined which of equal places is written last.
 
@@ -32,7 +32,7 @@ def number_rows(ids: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
         slots: scratch space, int32 [V]; whatever it holds at ``ids`` is lost.
     """
     places = torch.arange(len(ids), dtype=torch.int32)
-    slots.index_copy_(0, ids.long(), places)  # of a row's places one stays: cheaper than to sort
+    slots.scatter_(0, ids.long(), places)  # of a row's places the last stays; threads of index_copy_ would race for it
     stays = slots.index_select(0, ids)
     chosen = stays == places
     return ids[chosen], chosen.cumsum(0, dtype=torch.int32).sub_(1).index_select(0, stays)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.engine.scatter import add_rows
+from bench.engine.scatter import add_rows, number_rows
 from bench.engine.table import EmbeddingTable
 from bench.engine.update import clip_gradients
 
@@ -147,6 +147,22 @@ def test_clipping_leaves_parameters_of_other_steps_alone() -> None:
     assert other.grad is not None
     assert torch.linalg.vector_norm(other.grad).item() == pytest.approx(0.1, rel=1e-4)
     clip_gradients([nn.Parameter(torch.ones(2))], [table], 0.1)
+
+
+def test_rows_are_numbered_by_their_last_places_whatever_the_threads() -> None:
+    """Sums over rows are formed in that order, so that it decides their last bits."""
+    ids = torch.randint(50_000, (200_000,), generator=torch.Generator().manual_seed(2), dtype=torch.int32)
+    last = {row: place for place, row in enumerate(ids.tolist())}
+    expected = sorted(last, key=lambda row: last[row])
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2, 2, 2, 2):
+            torch.set_num_threads(count)
+            rows, numbers = number_rows(ids, torch.empty(50_000, dtype=torch.int32))
+            assert rows.tolist() == expected
+            assert torch.equal(rows[numbers], ids)
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("columns", [(0, 4), (1, 3)], ids=str)
