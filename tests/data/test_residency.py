@@ -105,8 +105,7 @@ def test_batches_are_the_same_resident_and_paged_and_after_resuming(numeric_rows
         generator = torch.Generator().manual_seed(2)
         batches = Batches(rows, 100, generator, rest=rest)
         if resumed is not None:
-            generator.set_state(resumed.generator.get_state())
-            batches.resume(resumed.order, resumed.at)
+            batches.load(resumed.state())
         return [batches.next().ids for _ in range(n)], batches
 
     n = 2 * len(numeric_rows) // 100 + 3
