@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from bench.data.dialect import Chunk, Dialect
 from bench.data.header import LONGEST_ROW, Header
 from bench.data.text_stream import TextStream
+from bench.data.texts import count_byte
 from bench.errors import DataError
 
+_LF = ord("\n")
 CHUNK_BYTES = 3 << 23
 """Text parsed at a time: about 100,000 rows of 40 columns."""
 
@@ -41,12 +43,12 @@ def chunks(stream: TextStream, dialect: Dialect, chunk_bytes: int, header: Heade
         whole, held = _hold_blank_lines(b"".join((rest, memoryview(data)[:end])))
         rest = held + data[end:]
         if whole:
-            chunk = Chunk(stream.name, line, whole, whole.count(b"\n"))
+            chunk = Chunk(stream.name, line, whole, count_byte(whole, _LF))
             yield chunk
             line += chunk.line_ends
     whole, _ = _hold_blank_lines(rest.removesuffix(b"\r"))  # which is half a line end
     if whole:
-        yield Chunk(stream.name, line, whole, whole.count(b"\n"))
+        yield Chunk(stream.name, line, whole, count_byte(whole, _LF))
 
 
 def _check_length(data: bytes, name: str, line: int, dialect: Dialect) -> None:
@@ -56,7 +58,7 @@ def _check_length(data: bytes, name: str, line: int, dialect: Dialect) -> None:
         DataError: it is; the message names its line, or that of a quote which is not closed.
     """
     if len(data) > LONGEST_ROW:
-        dialect.check(Chunk(name, line, data, data.count(b"\n")))
+        dialect.check(Chunk(name, line, data, count_byte(data, _LF)))
         raise DataError(f"{name}: line {line} is longer than {LONGEST_ROW} bytes; check that it is a text table.")
 
 

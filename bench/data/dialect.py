@@ -141,10 +141,14 @@ class Dialect:
         """
         data = chunk.data
         special = (self.quote, self.escape, b"\r")
-        is_plain = not any(sign and sign in data for sign in special)
-        if is_plain or self._is_sound(data):
-            return RowStarts(chunk.line_ends + (not data.endswith(b"\n")), is_plain=is_plain)
-        return self.check(chunk)
+        n_lines = chunk.line_ends + (not data.endswith(b"\n"))
+        if not any(sign and sign in data for sign in special):
+            return RowStarts(n_lines, is_plain=True)
+        lines_are_rows = not self.newlines_in_values and not (self.escape and self.escape in data)
+        if lines_are_rows and self._is_sound(data):
+            return RowStarts(n_lines)
+        checker = _Checker(self, chunk)
+        return RowStarts(n_lines) if lines_are_rows and checker.is_sound() else checker.rows()
 
     def check(self, chunk: Chunk) -> RowStarts:
         """The rows of ``chunk``, every byte looked at.
@@ -156,13 +160,13 @@ class Dialect:
         return _Checker(self, chunk).rows()
 
     def _is_sound(self, data: bytes) -> bool:
-        """Whether ``check`` can only find a value that runs over the end of its line, or a blank line; quick, cautious.
+        """Whether a checker would find it sound; quick and cautious.
 
-        It can where every quote stands at one end of what lies between two delimiters or line ends, where no two quotes
-        touch but those of an empty value, where every carriage return is followed by a line feed, and where no quote
-        stays open on the last line.
+        It would where every quote stands at one end of what lies between two delimiters or line ends, where no two
+        quotes touch but those of an empty value, where every carriage return is followed by a line feed, and where no
+        quote stays open on the last line.
         """
-        if self.newlines_in_values or data.endswith(b"\r") or (self.escape and self.escape in data):
+        if data.endswith(b"\r"):
             return False
         last = data.rfind(b"\n", 0, len(data) - 1) + 1
         if self._spans(self._text(data[last:])).is_open:
@@ -282,8 +286,20 @@ class _Checker:
         self._dialect, self._chunk, self._data = dialect, chunk, chunk.data
         self._text = dialect._text(chunk.data)
         self._spans = dialect._spans(self._text)
-        self._ends = np.flatnonzero(self._text == _LF)
-        self._quoted = self._spans.hold(self._ends)
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        """Places of the line feeds, int64."""
+        return np.flatnonzero(self._text == _LF)
+
+    @cached_property
+    def _quoted(self) -> np.ndarray:
+        """Which of them stand inside quotes, bool."""
+        return self._spans.hold(self._ends)
+
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong but, perhaps, a value that runs over the end of its line, or a blank line."""
+        return not (self._spans.is_open or self._text_behind_quotes() or self._carriage_returns())
 
     def rows(self) -> RowStarts:
         """See ``Dialect.rows``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -179,16 +179,23 @@ class _Preparer:
     def _write_ids(self, data: Ingested, schema: Schema) -> dict[str, str]:
         n_rows, n_numeric = len(data.labels), len(schema.numeric_fields)
         tick = self._tools.ticker("write", n_rows)
-        done = 0
+        done, pool = 0, self._tools.pool
+        writing: list[Future[None]] = []
         with (
             files.ArrayFile(self._folder / files.IDS, np.int32, (n_rows, schema.n_fields)) as ids,
             files.ArrayFile(self._folder / files.NUMERIC, np.float64, (n_rows, n_numeric)) as numeric,
         ):
-            for block, numbers in data.encoder.id_blocks(schema.offsets, self._tools.pool):
-                ids.write(block)
-                numeric.write(numbers)
-                done += len(block)
-                tick(done)
+            try:
+                for block, numbers in data.encoder.id_blocks(schema.offsets, pool):
+                    for write in writing:
+                        write.result()
+                    writing = [pool.submit(ids.write, block), pool.submit(numeric.write, numbers)]
+                    done += len(block)
+                    tick(done)
+                for write in writing:
+                    write.result()
+            finally:
+                wait(writing)
         sums = {files.IDS: ids.sha256, files.NUMERIC: numeric.sha256}
         if not n_numeric:
             (self._folder / files.NUMERIC).unlink()

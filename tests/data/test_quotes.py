@@ -170,7 +170,7 @@ def plain_rows(text, may_span):  # noqa: C901, PLR0912 - a branch a rule
             lines.append(begun)
             line += 1
             row, value, state, begun = [], "", "start", line
-        elif letter == "\r" and ahead in ("\n", ""):
+        elif letter == "\r" and ahead == "\n":
             pass
         elif letter == "\r":
             return rows, lines, line
@@ -182,7 +182,7 @@ def plain_rows(text, may_span):  # noqa: C901, PLR0912 - a branch a rule
 def expected_rows(text, may_span, n_columns):
     """The rows and their lines, and the lines of which one may be called faulty."""
     text = re.sub(r"(\r?\n)(\r?\n)*\Z", r"\1", text.removesuffix("\r"))
-    text += "" if text.endswith("\n") else "\n"
+    text += "" if text.endswith(("\n", "\r")) else "\n"
     rows, lines, fault = plain_rows(text, may_span)
     faults = [line for row, line in zip(rows, lines, strict=True) if len(row) != n_columns][:1]
     return rows, lines, faults + ([] if fault is None else [fault])
