@@ -17,13 +17,14 @@ from functools import cached_property
 import numpy as np
 
 from bench.data.layout import Layout
+from bench.data.quoted import CR, LF, Spans, begins_value, ends_value, quoted_spans
 from bench.data.texts import PIECE_BYTES
 from bench.errors import DataError, quoted
 
-_LF, _CR = ord("\n"), ord("\r")
 SEPARATOR = b"\x1f"
 """Stands for a delimiter of several bytes, which the parser does not know."""
-_SHOWN = 40
+_SHOWN_BEFORE = 20
+"""Bytes that a message shows before the place of a fault."""
 _MARGIN = 2
 """Bytes around a piece, by which its own are judged."""
 
@@ -39,25 +40,6 @@ class Chunk:
     """The last row may lack its line end."""
     line_ends: int
     """Line feeds in ``data``."""
-
-
-@dataclass(frozen=True)
-class Spans:
-    """The quoted parts of a text; two that touch are one value with a doubled quote."""
-
-    opens: np.ndarray
-    """Places of the quotes that open one, int64 [n], increasing."""
-    closes: np.ndarray
-    """Places of the quotes that close them, int64 [n]; the text's length where the last one stays open."""
-    is_open: bool
-    """Whether the last one is not closed."""
-
-    def hold(self, places: np.ndarray) -> np.ndarray:
-        """Which of ``places``, int64 [m] increasing, lie inside a quoted part; bool [m]."""
-        before = np.searchsorted(self.opens, places)
-        inside: np.ndarray = before > 0
-        inside[inside] = places[inside] < self.closes[before[inside] - 1]
-        return inside
 
 
 @dataclass(frozen=True)
@@ -117,7 +99,7 @@ class Dialect:
         if not self.newlines_in_values:
             return data.rfind(b"\n") + 1
         text = self._text(data)
-        ends = np.flatnonzero(text == _LF)
+        ends = np.flatnonzero(text == LF)
         outside = ends[~self._spans(text).hold(ends)]
         return int(outside[-1]) + 1 if len(outside) else 0
 
@@ -126,7 +108,7 @@ class Dialect:
         if not self.newlines_in_values:
             return data.find(b"\n") + 1
         text = self._text(data)
-        ends = np.flatnonzero(text == _LF)
+        ends = np.flatnonzero(text == LF)
         outside = ends[~self._spans(text).hold(ends)]
         return int(outside[0]) + 1 if len(outside) else 0
 
@@ -177,9 +159,9 @@ class Dialect:
 
     def _is_sound_piece(self, text: np.ndarray, has_quotes: bool, has_returns: bool) -> bool:
         """Whether the bytes that have neighbours in ``text``, uint8 [n], stand as in ``_is_sound``."""
-        ends = text == _LF
+        ends = text == LF
         if has_returns:
-            returns = text == _CR
+            returns = text == CR
             if (returns[:-1] > ends[1:]).any():
                 return False
             ends |= returns
@@ -208,75 +190,17 @@ class Dialect:
         return re.compile(re.escape(self.escape) + rb"[\s\S]")
 
     def _spans(self, text: np.ndarray) -> Spans:
-        """The quoted parts of ``text``, uint8 [bytes], which begins with a row."""
-        quotes = np.flatnonzero(text == self.quote[0]) if self.quote else np.empty(0, np.int64)
-        touches = np.zeros(len(quotes), dtype=bool)
-        np.equal(quotes[1:], quotes[:-1] + 1, out=touches[1:])
-        can_open = self._begins_value(text, quotes)
-        if len(quotes) % 2 == 0 and (can_open | touches)[::2].all():
-            return Spans(quotes[::2], quotes[1::2], is_open=False)
-        return _walk(quotes, touches, can_open, len(text))
-
-    def _begins_value(self, text: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Whether a value begins at each of ``places``: behind a delimiter, a line end or nothing; bool [n]."""
-        before = text[places - 1]
-        found: np.ndarray = (places == 0) | (before == _LF) | (before == self.separator[0])
-        return found
-
-    def _ends_value(self, text: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Whether a value ends with each of ``places``: before a delimiter, a line end or nothing; bool [n]."""
-
-        def byte(ahead: int) -> np.ndarray:
-            at = places + ahead
-            return np.where(at < len(text), text.take(at, mode="clip"), _LF)
-
-        follows = byte(1)
-        found: np.ndarray = (follows == _LF) | (follows == self.separator[0]) | ((follows == _CR) & (byte(2) == _LF))
-        return found
+        return quoted_spans(text, self.quote, self.separator[0])
 
 
 def _pieces(text: np.ndarray) -> Iterator[np.ndarray]:
     """``text``, uint8 [n], with line feeds around it, in pieces that share their last bytes with the next."""
-    around = np.full(_MARGIN, _LF, dtype=np.uint8)
+    around = np.full(_MARGIN, LF, dtype=np.uint8)
     for start in range(0, len(text), PIECE_BYTES):
         piece = text[max(start - _MARGIN, 0) : start + PIECE_BYTES + _MARGIN]
         before = around[: _MARGIN * (start == 0)]
         behind = around[: max(0, start + PIECE_BYTES + _MARGIN - len(text))]
         yield np.concatenate([before, piece, behind]) if len(before) or len(behind) else piece
-
-
-def _walk(quotes: np.ndarray, touches: np.ndarray, can_open: np.ndarray, length: int) -> Spans:
-    """The quoted parts of a text in which some quotes are letters, found one value after another.
-
-    Args:
-        quotes: places of all quotes, int64 [n].
-        touches: whether the byte before is a quote as well, bool [n].
-        can_open: whether a value begins with it, bool [n].
-        length: of the text.
-    """
-    first = np.flatnonzero(~touches)
-    starts = quotes[first]
-    sizes = np.diff(np.append(first, len(quotes)))
-    opening = _next(can_open[first]).tolist()
-    closing = _next(sizes % 2 == 1).tolist()
-    ends = (starts + sizes - 1).tolist()
-    opens, closes, run = [], [], 0
-    while run < len(starts) and (run := opening[run]) < len(starts):
-        opens.append(run)
-        # Behind the quote that opens, quotes of its run pair off; one that is left over closes the value.
-        if sizes[run] % 2 == 1:
-            run = closing[run + 1] if run + 1 < len(starts) else len(starts)
-        closes.append(ends[run] if run < len(starts) else length)
-        run += 1
-    is_open = bool(closes) and closes[-1] == length
-    return Spans(starts[opens] if opens else quotes[:0], np.array(closes, dtype=np.int64), is_open)
-
-
-def _next(wanted: np.ndarray) -> np.ndarray:
-    """The first place from each place on where ``wanted`` holds, else its length; int64 [n]."""
-    places = np.where(wanted, np.arange(len(wanted)), len(wanted))
-    found: np.ndarray = np.minimum.accumulate(places[::-1])[::-1]
-    return found
 
 
 class _Checker:
@@ -290,7 +214,7 @@ class _Checker:
     @cached_property
     def _ends(self) -> np.ndarray:
         """Places of the line feeds, int64."""
-        return np.flatnonzero(self._text == _LF)
+        return np.flatnonzero(self._text == LF)
 
     @cached_property
     def _quoted(self) -> np.ndarray:
@@ -317,7 +241,7 @@ class _Checker:
         starts = starts[starts < len(self._data)]
         if len(outside) == self._chunk.line_ends:
             return RowStarts(len(starts))
-        every_end = np.flatnonzero(np.frombuffer(self._data, dtype=np.uint8) == _LF)
+        every_end = np.flatnonzero(np.frombuffer(self._data, dtype=np.uint8) == LF)
         n_lines = len(every_end) + (not self._data.endswith(b"\n"))
         return RowStarts(len(starts), np.append(np.searchsorted(every_end, starts), n_lines))
 
@@ -340,9 +264,9 @@ class _Checker:
         closes = spans.closes[: len(spans.closes) - spans.is_open]
         doubled = np.zeros(len(closes), dtype=bool)
         np.equal(closes[: len(spans.opens) - 1], spans.opens[1:] - 1, out=doubled[: len(spans.opens) - 1])
-        fits = doubled | dialect._ends_value(self._text, closes)
+        fits = doubled | ends_value(self._text, closes, dialect.separator[0])
         if not dialect.newlines_in_values:
-            fits |= dialect._begins_value(self._text, closes)  # see ``Dialect._is_sound``
+            fits |= begins_value(self._text, closes, dialect.separator[0])  # see ``Dialect._is_sound``
         wrong = np.flatnonzero(~fits)
         if not len(wrong):
             return []
@@ -364,8 +288,8 @@ class _Checker:
     def _carriage_returns(self) -> list[tuple[int, str]]:
         if b"\r" not in self._data:
             return []
-        returns = np.flatnonzero(self._text == _CR)
-        alone = returns[self._text.take(returns + 1, mode="clip") != _LF]
+        returns = np.flatnonzero(self._text == CR)
+        alone = returns[self._text.take(returns + 1, mode="clip") != LF]
         wrong = alone[~self._spans.hold(alone)]
         what = "has a carriage return that ends no line, which programs read in different ways; take it out"
         return [(int(wrong[0]), what)] if len(wrong) else []
@@ -378,14 +302,14 @@ class _Checker:
             return [(len(self._data) - 1, "ends in an escape with nothing behind it; take it out")]
         if self._dialect.newlines_in_values:
             return []
-        hidden = np.flatnonzero((np.frombuffer(self._data, dtype=np.uint8) == _LF) & (self._text != _LF))
+        hidden = np.flatnonzero((np.frombuffer(self._data, dtype=np.uint8) == LF) & (self._text != LF))
         what = "ends in an escaped line end; take it out, or set newlines_in_values = true in the card"
         return [(int(hidden[0]), what)] if len(hidden) else []
 
     def _blank_lines(self) -> list[tuple[int, str]]:
         outside = self._ends[~self._quoted]
         starts = np.append(0, outside[:-1] + 1)[: len(outside)]
-        returns = (self._text[starts] == _CR) & (outside == starts + 1)
+        returns = (self._text[starts] == CR) & (outside == starts + 1)
         blank = starts[(outside == starts) | returns]
         what = "is blank; take it out"
         return [(int(blank[0]), what)] if len(blank) else []
@@ -394,7 +318,7 @@ class _Checker:
         data = self._data
         line = self._chunk.first_line + data.count(b"\n", 0, place)
         start, end = data.rfind(b"\n", 0, place) + 1, data.find(b"\n", place)
-        text = data[max(start, place - _SHOWN // 2) : end if end >= 0 else len(data)]
+        text = data[max(start, place - _SHOWN_BEFORE) : end if end >= 0 else len(data)]
         shown = quoted(text.decode(errors="replace").rstrip("\r"))
         held = f": {shown}" if text.strip() else ""
         quote = " If quotes are letters in this table, set quote = '' in the card." if "quote" in what else ""

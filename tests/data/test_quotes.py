@@ -23,6 +23,7 @@ from bench.data.header import read_header
 from bench.data.layout import Column, Layout
 from bench.data.parallel import map_ordered
 from bench.data.prepare import Settings, prepare
+from bench.data.quoted import quoted_spans
 from bench.data.readers import BlockParser
 from bench.data.text_stream import TextStream
 from bench.data.texts import as_texts
@@ -413,7 +414,7 @@ def test_a_quote_that_is_never_closed_in_a_long_file(tmp_path, monkeypatch):
 
 
 def test_spans_hold_what_lies_between_their_quotes():
-    spans = Dialect.of(layout_of(1))._spans(np.frombuffer(b'"a",b"c,"d""e","', dtype=np.uint8))
+    spans = quoted_spans(np.frombuffer(b'"a",b"c,"d""e","', dtype=np.uint8), b'"', ord(","))
     assert spans.is_open
     assert spans.hold(np.arange(16)).tolist() == [i in (1, 9, 10, 11, 12) for i in range(16)]
 
