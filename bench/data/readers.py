@@ -260,6 +260,8 @@ class BlockParser:
         hint = ""
         if value is not None and self._ignores_quotes(value):
             hint = " (quotes are taken for letters; set quote in the card)"
+        elif value is not None and value.strip() in self._layout.missing:
+            hint = " (a missing value has no blanks around it; take them out, or list it so under missing)"
         elif value is not None and value.strip().lower() in _NOTHING:
             markers = ", ".join(f'"{word}"' for word in dict.fromkeys((*self._layout.missing, value)))
             hint = f" (if it stands for a missing value: missing = [{markers}])"
