@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,17 +12,18 @@ import torch
 
 from bench.data.rows import Rows, batch_sizes
 from bench.data.schema import Schema
-from bench.engine import graph
+from bench.engine import checkpoint, graph
 from bench.engine.arithmetic import Arithmetic, compile_ahead
 from bench.engine.backbone import Backbone, draw_layers
 from bench.engine.clock import COMPILE, Clock
 from bench.engine.evaluate import EVAL_BATCH
 from bench.engine.fit import FitLog, FitPlan, Fitter, Group, Step
 from bench.engine.model import CTRModel
-from bench.files import write_atomically
 from bench.profiles import Profile
 from bench.seeds import generator, seed
 
+_RESULT = "result"
+"""Under which a stage's result stands in its file."""
 SURGERY = "surgery"
 """Stage of ``CellContext.surgery``."""
 
@@ -207,19 +207,21 @@ class CellContext(Generic[P]):
         )
 
     def stage(self, name: str, fn: Callable[[], T]) -> T:
-        """Run ``fn`` under a phase of the clock; with checkpoints its result is kept and reused."""
-        file = self._checkpoint(name, ".pkl")
+        """Run ``fn`` under a phase of the clock.
+
+        With checkpoints its result is kept and reused if it is made of tensors, numbers and texts, in lists, tuples and
+        dictionaries; anything else, such as a model, is made anew where the cell goes on.
+        """
+        file = self._checkpoint(name, ".stage.pt")
         self._emit({"event": "phase", "phase": name})
         with self._clock.phase(name):
             if file is not None and file.exists():
                 self.resumed = True
-                with file.open("rb") as stored:
-                    kept: T = pickle.load(stored)
+                kept: T = checkpoint.read(file, None, (_RESULT,))[_RESULT]
                 return kept
             result = fn()
-            if file is not None:
-                with write_atomically(file, "wb") as stored:
-                    pickle.dump(result, stored)
+            if file is not None and checkpoint.is_plain(result):
+                checkpoint.write(file, {_RESULT: result})
             return result
 
     def surgery(self, fn: Callable[[], CTRModel]) -> CTRModel:

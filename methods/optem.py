@@ -27,8 +27,8 @@ Sources: the paper; its public code for α, the slope, and the sizes of the sear
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -112,11 +112,11 @@ class OptEm(Method[OptEmParams]):
         plan = Breeding(params.generations, params.mutations, params.crossovers, params.mutation_rate, params.elites)
         draw = ctx.rng("evolution")
 
-        def search() -> Found:
+        def search() -> dict[str, Any]:
             space = (ctx.schema.n_fields, model.dim)
-            return evolve(plan, space, candidates.score, draw, lambda genes: candidates.fill(genes, draw))
+            return asdict(evolve(plan, space, candidates.score, draw, lambda genes: candidates.fill(genes, draw)))
 
-        found = ctx.stage("evolution", search)
+        found = Found(**ctx.stage("evolution", search))
         mask, dims = candidates.mask(found.genes), torch.tensor(found.genes)
         scores = field_means(ctx.schema, mask, frequencies(train)) * dims.numpy() / model.dim
         ctx.log(

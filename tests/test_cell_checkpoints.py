@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from cell_records import without_circumstances
 
 from bench.cell import run_cell
 from bench.engine.clock import Clock
+from bench.errors import DataError
 from bench.job import Job
 
 MakeJob = Callable[..., Job]
@@ -112,3 +114,40 @@ def test_a_stage_that_is_not_entered_again_does_not_shift_the_others(make_job: M
         return outer, ctx.stage("score", lambda: "outer")
 
     assert results() == results() == ("inner", "outer")
+
+
+def test_a_stage_keeps_plain_values_and_makes_all_else_anew(make_job: MakeJob, tmp_path: Path) -> None:
+    values = {"genes": (1, 2), "score": 0.5, "mask": torch.arange(3), "names": ["a", None]}
+
+    def results() -> tuple[dict[str, Any], Any, bool]:
+        ctx = make_job("random-k", checkpoints=tmp_path).context(Clock(torch.device("cpu")))
+        return ctx.stage("search", lambda: dict(values)), ctx.surgery(ctx.model), ctx.resumed
+
+    first, model, resumed = results()
+    again, model_again, resumed_again = results()
+    assert (resumed, resumed_again) == (False, True)
+    assert [file.name for file in tmp_path.iterdir()] == ["search-1.stage.pt"]
+    assert repr(first) == repr(again) == repr(values)
+    assert model is not model_again and torch.equal(model.table.weight, model_again.table.weight)
+
+
+class Planted:
+    """Code that reading a file of pickles would run."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda value, file: file.write_bytes(pickle.dumps(value))])
+def test_the_file_of_a_stage_runs_no_code(make_job: MakeJob, tmp_path: Path, write: Any) -> None:
+    ctx = make_job("random-k", checkpoints=tmp_path).context(Clock(torch.device("cpu")))
+    ctx.stage("search", lambda: 1)
+    (file,) = tmp_path.iterdir()
+    write({"result": Planted(tmp_path / "mark")}, file)
+    ctx = make_job("random-k", checkpoints=tmp_path).context(Clock(torch.device("cpu")))
+    with pytest.raises(DataError, match=r"search-1.stage.pt: is no checkpoint of this version .* delete it"):
+        ctx.stage("search", lambda: 1)
+    assert not (tmp_path / "mark").exists()

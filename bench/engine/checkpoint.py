@@ -23,8 +23,17 @@ def write(file: Path, state: dict[str, Any]) -> None:
         torch.save(state, out)
 
 
-def read(file: Path, device: torch.device, parts: Collection[str]) -> dict[str, Any]:
-    """What ``write`` has written, by the names ``parts``; its tensors on ``device``.
+def is_plain(value: object) -> bool:
+    """Whether ``value`` can be written and read back without running code."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return type(value) in (list, tuple) and all(map(is_plain, value))
+    return value is None or type(value) in (bool, int, float, str, torch.Tensor)
+
+
+def read(file: Path, device: torch.device | None, parts: Collection[str]) -> dict[str, Any]:
+    """What ``write`` has written, by the names ``parts``; its tensors on ``device``, or where they were.
 
     Raises:
         DataError: the file holds anything else, e.g. code that reading would run, or is damaged.
@@ -38,12 +47,12 @@ def read(file: Path, device: torch.device, parts: Collection[str]) -> dict[str, 
     except _NOT_OURS:  # whose texts advise to load it nevertheless
         raise _refused(file, "not all in it is numbers and texts") from None
     if not isinstance(state, dict) or state.keys() != set(parts):
-        raise _refused(file, "it holds other parts than a training has")
+        raise _refused(file, "it holds other parts than were kept")
     return state
 
 
 def _refused(file: Path, reason: str) -> DataError:
     return DataError(
         f"{file}: is no checkpoint of this version of the suite, or is damaged: {reason}. It was not loaded; delete "
-        "it, and the training begins anew. If the folder comes from somebody else, delete all its checkpoints."
+        "it, and what it kept is made anew. If the folder comes from somebody else, delete all its checkpoints."
     )

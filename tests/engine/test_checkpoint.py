@@ -48,7 +48,7 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
 def test_code_in_a_file_is_refused_and_not_run(tmp_path: Path, write: Callable[[Path, Any], None]) -> None:
     file, made = tmp_path / "fit.pt", tmp_path / "made"
     write(file, {"a": Planted(made)})
-    with pytest.raises(DataError, match=r"fit\.pt: is no checkpoint .*delete it, and the training begins anew"):
+    with pytest.raises(DataError, match=r"fit\.pt: is no checkpoint .*delete it, and what it kept is made anew"):
         checkpoint.read(file, CPU, "a")
     assert not made.exists()
     with file.open("rb") as planted:  # it was no empty threat: whoever unpickles the file runs it
@@ -86,7 +86,7 @@ def test_a_training_refuses_a_planted_checkpoint(tmp_path: Path, write: Callable
     model = make_model(rows.schema)
     before = model.table.weight.detach().clone()
     write(file, {"model": Planted(made)})
-    with pytest.raises(DataError, match="delete it, and the training begins anew"):
+    with pytest.raises(DataError, match="delete it, and what it kept is made anew"):
         fit(model, rows, [profile_step(model)], checkpoint=file)
     assert not made.exists()
     assert torch.equal(model.table.weight, before)
