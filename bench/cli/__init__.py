@@ -53,8 +53,8 @@ def main(argv: Sequence[str]) -> int:
         if error.errno != errno.ENAMETOOLONG or error.filename is None:
             raise
         name = max(Path(os.fsdecode(error.filename)).parts, key=lambda part: len(part.encode()))
-        sys.stderr.write(f"error: {name[:40]}…: a name of {len(name.encode())} bytes is too long for a file here; ")
-        sys.stderr.write("choose a shorter one.\n")
+        what = f"a name of {len(name.encode())} bytes is too long for a file here; choose a shorter one."
+        sys.stderr.write(f"error: {printable(name[:40])}…: {what}\n")
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; finished cells are kept, the same command goes on from here\n")
