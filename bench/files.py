@@ -1,13 +1,16 @@
-"""Files that are whole or absent: written beside their place, then moved into it."""
+"""Files that are whole or absent, written beside their place, then moved into it; and the checksums of files."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+_HASH_BYTES = 1 << 22
 
 
 @contextmanager
@@ -25,3 +28,12 @@ def write_atomically(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(_HASH_BYTES):
+            digest.update(data)
+    return digest.hexdigest()

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
 
-from bench import registry
+from bench import plugins
 from bench.errors import ConfigError
 from bench.method import Method
 from bench.params import Spec, convert, fill, parse_spec
-from bench.registry import MethodEntry
+from bench.registry import MethodEntry, Registry
 
 SelSplit = Literal["train", "valid"]
 
@@ -42,12 +42,12 @@ class MethodChoice:
 
     def make(self) -> Method[Any]:
         """The method itself, with its parameters."""
-        method: Method[Any] = registry.methods().load(self.name)(self.params, self.entry)
+        method: Method[Any] = plugins.methods().load(self.name)(self.params, self.entry)
         return method
 
     def order(self) -> int:
         """Position of the method's row in every table."""
-        return registry.methods().order(self.name)
+        return plugins.methods().order(self.name)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Cell:
         return f"{self.dataset} {self.backbone} {self.method}{tau} seed {self.seed}"
 
 
-def expand(names: Sequence[str], known: registry.Registry[Any]) -> list[str]:
+def expand(names: Sequence[str], known: Registry[Any]) -> list[str]:
     """Replace ``all`` and ``paper`` by the names they stand for; repeated specs are dropped."""
     expanded: list[str] = []
     for text in names:
@@ -90,8 +90,8 @@ def choose_method(text: str, entry: MethodEntry | None = None) -> MethodChoice:
         ConfigError: an unknown method or parameter, or a value that is not allowed.
     """
     spec = parse_spec(text)
-    load = partial(registry.methods().load, spec.name) if entry is None else entry.load
-    entry = registry.methods().entry(spec.name) if entry is None else entry
+    load = partial(plugins.methods().load, spec.name) if entry is None else entry.load
+    entry = plugins.methods().entry(spec.name) if entry is None else entry
     own = dict(spec.given)
     budgets = _budgets(entry)
     budget = own.pop("budget", budgets[0])
@@ -132,7 +132,7 @@ def choose_backbone(text: str) -> Spec:
         ConfigError: an unknown backbone or parameter.
     """
     spec = parse_spec(text)
-    registry.backbones().entry(spec.name)
+    plugins.backbones().entry(spec.name)
     return spec
 
 

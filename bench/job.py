@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from bench import environment, registry
+from bench import environment, plugins
 from bench.budget import n_keep
 from bench.context import BackboneChoice, CellContext, Emit, silent
 from bench.data.load import LoadedData
@@ -155,9 +155,9 @@ def resolve_backbone(text: str, profile: Profile) -> BackboneChoice:
         ConfigError: an unknown parameter or a value that is not allowed.
     """
     spec = parse_spec(text)
-    registry.backbones().entry(spec.name)
+    plugins.backbones().entry(spec.name)
     try:
-        cls = registry.backbones().load(spec.name)
+        cls = plugins.backbones().load(spec.name)
         base = cls.defaults(profile)
         known = cls.Params
     except Exception:  # a plug-in may fail in any way; only its own cells may suffer

@@ -1,20 +1,17 @@
 """Names to plug-ins, lazily: listing reads ordered tables and imports no plug-in code.
 
-The project's own plug-ins stand in the ``__init__.py`` of ``methods``, ``backbones``, ``bench/datasets`` and
-``bench/executors``; others announce themselves through the entry-point groups ``bench.methods``, ``bench.backbones``,
-``bench.datasets`` and ``bench.executors``, each naming an Entry object (so that listing them stays light).
+The project's own plug-ins stand in the ``__init__.py`` of their packages; others announce themselves through the
+entry-point groups ``bench.methods``, ``bench.backbones``, ``bench.datasets`` and ``bench.executors``, each naming an
+Entry object (so that listing them stays light).
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from bench.errors import ConfigError, suggest
@@ -146,37 +143,3 @@ class Registry(Generic[E]):
         """Where ``name`` comes from, e.g. ``methods.lasso:Lasso``."""
         self.entry(name)
         return self._origins[name]
-
-
-@cache
-def methods() -> Registry[MethodEntry]:
-    """The registry of feature-selection methods."""
-    import methods as package  # noqa: PLC0415
-
-    return Registry("method", "bench.methods", package.TABLE, MethodEntry)
-
-
-@cache
-def backbones() -> Registry[BackboneEntry]:
-    """The registry of CTR backbones."""
-    import backbones as package  # noqa: PLC0415
-
-    return Registry("backbone", "bench.backbones", package.TABLE, BackboneEntry)
-
-
-def check_layout() -> None:
-    """Make sure that the packages beside this one are the project's own.
-
-    Raises:
-        ConfigError: a folder of the same name elsewhere on the path shadows one of them, or it is not there.
-    """
-    home = Path(__file__).resolve().parent.parent
-    for package in ("methods", "backbones", "plots"):
-        spec = importlib.util.find_spec(package)
-        locations = [] if spec is None else [Path(p).resolve() for p in spec.submodule_search_locations or ()]
-        if (home / package) not in locations:
-            found = locations[0] if locations else "nothing"
-            raise ConfigError(
-                f"package {package!r} resolves to {found}, not to the one beside {home.name!r}: rename that folder, "
-                f"or run the command from another one."
-            )

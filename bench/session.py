@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from bench import registry
+from bench import plugins
 from bench.config import RunConfig
 from bench.context import Emit
 from bench.data.card import DatasetCard
@@ -58,8 +58,8 @@ def resolve(config: RunConfig) -> Plan:
         ConfigError: an unknown name or parameter, a value out of range, a device that is not there.
         DataError: a data set that is not prepared, damaged, or of another revision.
     """
-    methods = [choose_method(text) for text in expand(config.methods, registry.methods())]
-    backbones = [choose_backbone(text).label for text in expand(config.backbones, registry.backbones())]
+    methods = [choose_method(text) for text in expand(config.methods, plugins.methods())]
+    backbones = [choose_backbone(text).label for text in expand(config.backbones, plugins.backbones())]
     cards = [resolve_dataset(with_split(text, config.split)) for text in config.datasets]
     _refuse_aliases(methods)
     _refuse_namesakes(cards)

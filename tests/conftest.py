@@ -14,7 +14,7 @@ import pytest
 import torch
 from cell_records import TINY
 
-from bench import registry
+from bench import plugins
 from bench.cli import main
 from bench.data.load import LoadedData, load
 from bench.data.prepare import prepare
@@ -332,7 +332,7 @@ def fresh_registries() -> Iterator[Callable[[], None]]:
     """Forget what the registries have read, now, on call and afterwards."""
 
     def forget() -> None:
-        for known in (registry.methods, registry.backbones, datasets):
+        for known in (plugins.methods, plugins.backbones, datasets):
             known.cache_clear()
 
     forget()

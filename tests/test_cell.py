@@ -14,7 +14,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
-from bench import registry
+from bench import plugins
 from bench.api import CTRModel, FitLog, Rows, Selection, Trained
 from bench.cell import run_cell
 from bench.context import CellContext
@@ -50,7 +50,7 @@ class Spy(Method[Any]):
 @pytest.fixture
 def spy(monkeypatch: pytest.MonkeyPatch) -> type[Spy]:
     """Stands in for every method."""
-    monkeypatch.setattr(registry.methods(), "load", lambda name: Spy)
+    monkeypatch.setattr(plugins.methods(), "load", lambda name: Spy)
     return Spy
 
 
@@ -276,7 +276,7 @@ def test_the_uncut_model_is_gone_when_training_begins(make_job: MakeJob, monkeyp
         return fit(ctx, model, *rest, **plan)
 
     monkeypatch.setattr(CellContext, "fit", watched)
-    monkeypatch.setattr(registry.methods(), "load", lambda name: Carries)
+    monkeypatch.setattr(plugins.methods(), "load", lambda name: Carries)
     _, record = spied(make_job, Carries)
     assert (record.status, gone) == ("ok", [True]), record.traceback
 
@@ -304,7 +304,7 @@ class Names(Spy):
 def test_a_pretraining_and_a_warm_up_are_what_the_method_declares(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, kind: type[Spy], rows: int | None, seconds: float | None
 ) -> None:
-    monkeypatch.setattr(registry.methods(), "load", lambda name: kind)
+    monkeypatch.setattr(plugins.methods(), "load", lambda name: kind)
     _, record = spied(make_job, kind)
     assert record.status == "ok", record.traceback
     assert (record.notes.get("pretrain_rows"), record.warmup_s) == (rows, seconds)
@@ -324,7 +324,7 @@ class Exits(Spy):
 def test_a_method_that_returns_nothing_or_leaves_fails(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, kind: type[Spy], reason: str
 ) -> None:
-    monkeypatch.setattr(registry.methods(), "load", lambda name: kind)
+    monkeypatch.setattr(plugins.methods(), "load", lambda name: kind)
     _, record = spied(make_job, kind)
     assert record.status == "failed"
     assert reason in str(record.reason)
@@ -355,7 +355,7 @@ class Chooses(Spy):
 def test_a_method_that_chooses_the_fields_itself_is_held_to_k(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, kept: list[int], reason: str | None
 ) -> None:
-    monkeypatch.setattr(registry.methods(), "load", lambda name: Chooses)
+    monkeypatch.setattr(plugins.methods(), "load", lambda name: Chooses)
     monkeypatch.setattr(Chooses, "kept", kept)
     job = make_job("random-k")
     job = replace(job, method=replace(job.method, params=None))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import registry
+from bench import plugins
 from bench.api import Method, Rows, Selection
 from bench.cell import run_cell, run_trial
 from bench.job import Job
@@ -41,7 +41,7 @@ def ranked(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> Ranked:
     """A cell of eight fields with these scores: ``ranked([1.0] * 8, tau=0.5)``."""
 
     def make(scores: list[float], budget: str = "field", hint: str | None = None, **cell: Any) -> Job:
-        monkeypatch.setattr(registry.methods(), "load", lambda name: Given)
+        monkeypatch.setattr(plugins.methods(), "load", lambda name: Given)
         for name, value in {"scores": scores, "hint": hint, "calls": []}.items():
             monkeypatch.setattr(Given, name, value)
         job = make_job("cardinality", epochs=1, **cell)

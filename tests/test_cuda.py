@@ -26,8 +26,8 @@ from bench.engine.clock import Clock
 from bench.engine.device import choose_device
 from bench.engine.evaluate import auc, evaluate, logloss
 from bench.job import Job
+from bench.plugins import backbones
 from bench.records import CellRecord
-from bench.registry import backbones
 from bench.speed import stages
 from bench.speed.gates import GATES
 from bench.speed.limits import Limits

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench import config as settings
-from bench import registry
+from bench import plugins
 from bench.budget import n_keep
 from bench.cli.run import parse
 from bench.config import experiment_names
@@ -54,7 +54,7 @@ def test_an_experiment_takes_other_data_seeds_and_profile(name: str, data: str) 
 
 def test_table2_has_the_papers_rows_in_its_order_and_the_forms_by_fields() -> None:
     found = plan("table2")
-    known = registry.methods()
+    known = plugins.methods()
     paper = [name for name in known.names() if known.entry(name).paper]
     by_order = sorted(paper, key=known.order)
     titles = [known.entry(name).title for name in by_order]
@@ -86,7 +86,7 @@ def test_planted_keeps_as_many_fields_as_are_true() -> None:
     (card,) = found.cards.values()
     (tau,) = found.config.prune_ratio
     assert len(true_fields(card)) == n_keep(tau, int(card.params["fields"]))
-    known = registry.methods()
+    known = plugins.methods()
     assert set(known.names()) <= set(found.methods), "every method and control"
     assert found.config.seeds == 5
 

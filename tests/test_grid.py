@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench import registry
+from bench import plugins
 from bench.api import Method, MethodEntry
 from bench.errors import ConfigError
 from bench.grid import Cell, cells, choose_backbone, choose_method, expand
@@ -43,7 +43,7 @@ class Undecided(Method[Any]):
 
 
 def test_parameters_and_budget_may_decide_whether_the_prune_ratio_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = registry.methods()
+    known = plugins.methods()
     entry = MethodEntry("x:X", "X", uses_tau=False, per_sample=True)
     monkeypatch.setattr(known, "entry", lambda name: entry)
     monkeypatch.setattr(known, "load", lambda name: Undecided)
@@ -72,7 +72,7 @@ def test_every_budget_but_a_method_s_own_rule_follows_the_prune_ratio(budget: st
 
 
 def test_all_and_paper_stand_for_names_in_table_order_without_repeats() -> None:
-    known = registry.methods()
+    known = plugins.methods()
     assert expand(["all"], known) == known.names()
     paper = [name for name in known.names() if known.entry(name).paper]
     assert expand(["random-k", "paper", "random-k"], known) == ["random-k", *paper]

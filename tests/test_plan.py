@@ -14,8 +14,8 @@ from bench.data.ready import make_ready
 from bench.engine import memory
 from bench.engine.footprint import footprint
 from bench.job import resolve_backbone
+from bench.plugins import backbones
 from bench.profiles import resolve_profile
-from bench.registry import backbones
 from bench.session import Session, resolve
 
 SPEC = "planted[rows=2000,fields=12]"

@@ -10,9 +10,10 @@ import pytest
 
 import backbones
 import methods
-from bench import registry
+from bench import plugins
 from bench.errors import ConfigError
-from bench.registry import Entry, MethodEntry, Registry, check_layout
+from bench.plugins import check_layout
+from bench.registry import Entry, MethodEntry, Registry
 
 TABLE = {
     "first": Entry("json:loads", "First"),
@@ -124,13 +125,13 @@ def test_the_own_tables_come_first_in_their_order(
 ) -> None:
     install("bench.methods", ant="plug:method")
     fresh_registries()
-    assert registry.methods().names() == [*methods.TABLE, "ant"]
-    assert registry.backbones().names() == [*backbones.TABLE]
+    assert plugins.methods().names() == [*methods.TABLE, "ant"]
+    assert plugins.backbones().names() == [*backbones.TABLE]
 
 
 @pytest.mark.parametrize("kind", ["methods", "backbones"])
 def test_every_own_entry_loads_to_a_class_with_parameters(kind: str) -> None:
-    known: Registry[Any] = getattr(registry, kind)()
+    known: Registry[Any] = getattr(plugins, kind)()
     for name in known.names():
         assert isinstance(known.load(name).Params, type), name
 

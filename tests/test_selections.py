@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import registry
+from bench import plugins
 from bench.api import Selection
 from bench.errors import DataError
 from bench.grid import choose_method
@@ -21,7 +21,7 @@ from bench.selections import SelectionStore, is_shared, shared_key
 
 def method(text: str) -> Method[Any]:
     choice = choose_method(text)
-    made: Method[Any] = registry.methods().load(choice.name)(choice.params, choice.entry)
+    made: Method[Any] = plugins.methods().load(choice.name)(choice.params, choice.entry)
     return made
 
 

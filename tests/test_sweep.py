@@ -119,7 +119,7 @@ def test_a_backbone_that_cannot_be_imported_fails_its_cells_only(
     import backbones
 
     broken = replace(backbones.TABLE["xdeepfm"], target="no_such_module:Net")
-    monkeypatch.setitem(resolve.__globals__["registry"].backbones()._entries, "xdeepfm", broken)
+    monkeypatch.setitem(resolve.__globals__["plugins"].backbones()._entries, "xdeepfm", broken)
     config = replace(config, methods=("random-k",), backbones=("xdeepfm", "dnn[mlp=8]"))
     records, _ = compute(config)
     assert [record.status for record in records] == ["failed", "ok"]

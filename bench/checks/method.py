@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from bench import registry
+from bench import plugins
 from bench.checks.example import PROFILE, example_data
 from bench.checks.rules import RULES, Evidence, Rule, alive_after
 from bench.checks.watch import watch
@@ -51,7 +51,7 @@ def check_method(
         ConfigError: an unknown name or parameter.
     """
     choice = _choose(method, params)
-    net = resolve_backbone(backbone or registry.backbones().names()[0], PROFILE)
+    net = resolve_backbone(backbone or plugins.backbones().names()[0], PROFILE)
     for kind, broken in (("method", choice.error), ("backbone", net.error)):
         if broken:
             raise ContractError(f"{kind} cannot be imported:\n{broken}")

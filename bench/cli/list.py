@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import tyro
 
-from bench import registry
+from bench import plugins
 from bench.config import experiment_names, experiment_title
 from bench.registry import Registry
 
@@ -33,7 +33,7 @@ class ListArgs:
 def command(argv: Sequence[str]) -> int:
     """Print one section, or all."""
     args = tyro.cli(ListArgs, args=list(argv), prog="python -m bench list")
-    registry.check_layout()
+    plugins.check_layout()
     sections: dict[str, Callable[[ListArgs], Iterable[tuple[str, str]]]] = {
         "methods": _methods,
         "backbones": _backbones,
@@ -51,7 +51,7 @@ def command(argv: Sequence[str]) -> int:
 
 
 def _methods(args: ListArgs) -> Iterable[tuple[str, str]]:
-    known = registry.methods()
+    known = plugins.methods()
     for name in known.names():
         entry = known.entry(name)
         paper = ", in the paper" if entry.paper else ""
@@ -60,7 +60,7 @@ def _methods(args: ListArgs) -> Iterable[tuple[str, str]]:
 
 
 def _backbones(args: ListArgs) -> Iterable[tuple[str, str]]:
-    known = registry.backbones()
+    known = plugins.backbones()
     for name in known.names():
         yield name, f"{known.entry(name).title}  [{known.origin(name)}]"
     yield from _broken(known)

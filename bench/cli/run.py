@@ -11,7 +11,7 @@ import tyro
 
 from bench.config import RunConfig, base_config, check
 from bench.grid import Cell
-from bench.registry import check_layout
+from bench.plugins import check_layout
 
 if TYPE_CHECKING:
     from bench.records import CellRecord

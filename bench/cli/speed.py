@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from bench import registry
+from bench import plugins
 from bench.errors import ConfigError
 from bench.grid import choose_backbone, choose_method, expand
 from bench.speed.settings import STAGES, SpeedConfig, Stage, check
@@ -46,11 +46,11 @@ def command(argv: Sequence[str]) -> int:
     """
     flags = tyro.cli(SpeedFlags, args=list(argv), prog=PROG, config=(tyro.conf.HelptextFromCommentsOff,))
     config = check(SpeedConfig(**{f.name: getattr(flags, f.name) for f in dataclasses.fields(SpeedConfig)}))
-    registry.check_layout()
-    backbones = [choose_backbone(text).label for text in expand(flags.backbones, registry.backbones())]
+    plugins.check_layout()
+    backbones = [choose_backbone(text).label for text in expand(flags.backbones, plugins.backbones())]
     if not backbones or not flags.stages:
         raise ConfigError("backbones and stages must each name at least one.")
-    methods = [choose_method(text).label for text in expand(flags.methods, registry.methods())]
+    methods = [choose_method(text).label for text in expand(flags.methods, plugins.methods())]
     from bench.engine.device import choose_device  # noqa: PLC0415 - loads torch
     from bench.speed.run import measure, searching_methods  # noqa: PLC0415
     from bench.speed.table import line, text  # noqa: PLC0415

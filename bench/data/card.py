@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.data.card_params import Parameter, declared, resolve
 from bench.data.layout import Layout, read_layout
-from bench.data.temporal import TimeOrder, read_order
+from bench.data.time_order import TimeOrder, read_order
 from bench.data.toml_table import TomlTable, breaks_lines
 from bench.errors import ConfigError
 from bench.params import Range

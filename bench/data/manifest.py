@@ -13,8 +13,8 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from bench.data.schema import Field, Schema
-from bench.data.sources import file_sha256
 from bench.errors import DataError
+from bench.files import file_sha256
 
 FORMAT = 2
 """Version of the store's files; another one is refused."""

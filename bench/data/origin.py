@@ -8,7 +8,8 @@ from typing import Any
 
 from bench.data.card import DOWNLOADS, DatasetCard
 from bench.data.ingest import choose_layout, read_sides
-from bench.data.sources import RawSource, file_sha256
+from bench.data.sources import RawSource
+from bench.files import file_sha256
 
 __all__ = ["download_differs", "raw_differs"]
 

@@ -24,13 +24,14 @@ from bench.data.fields import Extreme
 from bench.data.ingest import Ingested, ingest_generated, ingest_raw
 from bench.data.scaling import CollapseError, Scaling, beyond_message, first_beyond, fit_scaling
 from bench.data.schema import Schema
-from bench.data.sources import RawSource, file_sha256
+from bench.data.sources import RawSource
 from bench.data.spill import Spill
 from bench.data.splits import TRAIN, assign_splits, check_splits
 from bench.data.temporal import temporal_splits
 from bench.data.vocabulary_file import write_vocabulary
 from bench.data.workspace import Workspace
 from bench.errors import DataError
+from bench.files import file_sha256
 
 
 @dataclass(frozen=True)

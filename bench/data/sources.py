@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fnmatch
 import gzip
-import hashlib
 import io
 import lzma
 import tarfile
@@ -24,9 +23,10 @@ from typing import IO, Protocol, cast
 from bench.data.compression import decompressed, first_bytes, plain_name
 from bench.data.signatures import HEAD_BYTES, is_tar, is_zip
 from bench.errors import DataError
+from bench.files import file_sha256
 
 _DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
-_HASH_BYTES = 1 << 22
+_COPY_BYTES = 1 << 22
 _ONE_FILE = "pass the file that is the table with --raw, or join the parts, the header once"
 _JUNK_NAMES = (
     *("__macosx", "thumbs.db", "desktop.ini"),
@@ -242,7 +242,7 @@ class RawSource:
                 if first_bytes(file, HEAD_BYTES) == stream.head:
                     return path
         copy = self._stack.enter_context(tempfile.NamedTemporaryFile(dir=folder))  # noqa: SIM115 - closed with the rest
-        while data := stream.read(_HASH_BYTES):
+        while data := stream.read(_COPY_BYTES):
             copy.write(data)
         copy.flush()
         return Path(copy.name)
@@ -294,15 +294,6 @@ class RawStream:
         """
         with _readable(self.name):
             return self._file.read(size)
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(_HASH_BYTES):
-            digest.update(data)
-    return digest.hexdigest()
 
 
 def shown(name: str) -> str:

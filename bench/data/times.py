@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from bench.data.layout import ISO
-from bench.data.temporal import DAY_S
 from bench.data.texts import as_texts
+from bench.data.time_order import DAY_S
 
 FIRST_S = round(datetime(1, 1, 1, tzinfo=UTC).timestamp())
 """The beginning of the year 1."""

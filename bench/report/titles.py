@@ -31,10 +31,10 @@ class Titles:
     @classmethod
     def registered(cls) -> Self:
         """Titles and order of what is installed."""
-        from bench import registry  # noqa: PLC0415 - tables of plug-ins need not be read for a plain Titles()
+        from bench import plugins  # noqa: PLC0415 - tables of plug-ins need not be read for a plain Titles()
         from bench.datasets import datasets, resolve_dataset  # noqa: PLC0415
 
-        known, nets, methods = datasets(), registry.backbones(), registry.methods()
+        known, nets, methods = datasets(), plugins.backbones(), plugins.methods()
         return cls(
             {name: known.entry(name).title for name in known.names()},
             {name: nets.entry(name).title for name in nets.names()},

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from pyarrow import parquet as pq
 
-from bench import registry
+from bench import plugins
 from bench.data.rows import Rows
 from bench.data.schema import Schema
 from bench.engine.memory import peak_rss
@@ -50,7 +50,7 @@ def require() -> None:
 
 def model_name(backbone: str) -> str | None:
     """Its model for a backbone as named on the command line; None where it has none."""
-    title = registry.backbones().entry(parse_spec(backbone).name).title.replace("&", "")
+    title = plugins.backbones().entry(parse_spec(backbone).name).title.replace("&", "")
     return title if title in MODELS else None
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench import environment, registry
+from bench import environment, plugins
 from bench.errors import ConfigError
 from bench.files import write_atomically
 from bench.speed import fuxictr, search, stages
@@ -158,13 +158,13 @@ class Measurements:
 
 def shallow_methods() -> list[str]:
     """Names of the registered methods that train no network."""
-    known = registry.methods()
+    known = plugins.methods()
     return [name for name in known.names() if known.entry(name).family == "shallow"]
 
 
 def searching_methods() -> list[str]:
     """Names of the registered methods that train a network to choose."""
-    known = registry.methods()
+    known = plugins.methods()
     return [name for name in known.names() if known.entry(name).family not in ("baseline", "control", "shallow")]
 
 

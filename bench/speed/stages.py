@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from bench import registry
+from bench import plugins
 from bench.budget import n_keep
 from bench.context import CellContext, silent
 from bench.data.rows import Rows
@@ -127,8 +127,8 @@ def selector(config: SpeedConfig, method: str) -> Rate:
         return Rate("select", choice.label, note=choice.error.strip().splitlines()[-1])
     cut = max(1, len(rows) // 10)
     held, rest = rows.take(torch.arange(cut)), rows.take(torch.arange(cut, len(rows)))
-    ctx = context(config, rows, registry.backbones().names()[0], choice.params)
-    made = registry.methods().load(choice.name)(choice.params, choice.entry)
+    ctx = context(config, rows, plugins.backbones().names()[0], choice.params)
+    made = plugins.methods().load(choice.name)(choice.params, choice.entry)
     if reason := made.skip(ctx):
         return Rate("select", choice.label, note=reason)
     return Rate("select", choice.label, **_repeated(config, len(rows), lambda: made.select(ctx, rest, held)))

@@ -21,8 +21,8 @@ from bench.engine.clock import Clock
 from bench.engine.model import CTRModel, Gate
 from bench.errors import ConfigError
 from bench.params import fill
+from bench.plugins import backbones
 from bench.profiles import ANCHOR, PAPER, PROFILES
-from bench.registry import backbones
 
 F, D, B = 7, 4, 23
 SCHEMA = Schema(tuple(Field(f"f{i}", "numeric" if i == 3 else "categorical", 5 + i) for i in range(F)))

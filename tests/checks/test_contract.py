@@ -9,7 +9,7 @@ import broken_methods
 import pytest
 import torch
 
-from bench import registry
+from bench import plugins
 from bench.checks import ContractError, check_method, rules
 from bench.checks.example import example_data
 from bench.checks.rules import RULES
@@ -23,7 +23,7 @@ ALL_RULES = tuple(rule.__name__ for rule in RULES)
 
 def specs() -> list[str]:
     """Every registered method, and in a field budget where that is not its default."""
-    known = registry.methods()
+    known = plugins.methods()
     found = list(known.names())
     return found + [f"{name}[budget=field]" for name in found if "field" in _budgets(known.entry(name))[1:]]
 
@@ -34,7 +34,7 @@ def test_a_method_keeps_the_contract(method: str, backbone: str) -> None:
     assert check_method(method, backbone).rules == ALL_RULES
 
 
-@pytest.mark.parametrize("backbone", [name for name in registry.backbones().names() if name not in EVERY_METHOD])
+@pytest.mark.parametrize("backbone", [name for name in plugins.backbones().names() if name not in EVERY_METHOD])
 @pytest.mark.parametrize("method", EVERY_BACKBONE)
 def test_a_backbone_lets_methods_keep_the_contract(method: str, backbone: str) -> None:
     assert check_method(method, backbone).rules == ALL_RULES
@@ -130,14 +130,14 @@ def test_a_gate_of_every_row_passes_where_the_entry_declares_it_and_only_there()
 
 @pytest.mark.parametrize(("method", "declared"), [("adafs", True), ("mvfs", True), ("autofield", False)])
 def test_a_registered_method_with_the_other_declaration_is_caught(method: str, declared: bool) -> None:
-    known = registry.methods().entry(method)
+    known = plugins.methods().entry(method)
     assert known.per_sample is declared
     with pytest.raises(ContractError, match="gates_rows_as_declared: "):
         check_method(replace(known, per_sample=not declared, scores="select"), "dnn")
 
 
 def test_no_selection_does_not_pass_for_a_method_with_scores() -> None:
-    known = registry.methods().entry("no-selection")
+    known = plugins.methods().entry("no-selection")
     with pytest.raises(ContractError, match="the entry declares scores='train', but there are none"):
         check_method(MethodEntry(known.target, "Nothing", granularity="none", scores="train", uses_tau=False), "dnn")
 
@@ -153,7 +153,7 @@ def test_a_plug_in_that_cannot_be_imported_is_named_with_its_traceback() -> None
 
 
 def test_parameters_reach_a_registered_method_and_an_entry() -> None:
-    known = registry.methods().entry("xgboost")
+    known = plugins.methods().entry("xgboost")
     for method in ("xgboost", known):
         with pytest.raises(Exception, match="depth=99 is out of range"):
             check_method(method, "dnn", params="depth=99")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import registry
+from bench import plugins
 from bench.config import experiment_names
 from bench.datasets import datasets
 
@@ -20,8 +20,8 @@ def keys(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("section", "names"),
     [
-        ("methods", lambda: registry.methods().names()),
-        ("backbones", lambda: registry.backbones().names()),
+        ("methods", lambda: plugins.methods().names()),
+        ("backbones", lambda: plugins.backbones().names()),
         ("datasets", lambda: datasets().names()),
         ("experiments", experiment_names),
     ],
@@ -95,8 +95,8 @@ def test_plug_ins_are_listed_and_broken_ones_with_their_traceback(
     fresh_registries()
     methods = bench("list", "methods")
     assert methods.code == 0
-    assert keys(methods.out) == [*registry.methods().names(), "bee", "light-fmp"]
-    assert registry.methods().names()[-1] == "ant"
+    assert keys(methods.out) == [*plugins.methods().names(), "bee", "light-fmp"]
+    assert plugins.methods().names()[-1] == "ant"
     assert "An ant" in methods.out
     assert "BROKEN (entry point listed_broken:x): RuntimeError: licence expired" in methods.out
     assert "Traceback" in methods.out

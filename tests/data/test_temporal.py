@@ -18,7 +18,8 @@ from plain_reference import criteo_lines, manifest_of, plain_hash, plain_ids, wr
 from bench.data.card import load_card
 from bench.data.load import load
 from bench.data.prepare import Settings, prepare
-from bench.data.temporal import DAY_S, temporal_splits
+from bench.data.temporal import temporal_splits
+from bench.data.time_order import DAY_S
 from bench.datasets import TABLE, card_path, resolve_dataset, with_split
 from bench.errors import ConfigError, DataError
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import registry
+from bench import plugins
 from bench.cell import run_cell
 from bench.data.rows import batch_sizes
 from bench.engine.arithmetic import PLAIN, Arithmetic, compile_ahead, matmul_precision
@@ -144,7 +144,7 @@ def test_a_compiled_cell_gives_the_same_result_to_rounding(make_job: Callable[..
     assert compiled.compile_s > 0
 
 
-@pytest.mark.parametrize("name", registry.backbones().names())
+@pytest.mark.parametrize("name", plugins.backbones().names())
 def test_every_backbone_scores_and_learns_under_bf16(make_job: Callable[..., Job], name: str) -> None:
     job = make_job("no-selection", backbone=f"{name}[mlp=8]" if name not in ("logistic", "fm") else name)
     model = job.context(Clock(job.device)).model().eval()

@@ -19,8 +19,8 @@ from bench.api import Backbone, CTRModel, Field, FitPlan, Gate, Group, Rows, Sch
 from bench.engine.backbone import draw_layers
 from bench.engine.fit import Fitter
 from bench.engine.table import EmbeddingTable
+from bench.plugins import backbones
 from bench.profiles import PAPER
-from bench.registry import backbones
 from bench.speed.gates import GATES
 
 STEPS, BATCH, DIM = 50, 16, 4

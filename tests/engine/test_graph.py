@@ -26,7 +26,7 @@ from bench.engine import gradient, graph, linear, update
 from bench.engine.fit import Fitter
 from bench.engine.steps import log_loss
 from bench.job import Job
-from bench.registry import backbones
+from bench.plugins import backbones
 from bench.speed import stages
 from bench.speed.limits import Limits
 from bench.speed.settings import SpeedConfig

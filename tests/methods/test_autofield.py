@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import registry
+from bench import plugins
 from bench.api import ConfigError, CTRModel, FitLog, Rows, Selection
 from bench.cell import run_cell
 from bench.context import CellContext
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("quick_timing")
 
 
 def select(job: Job) -> Selection:
-    method = registry.methods().load(job.method.name)(job.method.params, job.method.entry)
+    method = plugins.methods().load(job.method.name)(job.method.params, job.method.entry)
     rows = job.data.train
     train, held = rows.take(torch.arange(800)), rows.take(torch.arange(800, 960))
     found: Selection = method.select(job.context(Clock(job.device)), train, held)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import registry
+from bench import plugins
 from bench.api import ConfigError, CTRModel, Field, FitLog, Rows, Schema, Selection, auc, predict
 from bench.cell import run_cell
 from bench.context import CellContext
@@ -35,7 +35,7 @@ def context(job: Job) -> CellContext[Any]:
 
 
 def method_of(job: Job) -> Method[Any]:
-    made: Method[Any] = registry.methods().load(job.method.name)(job.method.params, job.method.entry)
+    made: Method[Any] = plugins.methods().load(job.method.name)(job.method.params, job.method.entry)
     return made
 
 

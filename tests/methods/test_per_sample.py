@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import registry
+from bench import plugins
 from bench.api import ConfigError, CTRModel, FitLog, Rows, Trained
 from bench.cell import run_cell
 from bench.context import CellContext
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("quick_timing")
 def gated(job: Job) -> tuple[CellContext[Any], CTRModel, CTRModel]:
     """A context, an ungated model and one that differs from it by its gate."""
     ctx = job.context(Clock(job.device))
-    method: PerSampleMethod[Any] = registry.methods().load(job.method.name)(job.method.params, job.method.entry)
+    method: PerSampleMethod[Any] = plugins.methods().load(job.method.name)(job.method.params, job.method.entry)
     plain, model = ctx.model(), ctx.model()
     model.gate = method.gate(ctx, model.dim)
     return ctx, plain, model

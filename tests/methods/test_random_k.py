@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import registry
+from bench import plugins
 from bench.api import Selection
 from bench.cell import run_cell
 from bench.engine.clock import Clock
@@ -19,7 +19,7 @@ MakeJob = Callable[..., Job]
 
 
 def method_of(job: Job) -> Method[Any]:
-    made: Method[Any] = registry.methods().load(job.method.name)(job.method.params, job.method.entry)
+    made: Method[Any] = plugins.methods().load(job.method.name)(job.method.params, job.method.entry)
     return made
 
 

@@ -65,14 +65,14 @@ def test_it_scores_by_the_corrected_statistic(
 
 
 def test_the_contract_test_shown_names_what_exists(shown: MethodEntry, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench import registry
+    from bench import plugins
 
     *_, test = blocks()
     names: dict[str, Any] = {}
     exec(test, names)
     marks = {mark.args[0]: mark.args[1] for mark in names["test_keeps_the_contract"].pytestmark}
-    assert set(marks["backbone"]) <= set(registry.backbones().names())
+    assert set(marks["backbone"]) <= set(plugins.backbones().names())
     assert {text.partition("[")[0] for text in marks["method"]} == {"cramer"}
-    monkeypatch.setitem(registry.methods()._entries, "cramer", shown)
-    monkeypatch.setitem(registry.methods()._origins, "cramer", shown.target)
+    monkeypatch.setitem(plugins.methods()._entries, "cramer", shown)
+    monkeypatch.setitem(plugins.methods()._origins, "cramer", shown.target)
     names["test_keeps_the_contract"](marks["method"][1], marks["backbone"][0])

@@ -13,7 +13,7 @@ import torch
 from sklearn.decomposition import PCA as SklearnPCA
 from sklearn.linear_model import Lasso as SklearnLasso
 
-from bench import registry
+from bench import plugins
 from bench.api import ConfigError, Field, Rows, Schema, Selection
 from bench.cell import run_cell
 from bench.grid import choose_method
@@ -168,7 +168,7 @@ def test_the_sound_score_is_the_communality_of_the_first_components(
 def test_pca_ranks_noise_as_high_as_signal(toy: Any, select: Callable[..., Selection]) -> None:
     """Independent fields, all components counted: every communality is 1, whatever a field tells."""
     np.testing.assert_allclose(scores_of(select("pca[explained=1]", toy)), 1.0, atol=1e-3)
-    assert "not a relevance method" in registry.methods().entry("pca").note
+    assert "not a relevance method" in plugins.methods().entry("pca").note
 
 
 def test_standard_codes_have_no_mean_in_any_fold_and_constants_are_nothing(rows_of: Callable[..., Rows]) -> None:
@@ -237,7 +237,7 @@ def test_cardinality_keeps_the_largest_vocabularies(toy: Any, select: Callable[.
 def test_a_ranking_is_computed_once_for_all_prune_ratios_and_backbones(
     spec: str, make_job: MakeJob, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cls = registry.methods().entry(choose_method(spec).name).load()
+    cls = plugins.methods().entry(choose_method(spec).name).load()
     calls, select = [], cls.select
     monkeypatch.setattr(cls, "select", lambda self, *given: calls.append(1) or select(self, *given))
     store = SelectionStore(tmp_path)

@@ -12,8 +12,8 @@ from bench.api import CTRModel, FitPlan
 from bench.cell import run_cell
 from bench.engine import update, windowed
 from bench.job import Job
+from bench.plugins import methods
 from bench.records import CellRecord
-from bench.registry import methods
 
 SMALL = {
     "light-fmp": "[pretrain_rows=400,pretrain_batch=16,pretrain_epochs=4]",

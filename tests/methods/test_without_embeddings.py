@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bench import registry
+from bench import plugins
 from bench.cell import run_cell
 from bench.engine.clock import Clock
 from bench.job import Job
@@ -21,7 +21,7 @@ SKIPPING = {
 BUDGETS = ("optem[budget=field]", "optem[budget=exact]", "adafs[budget=field]", "mvfs[budget=field]")
 
 
-@pytest.mark.parametrize("method", [*registry.methods().names(), *BUDGETS])
+@pytest.mark.parametrize("method", [*plugins.methods().names(), *BUDGETS])
 def test_a_method_runs_without_embeddings_or_says_why_not(make_job: Callable[..., Job], method: str) -> None:
     record = run_cell(make_job(method, backbone="logistic", epochs=1))
     reason = SKIPPING.get(method.partition("[")[0])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import registry
+from bench import plugins
 from bench.data.card import Anchor, load_card
 from bench.datasets import resolve_dataset
 from bench.errors import ConfigError
@@ -69,8 +69,8 @@ def test_shipped_anchors_name_backbones_and_sources() -> None:
     assert set(known) == {"criteo", "avazu"}
     for name, anchor in known.items():
         assert anchor == resolve_dataset(name).anchor
-        assert set(anchor.auc) <= set(registry.backbones().names())
-        paper = {one for one in registry.backbones().names() if registry.backbones().entry(one).paper}
+        assert set(anchor.auc) <= set(plugins.backbones().names())
+        paper = {one for one in plugins.backbones().names() if plugins.backbones().entry(one).paper}
         assert paper < set(anchor.auc)
         assert "BARS" in anchor.source
         # a one-hot logistic regression is the easiest of them

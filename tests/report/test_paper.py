@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import registry
+from bench import plugins
 from bench.datasets import datasets
 from bench.errors import DataError
 from bench.report import csv, latex, markdown, paper
@@ -139,7 +139,7 @@ def test_tidy_csv_names_backbones_and_methods() -> None:
 def test_names_are_the_registered_ones() -> None:
     rows = [line for name in ("table1", "table2", "table3", "stated") for line in paper.paper_rows(name)]
     assert {line["dataset"] for line in rows} <= set(datasets().names())
-    assert {line["backbone"] for line in rows if line.get("backbone")} <= set(registry.backbones().names())
+    assert {line["backbone"] for line in rows if line.get("backbone")} <= set(plugins.backbones().names())
     assert all("" not in (line["dataset"], line.get("value", "-")) for line in rows)
 
 

@@ -316,9 +316,9 @@ def test_what_is_registered_about_a_method_stands_under_the_tables_that_show_it(
 
 
 def test_registered_titles_carry_the_notes_of_methods() -> None:
-    from bench import registry
+    from bench import plugins
 
-    known = registry.methods()
+    known = plugins.methods()
     noted = {name: known.entry(name).note for name in known.names() if known.entry(name).note}
     assert Titles.registered().method_notes == noted
     assert noted

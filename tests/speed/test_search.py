@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.api import CTRModel, Gate, Method, Rows, Selection
-from bench.registry import methods
+from bench.plugins import methods
 from bench.speed import run, stages
 from bench.speed.rate import Rate
 from bench.speed.run import searching_methods

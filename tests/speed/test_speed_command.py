@@ -15,7 +15,7 @@ import pytest
 from pyarrow import parquet as pq
 
 from bench.errors import ConfigError
-from bench.registry import backbones
+from bench.plugins import backbones
 from bench.speed import fuxictr, run, stages
 from bench.speed.data import MIN_COUNT, RawTable
 from bench.speed.rate import ChildDiedError, Rate

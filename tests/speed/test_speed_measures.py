@@ -20,7 +20,7 @@ from bench.engine import windowed
 from bench.engine.memory import peak_rss
 from bench.engine.table import EmbeddingTable
 from bench.errors import ConfigError
-from bench.registry import backbones
+from bench.plugins import backbones
 from bench.speed import limits, stages
 from bench.speed.bound import bound_rows_per_s, step_flops_per_row
 from bench.speed.data import make_rows, make_schema, write_raw
