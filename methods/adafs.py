@@ -4,9 +4,14 @@
     train      weights on training rows; every f-th iteration a controller that weighs the fields of each row, on
                the selection rows (first-order bi-level)
 
-Equations of the controller: ``methods/sample_gates.py``; of the two steps: ``methods/bilevel.py``; of the phases and
-``budget=field``: ``methods/per_sample.py``. ``mode=hard`` keeps the K fields of each row that the controller weighs
-most, ``mode=soft`` keeps all and has no prune ratio. Nothing is removed: the model is served with its controller.
+    w = softmax(dropout(ReLU(y))),   y = BN(W x),   x = BN(e) over coordinates
+    soft   z_j = F w_j
+    hard   z_j = K w_j / Σ_kept w   for the K largest y of the row, 0 for the others
+
+Which fields are the largest has no gradient; the kept factors have theirs. Shapes: e [B, F, D], w, z [B, F]. The two
+steps: ``methods/bilevel.py``; the phases and ``budget=field``: ``methods/per_sample.py``. ``mode=hard`` keeps the K
+fields of each row that the controller weighs most, ``mode=soft`` keeps all and has no prune ratio. Nothing is removed:
+the model is served with its controller.
 
 Sources: f = 10, selection batches of twice the size, two warm-up epochs, dropout 0.2 and reweighting come from the
 authors' code. The public ERASE benchmark trains the controller with the weights on the training loss
@@ -30,10 +35,66 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
 from bench.api import Context, CTRModel, Gate, Only, Range, Rows
 from methods.bilevel import bilevel_steps, gate_interval, joint_step
+from methods.controllers import ChannelNorm, FieldScorer, largest
 from methods.per_sample import GatedTraining, PerSampleMethod, PerSampleParams
-from methods.sample_gates import ControllerGate, ControllerShape
+
+
+@dataclass(frozen=True)
+class ControllerShape:
+    """How AdaFS's controller is built and used."""
+
+    kept: int | None
+    """K, fields that each row keeps; None: all, softly."""
+    head: Literal["relu", "linear"]
+    """ReLU and dropout on the softmax's logits, or neither."""
+    dropout: float
+    reweight: bool
+    """Whether kept weights are scaled to sum K."""
+    normalise: Literal["controller", "all"]
+    """Who sees the normalised embeddings."""
+
+
+class ControllerGate(Gate):
+    """AdaFS: one controller weighs the fields of every row; equal weights are the identity."""
+
+    shape = "BF"
+    per_sample = True
+
+    def __init__(self, n_fields: int, dim: int, how: ControllerShape, generator: torch.Generator) -> None:
+        """Build the controller; ``generator`` draws its weights."""
+        super().__init__()
+        self.how = how
+        self.channels = ChannelNorm(dim)
+        self.scorer = FieldScorer(n_fields, dim, 1, generator)
+
+    def forward(self, e: Tensor, ids: Tensor) -> Tensor:
+        return self._factors(e, self.channels.affine(e))
+
+    def _factors(self, e: Tensor, affine: tuple[Tensor, Tensor]) -> Tensor:
+        y: Tensor = self.scorer(e, affine)  # [B, F]
+        kept = self.how.kept
+        if kept is None:
+            return self._head(y).softmax(1) * e.shape[1]
+        closed, logits = ~largest(y, kept), self._head(y)
+        if self.how.reweight:
+            return logits.masked_fill(closed, -torch.inf).softmax(1) * kept
+        return logits.softmax(1).masked_fill(closed, 0.0) * e.shape[1]
+
+    def _head(self, y: Tensor) -> Tensor:
+        return y if self.how.head == "linear" else F.dropout(y.relu(), self.how.dropout, self.training)
+
+    def multiply(self, e: Tensor, linear: Tensor | None, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        if self.how.normalise == "controller":
+            return super().multiply(e, linear, ids)
+        scale, shift = affine = self.channels.affine(e)
+        z = self._factors(e, affine)
+        return torch.addcmul(shift, e, scale) * z[..., None], None if linear is None else linear * z
 
 
 @dataclass(frozen=True)

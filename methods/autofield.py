@@ -6,7 +6,14 @@
               largest alone
     retrain   a new model on the kept fields
 
-Equations of the gates: ``methods/relaxed_gates.py``; of the two steps: ``methods/bilevel.py``.
+The gates, with a = A_keep - A_drop:
+
+    p = softmax(A)_keep = σ(a)                                                               relaxation=softmax
+    p = softmax((log α + g) / T)_keep = σ((a + n) / T),   α = softmax(A), n = g_keep - g_drop    relaxation=gumbel
+
+Two independent Gumbel variables differ by a logistic one, so n = log u - log(1 - u) with u uniform is the noise of
+both logits in one draw. Shapes: p, n [F]; one draw of n a batch; T a scalar buffer. The two steps:
+``methods/bilevel.py``.
 
 Sources: f = 10, selection batches of twice the size, A = 1/2, T from 1, both learning rates 1e-3, at most 8 search
 epochs come from the authors' code. Their code runs a plain softmax without temperature, the paper the Gumbel form:
@@ -30,10 +37,42 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
-from bench.api import Context, Method, Only, Range, Rows, Selection
+from bench.api import Context, Gate, Method, Only, Range, Rows, Selection
 from methods.bilevel import bilevel_steps, gate_interval, linear_schedule
-from methods.relaxed_gates import TwoLogitGate
+
+INITIAL_LOGIT = 0.5
+"""Both logits of every field (the authors' code), so that p = 1/2."""
+NOISE_EDGE = 1e-6
+"""u is clipped to [edge, 1 - edge]."""
+
+
+class TwoLogitGate(Gate):
+    """The probability of keeping a field as its factor; in eval mode, and with softmax always, without noise."""
+
+    temperature: Tensor
+
+    def __init__(self, n_fields: int, relaxation: Literal["gumbel", "softmax"]) -> None:
+        """Start undecided, at T = 1."""
+        super().__init__()
+        self.logits = nn.Parameter(torch.full((n_fields, 2), INITIAL_LOGIT))
+        self.register_buffer("temperature", torch.ones(()))
+        self.relaxation = relaxation
+
+    def forward(self, e: Tensor, ids: Tensor) -> Tensor:
+        a = self.preference()
+        if self.relaxation == "softmax":
+            return a.sigmoid()
+        if self.training:
+            u = torch.rand(a.shape, device=a.device, dtype=a.dtype).clamp_(NOISE_EDGE, 1 - NOISE_EDGE)
+            a = a + torch.logit(u)
+        return torch.sigmoid(a / self.temperature)
+
+    def preference(self) -> Tensor:
+        """A_keep - A_drop, [F]: the score of a field."""
+        return self.logits[:, 0] - self.logits[:, 1]
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,14 @@
     train      model and gate together on the training loss: M views score the fields of each row, a mixture of them
                is squashed to a factor between 0 and 1 that hardens with T
 
-Equations of the gate: ``methods/sample_gates.py``; of the phases and ``budget=field``: ``methods/per_sample.py``.
-``mode=native`` has no prune ratio: at T = 5 and l = 0.1 a factor cannot fall below σ(-1) = 0.27, so that nothing is
-ever shut. ``mode=hard`` zeroes all but the K largest factors of each row. Nothing is removed: the model is served
-with its views.
+    c_i = softmax(ReLU(BN(W_i e))),   i = 1..M
+    r = σ(V [c_1; ...; c_M] + b),   I = Σ_i r_i c_i
+    s_j = (1 + tanh(T (I_j - l))) / 2 = σ(2 T (I_j - l)),   z_j = s_j, or 0 outside the K largest
+
+Shapes: e [B, F, D], s, z, I [B, F], c [B, M, F], r [B, M]; T a scalar buffer. The phases and ``budget=field``:
+``methods/per_sample.py``. ``mode=native`` has no prune ratio: at T = 5 and l = 0.1 a factor cannot fall below
+σ(-1) = 0.27, so that nothing is ever shut. ``mode=hard`` zeroes all but the K largest factors of each row. Nothing is
+removed: the model is served with its views.
 
 Sources: M = 5, l = 0.1, T from 1 to 5 in 4,000 steps and two warm-up epochs come from the authors' code.
 
@@ -24,10 +28,53 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
 from bench.api import Context, CTRModel, Gate, Range, Rows
 from methods.bilevel import joint_step, linear_schedule
+from methods.controllers import FieldScorer, largest
 from methods.per_sample import GatedTraining, PerSampleMethod, PerSampleParams
-from methods.sample_gates import ViewsGate
+
+
+class ViewsGate(Gate):
+    """MvFS: M scorers, mixed row by row, squashed by a tanh that hardens with T.
+
+    Args:
+        n_fields: F.
+        dim: D.
+        views: M.
+        threshold: l.
+        kept: K, fields that each row keeps; None: all.
+        generator: draws the weights.
+    """
+
+    shape = "BF"
+    per_sample = True
+    temperature: Tensor
+
+    def __init__(
+        self, n_fields: int, dim: int, views: int, threshold: float, kept: int | None, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.views, self.threshold, self.kept = views, threshold, kept
+        self.scorer = FieldScorer(n_fields, dim, views, generator)
+        self.mix_weight = nn.Parameter(torch.empty(views, views * n_fields))
+        nn.init.xavier_normal_(self.mix_weight, generator=generator)
+        self.mix_bias = nn.Parameter(torch.zeros(views))
+        self.register_buffer("temperature", torch.ones(()))
+
+    def forward(self, e: Tensor, ids: Tensor) -> Tensor:
+        s = torch.sigmoid(2 * self.temperature * (self.importance(e) - self.threshold))
+        return s if self.kept is None else s * largest(s, self.kept)
+
+    def importance(self, e: Tensor) -> Tensor:
+        """I [B, F]."""
+        y = self.scorer(e).relu().view(len(e), self.views, -1)
+        c = y.softmax(2)  # [B, M, F]
+        r = torch.sigmoid(F.linear(c.flatten(1), self.mix_weight, self.mix_bias))  # [B, M]
+        return torch.bmm(r[:, None], c).squeeze(1)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from bench.context import CellContext
 from bench.engine.clock import Clock
 from bench.grid import choose_method
 from bench.job import Job
-from methods.relaxed_gates import TwoLogitGate
+from methods.autofield import TwoLogitGate
 
 MakeJob = Callable[..., Job]
 

@@ -19,8 +19,8 @@ from bench.engine.clock import Clock
 from bench.engine.evaluate import predict
 from bench.grid import cells, choose_method
 from bench.job import Job
+from methods.adafs import ControllerGate, ViewsGate
 from methods.per_sample import PerSampleMethod, mean_gate
-from methods.sample_gates import ControllerGate, ViewsGate
 
 MakeJob = Callable[..., Job]
 

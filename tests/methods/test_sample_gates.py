@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from methods.sample_gates import ControllerGate, ControllerShape, ViewsGate
+from methods.adafs import ControllerGate, ControllerShape
+from methods.mvfs import ViewsGate
 
 B, F, D = 7, 4, 3
 SOFT = ControllerShape(None, "linear", 0.0, True, "controller")

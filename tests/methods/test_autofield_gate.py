@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from methods.relaxed_gates import TwoLogitGate
+from methods.autofield import TwoLogitGate
 
 E, IDS = torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.int32)
 LOGITS = torch.tensor([[0.9, 0.1], [0.5, 0.5], [-0.2, 0.4]])
