@@ -16,20 +16,20 @@ from bench.registry import Axis, BackboneEntry, Entry, MethodEntry
 
 if TYPE_CHECKING:
     from bench.budget import n_keep
-    from bench.data.rows import Batch, Rows, stratified_sample
     from bench.data.schema import Field, Schema
     from bench.engine.arithmetic import uncompiled
     from bench.engine.backbone import Backbone, field_columns, slice_columns
     from bench.engine.evaluate import auc, predict
+    from bench.engine.fast.linear import linear
     from bench.engine.fit import FitLog, FitPlan, Group, Step
-    from bench.engine.linear import linear
     from bench.engine.model import CTRModel, Gate
     from bench.engine.table import EmbeddingTable
+    from bench.rows.rows import Batch, Rows, stratified_sample
 
 _LAZY = {
-    "Batch": "bench.data.rows",
-    "Rows": "bench.data.rows",
-    "stratified_sample": "bench.data.rows",
+    "Batch": "bench.rows.rows",
+    "Rows": "bench.rows.rows",
+    "stratified_sample": "bench.rows.rows",
     "Field": "bench.data.schema",
     "Schema": "bench.data.schema",
     "uncompiled": "bench.engine.arithmetic",
@@ -40,7 +40,7 @@ _LAZY = {
     "FitPlan": "bench.engine.fit",
     "Group": "bench.engine.fit",
     "Step": "bench.engine.fit",
-    "linear": "bench.engine.linear",
+    "linear": "bench.engine.fast.linear",
     "CTRModel": "bench.engine.model",
     "Gate": "bench.engine.model",
     "EmbeddingTable": "bench.engine.table",

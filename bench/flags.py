@@ -30,7 +30,7 @@ class CellFlag:
     name: str
     """As in the record's ``notes.flags``."""
     symbol: str
-    """Of its own, and one that ``bench.report.latex`` knows."""
+    """Of its own, and one that ``bench.report.formats.latex`` knows."""
     meaning: str
     """Follows the name in the note below a table."""
     detail: Callable[[Numbers], str | None]

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from bench.data.rows import Rows
     from bench.data.schema import Schema
     from bench.engine.fit import FitLog, Step
     from bench.engine.model import CTRModel
     from bench.profiles import Profile
+    from bench.rows.rows import Rows
 
 T = TypeVar("T")
 P = TypeVar("P")

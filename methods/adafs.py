@@ -9,9 +9,9 @@
     hard   z_j = K w_j / Σ_kept w   for the K largest y of the row, 0 for the others
 
 Which fields are the largest has no gradient; the kept factors have theirs. Shapes: e [B, F, D], w, z [B, F]. The two
-steps: ``methods/bilevel.py``; the phases and ``budget=field``: ``methods/per_sample.py``. ``mode=hard`` keeps the K
-fields of each row that the controller weighs most, ``mode=soft`` keeps all and has no prune ratio. Nothing is removed:
-the model is served with its controller.
+steps: ``methods/parts/bilevel.py``; the phases and ``budget=field``: ``methods/parts/per_sample.py``. ``mode=hard``
+keeps the K fields of each row that the controller weighs most, ``mode=soft`` keeps all and has no prune ratio. Nothing
+is removed: the model is served with its controller.
 
 Sources: f = 10, selection batches of twice the size, two warm-up epochs, dropout 0.2 and reweighting come from the
 authors' code. The public ERASE benchmark trains the controller with the weights on the training loss
@@ -40,9 +40,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.api import Context, CTRModel, Gate, Only, Range, Rows
-from methods.bilevel import bilevel_steps, gate_interval, joint_step
-from methods.controllers import ChannelNorm, FieldScorer, largest
-from methods.per_sample import GatedTraining, PerSampleMethod, PerSampleParams
+from methods.parts.bilevel import bilevel_steps, gate_interval, joint_step
+from methods.parts.controllers import ChannelNorm, FieldScorer, largest
+from methods.parts.per_sample import GatedTraining, PerSampleMethod, PerSampleParams
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ The gates, with a = A_keep - A_drop:
 
 Two independent Gumbel variables differ by a logistic one, so n = log u - log(1 - u) with u uniform is the noise of
 both logits in one draw. Shapes: p, n [F]; one draw of n a batch; T a scalar buffer. The two steps:
-``methods/bilevel.py``.
+``methods/parts/bilevel.py``.
 
 Sources: f = 10, selection batches of twice the size, A = 1/2, T from 1, both learning rates 1e-3, at most 8 search
 epochs come from the authors' code. Their code runs a plain softmax without temperature, the paper the Gumbel form:
@@ -41,7 +41,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import Context, Gate, Method, Only, Range, Rows, Selection
-from methods.bilevel import bilevel_steps, gate_interval, linear_schedule
+from methods.parts.bilevel import bilevel_steps, gate_interval, linear_schedule
 
 INITIAL_LOGIT = 0.5
 """Both logits of every field (the authors' code), so that p = 1/2."""

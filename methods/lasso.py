@@ -6,13 +6,13 @@ and gives no settings. Variants:
     published    the call of the public ERASE benchmark: least squares on the 0/1 label, penalty 1e-3, codes taken for
                  numbers and not scaled; |coefficient|. Another order of the codes gives another ranking, and a
                  coefficient is the smaller the more codes a field has.
-    sound        logistic loss on the standardised codes of ``methods/target_encoding.py``, one column a field.
+    sound        logistic loss on the standardised codes of ``methods/parts/target_encoding.py``, one column a field.
     group        logistic loss on one weight a value, the weights of a field entering together (Meier, van de Geer and
                  Bühlmann, JRSS B 2008): the lasso for categorical fields, without any encoding.
 
-``sound`` and ``group`` follow the path of ``methods/penalised.py`` from the penalty that closes every field down; a
-field that enters earlier ranks higher. No number of fields to keep has a part in it: one ranking serves every prune
-ratio.
+``sound`` and ``group`` follow the path of ``methods/parts/penalised.py`` from the penalty that closes every field
+down; a field that enters earlier ranks higher. No number of fields to keep has a part in it: one ranking serves every
+prune ratio.
 
 Deviations: at most ``max_rows`` rows, where the public code takes all; codes come from the train split alone. In
 ``group`` values are not hashed but have a weight each, those of fewer than ``min_count`` rows share one, and the
@@ -28,9 +28,9 @@ from typing import Annotated, Literal
 import numpy as np
 
 from bench.api import Context, Method, Only, Range, Rows, Selection
-from methods import shallow
-from methods.penalised import Column, Path, Values, group_path, l1_path
-from methods.target_encoding import standard_codes
+from methods.parts import shallow
+from methods.parts.penalised import Column, Path, Values, group_path, l1_path
+from methods.parts.target_encoding import standard_codes
 
 _STEPS = {"sound": 40, "group": 30}
 _SMALLEST = {"sound": 1e-3, "group": 1e-2}

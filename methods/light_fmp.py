@@ -31,7 +31,7 @@ from typing import Literal
 import numpy as np
 
 from bench.api import Context, Method, Rows, Selection
-from methods.gated_pretraining import PretrainParams, pretrain
+from methods.parts.gated_pretraining import PretrainParams, pretrain
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@
     s_j = (1 + tanh(T (I_j - l))) / 2 = σ(2 T (I_j - l)),   z_j = s_j, or 0 outside the K largest
 
 Shapes: e [B, F, D], s, z, I [B, F], c [B, M, F], r [B, M]; T a scalar buffer. The phases and ``budget=field``:
-``methods/per_sample.py``. ``mode=native`` has no prune ratio: at T = 5 and l = 0.1 a factor cannot fall below
+``methods/parts/per_sample.py``. ``mode=native`` has no prune ratio: at T = 5 and l = 0.1 a factor cannot fall below
 σ(-1) = 0.27, so that nothing is ever shut. ``mode=hard`` zeroes all but the K largest factors of each row. Nothing is
 removed: the model is served with its views.
 
@@ -33,9 +33,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.api import Context, CTRModel, Gate, Range, Rows
-from methods.bilevel import joint_step, linear_schedule
-from methods.controllers import FieldScorer, largest
-from methods.per_sample import GatedTraining, PerSampleMethod, PerSampleParams
+from methods.parts.bilevel import joint_step, linear_schedule
+from methods.parts.controllers import FieldScorer, largest
+from methods.parts.per_sample import GatedTraining, PerSampleMethod, PerSampleParams
 
 
 class ViewsGate(Gate):

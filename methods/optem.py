@@ -48,10 +48,10 @@ from bench.api import (
     n_keep,
     stratified_sample,
 )
-from methods.embedding_sizes import Candidates
-from methods.evolution import Breeding, Found, evolve
-from methods.supernet import Supernet
-from methods.value_gates import field_means, frequencies, kept_columns, train_masked
+from methods.parts.embedding_sizes import Candidates
+from methods.parts.evolution import Breeding, Found, evolve
+from methods.parts.supernet import Supernet
+from methods.parts.value_gates import field_means, frequencies, kept_columns, train_masked
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.api import Batch, Context, CTRModel, Group, Method, Range, Rows, Selection, Trained, n_keep
-from methods.value_gates import AnnealedGate, field_means, frequencies, kept_columns, open_scale, train_masked
+from methods.parts.value_gates import AnnealedGate, field_means, frequencies, kept_columns, open_scale, train_masked
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ Pearson, Philosophical Magazine 1901. The paper reproduced here names the method
 
     published    codes taken for numbers and not scaled; |loading| on the first component. The field with the most
                  codes is nearly all of that component, whatever it means.
-    sound        standardised columns: the codes of ``methods/target_encoding.py``, or with ``supervised=false`` the
-                 logarithm of how often a value occurs. q is the fewest components that reach the share ``explained``
-                 of the variance; a field's score is its communality, sum over c <= q of λ_c v_fc².
+    sound        standardised columns: the codes of ``methods/parts/target_encoding.py``, or with
+                 ``supervised=false`` the logarithm of how often a value occurs. q is the fewest components that reach
+                 the share ``explained`` of the variance; a field's score is its communality, sum over c <= q of
+                 λ_c v_fc².
 
 PCA is not a relevance method: it asks which fields vary together, not which ones tell about the label. A field of noise
 that varies alone is a component of its own, and what ranks low is redundant or constant. Its row is here because the
@@ -24,8 +25,8 @@ from typing import Annotated, Literal
 import numpy as np
 
 from bench.api import Context, Method, Only, Range, Rows, Selection
-from methods import shallow
-from methods.target_encoding import standard_codes
+from methods.parts import shallow
+from methods.parts.target_encoding import standard_codes
 
 _DECIMALS = 6  # columns are float32: where all components are counted, a communality is 1 but for rounding
 

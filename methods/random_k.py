@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from bench.api import Axis, Context, Method, Rows, Selection
-from methods.gated_pretraining import PretrainParams, pretrain
+from methods.parts.gated_pretraining import PretrainParams, pretrain
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ method and gives no settings. Variants:
 
     published    the call of the public ERASE benchmark: 10 trees of depth 6 on codes taken for numbers, mean
                  gain. The order of the codes is arbitrary, and another order gives another ranking.
-    sound        trees on the codes of ``methods/target_encoding.py``, stopped early on the selection rows,
+    sound        trees on the codes of ``methods/parts/target_encoding.py``, stopped early on the selection rows,
                  sum of gains up to the best round.
     categorical  trees that split sets of codes, the rare ones in one category; ranked by the log loss lost on
                  shuffled selection rows, because gain on training rows favours fields of many values.
@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from bench.api import Context, Method, Only, Range, Rows, Selection
-from methods import shallow
-from methods.target_encoding import encode
+from methods.parts import shallow
+from methods.parts.target_encoding import encode
 
 if TYPE_CHECKING:
     from xgboost import Booster

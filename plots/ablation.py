@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics import METRICS
-from bench.report.cells import Block, Record, RowKey
-from bench.report.places import Place
+from bench.tables.cells import Block, Record, RowKey
+from bench.tables.metrics import METRICS
+from bench.tables.places import Place
 from plots.sheet import Shape, box, sheet
 from plots.style import COLUMN_IN, INK, MUTED, PAGE_IN, look
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from matplotlib.ticker import MaxNLocator
 
-from bench.metrics import METRICS
-from bench.report.places import Place, tau_text
+from bench.tables.metrics import METRICS
+from bench.tables.places import Place, tau_text
 from plots.sheet import Shape, box, sheet
 from plots.style import INK, MUTED, look
 

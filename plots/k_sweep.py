@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bench.report.places import Place
 from bench.stats.checks import NotTestable
 from bench.stats.curve import aukc
+from bench.tables.places import Place
 from plots.lines import Curve, Panel, draw_panels
 from plots.sheet import Shape
 from plots.style import COLUMN_IN, mark

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from matplotlib.transforms import offset_copy
 
-from bench.metrics import METRICS
-from bench.report.model import Value
+from bench.tables.metrics import METRICS
+from bench.tables.model import Value
 from plots.sheet import Shape, handle, scale_axis, sheet
 from plots.style import MUTED, Mark, look, mark
 

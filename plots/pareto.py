@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.metrics import METRICS
-from bench.report.cells import RowKey
-from bench.report.places import Place
+from bench.tables.cells import RowKey
+from bench.tables.metrics import METRICS
+from bench.tables.places import Place
 from plots.sheet import Shape, handle, scale_axis, sheet
 from plots.style import MUTED, look, mark
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.report.cells import Block, RowKey
-from bench.report.places import Place, tau_text
+from bench.tables.cells import Block, RowKey
+from bench.tables.places import Place, tau_text
 from plots.lines import Curve, Panel, draw_panels
 from plots.sheet import Shape
 from plots.style import mark

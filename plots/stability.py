@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.report.cells import RowKey
-from bench.report.places import Place
 from bench.stats.stability import Stability, nogueira
+from bench.tables.cells import RowKey
+from bench.tables.places import Place
 from plots.sheet import Shape, handle, sheet
 from plots.style import COLUMN_IN, MUTED, PAGE_IN, look, mark
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.places import Place
+from bench.tables.places import Place
 from plots.lines import Curve, Panel, draw_panels
 from plots.sheet import Shape
 from plots.style import mark

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.grid import Cell
 from bench.records import CellRecord
+from bench.run.grid import Cell
 
 TINY = "planted[rows=1200,fields=8,main=4,interaction=2,redundant=1]"
 

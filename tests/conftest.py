@@ -16,13 +16,13 @@ from cell_records import TINY
 
 from bench import plugins
 from bench.cli import main
-from bench.data.load import LoadedData, load
-from bench.data.prepare import prepare
-from bench.data.store import store_folder
+from bench.data.prepare.prepare import prepare
+from bench.data.store.store import store_folder
 from bench.datasets import datasets, resolve_dataset
-from bench.grid import Cell, choose_method
-from bench.job import Job, resolve_backbone
 from bench.profiles import resolve_profile
+from bench.rows.load import LoadedData, load
+from bench.run.grid import Cell, choose_method
+from bench.run.job import Job, resolve_backbone
 
 HOME = Path(__file__).resolve().parent.parent
 NET = "dnn[mlp=8]"
@@ -258,8 +258,8 @@ def make_job(tiny: LoadedData) -> Callable[..., Job]:
 @pytest.fixture
 def quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure inference once instead of for half a second."""
-    from bench import columns
     from bench.engine.evaluate import inference_time
+    from bench.run import columns
 
     monkeypatch.setattr(columns, "inference_time", lambda model, rows: inference_time(model, rows, 1, 0.0))
 

@@ -14,20 +14,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.api import Batch, CTRModel
-from bench.cell import run_cell
-from bench.data import load as loading
-from bench.data import residency
-from bench.data.load import LoadedData, load, place
-from bench.data.prepare import prepare
-from bench.data.store import store_folder
+from bench.data.prepare.prepare import prepare
+from bench.data.store.store import store_folder
 from bench.datasets import resolve_dataset
-from bench.engine import graph
 from bench.engine.clock import Clock
 from bench.engine.device import choose_device
 from bench.engine.evaluate import auc, evaluate, logloss
-from bench.job import Job
+from bench.engine.fast import graph
 from bench.plugins import backbones
 from bench.records import CellRecord
+from bench.rows import load as loading
+from bench.rows import residency
+from bench.rows.load import LoadedData, load, place
+from bench.run.cell import run_cell
+from bench.run.job import Job
 from bench.speed import stages
 from bench.speed.gates import GATES
 from bench.speed.limits import Limits

@@ -7,12 +7,12 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from bench.data.load import LoadedData, load
-from bench.data.prepare import prepare
-from bench.data.rows import Rows
-from bench.data.store import store_folder
+from bench.data.prepare.prepare import prepare
+from bench.data.store.store import store_folder
 from bench.datasets import EXAMPLE, resolve_dataset
 from bench.profiles import SMALL, Profile
+from bench.rows.load import LoadedData, load
+from bench.rows.rows import Rows
 
 __all__ = ["PROFILE", "copy_of", "example_data"]
 

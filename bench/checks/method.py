@@ -9,11 +9,11 @@ from bench import plugins
 from bench.checks.example import PROFILE, example_data
 from bench.checks.rules import RULES, Evidence, Rule, alive_after
 from bench.checks.watch import watch
-from bench.context import BackboneChoice
-from bench.data.load import LoadedData
-from bench.grid import MethodChoice, choose_method
-from bench.job import resolve_backbone
 from bench.registry import MethodEntry
+from bench.rows.load import LoadedData
+from bench.run.context import BackboneChoice
+from bench.run.grid import MethodChoice, choose_method
+from bench.run.job import resolve_backbone
 
 __all__ = ["Checked", "ContractError", "check_method"]
 

@@ -20,8 +20,8 @@ from torch.overrides import TorchFunctionMode
 
 from bench.budget import n_keep
 from bench.checks.watch import Seen
-from bench.grid import MethodChoice
 from bench.method import Method
+from bench.run.grid import MethodChoice
 
 __all__ = ["RULES", "Evidence", "Rule"]
 

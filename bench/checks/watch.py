@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.cell import run_cell
 from bench.checks.example import PROFILE, copy_of
-from bench.context import BackboneChoice
-from bench.data.load import LoadedData
-from bench.data.rows import Rows
 from bench.engine.evaluate import evaluate
 from bench.engine.model import CTRModel, Gate
-from bench.grid import Cell, MethodChoice
-from bench.job import Job
 from bench.method import Decision, HandOver, Method, Selection, Trained
 from bench.records import CellRecord
+from bench.rows.load import LoadedData
+from bench.rows.rows import Rows
+from bench.run.cell import run_cell
+from bench.run.context import BackboneChoice
+from bench.run.grid import Cell, MethodChoice
+from bench.run.job import Job
 
 __all__ = ["Seen", "watch"]
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import tyro
 
 from bench import plugins
-from bench.config import experiment_names, experiment_title
 from bench.registry import Registry
+from bench.run.config import experiment_names, experiment_title
 
 Section = Literal["all", "methods", "backbones", "datasets", "experiments", "runs"]
 

@@ -17,8 +17,8 @@ from bench.errors import ConfigError, DataError
 from bench.params import Spec, parse_spec
 
 if TYPE_CHECKING:
-    from bench.data.card import DatasetCard
-    from bench.data.prepare import Progress
+    from bench.data.card.card import DatasetCard
+    from bench.data.prepare.prepare import Progress
 
 PROG = "python -m bench prepare"
 PHASES = {"fetch": "fetching", "read": "reading", "count": "counting", "write": "writing"}
@@ -70,7 +70,7 @@ def command(argv: Sequence[str]) -> int:
         raise DataError(f"--raw {flags.raw}: there is no such file or folder; check the path.")
     if flags.raw is not None and card.generator:
         raise DataError(f"data set {card.name!r} is generated: leave out --raw {flags.raw}.")
-    from bench.data.store import store_folder, unprepared_message  # noqa: PLC0415 - loads pyarrow
+    from bench.data.store.store import store_folder, unprepared_message  # noqa: PLC0415 - loads pyarrow
 
     folder = store_folder(flags.data_dir, card)
     if not flags.force and _is_there(card, folder, flags):
@@ -104,8 +104,8 @@ def _resolve(flags: PrepareFlags) -> DatasetCard:
 
 def _write_raw(card: DatasetCard, flags: PrepareFlags, path: Path) -> int:
     """Write raw text instead of a store."""
-    from bench.data.prepare import Progress, Settings  # noqa: PLC0415
-    from bench.data.raw_text import write_raw  # noqa: PLC0415
+    from bench.data.prepare.prepare import Progress, Settings  # noqa: PLC0415
+    from bench.data.prepare.raw_text import write_raw  # noqa: PLC0415
 
     if flags.raw is not None or flags.download:
         raise ConfigError(f"--raw-out {path} writes generated rows; leave out --raw and --download.")
@@ -131,9 +131,9 @@ def _is_there(card: DatasetCard, folder: Path, flags: PrepareFlags) -> bool:
         DataError: it does, but made from other raw data than asked for; or it is unsound and nothing is given to make
             it anew.
     """
-    from bench.data.manifest import MANIFEST, verify_files  # noqa: PLC0415
-    from bench.data.origin import download_differs, raw_differs  # noqa: PLC0415
-    from bench.data.store import read_checked, remake_command  # noqa: PLC0415
+    from bench.data.prepare.origin import download_differs, raw_differs  # noqa: PLC0415
+    from bench.data.store.manifest import MANIFEST, verify_files  # noqa: PLC0415
+    from bench.data.store.store import read_checked, remake_command  # noqa: PLC0415
 
     if not (folder / MANIFEST).exists():
         return False
@@ -158,9 +158,9 @@ def _is_there(card: DatasetCard, folder: Path, flags: PrepareFlags) -> bool:
 
 
 def _make(card: DatasetCard, flags: PrepareFlags, folder: Path) -> None:
-    from bench.data.fetch import fetch_raw  # noqa: PLC0415
-    from bench.data.manifest import read_manifest  # noqa: PLC0415
-    from bench.data.prepare import Settings, prepare  # noqa: PLC0415
+    from bench.data.prepare.fetch import fetch_raw  # noqa: PLC0415
+    from bench.data.prepare.prepare import Settings, prepare  # noqa: PLC0415
+    from bench.data.store.manifest import read_manifest  # noqa: PLC0415
 
     started = time.perf_counter()
     with _meter() as show:

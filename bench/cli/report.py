@@ -30,7 +30,7 @@ def command(argv: Sequence[str]) -> int:
     config = tyro.cli(ReportConfig, args=list(argv), prog=PROG)
     from bench.records import RunFolder, load_frame  # noqa: PLC0415 - --help needs neither NumPy nor pandas
     from bench.report.build import build_report  # noqa: PLC0415
-    from bench.report.terminal import terminal_table, written_line  # noqa: PLC0415
+    from bench.report.formats.terminal import terminal_table, written_line  # noqa: PLC0415
 
     run = RunFolder(config.run)
     files = build_report(run)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from bench.config import RunConfig, base_config, check
-from bench.grid import Cell
 from bench.plugins import check_layout
+from bench.run.config import RunConfig, base_config, check
+from bench.run.grid import Cell
 
 if TYPE_CHECKING:
     from bench.records import CellRecord
-    from bench.session import Plan
+    from bench.run.session import Plan
 
 PROG = "python -m bench run"
 
@@ -40,12 +40,12 @@ def command(argv: Sequence[str]) -> int:
     """Run the grid; exit status 1 where a cell has failed."""
     config = parse(argv)
     check_layout()
-    from bench import session, sweep  # noqa: PLC0415 - loads torch
-    from bench.data.ready import make_ready  # noqa: PLC0415
-    from bench.progress import reporter  # noqa: PLC0415
+    from bench.data.prepare.ready import make_ready  # noqa: PLC0415
     from bench.records import load_frame  # noqa: PLC0415
     from bench.report.build import build_report  # noqa: PLC0415
-    from bench.report.terminal import terminal_table, written_line  # noqa: PLC0415
+    from bench.report.formats.terminal import terminal_table, written_line  # noqa: PLC0415
+    from bench.run import session, sweep  # noqa: PLC0415 - loads torch
+    from bench.run.progress import reporter  # noqa: PLC0415
 
     plan = session.resolve(config)
     make_ready(plan.cards.values(), config.data_dir)
@@ -61,8 +61,8 @@ def command(argv: Sequence[str]) -> int:
 
 def _show_plan(plan: Plan) -> int:
     """Print what the run will take: memory first, which is at hand, then times, which take a while."""
-    from bench import plan as planning  # noqa: PLC0415
-    from bench.session import Session, use_threads  # noqa: PLC0415
+    from bench.run import estimate as planning  # noqa: PLC0415
+    from bench.run.session import Session, use_threads  # noqa: PLC0415
 
     use_threads(plan.config)
     session = Session(plan)

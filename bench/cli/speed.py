@@ -13,7 +13,7 @@ import tyro
 
 from bench import plugins
 from bench.errors import ConfigError
-from bench.grid import choose_backbone, choose_method, expand
+from bench.run.grid import choose_backbone, choose_method, expand
 from bench.speed.settings import STAGES, SpeedConfig, Stage, check
 
 if TYPE_CHECKING:

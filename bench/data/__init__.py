@@ -1,0 +1,1 @@
+"""Data sets: cards, raw files, preparation and stores."""

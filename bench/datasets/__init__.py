@@ -13,7 +13,7 @@ from bench.params import Spec, parse_spec
 from bench.registry import Entry, Registry
 
 if TYPE_CHECKING:
-    from bench.data.card import DatasetCard
+    from bench.data.card.card import DatasetCard
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def resolve_dataset(spec: str) -> DatasetCard:
     Raises:
         ConfigError: an unknown name or parameter, a value out of its range, or a card that cannot be read.
     """
-    from bench.data.card import load_card  # noqa: PLC0415
+    from bench.data.card.card import load_card  # noqa: PLC0415
 
     parsed = parse_spec(spec)
     if parsed.name.endswith(".toml"):

@@ -8,7 +8,7 @@ How many values occur grows with the rows as it does in the original, because th
 rows show about 3 million different values, all rows 34 million. A shorter data set is the beginning of a longer one.
 
 The logit is an intercept plus the effects of the fields whose role is ``main`` or ``interaction`` (the roles of
-``bench.recovery``, as in the planted data), and the label is drawn from that probability, which is kept.
+``bench.stats.recovery``, as in the planted data), and the label is drawn from that probability, which is kept.
 
 A draw is a hash of (seed, field, row number): 16 bits choose one of 65,536 equally likely slots, a range of values of
 the field; 32 bits choose the value in that range; 15 bits decide whether it is missing. So a row does not depend on
@@ -25,11 +25,11 @@ from statistics import NormalDist
 
 import numpy as np
 
-from bench.data.generated import NO_VALUE, Content, GeneratedBlock, GeneratedData
-from bench.data.splits import row_hash
+from bench.data.raw.generated import NO_VALUE, Content, GeneratedBlock, GeneratedData
+from bench.data.store.splits import row_hash
 from bench.datasets.draws import Array, Draws, draws_on
-from bench.recovery import INTERACTION, MAIN, NOISE_HIGH, NOISE_LOW, REDUNDANT
 from bench.seeds import seed as derive_seed
+from bench.stats.recovery import INTERACTION, MAIN, NOISE_HIGH, NOISE_LOW, REDUNDANT
 
 LABEL_RATE = 0.256
 SIGNAL_VARIANCE = 1.85

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.data.splits import GOLDEN, MIX_1, MIX_2, hash_start, row_hash
+from bench.data.store.splits import GOLDEN, MIX_1, MIX_2, hash_start, row_hash
 
 if TYPE_CHECKING:
     import torch

@@ -12,8 +12,8 @@ import io
 import re
 from collections.abc import Iterator
 
-from bench.data.fields import SideTable
-from bench.data.sources import RawSource
+from bench.data.raw.fields import SideTable
+from bench.data.raw.sources import RawSource
 from bench.errors import DataError
 
 _YEAR_IN_TITLE = re.compile(r"\((\d{4})\)\s*$")

@@ -1,7 +1,7 @@
 """The planted data set: click data whose truth is known, made in seconds from six numbers.
 
 The logit of a row is an intercept plus the effects of its true fields, and the label is drawn from that
-probability, which is kept. Every field has a declared role (the grammar of ``bench.recovery``):
+probability, which is kept. Every field has a declared role (the grammar of ``bench.stats.recovery``):
 
     main              each value has an effect, alone
     interaction:fXX   its sign times the sign of field fXX; alone it says nothing about the label
@@ -29,10 +29,10 @@ from functools import cached_property
 
 import numpy as np
 
-from bench.data.generated import GeneratedBlock, GeneratedData
+from bench.data.raw.generated import GeneratedBlock, GeneratedData
 from bench.errors import ConfigError, suggest
-from bench.recovery import CONSTANT, INTERACTION, MAIN, NOISE_HIGH, NOISE_LOW, REDUNDANT
 from bench.seeds import seed as derive_seed
+from bench.stats.recovery import CONSTANT, INTERACTION, MAIN, NOISE_HIGH, NOISE_LOW, REDUNDANT
 
 LABEL_RATE = 0.25
 """Share of positives that the intercept aims at."""

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from bench.data.rows import Batch, Rows
+from bench.rows.rows import Batch, Rows
 
 
 class Orders:

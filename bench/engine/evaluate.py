@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.data.rows import Rows
 from bench.engine.clock import now
 from bench.engine.model import CTRModel
+from bench.rows.rows import Rows
 
 EVAL_BATCH = 16_384
 """Rows per forward pass where only the scores matter."""

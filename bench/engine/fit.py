@@ -17,17 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.data.residency import settle
-from bench.data.rows import Batch, Rows
 from bench.engine import checkpoint as checkpoints
 from bench.engine.batches import Batches
 from bench.engine.clock import now
 from bench.engine.evaluate import evaluate_finite
-from bench.engine.graph import Runner
-from bench.engine.memory import keep_freed_memory
+from bench.engine.fast.graph import Runner
+from bench.engine.fast.memory import keep_freed_memory
 from bench.engine.model import CTRModel
 from bench.engine.steps import FitLog, FitPlan, Group, Step, log_loss
 from bench.engine.update import NonFiniteLossError, Updates
+from bench.rows.residency import settle
+from bench.rows.rows import Batch, Rows
 
 __all__ = ["FitLog", "FitPlan", "Fitter", "Group", "NonFiniteLossError", "Step", "log_loss"]
 

@@ -16,11 +16,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from bench.data.rows import Batch, Rows
 from bench.data.schema import Field, Schema
 from bench.engine.arithmetic import PLAIN, Arithmetic
 from bench.engine.backbone import Backbone
 from bench.engine.table import EmbeddingTable
+from bench.rows.rows import Batch, Rows
 
 
 class Gate(nn.Module):

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.data.rows import Batch, Rows
 from bench.engine.model import CTRModel
+from bench.rows.rows import Batch, Rows
 
 
 def log_loss(model: CTRModel, batch: Batch) -> Tensor:

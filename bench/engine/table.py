@@ -1,4 +1,4 @@
-"""The fused embedding table: lookups of rows, whose gradient goes where ``bench.engine.gradient`` says."""
+"""The fused embedding table: lookups of rows, whose gradient goes where ``bench.engine.fast.gradient`` says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.engine.gradient import MEND, BufferedRows, RowGradient
+from bench.engine.fast.gradient import MEND, BufferedRows, RowGradient
 
 
 class EmbeddingTable(nn.Module):

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.data.rows import Batch
-from bench.engine.adam import FusedAdam
-from bench.engine.gradient import RowGradient, on_cpu
-from bench.engine.graph import StepGraphs
-from bench.engine.lazy import LazyAdam
+from bench.engine.fast.adam import FusedAdam
+from bench.engine.fast.gradient import RowGradient, on_cpu
+from bench.engine.fast.graph import StepGraphs
+from bench.engine.fast.lazy import LazyAdam
+from bench.engine.fast.windowed import WindowedAdam, pays
 from bench.engine.model import CTRModel
 from bench.engine.steps import FitPlan, Step, log_loss
 from bench.engine.table import EmbeddingTable
-from bench.engine.windowed import WindowedAdam, pays
+from bench.rows.rows import Batch
 
 
 class NonFiniteLossError(RuntimeError):

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 from bench.files import write_atomically
 from bench.records import RunFolder, load_frame
-from bench.report import csv, html, latex, markdown
-from bench.report.adaptability import adaptability_tables
-from bench.report.beside import paper_tables
-from bench.report.cells import Block, blocks_of, records_of
-from bench.report.datasets import dataset_tables
 from bench.report.drawing import Drawing
-from bench.report.kinds import KINDS
-from bench.report.model import Table
-from bench.report.naming import file_name
-from bench.report.significance import significance_tables
-from bench.report.stability import agreement_tables, stability_tables
-from bench.report.sweep import sweep_tables
-from bench.report.tables import tables_of
-from bench.report.titles import Titles
+from bench.report.formats import csv, html, latex, markdown
+from bench.tables.adaptability import adaptability_tables
+from bench.tables.beside import paper_tables
+from bench.tables.cells import Block, blocks_of, records_of
+from bench.tables.datasets import dataset_tables
+from bench.tables.k_sweep import sweep_tables
+from bench.tables.kinds import KINDS
+from bench.tables.model import Table
+from bench.tables.naming import file_name
+from bench.tables.overall import tables_of
+from bench.tables.significance import significance_tables
+from bench.tables.stability import agreement_tables, stability_tables
+from bench.tables.titles import Titles
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from bench.report.naming import file_name
-from bench.report.titles import Titles
+from bench.tables.naming import file_name
+from bench.tables.titles import Titles
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.errors import ConfigError, suggest
-from bench.metrics import Metric
 from bench.records import CellRecord, RunFolder, to_frame
-from bench.report.kinds import KINDS
-from bench.report.model import Group, Row, Table, Value
-from bench.report.tables import tables_of
+from bench.tables.kinds import KINDS
+from bench.tables.metrics import Metric
+from bench.tables.model import Group, Row, Table, Value
+from bench.tables.overall import tables_of
 
 _AS_ASKED = {"table2": "overall"}
 """Kinds of tables that go by another name here."""

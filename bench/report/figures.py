@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.report.cells import records_of
-from bench.report.places import Place, places, tau_text
-from bench.report.titles import Titles
+from bench.tables.cells import records_of
+from bench.tables.places import Place, places, tau_text
+from bench.tables.titles import Titles
 from plots import (
     ablation,
     cost,

@@ -9,10 +9,10 @@ are left out, so that no implementation reaches the bound.
 
 from __future__ import annotations
 
-from bench.data.rows import Batch
 from bench.engine.model import CTRModel
 from bench.engine.steps import log_loss
 from bench.engine.table import EmbeddingTable
+from bench.rows.rows import Batch
 from bench.speed.limits import ADAM_BYTES, Limits
 
 COUNTED_ROWS = 64

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.data.rows import Rows
 from bench.data.schema import Field, Schema
 from bench.datasets import criteo_like
+from bench.rows.rows import Rows
 from bench.speed.settings import SpeedConfig
 
 ZIPF_EXPONENT = 1.1
@@ -85,9 +85,9 @@ def _zipf(draw: np.random.Generator, size: int, n: int) -> np.ndarray:
 
 def write_raw(config: SpeedConfig, folder: Path) -> RawTable:
     """Write generated raw text of Criteo's shape, ``config.rows`` rows, and its card."""
-    from bench.data.parallel import map_ordered  # noqa: PLC0415
-    from bench.data.prepare import Settings  # noqa: PLC0415 - loads pyarrow
-    from bench.data.raw_text import block_text  # noqa: PLC0415
+    from bench.data.prepare.parallel import map_ordered  # noqa: PLC0415
+    from bench.data.prepare.prepare import Settings  # noqa: PLC0415 - loads pyarrow
+    from bench.data.prepare.raw_text import block_text  # noqa: PLC0415
 
     data = criteo_like.generate({"rows": config.rows, "seed": config.seed})
     kinds = {name: "integer" if data.content(name) == "integer" else "categorical" for name in data.fields}

@@ -22,12 +22,12 @@ import torch
 from pyarrow import parquet as pq
 
 from bench import plugins
-from bench.data.rows import Rows
 from bench.data.schema import Schema
-from bench.engine.memory import peak_rss
+from bench.engine.fast.memory import peak_rss
 from bench.errors import ConfigError
-from bench.job import resolve_backbone
 from bench.params import parse_spec
+from bench.rows.rows import Rows
+from bench.run.job import resolve_backbone
 from bench.speed.data import LABEL, MIN_COUNT, RawTable, make_rows
 from bench.speed.rate import TreePeak, summary
 from bench.speed.settings import SpeedConfig

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.engine.adam import FusedAdam
 from bench.engine.clock import now
-from bench.engine.linear import full_precision, product
+from bench.engine.fast.adam import FusedAdam
+from bench.engine.fast.linear import full_precision, product
+from bench.engine.fast.windowed import WINDOW, HotRows, WindowedAdam, pays
 from bench.engine.table import EmbeddingTable
-from bench.engine.windowed import WINDOW, HotRows, WindowedAdam, pays
 from bench.speed.data import make_rows
 from bench.speed.settings import SpeedConfig
 

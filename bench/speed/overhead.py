@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from bench.data.rows import Batch
 from bench.engine.clock import now
 from bench.engine.fit import Fitter
+from bench.rows.rows import Batch
 
 
 class LedgerFitter(Fitter):

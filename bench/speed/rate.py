@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from bench.engine.memory import peak_rss
+from bench.engine.fast.memory import peak_rss
 
 T = TypeVar("T")
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from bench.data.rows import Rows
 from bench.engine.fit import FitLog
 from bench.engine.model import CTRModel
 from bench.engine.steps import Step
-from bench.grid import choose_method
+from bench.rows.rows import Rows
+from bench.run.grid import choose_method
 from bench.speed.data import make_rows
 from bench.speed.rate import Rate, summary
 from bench.speed.settings import SpeedConfig

@@ -14,19 +14,19 @@ import torch
 
 from bench import plugins
 from bench.budget import n_keep
-from bench.context import CellContext, silent
-from bench.data.rows import Rows
-from bench.engine import graph
 from bench.engine.clock import Clock, now
 from bench.engine.evaluate import auc, evaluate, logloss
+from bench.engine.fast import graph
+from bench.engine.fast.memory import peak_rss
+from bench.engine.fast.windowed import WINDOW, pays
 from bench.engine.fit import FitPlan
-from bench.engine.memory import peak_rss
 from bench.engine.model import CTRModel
 from bench.engine.steps import Group
-from bench.engine.windowed import WINDOW, pays
-from bench.grid import choose_method
-from bench.job import resolve_backbone
 from bench.profiles import ANCHOR, Profile
+from bench.rows.rows import Rows
+from bench.run.context import CellContext, silent
+from bench.run.grid import choose_method
+from bench.run.job import resolve_backbone
 from bench.speed.bound import bound_rows_per_s, step_flops_per_row
 from bench.speed.data import RawTable, make_rows, write_raw
 from bench.speed.gates import GATES
@@ -141,8 +141,8 @@ def raw_table(config: SpeedConfig, folder: Path) -> RawTable:
 
 def preparation(config: SpeedConfig, raw: RawTable) -> Rate:
     """Encoding of a generated raw table, from text to store."""
-    from bench.data.card import load_card  # noqa: PLC0415 - loads pyarrow
-    from bench.data.prepare import Settings, prepare  # noqa: PLC0415
+    from bench.data.card.card import load_card  # noqa: PLC0415 - loads pyarrow
+    from bench.data.prepare.prepare import Settings, prepare  # noqa: PLC0415
 
     card, settings = load_card(raw.card), Settings(threads=config.threads or 0)
     number = iter(range(10**6))

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from backbones.dnn import DNN, DNNParams
 from backbones.layers import MLP, linears
 from backbones.xdeepfm import XDeepFM, XDeepFMParams
-from bench.context import BackboneChoice, CellContext, silent
-from bench.data.rows import Batch
 from bench.data.schema import Field, Schema
 from bench.engine.backbone import Backbone, draw_layers
 from bench.engine.clock import Clock
@@ -23,6 +21,8 @@ from bench.errors import ConfigError
 from bench.params import fill
 from bench.plugins import backbones
 from bench.profiles import ANCHOR, PAPER, PROFILES
+from bench.rows.rows import Batch
+from bench.run.context import BackboneChoice, CellContext, silent
 
 F, D, B = 7, 4, 23
 SCHEMA = Schema(tuple(Field(f"f{i}", "numeric" if i == 3 else "categorical", 5 + i) for i in range(F)))

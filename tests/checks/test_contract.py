@@ -13,8 +13,8 @@ from bench import plugins
 from bench.checks import ContractError, check_method, rules
 from bench.checks.example import example_data
 from bench.checks.rules import RULES
-from bench.grid import _budgets
 from bench.registry import MethodEntry
+from bench.run.grid import _budgets
 
 EVERY_METHOD = ("dnn", "xdeepfm")
 EVERY_BACKBONE = ("no-selection", "light-fmp")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bench import plugins
-from bench.config import experiment_names
 from bench.datasets import datasets
+from bench.run.config import experiment_names
 
 Bench = Callable[..., Any]
 

@@ -218,7 +218,7 @@ def test_an_interruption_says_that_finished_cells_are_kept(
     def interrupted(*rest: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.executors.base.run_cell", interrupted)
+    monkeypatch.setattr("bench.run.executors.base.run_cell", interrupted)
     found = bench("run", *common, "--methods", "random-k")
     assert found.code == 130
     assert "finished cells are kept" in found.err

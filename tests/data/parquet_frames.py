@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from plain_reference import manifest_of, write_card
 
-from bench.data.prepare import Settings, prepare
+from bench.data.prepare.prepare import Settings, prepare
 from bench.errors import DataError
 
 N = 120

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.card import DatasetCard, load_card
+from bench.data.card.card import DatasetCard, load_card
 
 MASK = 2**64 - 1
 Row = dict[str, str | None]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.data.buckets import bucket_keys, key_texts
+from bench.data.raw.buckets import bucket_keys, key_texts
 
 
 def test_buckets_are_the_floor_of_the_squared_logarithm():

@@ -8,7 +8,7 @@ import sys
 import pytest
 from plain_reference import write_card
 
-from bench.data.card import load_card
+from bench.data.card.card import load_card
 from bench.datasets import TABLE, DatasetEntry, card_path, resolve_dataset
 from bench.errors import ConfigError
 

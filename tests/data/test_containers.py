@@ -20,8 +20,8 @@ import pytest
 from plain_reference import manifest_of, write_card
 from pyarrow import feather, orc
 
-from bench.data.prepare import prepare
-from bench.data.sources import RawSource
+from bench.data.prepare.prepare import prepare
+from bench.data.raw.sources import RawSource
 from bench.errors import DataError
 
 CARD = """

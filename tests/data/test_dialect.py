@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from text_tables import Bytes, layout_of, read_rows
 
-from bench.data.dialect import Chunk
-from bench.data.header import read_header
-from bench.data.layout import Column, Layout
-from bench.data.quoted import quoted_spans
-from bench.data.readers import BlockParser
-from bench.data.text_stream import TextStream
+from bench.data.card.layout import Column, Layout
+from bench.data.raw.dialect import Chunk
+from bench.data.raw.header import read_header
+from bench.data.raw.quoted import quoted_spans
+from bench.data.raw.readers import BlockParser
+from bench.data.raw.text_stream import TextStream
 from bench.errors import DataError
 
 

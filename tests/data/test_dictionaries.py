@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.data import dictionaries
-from bench.data.dictionaries import NumberDictionary, TextDictionary
-from bench.data.spill import Spill
-from bench.data.texts import as_texts, pack
+from bench.data.prepare import dictionaries
+from bench.data.prepare.dictionaries import NumberDictionary, TextDictionary
+from bench.data.prepare.spill import Spill
+from bench.data.raw.texts import as_texts, pack
 
 BLOCKS = st.lists(st.lists(st.sampled_from([f"{i:x}" for i in range(40)]), unique=True), min_size=1, max_size=8)
 

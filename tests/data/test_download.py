@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.data import download as module
-from bench.data.download import download, published_checksum
+from bench.data.raw import download as module
+from bench.data.raw.download import download, published_checksum
 from bench.errors import ConfigError, DataError
 
 BODY = bytes(range(256)) * 3000

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_reference import manifest_of, write_card
 
-from bench.data.prepare import Settings, prepare
+from bench.data.prepare.prepare import Settings, prepare
 
 CARD = """
 name = "mine"

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from plain_reference import write_card
 
-from bench.data.dialect import Chunk
-from bench.data.fields import make_fields, row_times
-from bench.data.header import Header
-from bench.data.readers import BlockParser
-from bench.data.texts import as_texts
+from bench.data.raw.dialect import Chunk
+from bench.data.raw.fields import make_fields, row_times
+from bench.data.raw.header import Header
+from bench.data.raw.readers import BlockParser
+from bench.data.raw.texts import as_texts
 from bench.errors import DataError
 
 CARD = """

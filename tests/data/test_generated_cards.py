@@ -5,10 +5,10 @@ import pyarrow.parquet as pq
 import pytest
 from plain_reference import manifest_of, plain_ids, plain_split, write_card
 
-from bench.data.generated import GeneratedBlock, GeneratedData
-from bench.data.load import load
-from bench.data.prepare import prepare
+from bench.data.prepare.prepare import prepare
+from bench.data.raw.generated import GeneratedBlock, GeneratedData
 from bench.errors import ConfigError, DataError
+from bench.rows.load import load
 
 CARD = """
 name = "made"

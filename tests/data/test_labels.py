@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_reference import write_card
 
-from bench.data.labels import LabelRule, LabelValues
-from bench.data.prepare import Settings, prepare
+from bench.data.card.labels import LabelRule, LabelValues
+from bench.data.prepare.prepare import Settings, prepare
 from bench.errors import ConfigError, DataError
 
 CARD = 'name = "l"\n[raw]\nKEYS\n[raw.columns]\ny = "label"\nc = "categorical"\n'

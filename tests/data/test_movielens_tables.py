@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from plain_reference import manifest_of, plain_ids, plain_split, write_card
 
-from bench.data.fields import SideTable
-from bench.data.load import load
-from bench.data.prepare import prepare
+from bench.data.prepare.prepare import prepare
+from bench.data.raw.fields import SideTable
 from bench.datasets import resolve_dataset
 from bench.errors import ConfigError, DataError
+from bench.rows.load import load
 
 MOVIES = {  # id: title, genres, release date
     "1": ("Toy Story (1995)", "Animation|Comedy", "01-Jan-1995"),

@@ -14,9 +14,9 @@ import pytest
 from parquet_frames import N, card_for, frame_with, stores
 from plain_reference import manifest_of
 
-from bench.data.load import load
-from bench.data.prepare import prepare
+from bench.data.prepare.prepare import prepare
 from bench.errors import DataError
+from bench.rows.load import load
 
 
 def cycle(values, dtype=None):

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from parquet_frames import N, card_for, frame_with, stores
 
-from bench.data.load import load
-from bench.data.prepare import Settings, prepare
+from bench.data.prepare.prepare import Settings, prepare
+from bench.rows.load import load
 
 TYPES = st.one_of(
     st.lists(st.one_of(st.none(), st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"))), min_size=1),

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from plain_reference import manifest_of, write_card
 
-from bench.data.prepare import Settings, prepare
+from bench.data.prepare.prepare import Settings, prepare
 from bench.errors import DataError
 
 CARD = """

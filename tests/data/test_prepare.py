@@ -13,10 +13,10 @@ import pytest
 import torch
 from plain_reference import criteo_lines, manifest_of, plain_bucket, plain_ids, plain_split, write_card
 
-from bench.data.load import load
-from bench.data.prepare import Settings, prepare
+from bench.data.prepare.prepare import Settings, prepare
 from bench.datasets import resolve_dataset
 from bench.errors import DataError
+from bench.rows.load import load
 
 CRITEO_FIELDS = [*(f"I{i}" for i in range(1, 14)), *(f"C{i}" for i in range(1, 27))]
 
@@ -191,7 +191,7 @@ def test_numbers_that_are_always_missing_or_missing_in_train(tmp_path):
 @pytest.mark.parametrize("chunk_bytes", [200, 3000, 1 << 24])
 @pytest.mark.parametrize("threads", [1, 4])
 def test_the_store_does_not_depend_on_chunks_and_threads(tmp_path, monkeypatch, chunk_bytes, threads):
-    monkeypatch.setattr("bench.data.dictionaries.MERGE_VALUES", 40)
+    monkeypatch.setattr("bench.data.prepare.dictionaries.MERGE_VALUES", 40)
     rows = own_table(tmp_path / "table.csv", 250, seed=3)
     assert rows
     card = write_card(tmp_path, OWN)
@@ -232,7 +232,7 @@ def mixed_rows(n):
 @pytest.mark.parametrize("delimiter", [",", "::"])
 @pytest.mark.parametrize("chunk_bytes", [40, 700, 1 << 24])
 def test_values_that_turn_long_midway_equal_the_plain_preparation(tmp_path, monkeypatch, delimiter, chunk_bytes):
-    monkeypatch.setattr("bench.data.dictionaries.MERGE_VALUES", 10)
+    monkeypatch.setattr("bench.data.prepare.dictionaries.MERGE_VALUES", 10)
     raw = mixed_rows(400)
     (tmp_path / "t.csv").write_text("".join(delimiter.join(row) + "\n" for row in raw))
     card = write_card(tmp_path, MIXED.replace("DELIMITER", delimiter))

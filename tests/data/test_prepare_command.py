@@ -12,8 +12,8 @@ from functools import partial
 import pytest
 from plain_reference import criteo_lines
 
-from bench.data.card import load_card
-from bench.data.fetch import fetch_raw
+from bench.data.card.card import load_card
+from bench.data.prepare.fetch import fetch_raw
 from bench.datasets import resolve_dataset
 
 OWN = """

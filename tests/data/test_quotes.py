@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from plain_reference import manifest_of, write_card
 from text_tables import layout_of, read_rows
 
-from bench.data import chunks as chunk_module
-from bench.data import dialect as dialect_module
-from bench.data.prepare import Settings, prepare
+from bench.data.prepare.prepare import Settings, prepare
+from bench.data.raw import chunks as chunk_module
+from bench.data.raw import dialect as dialect_module
 from bench.errors import DataError
 
 CARD = """

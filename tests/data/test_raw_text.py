@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from bench.data.generated import NO_VALUE, GeneratedBlock, GeneratedData, hex_words
-from bench.data.raw_text import block_text, write_raw
+from bench.data.prepare.raw_text import block_text, write_raw
+from bench.data.raw.generated import NO_VALUE, GeneratedBlock, GeneratedData, hex_words
 from bench.datasets import resolve_dataset
 from bench.errors import DataError
 

@@ -5,13 +5,13 @@ import io
 import pytest
 from plain_reference import write_card
 
-from bench.data.chunks import chunks
-from bench.data.dialect import Dialect
-from bench.data.header import read_header
-from bench.data.readers import BlockParser
-from bench.data.sources import RawStream
-from bench.data.text_stream import TextStream
-from bench.data.texts import as_texts
+from bench.data.raw.chunks import chunks
+from bench.data.raw.dialect import Dialect
+from bench.data.raw.header import read_header
+from bench.data.raw.readers import BlockParser
+from bench.data.raw.sources import RawStream
+from bench.data.raw.text_stream import TextStream
+from bench.data.raw.texts import as_texts
 from bench.errors import DataError
 
 TABBED = """

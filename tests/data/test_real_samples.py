@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from plain_reference import manifest_of
 
-from bench.data.load import LoadedData, load
-from bench.data.prepare import prepare
+from bench.data.prepare.prepare import prepare
 from bench.datasets import resolve_dataset
 from bench.errors import DataError
+from bench.rows.load import LoadedData, load
 
 SAMPLES = Path(os.environ.get("BENCH_SAMPLES", Path(__file__).parents[3] / "shared" / "data"))
 

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_reference import manifest_of, write_card
 
-from bench.data.load import load
-from bench.data.prepare import Settings, prepare
-from bench.data.scaling import LIMIT, CollapseError, Scaling, fit_scaling, standardise
+from bench.data.prepare.prepare import Settings, prepare
+from bench.data.store.scaling import LIMIT, CollapseError, Scaling, fit_scaling, standardise
 from bench.errors import DataError
+from bench.rows.load import load
 
 CARD = """
 name = "m"
@@ -204,7 +204,7 @@ def test_a_number_out_of_range_outside_train_is_named_with_its_line(tmp_path, va
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")
 def test_a_validation_that_overflows_ends_the_cell_with_its_reason(bench, tmp_path, monkeypatch):
     """Without the check of the range, one validation row overflows: no weights are the best, so none are tested."""
-    monkeypatch.setattr("bench.data.scaling.LIMIT", math.inf)
+    monkeypatch.setattr("bench.data.store.scaling.LIMIT", math.inf)
     (tmp_path / "cwd" / "m.toml").write_text(CARD)
     table(tmp_path, seconds(400))
     splits = np.load(prepare(write_card(tmp_path, CARD), tmp_path / "t.csv", tmp_path / "s") / "split.npy")

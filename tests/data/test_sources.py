@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from bench.data.sources import RawSource
+from bench.data.raw.sources import RawSource
 from bench.errors import DataError
 
 DATA = b"1\ta\n0\tb\n" * 2000

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_reference import plain_hash, plain_split
 
-from bench.data.splits import assign_splits, check_splits, class_cuts, row_hash, smallest_hashes
+from bench.data.store.splits import assign_splits, check_splits, class_cuts, row_hash, smallest_hashes
 from bench.errors import DataError
 
 CRITEO = (0.72, 0.18, 0.1)
@@ -99,6 +99,6 @@ def test_blocks_of_rows_do_not_matter(monkeypatch):
     rng = np.random.default_rng(0)
     labels = (rng.random(5000) < 0.3).astype(np.uint8)
     whole, some = assign_splits(labels, 3, CRITEO), smallest_hashes(5000, 3, 777)
-    monkeypatch.setattr("bench.data.splits._BLOCK", 64)
+    monkeypatch.setattr("bench.data.store.splits._BLOCK", 64)
     np.testing.assert_array_equal(assign_splits(labels, 3, CRITEO), whole)
     np.testing.assert_array_equal(smallest_hashes(5000, 3, 777), some)

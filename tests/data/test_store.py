@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_reference import manifest_of, plain_bucket, plain_hash, plain_ids, plain_split, write_card
 
-from bench.data.load import load
-from bench.data.prepare import prepare
-from bench.data.store import Store, StoreFacts, read_facts, store_folder
+from bench.data.prepare.prepare import prepare
+from bench.data.store.store import Store, StoreFacts, read_facts, store_folder
 from bench.datasets import resolve_dataset
 from bench.errors import DataError
+from bench.rows.load import load
 
 CARD = """
 name = "mine"

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_reference import criteo_lines, manifest_of, plain_hash, plain_ids, write_card
 
-from bench.data.card import load_card
-from bench.data.load import load
-from bench.data.prepare import Settings, prepare
-from bench.data.temporal import temporal_splits
-from bench.data.time_order import DAY_S
+from bench.data.card.card import load_card
+from bench.data.card.time_order import DAY_S
+from bench.data.prepare.prepare import Settings, prepare
+from bench.data.store.temporal import temporal_splits
 from bench.datasets import TABLE, card_path, resolve_dataset, with_split
 from bench.errors import ConfigError, DataError
+from bench.rows.load import load
 
 CRITEO = (0.72, 0.18, 0.1)
 OTHERS = (0.8, 0.1, 0.1)

@@ -7,10 +7,10 @@ import io
 import pytest
 from plain_reference import manifest_of, write_card
 
-from bench.data import text_stream
-from bench.data.layout import Layout
-from bench.data.prepare import Settings, prepare
-from bench.data.text_stream import TextStream
+from bench.data.card.layout import Layout
+from bench.data.prepare.prepare import Settings, prepare
+from bench.data.raw import text_stream
+from bench.data.raw.text_stream import TextStream
 from bench.errors import ConfigError, DataError
 
 CARD = """

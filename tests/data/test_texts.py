@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.data.columns import code_numbers
-from bench.data.texts import as_texts, pack, unpack, whole_numbers
+from bench.data.raw.columns import code_numbers
+from bench.data.raw.texts import as_texts, pack, unpack, whole_numbers
 
 SHORT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8).filter(
     lambda text: len(text.encode()) <= 8

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data.layout import TIME_FORMATS, TIME_PARTS
-from bench.data.times import FORMATS, time_part
+from bench.data.card.layout import TIME_FORMATS, TIME_PARTS
+from bench.data.raw.times import FORMATS, time_part
 
 
 def read(time_format, values):

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.data import words
-from bench.data.words import split_words
+from bench.data.raw import words
+from bench.data.raw.words import split_words
 
 TAB = ord("\t")
 VALUE = st.text(st.characters(exclude_characters="\t\n\r\0", exclude_categories=["Cs"]), max_size=12)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from plain_reference import criteo_lines, manifest_of
 
-import bench.data.manifest
-from bench.data.load import load
-from bench.data.prepare import Settings, prepare
-from bench.data.workspace import Workspace, remove_leftovers
+import bench.data.store.manifest
+from bench.data.prepare.prepare import Settings, prepare
+from bench.data.prepare.workspace import Workspace, remove_leftovers
 from bench.datasets import resolve_dataset
 from bench.errors import DataError
+from bench.rows.load import load
 
 
 class Power(Exception):
@@ -52,7 +52,7 @@ def test_an_error_in_any_phase_leaves_the_target_as_it_was(tmp_path, raw, phase,
 KILLED = """
 import sys, time
 from pathlib import Path
-from bench.data.prepare import Settings, prepare
+from bench.data.prepare.prepare import Settings, prepare
 from bench.datasets import resolve_dataset
 
 def stay(progress):
@@ -68,7 +68,7 @@ prepare(resolve_dataset("criteo"), raw, out, progress=stay, settings=Settings(ch
 @pytest.mark.parametrize("phase", ["read", "write"])
 def test_a_killed_run_leaves_nothing_that_opens_and_the_next_one_clears_up(tmp_path, raw, phase):
     card, out = resolve_dataset("criteo"), tmp_path / "data" / "criteo"
-    root = Path(bench.data.manifest.__file__).parents[2]
+    root = Path(bench.data.store.manifest.__file__).parents[3]
     command = [sys.executable, "-c", KILLED, str(raw), str(out), phase]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as process:
         assert process.stdout.readline() == b"here\n"
@@ -107,7 +107,7 @@ def test_a_full_disk_is_an_error_with_a_mend(tmp_path, raw, monkeypatch):
     def full(self, block):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bench.data.manifest.ArrayFile, "write", full)
+    monkeypatch.setattr(bench.data.store.manifest.ArrayFile, "write", full)
     with pytest.raises(DataError, match=r"data: cannot be written .No space left on device.*--data-dir"):
         prepare(resolve_dataset("criteo"), raw, tmp_path / "data" / "criteo")
     assert list((tmp_path / "data").iterdir()) == []

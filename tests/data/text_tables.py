@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 from concurrent.futures import ThreadPoolExecutor
 
-from bench.data.chunks import chunks
-from bench.data.dialect import Dialect
-from bench.data.header import read_header
-from bench.data.layout import Column, Layout
-from bench.data.parallel import map_ordered
-from bench.data.readers import BlockParser
-from bench.data.text_stream import TextStream
-from bench.data.texts import as_texts
+from bench.data.card.layout import Column, Layout
+from bench.data.prepare.parallel import map_ordered
+from bench.data.raw.chunks import chunks
+from bench.data.raw.dialect import Dialect
+from bench.data.raw.header import read_header
+from bench.data.raw.readers import BlockParser
+from bench.data.raw.text_stream import TextStream
+from bench.data.raw.texts import as_texts
 
 
 class Bytes:

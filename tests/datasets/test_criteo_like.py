@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.generated import NO_VALUE, GeneratedData
-from bench.data.load import load
-from bench.data.prepare import prepare
-from bench.data.raw_text import write_raw
-from bench.data.splits import row_hash
+from bench.data.prepare.prepare import prepare
+from bench.data.prepare.raw_text import write_raw
+from bench.data.raw.generated import NO_VALUE, GeneratedData
+from bench.data.store.splits import row_hash
 from bench.datasets import resolve_dataset
 from bench.datasets.criteo_like import generate
 from bench.datasets.draws import Draws, TorchDraws
-from bench.recovery import auc_of, recovery
+from bench.rows.load import load
+from bench.stats.recovery import auc_of, recovery
 
 ROWS = 100_000
 MISSING = {"I1": 0.45, "I2": 0, "I12": 0.765, "C1": 0, "C3": 0.034, "C6": 0.12, "C22": 0.76, "C26": 0.44}

@@ -16,7 +16,7 @@ import pytest
 from bench.datasets import planted
 from bench.datasets.planted import COPY_NOISE, PlantedParams, generate
 from bench.errors import ConfigError
-from bench.recovery import auc_of
+from bench.stats.recovery import auc_of
 
 ROWS = 60_000
 

@@ -59,7 +59,7 @@ class Recorder(TorchDispatchMode):
 
 
 class RecordedGraphs:
-    """The backend of ``bench.engine.graph`` for tests."""
+    """The backend of ``bench.engine.fast.graph`` for tests."""
 
     def __init__(self, device: torch.device | None = None) -> None:
         self.captures = self.replays = 0

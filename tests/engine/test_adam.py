@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.engine.adam import FusedAdam
+from bench.engine.fast.adam import FusedAdam
 
 TRAIN = """
 import sys
@@ -17,7 +17,7 @@ import torch
 from backbones.deepfm import DeepFM, DeepFMParams
 from backbones.pnn import PNN, PNNParams
 from backbones.xdeepfm import XDeepFM, XDeepFMParams
-from bench.engine.adam import FusedAdam
+from bench.engine.fast.adam import FusedAdam
 
 for kind, params in ((DeepFM, DeepFMParams()), (PNN, PNNParams()), (XDeepFM, XDeepFMParams())):
     model = kind(4, 3, params)

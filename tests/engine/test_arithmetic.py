@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from bench import plugins
-from bench.cell import run_cell
-from bench.data.rows import batch_sizes
 from bench.engine.arithmetic import PLAIN, Arithmetic, compile_ahead, matmul_precision
 from bench.engine.clock import COMPILE, Clock
-from bench.job import Job
 from bench.records import config_hash
+from bench.rows.rows import batch_sizes
+from bench.run.cell import run_cell
+from bench.run.job import Job
 
 
 class Probe(nn.Module):
@@ -65,7 +65,9 @@ def test_a_cell_runs_in_the_precision_of_its_profile(
     make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    monkeypatch.setattr("bench.cell._run", lambda job, work: seen.append(torch.get_float32_matmul_precision()) or {})
+    monkeypatch.setattr(
+        "bench.run.cell._run", lambda job, work: seen.append(torch.get_float32_matmul_precision()) or {}
+    )
     job = make_job("no-selection")
     run_cell(replace(job, profile=replace(job.profile, precision="medium")))
     assert seen == ["medium"]

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.engine import gradient
-from bench.engine.gradient import BufferedRows, RowGradient
+from bench.engine.fast import gradient
+from bench.engine.fast.gradient import BufferedRows, RowGradient
+from bench.engine.fast.windowed import WINDOW, HotRows, WindowedAdam
 from bench.engine.table import EmbeddingTable
-from bench.engine.windowed import WINDOW, HotRows, WindowedAdam
 
 V, W = 640, 4
 IDS = torch.tensor([3, 9, 3, 500], dtype=torch.int32)

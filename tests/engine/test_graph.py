@@ -21,12 +21,13 @@ from test_equivalence import GATES, WITHOUT, make_model, make_rows
 from torch import Tensor, nn
 
 from bench.api import Batch, CTRModel, FitLog, FitPlan, Gate, Group, Rows, Step
-from bench.cell import run_cell
-from bench.engine import gradient, graph, linear, update
+from bench.engine import update
+from bench.engine.fast import gradient, graph, linear
 from bench.engine.fit import Fitter
 from bench.engine.steps import log_loss
-from bench.job import Job
 from bench.plugins import backbones
+from bench.run.cell import run_cell
+from bench.run.job import Job
 from bench.speed import stages
 from bench.speed.limits import Limits
 from bench.speed.settings import SpeedConfig

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from bench.api import CTRModel, FitPlan, Gate, Group, Step
-from bench.context import CellContext
-from bench.engine.adam import FusedAdam
 from bench.engine.clock import Clock
+from bench.engine.fast.adam import FusedAdam
 from bench.engine.steps import log_loss
 from bench.engine.update import Updates
-from bench.job import Job
+from bench.run.context import CellContext
+from bench.run.job import Job
 
 MakeJob = Callable[..., Job]
 

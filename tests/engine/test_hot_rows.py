@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from bench.engine import windowed
-from bench.engine.adam import FusedAdam
-from bench.engine.gradient import BufferedRows
+from bench.engine.fast import windowed
+from bench.engine.fast.adam import FusedAdam
+from bench.engine.fast.gradient import BufferedRows
+from bench.engine.fast.windowed import WINDOW, HotRows, WindowedAdam
 from bench.engine.table import EmbeddingTable
-from bench.engine.windowed import WINDOW, HotRows, WindowedAdam
 
 
 def test_windows_end_after_their_steps_and_for_good_with_too_many_hot_rows(monkeypatch: pytest.MonkeyPatch) -> None:

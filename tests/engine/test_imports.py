@@ -32,6 +32,6 @@ def test_what_makes_updates_fast_does_not_know_the_table_nor_a_training() -> Non
     found = engine_imports()
     for name in ("adam", "gradient", "lazy", "linear", "memory", "scatter", "windowed"):
         assert not found[f"bench.engine.{name}"] & {f"bench.engine.{one}" for one in ("table", "update", "fit")}, name
-    assert found["bench.engine.table"] == {"bench.engine.gradient"}
-    assert not found["bench.engine.graph"] & {"bench.engine.update", "bench.engine.fit"}
+    assert found["bench.engine.table"] == {"bench.engine.fast.gradient"}
+    assert not found["bench.engine.fast.graph"] & {"bench.engine.update", "bench.engine.fit"}
     assert not found["bench.engine.checkpoint"]

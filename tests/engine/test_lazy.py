@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.engine.gradient import BufferedRows
-from bench.engine.lazy import LazyAdam
+from bench.engine.fast.gradient import BufferedRows
+from bench.engine.fast.lazy import LazyAdam
 from bench.engine.table import EmbeddingTable
 
 LR, L2, BETA1, BETA2, EPS = 0.1, 0.01, 0.9, 0.999, 1e-8

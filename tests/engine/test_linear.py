@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.engine import linear as module
-from bench.engine.linear import LEAST_ROWS, linear
+from bench.engine.fast import linear as module
+from bench.engine.fast.linear import LEAST_ROWS, linear
 
 
 def make(

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.data.rows import Batch, Rows
 from bench.data.schema import Field, Schema
 from bench.engine.backbone import Backbone, field_columns, slice_columns
 from bench.engine.fit import log_loss
 from bench.engine.model import CTRModel, Gate
+from bench.rows.rows import Batch, Rows
 
 F, D, N = 4, 3, 40
 SCHEMA = Schema(

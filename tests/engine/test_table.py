@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.engine.gradient import BufferedRows
+from bench.engine.fast.gradient import BufferedRows
 from bench.engine.table import EmbeddingTable
 
 V, W = 50, 3

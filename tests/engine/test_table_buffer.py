@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.engine.scatter import add_rows, number_rows
+from bench.engine.fast.scatter import add_rows, number_rows
 from bench.engine.table import EmbeddingTable
 from bench.engine.update import clip_gradients
 

@@ -14,16 +14,16 @@ from fit_rig import Constraint, Tower
 from torch import Tensor
 
 from bench.api import CTRModel, Field, FitLog, FitPlan, Group, Rows, Schema, Step
-from bench.engine import windowed
-from bench.engine.adam import FusedAdam
 from bench.engine.evaluate import predict
+from bench.engine.fast import windowed
+from bench.engine.fast.adam import FusedAdam
+from bench.engine.fast.gradient import BufferedRows
+from bench.engine.fast.lazy import LazyAdam
+from bench.engine.fast.windowed import ROWS_A_LOOKUP, WINDOW, HotRows, WindowedAdam, pays
 from bench.engine.fit import Fitter
-from bench.engine.gradient import BufferedRows
-from bench.engine.lazy import LazyAdam
 from bench.engine.steps import log_loss
 from bench.engine.table import EmbeddingTable
 from bench.engine.update import Updates
-from bench.engine.windowed import ROWS_A_LOOKUP, WINDOW, HotRows, WindowedAdam, pays
 from bench.speed.gates import GATES
 
 CARDINALITIES = (700, 20, 880)

@@ -11,11 +11,11 @@ import torch
 
 from bench import plugins
 from bench.api import ConfigError, CTRModel, FitLog, Rows, Selection
-from bench.cell import run_cell
-from bench.context import CellContext
 from bench.engine.clock import Clock
-from bench.grid import choose_method
-from bench.job import Job
+from bench.run.cell import run_cell
+from bench.run.context import CellContext
+from bench.run.grid import choose_method
+from bench.run.job import Job
 from methods.autofield import TwoLogitGate
 
 MakeJob = Callable[..., Job]

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from bench.api import CTRModel, Rows
-from bench.context import CellContext
 from bench.engine.clock import Clock
 from bench.engine.steps import log_loss
-from bench.job import Job
+from bench.run.context import CellContext
+from bench.run.job import Job
 from methods.adafs import ControllerGate, ControllerShape
-from methods.bilevel import bilevel_steps, gate_interval, joint_step, linear_schedule
+from methods.parts.bilevel import bilevel_steps, gate_interval, joint_step, linear_schedule
 
 MakeJob = Callable[..., Job]
 SHAPE = ControllerShape(None, "linear", 0.0, True, "controller")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from methods.controllers import BatchNorm, ChannelNorm, FieldScorer, largest
+from methods.parts.controllers import BatchNorm, ChannelNorm, FieldScorer, largest
 
 B, F, D = 6, 3, 4
 

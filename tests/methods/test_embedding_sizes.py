@@ -10,8 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from bench.api import CTRModel, Field, Rows, Schema, predict
 from bench.engine.clock import Clock
-from bench.job import Job
-from methods.embedding_sizes import Candidates
+from bench.run.job import Job
+from methods.parts.embedding_sizes import Candidates
 
 MakeJob = Callable[..., Job]
 

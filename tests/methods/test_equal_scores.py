@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from bench.api import ConfigError, Rows, Selection
-from bench.cell import run_cell
-from bench.grid import choose_method
-from bench.job import Job
+from bench.run.cell import run_cell
+from bench.run.grid import choose_method
+from bench.run.job import Job
 
 Select = Callable[..., Selection]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from methods.evolution import Breeding, Genes, cross, evolve, mutate, uniform
+from methods.parts.evolution import Breeding, Genes, cross, evolve, mutate, uniform
 
 PLAN = Breeding(generations=12, mutations=6, crossovers=6, mutation_rate=0.2, elites=4)
 TARGET = (3, 1, 5, 2, 4)

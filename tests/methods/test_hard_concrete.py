@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from methods.hard_concrete import HardConcreteGate, Lagrangian
+from methods.parts.hard_concrete import HardConcreteGate, Lagrangian
 
 BETA, ZETA, GAMMA = 0.83, 1.1, -0.1
 A = [0.3, -1.2, 2.5]

@@ -11,17 +11,17 @@ import torch
 
 from bench import plugins
 from bench.api import Batch, ConfigError, CTRModel, FitLog, Selection, Step
-from bench.cell import run_cell
-from bench.context import CellContext
-from bench.data.rows import Rows
 from bench.engine.clock import Clock
-from bench.grid import choose_method
-from bench.job import Job
 from bench.method import Method
-from methods import gated_pretraining
-from methods.gated_pretraining import Pretrained, PretrainParams, draw_subset, initial_log_alpha, pretrain
+from bench.rows.rows import Rows
+from bench.run.cell import run_cell
+from bench.run.context import CellContext
+from bench.run.grid import choose_method
+from bench.run.job import Job
 from methods.light_fmp import LightFMPParams
 from methods.light_fmp_pooled import PooledLightFMPParams
+from methods.parts import gated_pretraining
+from methods.parts.gated_pretraining import Pretrained, PretrainParams, draw_subset, initial_log_alpha, pretrain
 
 MakeJob = Callable[..., Job]
 

@@ -11,15 +11,15 @@ import torch
 
 from bench import plugins
 from bench.api import ConfigError, CTRModel, Field, FitLog, Rows, Schema, Selection, auc, predict
-from bench.cell import run_cell
-from bench.context import CellContext
 from bench.engine.clock import Clock
-from bench.grid import choose_method
-from bench.job import Job
 from bench.method import Method
+from bench.run.cell import run_cell
+from bench.run.context import CellContext
+from bench.run.grid import choose_method
+from bench.run.job import Job
 from methods import optem
 from methods.optem import OptEmParams
-from methods.supernet import Supernet
+from methods.parts.supernet import Supernet
 
 MakeJob = Callable[..., Job]
 

@@ -10,14 +10,14 @@ import torch
 
 from bench import plugins
 from bench.api import ConfigError, CTRModel, FitLog, Rows, Selection
-from bench.cell import run_cell
-from bench.context import CellContext
 from bench.engine.clock import Clock
-from bench.grid import choose_method
-from bench.job import Job
 from bench.method import Method
+from bench.run.cell import run_cell
+from bench.run.context import CellContext
+from bench.run.grid import choose_method
+from bench.run.job import Job
 from methods.optfs import OptFS, OptFSParams
-from methods.value_gates import AnnealedGate
+from methods.parts.value_gates import AnnealedGate
 
 MakeJob = Callable[..., Job]
 

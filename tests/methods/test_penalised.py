@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from methods.penalised import Column, Path, Values, group_path, l1_path
+from methods.parts.penalised import Column, Path, Values, group_path, l1_path
 
 
 def never(doing: str) -> None:
@@ -107,7 +107,7 @@ def test_the_first_group_penalty_is_the_largest_root_mean_square_deviation() -> 
 
 @pytest.mark.parametrize("share", [0.5, 0.2, 0.05])
 def test_groups_meet_the_optimality_conditions(share: float) -> None:
-    from methods.penalised import _Groups
+    from methods.parts.penalised import _Groups
 
     groups, _, labels = grouped_problem()
     state = _Groups(groups, labels)

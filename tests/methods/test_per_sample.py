@@ -13,14 +13,15 @@ import torch
 
 from bench import plugins
 from bench.api import ConfigError, CTRModel, FitLog, Rows, Trained
-from bench.cell import run_cell
-from bench.context import CellContext
 from bench.engine.clock import Clock
 from bench.engine.evaluate import predict
-from bench.grid import cells, choose_method
-from bench.job import Job
-from methods.adafs import ControllerGate, ViewsGate
-from methods.per_sample import PerSampleMethod, mean_gate
+from bench.run.cell import run_cell
+from bench.run.context import CellContext
+from bench.run.grid import cells, choose_method
+from bench.run.job import Job
+from methods.adafs import ControllerGate
+from methods.mvfs import ViewsGate
+from methods.parts.per_sample import PerSampleMethod, mean_gate
 
 MakeJob = Callable[..., Job]
 

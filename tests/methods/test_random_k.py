@@ -9,11 +9,11 @@ import torch
 
 from bench import plugins
 from bench.api import Selection
-from bench.cell import run_cell
 from bench.engine.clock import Clock
-from bench.grid import choose_method
-from bench.job import Job
 from bench.method import Method
+from bench.run.cell import run_cell
+from bench.run.grid import choose_method
+from bench.run.job import Job
 
 MakeJob = Callable[..., Job]
 

@@ -15,13 +15,13 @@ from sklearn.linear_model import Lasso as SklearnLasso
 
 from bench import plugins
 from bench.api import ConfigError, Field, Rows, Schema, Selection
-from bench.cell import run_cell
-from bench.grid import choose_method
-from bench.job import Job
-from bench.selections import SelectionStore
-from methods import shallow
+from bench.run.cell import run_cell
+from bench.run.grid import choose_method
+from bench.run.job import Job
+from bench.run.selections import SelectionStore
+from methods.parts import shallow
+from methods.parts.target_encoding import standard_codes
 from methods.pca import components, covariance
-from methods.target_encoding import standard_codes
 
 MakeJob = Callable[..., Job]
 SMALL = (2, 5, 10, 30, 4, 40)
@@ -172,7 +172,7 @@ def test_pca_ranks_noise_as_high_as_signal(toy: Any, select: Callable[..., Selec
 
 
 def test_standard_codes_have_no_mean_in_any_fold_and_constants_are_nothing(rows_of: Callable[..., Rows]) -> None:
-    from methods.target_encoding import fold_numbers
+    from methods.parts.target_encoding import fold_numbers
 
     rng = np.random.default_rng(0)
     codes = np.stack([rng.integers(0, 30, 3000), np.full(3000, 3)], axis=1)
@@ -189,7 +189,7 @@ def test_the_own_label_does_not_move_a_standard_code_against_its_fold(
     constant: int, rows_of: Callable[..., Rows]
 ) -> None:
     """Flip one row's label: codes of its fold stay in the order and ratios they had; only the scale may follow."""
-    from methods.target_encoding import fold_numbers
+    from methods.parts.target_encoding import fold_numbers
 
     rng = np.random.default_rng(constant)
     codes = rng.integers(0, 12, (400, 1))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from methods.straight_through import sigmoid, unit_step
+from methods.parts.straight_through import sigmoid, unit_step
 
 
 def slope(x: float) -> float:

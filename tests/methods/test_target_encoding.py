@@ -9,7 +9,7 @@ import torch
 from sklearn.preprocessing import TargetEncoder
 
 from bench.api import Field, Rows, Schema
-from methods.target_encoding import encode, fold_numbers, out_of_fold, prior_strength, value_logits
+from methods.parts.target_encoding import encode, fold_numbers, out_of_fold, prior_strength, value_logits
 
 FOLDS = 3
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from bench.api import Batch, CTRModel, Field, FitPlan, Group, Rows, Schema, Selection, Step
-from bench.context import CellContext
 from bench.engine.clock import Clock
 from bench.engine.evaluate import predict
 from bench.engine.update import Updates
-from bench.job import Job
-from methods.value_gates import (
+from bench.run.context import CellContext
+from bench.run.job import Job
+from methods.parts.value_gates import (
     AnnealedGate,
     ValueMask,
     ValueSizeMask,

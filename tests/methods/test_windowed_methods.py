@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from bench.api import CTRModel, FitPlan
-from bench.cell import run_cell
-from bench.engine import update, windowed
-from bench.job import Job
+from bench.engine import update
+from bench.engine.fast import windowed
 from bench.plugins import methods
 from bench.records import CellRecord
+from bench.run.cell import run_cell
+from bench.run.job import Job
 
 SMALL = {
     "light-fmp": "[pretrain_rows=400,pretrain_batch=16,pretrain_epochs=4]",

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from bench import plugins
-from bench.cell import run_cell
 from bench.engine.clock import Clock
-from bench.job import Job
+from bench.run.cell import run_cell
+from bench.run.job import Job
 
 pytestmark = pytest.mark.usefixtures("quick_timing")
 

@@ -14,7 +14,7 @@ import torch
 import methods
 from bench.api import ConfigError, Field, Rows, Schema, Selection
 from bench.params import fill
-from methods.shallow import bound_rows, category_matrix, code_matrix, permutation_importance
+from methods.parts.shallow import bound_rows, category_matrix, code_matrix, permutation_importance
 from methods.xgboost import XGBoost, XGBoostParams
 
 VARIANTS = ("published", "sound", "categorical")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bench.records import CellRecord, config_hash, to_frame
-from bench.report.cells import records_of
-from bench.report.places import Place, places
-from bench.report.titles import Titles
+from bench.tables.cells import records_of
+from bench.tables.places import Place, places
+from bench.tables.titles import Titles
 
 ORDER = {"keep": 0, "slim": 1, "lean": 2, "bold": 3}
 

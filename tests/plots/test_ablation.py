@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.records import CellRecord
-from bench.report.places import Place
+from bench.tables.places import Place
 from plots.ablation import ablations, draw
 from plots.sheet import legend_labels
 from plots.style import render

@@ -6,7 +6,7 @@ from statistics import stdev
 import pytest
 
 from bench.records import CellRecord
-from bench.report.places import Place
+from bench.tables.places import Place
 from plots.cost import draw, stacks
 from plots.style import render
 

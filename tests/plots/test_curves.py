@@ -11,8 +11,8 @@ import pytest
 from matplotlib.axes import Axes
 
 from bench.records import CellRecord
-from bench.report.places import Place
 from bench.stats.curve import aukc
+from bench.tables.places import Place
 from plots import k_sweep, sensitivity, tau_curves
 from plots.sheet import legend_labels
 from plots.style import INK, mark, render

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.records import CellRecord
-from bench.report.places import Place
+from bench.tables.places import Place
 from plots.pareto import draw, front, panels
 from plots.sheet import legend_labels
 from plots.style import render

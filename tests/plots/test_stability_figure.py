@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bench.records import CellRecord
-from bench.report.places import Place
 from bench.stats.stability import nogueira
+from bench.tables.places import Place
 from plots.stability import draw, points
 from plots.style import render
 

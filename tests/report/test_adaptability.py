@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from bench.metrics import LOGLOSS, TT
 from bench.records import CellRecord, to_frame
-from bench.report import latex
-from bench.report.adaptability import adaptability_tables, improvement
 from bench.report.build import build_report
-from bench.report.model import Value, number_of
-from bench.report.titles import Titles
+from bench.report.formats import latex
+from bench.tables.adaptability import adaptability_tables, improvement
+from bench.tables.metrics import LOGLOSS, TT
+from bench.tables.model import Value, number_of
+from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 TITLES = Titles({"clicks": "Clicks"}, {"net": "Net", "deep": "Deep"})

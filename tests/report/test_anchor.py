@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from bench import plugins
-from bench.data.card import Anchor, load_card
+from bench.data.card.card import Anchor, load_card
 from bench.datasets import resolve_dataset
 from bench.errors import ConfigError
 from bench.records import CellRecord, to_frame
-from bench.report import latex
-from bench.report.model import Table
-from bench.report.tables import efficiency_tables, overall_tables
-from bench.report.titles import Titles
+from bench.report.formats import latex
+from bench.tables.model import Table
+from bench.tables.overall import efficiency_tables, overall_tables
+from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 ANCHOR = Anchor(1000, {"net": 0.75}, "someone, 2020")

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from bench.metrics import TT
 from bench.records import CellRecord, to_frame
-from bench.report.beside import paper_tables
-from bench.report.model import Table
-from bench.report.titles import Titles
+from bench.tables.beside import paper_tables
+from bench.tables.metrics import TT
+from bench.tables.model import Table
+from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 PLAIN = Titles()

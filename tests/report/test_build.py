@@ -10,7 +10,7 @@ import pytest
 from bench.cli import main
 from bench.records import CellRecord, RunFolder
 from bench.report.build import build_report
-from bench.report.titles import Titles
+from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 KINDS = ("overall", "efficiency", "significance", "stability", "table1")

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.metrics import TT, TT_RATIO, Metric
 from bench.records import CellRecord, RunFolder, to_frame
 from bench.report.build import build_report
-from bench.report.kinds import KINDS, TableKind
-from bench.report.terminal import terminal_table
-from bench.report.titles import Titles
+from bench.report.formats.terminal import terminal_table
+from bench.tables.kinds import KINDS, TableKind
+from bench.tables.metrics import TT, TT_RATIO, Metric
+from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 TITLES = Titles(from_cards=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from bench.records import CellRecord, RunFolder, to_frame
-from bench.report import latex, markdown
 from bench.report.build import build_report
-from bench.report.model import Table
-from bench.report.tables import FIELD_FORMS, overall_tables
-from bench.report.terminal import terminal_table
-from bench.report.titles import Titles
+from bench.report.formats import latex, markdown
+from bench.report.formats.terminal import terminal_table
+from bench.tables.model import Table
+from bench.tables.overall import FIELD_FORMS, overall_tables
+from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 PLAIN = Titles()

@@ -11,10 +11,10 @@ import pytest
 from bench.records import CellRecord, RunFolder, to_frame
 from bench.report import drawing
 from bench.report.build import build_report
-from bench.report.cells import records_of
 from bench.report.drawing import Drawing
-from bench.report.places import places
-from bench.report.titles import Titles
+from bench.tables.cells import records_of
+from bench.tables.places import places
+from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 TAUS = (0.0, 0.25, 0.5)

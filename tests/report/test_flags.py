@@ -13,12 +13,12 @@ import pytest
 from bench.cli import main
 from bench.flags import FLAGS
 from bench.records import CellRecord, RunFolder, to_frame
-from bench.report import csv, html, latex, markdown
-from bench.report.model import Table
-from bench.report.sweep import sweep_tables
-from bench.report.tables import efficiency_tables, overall_tables
-from bench.report.terminal import terminal_table
-from bench.report.titles import Titles
+from bench.report.formats import csv, html, latex, markdown
+from bench.report.formats.terminal import terminal_table
+from bench.tables.k_sweep import sweep_tables
+from bench.tables.model import Table
+from bench.tables.overall import efficiency_tables, overall_tables
+from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 PLAIN = Titles()

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from bench.records import CellRecord, to_frame
-from bench.report import csv as csv_table
-from bench.report import latex, markdown
-from bench.report.model import Table
-from bench.report.tables import efficiency_tables, overall_tables
-from bench.report.terminal import terminal_table
-from bench.report.titles import Titles
+from bench.report.formats import csv as csv_table
+from bench.report.formats import latex, markdown
+from bench.report.formats.terminal import terminal_table
+from bench.tables.model import Table
+from bench.tables.overall import efficiency_tables, overall_tables
+from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 PLAIN = Titles()

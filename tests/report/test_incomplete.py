@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from bench.data.card import Anchor
+from bench.data.card.card import Anchor
 from bench.records import CellRecord, RunFolder
 from bench.report.build import build_report
-from bench.report.titles import Titles
+from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 NAMES = ["f_1", "f&2", "f3", "f4"]

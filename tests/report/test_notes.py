@@ -10,13 +10,13 @@ import pytest
 from bench.cli import main
 from bench.flags import FLAGS, CellFlag
 from bench.records import CellRecord, RunFolder, to_frame
-from bench.report import html, latex, markdown
-from bench.report.adaptability import adaptability_tables
-from bench.report.model import ABSENT, FEWER_SEEDS, REMARK, RESUMED, Item, Note, Table
-from bench.report.notes import merged
-from bench.report.tables import overall_tables
-from bench.report.terminal import terminal_table
-from bench.report.titles import Titles
+from bench.report.formats import html, latex, markdown
+from bench.report.formats.terminal import terminal_table
+from bench.tables.adaptability import adaptability_tables
+from bench.tables.model import ABSENT, FEWER_SEEDS, REMARK, RESUMED, Item, Note, Table
+from bench.tables.notes import merged
+from bench.tables.overall import overall_tables
+from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 PLAIN = Titles()
@@ -102,7 +102,7 @@ def test_explain_shows_the_notes_of_a_number_that_is_missing_and_no_other(
 def test_a_flag_is_one_entry(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     short = CellFlag("SHORT", "⋆", "fewer epochs than five", lambda c: f"{c['epochs']:g}" if c["epochs"] < 5 else None)
     monkeypatch.setattr("bench.flags.FLAGS", (*FLAGS, short))
-    monkeypatch.setattr("bench.report.notes.FLAGS", (*FLAGS, short))
+    monkeypatch.setattr("bench.tables.notes.FLAGS", (*FLAGS, short))
     cells = [cell(epochs=9.0, auc=0.8), cell("alpha", epochs=3.0, auc=0.7)]
     table = overall(*cells)
     text = "SHORT, fewer epochs than five: Alpha on clicks, seed 0 (3)."

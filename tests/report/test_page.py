@@ -13,8 +13,8 @@ import pytest
 
 from bench.records import CellRecord, RunFolder, load_frame
 from bench.report.build import build_report
-from bench.report.tables import overall_tables
-from bench.report.titles import Titles
+from bench.tables.overall import overall_tables
+from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

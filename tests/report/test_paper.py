@@ -12,8 +12,9 @@ import pytest
 from bench import plugins
 from bench.datasets import datasets
 from bench.errors import DataError
-from bench.report import csv, latex, markdown, paper
-from bench.report.model import Table
+from bench.report.formats import csv, latex, markdown
+from bench.tables import paper
+from bench.tables.model import Table
 
 HOME = Path(__file__).resolve().parent.parent.parent
 

@@ -8,12 +8,12 @@ import pytest
 from scipy import stats
 
 from bench.records import CellRecord, to_frame
-from bench.report import csv, latex, markdown
-from bench.report.model import Table, Value
-from bench.report.significance import significance_tables
-from bench.report.tables import efficiency_tables, overall_tables
-from bench.report.titles import Titles
+from bench.report.formats import csv, latex, markdown
 from bench.stats.paired import detectable_difference, difference_sd, holm
+from bench.tables.model import Table, Value
+from bench.tables.overall import efficiency_tables, overall_tables
+from bench.tables.significance import significance_tables
+from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 PLAIN = Titles()

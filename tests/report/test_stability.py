@@ -12,12 +12,12 @@ import pytest
 from scipy import stats
 
 from bench.records import CellRecord, to_frame
-from bench.report import csv
-from bench.report.model import Table, Value
-from bench.report.stability import agreement_tables, stability_tables
-from bench.report.titles import Titles
+from bench.report.formats import csv
 from bench.stats.agreement import kendall_matrix, spearman_matrix
 from bench.stats.stability import nogueira
+from bench.tables.model import Table, Value
+from bench.tables.stability import agreement_tables, stability_tables
+from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 PLAIN = Titles()

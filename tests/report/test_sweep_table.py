@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from bench.records import CellRecord, to_frame
-from bench.report import csv
-from bench.report.model import Table, Value
-from bench.report.sweep import sweep_tables
-from bench.report.tables import FIELD_FORMS
-from bench.report.titles import Titles
+from bench.report.formats import csv
+from bench.tables.k_sweep import sweep_tables
+from bench.tables.model import Table, Value
+from bench.tables.overall import FIELD_FORMS
+from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 PLAIN = Titles()

@@ -7,12 +7,12 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from bench.job import Job
 from bench.records import CellRecord, to_frame
-from bench.report import csv
-from bench.report.datasets import FIELDS, ROWS, dataset_tables
-from bench.report.model import Table
-from bench.report.titles import Titles
+from bench.report.formats import csv
+from bench.run.job import Job
+from bench.tables.datasets import FIELDS, ROWS, dataset_tables
+from bench.tables.model import Table
+from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 TITLES = Titles({"films": "Films", "clicks": "Clicks"}, {})

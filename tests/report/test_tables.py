@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from bench.metrics import TT_RATIO, TT_S
 from bench.records import CellRecord, to_frame
-from bench.report.kinds import KINDS
-from bench.report.model import Table, Value, ranked
-from bench.report.tables import efficiency_tables, overall_tables, recovery_tables
-from bench.report.titles import Titles
+from bench.tables.kinds import KINDS
+from bench.tables.metrics import TT_RATIO, TT_S
+from bench.tables.model import Table, Value, ranked
+from bench.tables.overall import efficiency_tables, overall_tables, recovery_tables
+from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 PLAIN = Titles()

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.engine import windowed
-from bench.engine.memory import peak_rss
+from bench.engine.fast import windowed
+from bench.engine.fast.memory import peak_rss
 from bench.engine.table import EmbeddingTable
 from bench.errors import ConfigError
 from bench.plugins import backbones

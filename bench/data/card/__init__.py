@@ -1,0 +1,1 @@
+"""What a data set is: the card that describes it, and the layout of its raw tables."""

@@ -1,0 +1,279 @@
+"""Cards: what a data set is, where it comes from and how its raw files are read. A card is a TOML file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from bench.data.card.card_params import Parameter, declared, resolve
+from bench.data.card.layout import Layout, read_layout
+from bench.data.card.time_order import TimeOrder, read_order
+from bench.data.card.toml_table import TomlTable, breaks_lines
+from bench.errors import ConfigError
+from bench.params import Range
+
+SPLITS = ("train", "valid", "test")
+MAX_NAME_BYTES = 100
+"""Of a card's name: file systems take 255, and the names of stores, tables and figures are longer than it."""
+DOWNLOADS = "raw"
+"""Folder of fetched files, beside the stores and therefore no data set's name."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that may be fetched without asking anybody."""
+
+    url: str
+    md5: str = ""
+    """Published checksum; empty: it is read from ``url + ".md5"`` when the file is fetched."""
+
+    @property
+    def file_name(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """What public results reach on the whole data set with every field kept: a lower bound of sound training."""
+
+    rows: int
+    """Rows of the whole public data set; results on fewer are not compared."""
+    auc: dict[str, float]
+    """Test AUC by registered name of the backbone."""
+    source: str
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """A data set's definition with its parameters resolved."""
+
+    name: str
+    title: str
+    revision: int
+    """Goes up whenever the same raw file would give other ids or another split."""
+    citation: str
+    licence: str
+    homepage: str
+    terms: str
+    """What a person does to get the raw file where no program may; else empty."""
+    downloads: tuple[Download, ...]
+    layouts: tuple[Layout, ...]
+    """Shapes in which the raw table comes, the preferred one first; none for generated data."""
+    generator: str
+    """``module:callable`` that makes the data, or nothing."""
+    shares: tuple[float, float, float]
+    """Of the rows: train, valid, test."""
+    parameters: tuple[Parameter, ...]
+    """What ``name[parameter=value]`` may set."""
+    params: dict[str, Any]
+    """The resolved value of every parameter."""
+    overrides: dict[str, Any]
+    """The parameters that differ from their defaults."""
+    typed: str = ""
+    """How the card is named on the command line: its name, or the path of a user's own."""
+    embedding_dim: dict[str, int] = field(default_factory=dict)
+    """Profile -> D, where the card asks for another than the profile's."""
+    l2: dict[str, float] = field(default_factory=dict)
+    """Profile -> L2, where the card measured its own."""
+    evaluate_every: float = 1.0
+    """Epochs between validations."""
+    order: TimeOrder | None = None
+    """What orders the rows in time; None where nothing does."""
+    anchor: Anchor | None = None
+
+    @property
+    def min_count(self) -> int:
+        """Rows of train in which a value must occur to get an id of its own."""
+        return int(self.params["min_count"])
+
+    @property
+    def split_seed(self) -> int:
+        return int(self.params["split_seed"])
+
+    @property
+    def temporal(self) -> bool:
+        """Whether the split is by time instead of by lot."""
+        return bool(self.params["split"] == "temporal")
+
+    @property
+    def merged_buckets(self) -> bool:
+        """Whether integer buckets share their ids with the literal values of the same number."""
+        return self.params.get("numeric_buckets") == "merged"
+
+    @property
+    def key(self) -> str:
+        """Name of the store's folder: the card's name and, with parameters of its own, a hash of them."""
+        if not self.overrides:
+            return self.name
+        text = json.dumps(self.overrides, sort_keys=True, separators=(",", ":"))
+        return f"{self.name}@{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    @property
+    def spec(self) -> str:
+        """The card's name with the parameters that differ from their defaults; tables and records show it."""
+        return self.name + self._brackets
+
+    @property
+    def typed_spec(self) -> str:
+        """The card as it is written on the command line."""
+        return (self.typed or self.name) + self._brackets
+
+    @property
+    def own_title(self) -> str | None:
+        """The title of a user's own card, which no registry knows."""
+        return self.title if self.typed else None
+
+    @property
+    def _brackets(self) -> str:
+        pairs = ",".join(f"{name}={value}" for name, value in sorted(self.overrides.items()))
+        return f"[{pairs}]" if pairs else ""
+
+    @property
+    def definition(self) -> str:
+        """sha256 over all that decides what the store holds, parameters apart."""
+        parts: dict[str, Any] = {
+            "layouts": [asdict(layout) for layout in self.layouts],
+            "generator": self.generator,
+            "shares": self.shares,
+        }
+        if self.temporal and self.order is not None:
+            parts["order"] = asdict(self.order)
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def profile_values(self) -> dict[str, Any]:
+        """What the card asks of the training profiles."""
+        return {"embedding_dim": self.embedding_dim, "l2": self.l2, "evaluate_every": self.evaluate_every}
+
+
+def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> DatasetCard:
+    """Read the card ``path`` and set its parameters.
+
+    Args:
+        path: the TOML file.
+        overrides: parameter -> text, as given in ``name[parameter=value]``.
+
+    Raises:
+        ConfigError: an unknown, missing or ill-typed key; an unknown parameter, or a value out of its range.
+    """
+    table = TomlTable.read(path)
+    name = table.take("name", str)
+    layouts = tuple(read_layout(raw) for raw in _raw_tables(table))
+    generator = table.take("generator", str, "")
+    if bool(layouts) == bool(generator):
+        raise ConfigError(f"{path.name}: a card has either a [raw] table or a generator.")
+    parameters = declared(table, any(column.role == "integer" for one in layouts for column in one.columns))
+    params, changed = resolve(name, parameters, overrides or {})
+    card = DatasetCard(
+        name=name,
+        title=table.take("title", str, name),
+        revision=table.take("revision", int, 1),
+        citation=table.take("citation", str, ""),
+        licence=table.take("licence", str, ""),
+        homepage=table.take("homepage", str, ""),
+        terms=table.take("terms", str, "").strip(),
+        downloads=_read_downloads(table),
+        layouts=layouts,
+        generator=generator,
+        shares=_read_shares(table),
+        parameters=parameters,
+        params=params,
+        overrides=changed,
+        embedding_dim=table.take_map("embedding_dim", int),
+        l2=table.take_map("l2", float),
+        evaluate_every=table.take("evaluate_every", float, 1.0),
+        order=read_order(table, layouts),
+        anchor=_read_anchor(table),
+    )
+    table.done()
+    _check(card, path.name)
+    _check_profiles(card, path.name)
+    return card
+
+
+def _check(card: DatasetCard, where: str) -> None:
+    name = card.name
+    plain = bool(name) and not name.startswith(".") and all(letter.isalnum() or letter in "-_." for letter in name)
+    if not plain or name == DOWNLOADS:
+        raise ConfigError(
+            f"{where}: name = {name!r} must consist of letters, digits, '-', '_', '.' and not be {DOWNLOADS!r}."
+        )
+    if (size := len(name.encode())) > MAX_NAME_BYTES:
+        raise ConfigError(
+            f"{where}: name = '{name[:20]}…' has {size} bytes, and files are named after it; choose one of at most "
+            f"{MAX_NAME_BYTES}, and give the long one as title."
+        )
+    if breaks_lines(card.title):
+        raise ConfigError(f"{where}: title = {card.title!r} must be one line without control characters.")
+    if card.temporal and card.order is None:
+        raise ConfigError(f"data set {name!r}: split=temporal needs rows in an order of time, and {_no_order(card)}.")
+
+
+def _check_profiles(card: DatasetCard, where: str) -> None:
+    """Make sure that what the card asks of the training profiles can be.
+
+    Raises:
+        ConfigError: a value out of its range.
+    """
+    entries: list[tuple[str, float, Range]] = [("evaluate_every", card.evaluate_every, Range(0, open_low=True))]
+    entries += [(f"[embedding_dim] {name}", dim, Range(1)) for name, dim in card.embedding_dim.items()]
+    entries += [(f"[l2] {name}", l2, Range(0)) for name, l2 in card.l2.items()]
+    for key, value, limits in entries:
+        if not math.isfinite(value) or value not in limits:
+            raise ConfigError(f"{where}: {key} = {value} is out of range; allowed: {limits}.")
+
+
+def _no_order(card: DatasetCard) -> str:
+    """Why a card has no order of time, and what to do."""
+    if card.generator:
+        return "generated rows have none; leave it out, or write [split=random]"
+    return 'its card names none; add a [time] table with column = "...", of the kind \'time\', or order = "file"'
+
+
+def _raw_tables(table: TomlTable) -> list[TomlTable]:
+    if "raw" not in table:
+        return []
+    raw = table.pop("raw")
+    entries = raw if isinstance(raw, list) else [raw]
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise ConfigError(f"{table.where}: raw must be a table.")
+    return [TomlTable(entry, f"{table.where}: [raw]") for entry in entries]
+
+
+def _read_downloads(table: TomlTable) -> tuple[Download, ...]:
+    downloads = []
+    for entry in table.take("download", list, []):
+        one = TomlTable(entry, f"{table.where}: [[download]]")
+        downloads.append(Download(one.take("url", str), one.take("md5", str, "")))
+        one.done()
+    return tuple(downloads)
+
+
+def _read_anchor(table: TomlTable) -> Anchor | None:
+    if "anchor" not in table:
+        return None
+    one = table.table("anchor")
+    anchor = Anchor(one.take("rows", int), one.take_map("auc", float), one.take("source", str))
+    one.done()
+    for backbone, auc in anchor.auc.items():
+        if not 0.5 < auc < 1:
+            raise ConfigError(f"{one.where}: auc of {backbone} = {auc} is out of range; allowed: (0.5, 1).")
+    return anchor
+
+
+def _read_shares(table: TomlTable) -> tuple[float, float, float]:
+    split = table.table("split")
+    train, valid, test = (split.take(name, float, share) for name, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True))
+    split.done()
+    finite = all(map(math.isfinite, (train, valid, test)))
+    total = sum(Fraction(str(share)) for share in (train, valid, test)) if finite else math.nan
+    if min(train, valid, test) <= 0 or total != 1:
+        shares = f"train = {train}, valid = {valid}, test = {test}"
+        raise ConfigError(f"{split.where}: {shares} must be above 0 and sum to 1; the sum is {float(total):g}.")
+    return train, valid, test

@@ -1,0 +1,102 @@
+"""Parameters of a card: what ``name[parameter=value]`` may set, of which type and within which bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.data.card.toml_table import TomlTable
+from bench.errors import ConfigError, suggest
+from bench.params import Range, convert
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One declared parameter; its type is the default's."""
+
+    name: str
+    default: Any
+    limits: Range = Range(None, None)  # noqa: RUF009 - frozen
+    choices: tuple[str, ...] = ()
+
+    def read(self, text: str, owner: str) -> Any:
+        """The value that ``text`` stands for.
+
+        Raises:
+            ConfigError: of another type, or not allowed.
+        """
+        where = f"data set {owner!r}: {self.name}={text}"
+        value = convert(text, type(self.default), where)
+        return self.check(value, where)
+
+    def check(self, value: Any, where: str) -> Any:
+        """``value`` itself.
+
+        Raises:
+            ConfigError: not allowed.
+        """
+        if self.choices and value not in self.choices:
+            raise ConfigError(f"{where} is not allowed; choose one of {', '.join(self.choices)}.")
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and value not in self.limits:
+            raise ConfigError(f"{where} is out of range; allowed: {self.limits}.")
+        return value
+
+
+def declared(table: TomlTable, has_integers: bool) -> tuple[Parameter, ...]:
+    """The parameters of the card ``table``: those that every card has, then those under ``[params]``.
+
+    Args:
+        table: the card's top-level table, of which the keys of the parameters are taken.
+        has_integers: whether the card has integer fields, whose buckets can then be chosen.
+    """
+    found = [
+        Parameter("min_count", table.take("min_count", int, 1), Range(1, 2**63 - 1)),
+        Parameter("split_seed", table.take("split_seed", int, 0), Range(0, 2**63 - 1)),
+        Parameter("split", "random", choices=("random", "temporal")),
+    ]
+    if has_integers:
+        default = table.take("numeric_buckets", str, "apart")
+        found.append(Parameter("numeric_buckets", default, choices=("apart", "merged")))
+    params = table.table("params")
+    taken = [parameter.name for parameter in found]
+    for name in params.names():
+        if name in taken:
+            raise ConfigError(f"{params.where}: {name!r} is a parameter that every card has; choose another name.")
+        found.append(_read(name, params.pop(name), params.where))
+    for parameter in found:
+        parameter.check(parameter.default, f"{table.where}: {parameter.name} = {parameter.default!r}")
+    return tuple(found)
+
+
+def _read(name: str, value: Any, where: str) -> Parameter:
+    if not isinstance(value, dict):
+        value = {"default": value}
+    entry = TomlTable(value, f"{where} {name}")
+    if "default" not in entry:
+        raise ConfigError(f"{entry.where}: the key 'default' is missing.")
+    default = entry.pop("default")
+    if not isinstance(default, (bool, int, float, str)):
+        raise ConfigError(f"{entry.where}: default = {default!r} must be a number, a string or true/false.")
+    low = entry.take("min", float) if "min" in entry else None
+    high = entry.take("max", float) if "max" in entry else None
+    choices = entry.take_list("choices", [])
+    entry.done()
+    return Parameter(name, default, Range(low, high), choices)
+
+
+def resolve(
+    owner: str, parameters: tuple[Parameter, ...], given: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All parameters' values, and those that differ from the default.
+
+    Raises:
+        ConfigError: an unknown parameter, or a value that is not allowed.
+    """
+    known = {parameter.name: parameter for parameter in parameters}
+    values = {parameter.name: parameter.default for parameter in parameters}
+    for name, text in given.items():
+        if name not in known:
+            raise ConfigError(f"data set {owner!r} has no parameter {name!r} (value {text!r}).{suggest(name, known)}")
+        values[name] = known[name].read(text, owner)
+    return values, {name: values[name] for name in values if values[name] != known[name].default}

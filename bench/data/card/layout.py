@@ -1,0 +1,225 @@
+"""How the rows of a raw table are laid out: its files, its columns and what each column is for."""
+
+from __future__ import annotations
+
+import codecs
+import fnmatch
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from bench.data.card.labels import LabelRule, read_label_rule
+from bench.data.card.toml_table import TomlTable, breaks_lines
+from bench.data.schema import Kind
+from bench.errors import ConfigError, suggest
+
+ISO = "iso"
+TIME_FORMATS = ("unix", "YYMMDDHH", ISO)
+"""Seconds since 1970; two digits each; ISO 8601, as 2024-03-07 or 2024-03-07 21:18:27, UTC where no zone is given."""
+_ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "cp1251", "gb18030", "shift_jis", "euc_kr")
+"""Some of those that there are, for messages."""
+ROLES = ("categorical", "integer", "numeric", "label", "time", "ignore")
+_COLUMN_KEYS = ("kind", "field", "format", "parts")
+TIME_PARTS = ("year", "month", "day", "weekday", "weekend", "hour")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the raw table."""
+
+    name: str
+    role: str
+    """One of ``ROLES``."""
+    field: str
+    """Name of the field made of it."""
+    time_format: str = ""
+    """Of a time column: one of ``TIME_FORMATS``."""
+    parts: tuple[tuple[str, str], ...] = ()
+    """Of a time column: field name and the part of the time it holds."""
+
+    @property
+    def in_whole_numbers(self) -> bool:
+        """Whether its values are read as whole numbers."""
+        return self.role == "integer" or (self.role == "time" and self.time_format != ISO)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields made of this column."""
+        if self.role == "time":
+            return tuple(name for name, _ in self.parts)
+        return (self.field,) if self.role in ("categorical", "integer", "numeric") else ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One shape in which the raw table comes."""
+
+    files: tuple[str, ...]
+    """Names (or patterns) of the table's file inside a folder or an archive, the preferred one first."""
+    columns: tuple[Column, ...]
+    fields: tuple[str, ...]
+    """The fields in their order; those that no column makes are looked up by the ``rule``."""
+    delimiter: str = ","
+    header: bool = True
+    quote: str = '"'
+    """The quoting character, or nothing."""
+    escape: str = ""
+    """The character before one that is to be taken as it is, or nothing."""
+    newlines_in_values: bool = False
+    """Whether quoted (or escaped) values may hold line ends."""
+    encoding: str = "utf-8"
+    missing: tuple[str, ...] = ("",)
+    """Texts that stand for a missing value."""
+    label_rule: LabelRule = field(default_factory=LabelRule)
+    rule: str = ""
+    """``module:callable`` that reads side tables."""
+
+    @property
+    def is_utf8(self) -> bool:
+        """Whether the bytes of the file are read as they are."""
+        return codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig")
+
+    @property
+    def label(self) -> Column:
+        return next(column for column in self.columns if column.role == "label")
+
+    def matches(self, name: str) -> bool:
+        """Whether a file of that name holds this table."""
+        return any(name == pattern or fnmatch.fnmatch(name, pattern) for pattern in self.files)
+
+    def kind(self, name: str) -> Kind:
+        """The kind of the field ``name``."""
+        for column in self.columns:
+            if name in column.fields and column.role in ("integer", "numeric"):
+                return "integer" if column.role == "integer" else "numeric"
+        return "categorical"
+
+
+def read_layout(table: TomlTable) -> Layout:
+    """The layout that a ``[raw]`` table of a card describes.
+
+    Raises:
+        ConfigError: an unknown or missing key, a kind or a part of time that does not exist, a field made twice.
+    """
+    files = table.take_list("files", [])
+    columns = _read_columns(table.table("columns"))
+    made = [name for column in columns for name in column.fields]
+    rule = table.take("rule", str, "")
+    layout = Layout(
+        files=files,
+        columns=columns,
+        fields=table.take_list("fields", made),
+        delimiter=table.take("delimiter", str, ","),
+        header=table.take("header", bool, True),
+        quote=table.take("quote", str, '"'),
+        escape=table.take("escape", str, ""),
+        newlines_in_values=table.take("newlines_in_values", bool, False),
+        encoding=table.take("encoding", str, "utf-8"),
+        missing=table.take_list("missing", [""]),
+        label_rule=read_label_rule(table),
+        rule=rule,
+    )
+    table.done()
+    _check(layout, made, table.where)
+    return layout
+
+
+def _read_columns(table: TomlTable) -> tuple[Column, ...]:
+    columns = []
+    for name in table.names():
+        value = table.pop(name)
+        if isinstance(value, str):
+            entry = TomlTable({"kind": value}, f"{table.where} {name}")
+        elif isinstance(value, dict):
+            _refuse_dotted(name, value, table.where)
+            entry = TomlTable(value, f"{table.where} {name}")
+        else:
+            raise ConfigError(f"{table.where}: {name} = {value!r} must be one of {', '.join(ROLES)}.")
+        columns.append(_read_column(name, entry))
+    return tuple(columns)
+
+
+def _refuse_dotted(name: str, value: dict[str, Any], where: str) -> None:
+    """A dot in a name without quotes makes a table of it.
+
+    Raises:
+        ConfigError: the table holds what may stand for a column instead of the keys of one.
+    """
+    for key, inner in value.items():
+        if get_close_matches(key, _COLUMN_KEYS):
+            continue
+        if isinstance(inner, dict) and "kind" not in inner:
+            _refuse_dotted(f"{name}.{key}", inner, where)
+        elif isinstance(inner, dict) or inner in ROLES:
+            shown = "{ … }" if isinstance(inner, dict) else f'"{inner}"'
+            raise ConfigError(f'{where}: a name with a dot stands in quotes; write "{name}.{key}" = {shown}.')
+
+
+def _read_column(name: str, entry: TomlTable) -> Column:
+    role = entry.take("kind", str)
+    if role not in ROLES:
+        raise ConfigError(f"{entry.where}: kind {role!r} does not exist.{suggest(role, ROLES)}")
+    if role != "time":
+        column = Column(name, role, entry.take("field", str, name))
+        entry.done()
+        return column
+    time_format = entry.take("format", str)
+    if time_format not in TIME_FORMATS:
+        raise ConfigError(f"{entry.where}: format {time_format!r} does not exist.{suggest(time_format, TIME_FORMATS)}")
+    parts = entry.take_map("parts", str)
+    for part in parts.values():
+        if part not in TIME_PARTS:
+            raise ConfigError(f"{entry.where}: part {part!r} does not exist.{suggest(part, TIME_PARTS)}")
+    entry.done()
+    return Column(name, role, name, time_format, tuple(parts.items()))
+
+
+def _check(layout: Layout, made: list[str], where: str) -> None:
+    for name in filter(breaks_lines, layout.fields):
+        raise ConfigError(
+            f"{where}: the field {name!r} has a control character in its name, which cannot be printed; name it with "
+            f'field = "..." beside its kind.'
+        )
+    labels = [column.name for column in layout.columns if column.role == "label"]
+    if len(labels) != 1:
+        raise ConfigError(f"{where}: exactly one column must have the kind 'label'; found {labels or 'none'}.")
+    for names, what in ((made, "made by two columns"), (layout.fields, "listed twice in fields")):
+        for name in names:
+            if list(names).count(name) > 1:
+                raise ConfigError(f"{where}: the field {name!r} is {what}.")
+    if not layout.fields:
+        raise ConfigError(f"{where}: no column makes a field; give at least one the kind 'categorical'.")
+    looked_up = [name for name in layout.fields if name not in made]
+    if looked_up and not layout.rule:
+        raise ConfigError(f"{where}: field {looked_up[0]!r} is made by no column.{suggest(looked_up[0], made)}")
+    unread = set(layout.missing) & {*layout.label_rule.positive, *layout.label_rule.negative}
+    if unread:
+        raise ConfigError(f"{where}: {min(unread)!r} is a label and listed under missing; leave it in one list.")
+    _check_text(layout, where)
+
+
+def _check_text(layout: Layout, where: str) -> None:
+    """Make sure that rows and values can be told apart.
+
+    Raises:
+        ConfigError: a delimiter, quote or escape that cannot be one, or an encoding that is none of text.
+    """
+    signs = [("quote", layout.quote), ("escape", layout.escape)]
+    for key, sign in signs:
+        if sign and (len(sign) > 1 or not sign.isascii() or sign.isalnum() or sign in "\n\r\0"):
+            raise ConfigError(f"{where}: {key} = {sign!r} must be one ASCII sign, such as '\"', or '' for none.")
+    for key, sign in [*signs, ("delimiter", layout.delimiter)]:
+        others = [other for other, text in signs if other != key and text and text in sign]
+        if others:
+            raise ConfigError(f"{where}: {key} = {sign!r} and {others[0]} share a character; choose another.")
+    if not layout.delimiter or any(sign in layout.delimiter for sign in "\n\r\0"):
+        raise ConfigError(f"{where}: delimiter = {layout.delimiter!r} must be what stands between two values.")
+    if layout.newlines_in_values and not layout.quote and not layout.escape:
+        raise ConfigError(f"{where}: newlines_in_values = true needs quotes around such values; set quote.")
+    try:
+        "a".encode(layout.encoding)  # one of bytes alone, such as hex, is refused here
+        codecs.getincrementaldecoder(layout.encoding)
+    except (LookupError, ValueError):
+        raise ConfigError(
+            f"{where}: encoding = {layout.encoding!r} is unknown.{suggest(layout.encoding, _ENCODINGS)}"
+        ) from None

@@ -1,0 +1,178 @@
+"""Values -> ids, in three steps: provisional codes, counts over the train rows, final ids.
+
+While the text is read every block codes its values by a dictionary of its own; the blocks' dictionaries are
+merged into one a field. When the split is known, values are counted over the train rows, and those that occur
+often enough get the ids 2, 3, … in the order of the values, so that ids depend neither on blocks nor on threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute as pc
+
+from bench.data.prepare.dictionaries import Dictionary, NumberDictionary
+from bench.data.prepare.parallel import map_ordered
+from bench.data.prepare.spill import Slot, Spill
+from bench.data.raw.fields import FieldBlock
+from bench.data.raw.texts import pack
+from bench.data.schema import FIRST_VALUE, MISSING, RARE, Field, Kind, Schema
+
+T = TypeVar("T")
+
+_ROWS_AT_ONCE = 8192
+"""Rows whose ids are put together while they stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class StoredBlock:
+    """A block whose rows are in the spill file."""
+
+    n_rows: int
+    codes: tuple[Slot, ...]
+    """Of each field."""
+    values: tuple[pa.Array, ...]
+    """Of each field: the values behind its codes, short texts as numbers."""
+    numbers: Slot
+    """float64 [n · numeric fields]."""
+
+
+def store_block(block: FieldBlock, spill: Spill) -> StoredBlock:
+    """Park the rows of ``block``."""
+    return StoredBlock(
+        n_rows=len(block.labels),
+        codes=tuple(spill.append(column.codes) for column in block.columns),
+        values=tuple(pack(column.values) for column in block.columns),
+        numbers=spill.append(block.numbers.ravel()),
+    )
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The kept values of one field."""
+
+    values: pa.Array
+    """In the order of their ids, which begin at 2."""
+    counts: np.ndarray
+    """Train rows of each local id, int64 [cardinality]; places 0 and 1 count rare and missing."""
+    table: np.ndarray
+    """Local id of each provisional code + 1, int32; place 0 is a missing value."""
+
+
+def build_vocabulary(values: pa.Array, counts: np.ndarray, min_count: int) -> Vocabulary:
+    """Choose the values that get an id of their own.
+
+    Args:
+        values: distinct values by provisional code; numbers in increasing order.
+        counts: train rows of each provisional code + 1, int64 [len(values) + 1]; place 0 counts missing values.
+        min_count: train rows that a value needs.
+    """
+    kept = np.flatnonzero(counts[1:] >= min_count)
+    if not pa.types.is_integer(values.type):
+        kept = kept[np.asarray(pc.array_sort_indices(values.take(pa.array(kept)))).astype(np.int64)]
+    table = np.full(len(values) + 1, RARE, dtype=np.int32)
+    table[0] = MISSING
+    table[kept + 1] = np.arange(FIRST_VALUE, FIRST_VALUE + len(kept), dtype=np.int32)
+    kept_counts = counts[kept + 1]
+    n_rare = int(counts[1:].sum() - kept_counts.sum())
+    return Vocabulary(values.take(pa.array(kept)), np.concatenate([[n_rare, counts[0]], kept_counts]), table)
+
+
+class Encoder:
+    """All fields of one data set on their way from blocks to ids."""
+
+    def __init__(self, names: Sequence[str], kinds: Sequence[Kind], spill: Spill) -> None:
+        """Encode the fields ``names``, whose blocks are parked in ``spill``."""
+        self.names, self.kinds = tuple(names), tuple(kinds)
+        self._spill = spill
+        self._dictionaries: list[Dictionary] = [NumberDictionary(spill) for _ in names]
+        self._blocks: list[StoredBlock] = []
+        self.vocabularies: list[Vocabulary] = []
+
+    def add(self, block: StoredBlock, pool: Executor) -> None:
+        """Take in the next block in file order."""
+        for field, values in enumerate(block.values):
+            known = self._dictionaries[field]
+            if isinstance(known, NumberDictionary) and not pa.types.is_integer(values.type):
+                self._dictionaries[field] = known = known.to_texts()
+            known.add(values)
+        self._blocks.append(StoredBlock(block.n_rows, block.codes, (), block.numbers))
+        due = [dictionary.merge for dictionary in self._dictionaries if dictionary.is_due]
+        list(pool.map(_call, due))
+
+    def fit(self, in_train: np.ndarray, min_count: int, pool: Executor, tick: Callable[[int], None]) -> Schema:
+        """Count values over the train rows and build every field's vocabulary.
+
+        Args:
+            in_train: bool [N].
+            min_count: train rows that a value needs to get an id.
+            pool: runs blocks side by side.
+            tick: is told the number of rows counted so far.
+        """
+        list(pool.map(_call, [dictionary.finish for dictionary in self._dictionaries]))
+        totals = [np.zeros(len(dictionary.values) + 1, np.int64) for dictionary in self._dictionaries]
+
+        def count(block: int, start: int) -> list[np.ndarray]:
+            train = np.flatnonzero(in_train[start : start + self._blocks[block].n_rows])
+            codes = (self._spill.read(slot) for slot in self._blocks[block].codes)
+            return [np.bincount(code.take(train), minlength=1) for code in codes]
+
+        for block, start, counts in self._each_block(count, pool):
+            for total, dictionary, found in zip(totals, self._dictionaries, counts, strict=True):
+                total[0] += found[0]
+                total[1 + dictionary.codes(block)[: len(found) - 1]] += found[1:]
+            tick(start + self._blocks[block].n_rows)
+        # The one value of a numeric field stands for its number and is kept, however often it is missing.
+        needs = [0 if kind == "numeric" else min_count for kind in self.kinds]
+        values = [dictionary.values for dictionary in self._dictionaries]
+        self.vocabularies = list(pool.map(build_vocabulary, values, totals, needs))
+        sizes = [len(vocabulary.counts) for vocabulary in self.vocabularies]
+        return Schema(tuple(map(Field, self.names, self.kinds, sizes)))
+
+    def id_blocks(self, offsets: np.ndarray, pool: Executor) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The encoded rows in file order.
+
+        Yields:
+            ids int32 [n, F] with ``offsets`` added, and numbers float64 [n, numeric fields].
+        """
+
+        def encode(block: int, _: int) -> tuple[np.ndarray, np.ndarray]:
+            stored = self._blocks[block]
+            codes = [self._spill.read(slot) for slot in stored.codes]
+            tables = [self._block_table(block, field) + offset for field, offset in enumerate(starts)]
+            numbers = self._spill.read(stored.numbers).reshape(stored.n_rows, -1)
+            return _look_up(codes, tables, stored.n_rows), numbers
+
+        starts = offsets[:-1].astype(np.int32)
+        for _, _, arrays in self._each_block(encode, pool):
+            yield arrays
+
+    def _block_table(self, block: int, field: int) -> np.ndarray:
+        """Local id of each code of one block, int32."""
+        table = self.vocabularies[field].table
+        return np.concatenate([table[:1], table[1 + self._dictionaries[field].codes(block)]])
+
+    def _each_block(self, work: Callable[[int, int], T], pool: Executor) -> Iterator[tuple[int, int, T]]:
+        """``work(block, first row)`` for every block, side by side; block, first row and result in order."""
+        ends = np.cumsum([block.n_rows for block in self._blocks]).tolist()
+        jobs = list(enumerate([0, *ends[:-1]]))
+        for (block, start), result in zip(jobs, map_ordered(lambda job: work(*job), jobs, pool), strict=True):
+            yield block, start, result
+
+
+def _call(work: Callable[[], None]) -> None:
+    work()
+
+
+def _look_up(codes: list[np.ndarray], tables: list[np.ndarray], n_rows: int) -> np.ndarray:
+    ids = np.empty((n_rows, len(codes)), dtype=np.int32)
+    for start in range(0, n_rows, _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        for field, (code, table) in enumerate(zip(codes, tables, strict=True)):
+            ids[part, field] = table[code[part]]
+    return ids

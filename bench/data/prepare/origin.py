@@ -1,0 +1,65 @@
+"""What a store was made from, beside raw data at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.data.card.card import DOWNLOADS, DatasetCard
+from bench.data.prepare.ingest import choose_layout, read_sides
+from bench.data.raw.sources import RawSource
+from bench.files import file_sha256
+
+__all__ = ["download_differs", "raw_differs"]
+
+
+def raw_differs(card: DatasetCard, raw: Path, made_from: Sequence[dict[str, Any]]) -> str:
+    """How ``raw`` differs from the files that a store was made from; nothing where it does not.
+
+    Of a folder, what counts are the files that preparing it now would read: the table and its side tables.
+
+    Args:
+        card: the data set.
+        raw: a file, an archive or a folder.
+        made_from: ``raw`` of the store's manifest: name and sha256 of every file.
+
+    Raises:
+        DataError: no file of the folder, or more than one, can be the table; or a file cannot be read.
+    """
+    if not raw.is_dir():
+        if [one["sha256"] for one in made_from] == [file_sha256(raw)]:
+            return ""
+        return "of another content" if [one["name"] for one in made_from] == [raw.name] else f"not from {raw.name}"
+    then = {_base(one["name"]): one["sha256"] for one in made_from}
+    now = {_base(str(one["name"])): one["sha256"] for one in _would_read(card, raw)}
+    if then.keys() != now.keys():
+        return f"not from {', '.join(sorted(now))} of {raw}"
+    changed = sorted(name for name in now if now[name] != then[name])
+    return f"and in {raw} the content of {', '.join(changed)} is another" if changed else ""
+
+
+def download_differs(card: DatasetCard, data_dir: Path, made_from: Sequence[dict[str, Any]]) -> str:
+    """How the file that ``--download`` fetches differs from those a store was made from; nothing where it does not.
+
+    A file that was fetched and removed again is known by its name alone.
+    """
+    if not card.downloads:
+        return ""
+    fetched = data_dir / DOWNLOADS / card.downloads[0].file_name
+    if fetched.is_file():
+        return raw_differs(card, fetched, made_from)
+    return "" if [one["name"] for one in made_from] == [fetched.name] else f"not from the download {fetched.name}"
+
+
+def _base(member: str) -> str:
+    """A file is the same wherever below the folder it lies."""
+    return member.rsplit("/", 1)[-1]
+
+
+def _would_read(card: DatasetCard, folder: Path) -> list[dict[str, object]]:
+    with RawSource(folder) as source:
+        layout, member = choose_layout(card, source)
+        source.stream(member)  # marks it as read
+        read_sides(layout, source)
+        return source.fingerprints()

@@ -1,0 +1,254 @@
+"""Raw files (or a generator) -> an encoded store.
+
+One pass over the text gives labels and provisional codes; the labels (or the times) give the split; the train rows give
+the vocabularies; a pass over the codes writes the ids. In memory are vocabularies, labels, splits, times where they
+decide, one numeric column of the train rows, and a few blocks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.data.card.card import SPLITS, DatasetCard
+from bench.data.prepare.ingest import Ingested, ingest_generated, ingest_raw
+from bench.data.prepare.spill import Spill
+from bench.data.prepare.vocabulary_file import write_vocabulary
+from bench.data.prepare.workspace import Workspace
+from bench.data.raw.chunks import CHUNK_BYTES
+from bench.data.raw.fields import Extreme
+from bench.data.raw.sources import RawSource
+from bench.data.schema import Schema
+from bench.data.store import manifest as files
+from bench.data.store.scaling import CollapseError, Scaling, beyond_message, first_beyond, fit_scaling
+from bench.data.store.splits import TRAIN, assign_splits, check_splits
+from bench.data.store.temporal import temporal_splits
+from bench.errors import DataError
+from bench.files import file_sha256
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a preparation is."""
+
+    phase: str
+    """read, count or write."""
+    rows: int
+    """Rows done in this phase."""
+    share: float | None
+    """Of this phase, 0 to 1; None where it cannot be known."""
+
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the work is cut; the store is the same for all of them."""
+
+    chunk_bytes: int = CHUNK_BYTES
+    """Text parsed at a time."""
+    threads: int = 0
+    """Parser threads; 0: one a core, at most 8."""
+    device: str = "cpu"
+    """Where the rows of a generated data set are made."""
+
+    def pool(self) -> ThreadPoolExecutor:
+        """The threads."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return ThreadPoolExecutor(self.threads or min(cores, 8))
+
+
+def prepare(
+    card: DatasetCard,
+    raw: Path | None,
+    out: Path,
+    *,
+    progress: Tell | None = None,
+    settings: Settings | None = None,
+) -> Path:
+    """Make the store ``out``, replacing what is there; a run that ends early leaves ``out`` as it was.
+
+    Args:
+        card: the data set.
+        raw: its raw data: a file, an archive or a folder; None for generated data.
+        out: the store's folder.
+        progress: is told how far the work is.
+        settings: chunk size and threads.
+
+    Raises:
+        DataError: the raw data or the folder cannot be used.
+    """
+    settings = settings or Settings()
+    if raw is None and not card.generator:
+        raise DataError(f"data set {card.name!r}: pass its raw data with --raw PATH.")
+    if raw is not None and card.generator:
+        raise DataError(f"data set {card.name!r} is generated: leave out --raw {raw}.")
+    with Workspace(out) as work:
+        try:
+            # The threads end first: none may touch the spill file once it is closed.
+            with Spill(work.folder) as spill, settings.pool() as pool:
+                tools = _Tools(spill, pool, progress or (lambda _: None), settings.chunk_bytes, settings.device)
+                manifest = _Preparer(card, work.folder, tools).build(raw)
+            files.write_manifest(work.folder, manifest)
+            return work.publish()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise DataError(f"{out.parent}: cannot be written ({reason}); choose another --data-dir.") from None
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """What every step of one preparation works with."""
+
+    spill: Spill
+    pool: Executor
+    tell: Tell
+    chunk_bytes: int
+    device: str
+
+    def ticker(self, phase: str, n_rows: int) -> Callable[[int], None]:
+        """Tells that so many of ``n_rows`` rows are through ``phase``."""
+        return lambda rows: self.tell(Progress(phase, rows, rows / n_rows))
+
+
+class _Preparer:
+    """One preparation, in the folder where the store grows."""
+
+    def __init__(self, card: DatasetCard, folder: Path, tools: _Tools) -> None:
+        """Prepare ``card`` in ``folder``."""
+        self._card, self._folder, self._tools = card, folder, tools
+
+    def build(self, raw: Path | None) -> dict[str, Any]:
+        """Write all files but the manifest, and return it."""
+        card, tools = self._card, self._tools
+        data, prints = self._ingest(raw)
+        splits = self._split(data)
+        shares = None if card.temporal else card.shares
+        check_splits(data.labels, splits, f"data set {card.name!r}", shares)
+        tick = tools.ticker("count", len(splits))
+        schema = data.encoder.fit(splits == TRAIN, card.min_count, tools.pool, tick)
+        sums = self._write_arrays(data, schema, splits)
+        return self._describe(data, schema, splits) | {"raw": prints.result(), "files": sums}
+
+    def _split(self, data: Ingested) -> np.ndarray:
+        card = self._card
+        if card.temporal and card.order:
+            return temporal_splits(len(data.labels), card.shares, data.times, card.order.cut)
+        return assign_splits(data.labels, card.split_seed, card.shares)
+
+    def _ingest(self, raw: Path | None) -> tuple[Ingested, Future[list[dict[str, object]]]]:
+        """All rows, and the checksums of the raw files on their way."""
+        tools = self._tools
+        if raw is None:
+
+            def made(rows: int, total: int | None) -> None:
+                tools.tell(Progress("read", rows, rows / total if total else None))
+
+            data = ingest_generated(self._card, tools.spill, tools.pool, made, tools.device)
+            return data, tools.pool.submit(list)
+        with RawSource(raw) as source:
+
+            def tick(rows: int) -> None:
+                done = source.progress_bytes()
+                tools.tell(Progress("read", rows, None if done is None else done[0] / done[1]))
+
+            data = ingest_raw(self._card, source, tools.spill, tools.pool, tools.chunk_bytes, tick)
+            return data, tools.pool.submit(source.fingerprints)
+
+    def _write_arrays(self, data: Ingested, schema: Schema, splits: np.ndarray) -> dict[str, str]:
+        """Write all data files; file name -> sha256."""
+        folder = self._folder
+        sums = {
+            files.LABELS: files.write_array(folder / files.LABELS, data.labels),
+            files.SPLIT: files.write_array(folder / files.SPLIT, splits),
+        }
+        if data.truth is not None:
+            sums[files.TRUTH] = files.write_array(folder / files.TRUTH, data.truth)
+        sums |= self._write_ids(data, schema)
+        write_vocabulary(folder / files.VOCABULARY, data.encoder, self._card.merged_buckets)
+        sums[files.VOCABULARY] = file_sha256(folder / files.VOCABULARY)
+        return sums
+
+    def _write_ids(self, data: Ingested, schema: Schema) -> dict[str, str]:
+        n_rows, n_numeric = len(data.labels), len(schema.numeric_fields)
+        tick = self._tools.ticker("write", n_rows)
+        done, pool = 0, self._tools.pool
+        writing: list[Future[None]] = []
+        with (
+            files.ArrayFile(self._folder / files.IDS, np.int32, (n_rows, schema.n_fields)) as ids,
+            files.ArrayFile(self._folder / files.NUMERIC, np.float64, (n_rows, n_numeric)) as numeric,
+        ):
+            try:
+                for block, numbers in data.encoder.id_blocks(schema.offsets, pool):
+                    for write in writing:
+                        write.result()
+                    writing = [pool.submit(ids.write, block), pool.submit(numeric.write, numbers)]
+                    done += len(block)
+                    tick(done)
+                for write in writing:
+                    write.result()
+            finally:
+                wait(writing)
+        sums = {files.IDS: ids.sha256, files.NUMERIC: numeric.sha256}
+        if not n_numeric:
+            (self._folder / files.NUMERIC).unlink()
+            del sums[files.NUMERIC]
+        return sums
+
+    def _describe(self, data: Ingested, schema: Schema, splits: np.ndarray) -> dict[str, Any]:
+        card = self._card
+        return {
+            "format": files.FORMAT,
+            "name": card.name,
+            "title": card.title,
+            "revision": card.revision,
+            "definition": card.definition,
+            "params": card.params,
+            "fields": [asdict(field) for field in schema.fields],
+            "n_rows": len(splits),
+            "positives": int(np.count_nonzero(data.labels)),
+            "split_rows": {name: int(np.count_nonzero(splits == i)) for i, name in enumerate(SPLITS)},
+            "shares": list(card.shares),
+            "split_seed": card.split_seed,
+            "min_count": card.min_count,
+            **self._scalings(data, schema, splits),
+            "roles": data.roles,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+    def _scalings(self, data: Ingested, schema: Schema, splits: np.ndarray) -> dict[str, Any]:
+        """The manifest's ``scaling``, of each numeric field by name, and its ``notes``.
+
+        Raises:
+            DataError: a field that cannot be standardised, or a number too far from the others.
+        """
+        found: dict[str, Any] = {"scaling": {}, "notes": list(data.notes)}
+        if not schema.numeric_fields:
+            return found
+        numbers = np.load(self._folder / files.NUMERIC, mmap_mode="r")
+        for place, field in enumerate(schema.numeric_fields):
+            farthest = max(data.extremes[place], key=lambda one: abs(one.value), default=None)
+            where = "" if farthest is None else f"{farthest.place} holds {farthest.value!r}, and "
+            try:
+                scaling, note = fit_scaling(numbers[:, place], splits == TRAIN)
+            except CollapseError as error:
+                raise DataError(f"{where}{error}.") from None
+            _check_range(data.extremes[place], scaling)
+            found["scaling"][schema.names[field]] = asdict(scaling)
+            found["notes"] += [] if note is None else [f"{where}{note}."]
+        return found
+
+
+def _check_range(extremes: Sequence[Extreme], scaling: Scaling) -> None:
+    """Refuse a number that training cannot work with; one is among the extremes of its block."""
+    row = first_beyond(np.array([one.value for one in extremes]), scaling)
+    if row is not None:
+        raise DataError(f"{extremes[row].place}: {beyond_message(extremes[row].value, scaling)}.")

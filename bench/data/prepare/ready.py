@@ -1,0 +1,34 @@
+"""Making sure, before a run starts, that every data set it names can be opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench.data.card.card import DatasetCard
+from bench.data.prepare.prepare import prepare
+from bench.data.store.manifest import MANIFEST
+from bench.data.store.store import read_checked, store_folder
+from bench.errors import DataError
+
+
+def make_ready(cards: Iterable[DatasetCard], data_dir: Path) -> None:
+    """Check every store's manifest, and make those of generated data sets that are not there yet.
+
+    Raises:
+        DataError: a data set is not prepared, or its store is of another revision; the message says what to do.
+    """
+    missing, to_make = [], []
+    for card in cards:
+        folder = store_folder(data_dir, card)
+        if card.generator and not (folder / MANIFEST).exists():
+            to_make.append(card)
+            continue
+        try:
+            read_checked(folder, card)
+        except DataError as error:
+            missing.append(str(error))
+    if missing:
+        raise DataError("\n\n".join(missing))
+    for card in to_make:
+        prepare(card, None, store_folder(data_dir, card))

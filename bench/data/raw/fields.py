@@ -1,0 +1,183 @@
+"""Columns of a raw block -> its labels and one column of codes for each field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from bench.data.card.labels import LabelRule, LabelValues
+from bench.data.card.layout import ISO, Column, Layout
+from bench.data.raw.buckets import bucket_keys
+from bench.data.raw.columns import LocalColumn, recode
+from bench.data.raw.readers import RawBlock
+from bench.data.raw.sources import RawSource
+from bench.data.raw.texts import as_texts
+from bench.data.raw.times import FORMATS, finer_unit, time_part
+from bench.errors import DataError, quoted
+
+_NUMBER = pa.array(["number"])
+"""The one value of a numeric field."""
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """The smallest or the largest number of a block's numeric column, and where it stands."""
+
+    value: float
+    place: str
+    """Table, line and column, for messages."""
+
+
+@dataclass(frozen=True)
+class FieldBlock:
+    """Consecutive rows as labels and field columns."""
+
+    labels: np.ndarray
+    """uint8 [n], 0 or 1."""
+    columns: list[LocalColumn]
+    """In the order of the fields; the codes of a numeric field are 0 (missing) and 1."""
+    numbers: np.ndarray
+    """float64 [n, numeric fields], NaN where missing."""
+    extremes: tuple[tuple[Extreme, ...], ...] = ()
+    """Of each numeric field: the smallest and the largest number; nothing where all are missing."""
+    label_values: LabelValues = field(default_factory=LabelValues)
+
+
+@dataclass(frozen=True)
+class SideTable:
+    """Values added to every row by looking up the value of one of its columns."""
+
+    key: str
+    """The raw column whose values are looked up."""
+    columns: Mapping[str, Mapping[str, str]]
+    """Field -> key's value -> the field's value; a key that is not there gives a missing value."""
+
+
+SideTableRule = Callable[[RawSource], tuple[SideTable, ...]]
+
+
+def make_fields(block: RawBlock, layout: Layout, sides: tuple[SideTable, ...], merged_buckets: bool) -> FieldBlock:
+    """The fields of ``layout`` for the rows of ``block``.
+
+    Raises:
+        DataError: a label that is none, a time or a number that cannot be one; the message gives the line.
+    """
+    made: dict[str, LocalColumn] = {}
+    numbers: dict[str, np.ndarray] = {}
+    extremes: dict[str, tuple[Extreme, ...]] = {}
+    for column in layout.columns:
+        if column.role == "categorical":
+            made[column.field] = block.columns[column.name]
+        elif column.role == "integer":
+            made[column.field] = _bucketed(block.columns[column.name], merged_buckets)
+        elif column.role == "numeric":
+            numbers[column.field], extremes[column.field] = _numbers(block, column)
+            present = ~np.isnan(numbers[column.field])
+            made[column.field] = LocalColumn(present.astype(np.uint8), _NUMBER)
+        elif column.role == "time":
+            made |= _time_parts(block, column)
+    for side in sides:
+        keys = block.columns[side.key]
+        texts = as_texts(keys.values).to_pylist()
+        for name, values in side.columns.items():
+            found = pa.array([values.get(text) for text in texts], type=pa.string())
+            made[name] = recode(keys.codes, found)
+    ordered = [name for name in layout.fields if name in numbers]
+    stacked = np.stack([numbers[name] for name in ordered], axis=1) if ordered else np.empty((block.n_rows, 0))
+    labels, label_values = _labels(block, layout)
+    columns = [made[name] for name in layout.fields]
+    return FieldBlock(labels, columns, stacked, tuple(extremes[name] for name in ordered), label_values)
+
+
+def _bucketed(column: LocalColumn, merged_buckets: bool) -> LocalColumn:
+    return recode(column.codes, pa.array(bucket_keys(np.asarray(column.values), merged_buckets)))
+
+
+def _numbers(block: RawBlock, column: Column) -> tuple[np.ndarray, tuple[Extreme, ...]]:
+    """The numbers of a column, float64 [n], and the smallest and the largest of them.
+
+    Raises:
+        DataError: a number that is not finite; NaN is a missing value.
+    """
+    numbers: np.ndarray = block.numbers[column.name].fill_null(np.nan).to_numpy(zero_copy_only=False)
+    bounds = [float(bound(numbers, initial=np.nan)) for bound in (np.fmin.reduce, np.fmax.reduce)]
+    if np.isnan(bounds[0]):
+        return numbers, ()
+    if np.isinf(bounds).any():
+        row = int(np.isinf(numbers).argmax())
+        what = f"{numbers[row]} is no finite number that 64 bits can hold; mend the value"
+        raise _bad_value(block, column, row, what)
+    rows = [int((numbers == bound).argmax()) for bound in bounds]
+    return numbers, tuple(map(Extreme, bounds, (_place(block, column, row) for row in rows)))
+
+
+def _labels(block: RawBlock, layout: Layout) -> tuple[np.ndarray, LabelValues]:
+    column, rule = block.columns[layout.label.name], layout.label_rule
+    texts = as_texts(column.values).to_pylist()
+    labels = [rule.label(text) for text in texts]
+    table = np.array([2] + [2 if label is None else label for label in labels], dtype=np.uint8)
+    found: np.ndarray = table[column.codes]
+    if (found == 2).any():
+        row = int((found == 2).argmax())
+        code = int(column.codes[row])
+        raise _bad_value(block, layout.label, row, _no_label(texts[code - 1] if code else None, rule))
+    return found, LabelValues.of(texts, np.bincount(column.codes, minlength=len(texts) + 1)[1:], rule)
+
+
+def _no_label(text: str | None, rule: LabelRule) -> str:
+    """What is wrong with the label ``text``, None being a missing one, and the mend."""
+    if text is None:
+        mend = (
+            "if that is a label, take it out of missing and list it" if rule.named else "mend the line or leave it out"
+        )
+        return f"the label is missing, and must be {rule.wanted}; {mend}"
+    return f"the label is {quoted(text)}, not {rule.wanted}; mend the line, or {rule.mend}"
+
+
+def _bad_value(block: RawBlock, column: Column, row: int, what: str) -> DataError:
+    return DataError(f"{_place(block, column, row)}: {what}.")
+
+
+def _place(block: RawBlock, column: Column, row: int) -> str:
+    return f"{block.member}: {block.unit} {block.line(row)}, column {column.name!r}"
+
+
+def _time_parts(block: RawBlock, column: Column) -> dict[str, LocalColumn]:
+    codes, seconds = _seconds(block, column)
+    return {name: recode(codes, pa.array(time_part(seconds, part)).cast(pa.string())) for name, part in column.parts}
+
+
+def row_times(block: RawBlock, column: Column) -> np.ndarray:
+    """Seconds since 1970 of every row, int64 [n].
+
+    Raises:
+        DataError: a time that is missing or none; the message gives the line.
+    """
+    codes, seconds = _seconds(block, column)
+    missing = codes == 0
+    if missing.any():
+        what = "the time is missing, by which split=temporal orders the rows; mend the line or leave split=temporal out"
+        raise _bad_value(block, column, int(missing.argmax()), what)
+    times: np.ndarray = seconds[codes - 1]
+    return times
+
+
+def _seconds(block: RawBlock, column: Column) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of the rows, and the seconds since 1970 that each code stands for.
+
+    Raises:
+        DataError: a time that is none.
+    """
+    codes, stamps = block.columns[column.name].codes, block.columns[column.name].values
+    form = FORMATS[column.time_format]
+    times = form.read(stamps)
+    if not times.valid.all():
+        bad = int((~times.valid).argmax())
+        row = int((codes == bad + 1).argmax())
+        value = as_texts(stamps)[bad].as_py() if column.time_format == ISO else stamps[bad].as_py()
+        hint = finer_unit(value) if column.time_format == "unix" else ""
+        raise _bad_value(block, column, row, f"{value!r} is no time of the form {form.wanted}{hint}")
+    return codes, times.seconds

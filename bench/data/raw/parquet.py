@@ -1,0 +1,260 @@
+"""Blocks of a Parquet table, its columns brought to the types that a text table is parsed to.
+
+A value means what it would mean in the CSV file that pandas writes of the same table (see ``arrow_texts``). Since
+Parquet knows what a number is, a few values are read here that text refuses: true is 1 in columns of numbers, and a
+label 1.0 or true is 1 where lists of the card name 1.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute as pc
+from pyarrow import parquet
+
+from bench.data.card.layout import Column, Layout
+from bench.data.raw.arrow_texts import finest_unit, has_texts, is_number, is_text, texts
+from bench.data.raw.columns import LocalColumn, recode, smallest_unsigned
+from bench.data.raw.header import check_columns
+from bench.data.raw.readers import RawBlock
+from bench.data.raw.texts import parse_whole
+from bench.errors import DataError, quoted
+
+_BYTES_PER_VALUE = 8
+"""Rough size of a value as text, so that a chunk means the same for text and Parquet."""
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+"""A column that pandas adds for an index without a name, which no CSV of the table has."""
+_EXTENSION = b"ARROW:extension:name"
+_ROWS_AT_ONCE = 1 << 18
+_WANTED = {"integer": "an integer", "numeric": "a number", "time": "a time in whole numbers"}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive rows as they are stored."""
+
+    first_row: int
+    """From 1."""
+    columns: pa.RecordBatch
+
+
+class ParquetReader:
+    """A Parquet table in a file of its own."""
+
+    def __init__(self, path: Path, layout: Layout, name: str) -> None:
+        """Read the table's schema.
+
+        Args:
+            path: the file.
+            layout: the card's columns.
+            name: the table's, for messages.
+
+        Raises:
+            DataError: damaged, with other columns than the card's, or a column whose type cannot be of its kind.
+        """
+        self._path, self._layout, self._name = path, layout, name
+        self._columns = [column for column in layout.columns if column.role != "ignore"]
+        try:
+            with parquet.ParquetFile(path) as file:
+                schema = file.schema_arrow
+                declared = {column.name for column in layout.columns}
+                names = [one for one in schema.names if one in declared or not _PANDAS_INDEX.fullmatch(one)]
+                check_columns(names, layout, name)
+                for column in self._columns:
+                    self._check_type(column, schema.field(column.name))
+                self._units = {column.name: self._unit(file, column) for column in self._columns}
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise self._damaged(error) from None
+
+    def _check_type(self, column: Column, field: pa.Field) -> None:
+        kind = _value_type(field.type)
+        extension = (field.metadata or {}).get(_EXTENSION, b"").decode() or getattr(kind, "extension_name", "")
+        wanted = "text or numbers"
+        fits = has_texts(kind) and not extension
+        if fits and (column.in_whole_numbers or column.role == "numeric"):
+            wanted = "numbers" if column.role != "time" else 'whole numbers, or give it the format "iso" in the card'
+            fits = is_number(kind) or is_text(kind) or pa.types.is_null(kind)
+        if fits and pa.types.is_timestamp(kind) and kind.tz is not None and not _is_zone(kind.tz):
+            raise DataError(
+                f"{self._name}: column {column.name!r} has times of the zone {kind.tz!r}, which is unknown here; "
+                f"write them in UTC."
+            )
+        if not fits:
+            shown = f"{field.type} ({extension})" if extension else f"{field.type}"
+            raise DataError(
+                f"{self._name}: column {column.name!r} of type {shown} cannot be read as {column.role}; write it as "
+                f"{wanted}, or mend its kind."
+            )
+
+    def _unit(self, file: parquet.ParquetFile, column: Column) -> str:
+        """What ``texts`` has to know of a column of timestamps; nothing of others."""
+        kind = _value_type(file.schema_arrow.field(column.name).type)
+        if not pa.types.is_timestamp(kind):
+            return ""
+        if column.role == "time":  # read back at once, so that any will do
+            return str(kind.unit)
+        parts = file.iter_batches(_ROWS_AT_ONCE, columns=[column.name])
+        return finest_unit(_plain(part.column(0)) for part in parts)
+
+    def batches(self, chunk_bytes: int) -> Iterator[Batch]:
+        """The rows, about ``chunk_bytes`` at a time."""
+        names = [column.name for column in self._columns]
+        rows = max(1, chunk_bytes // (_BYTES_PER_VALUE * len(names)))
+        first = 1
+        try:
+            with parquet.ParquetFile(self._path) as file:
+                for batch in file.iter_batches(rows, columns=names):
+                    yield Batch(first, batch)
+                    first += batch.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(error) from None
+
+    def block(self, batch: Batch) -> RawBlock:
+        """The rows of ``batch``, typed.
+
+        Raises:
+            DataError: a value that is not of its column's kind.
+        """
+        return RawBlock(
+            self._name,
+            batch.first_row,
+            batch.columns.num_rows,
+            {column.name: self._coded(batch, column) for column in self._columns if column.role != "numeric"},
+            {column.name: self._numbers(batch, column) for column in self._columns if column.role == "numeric"},
+            unit="row",
+        )
+
+    def _coded(self, batch: Batch, column: Column) -> LocalColumn:
+        codes, values = _distinct(batch.columns.column(column.name))
+        if column.in_whole_numbers:
+            return recode(codes, self._parsed(batch, column, codes, values))
+        if column.role == "time" and pa.types.is_timestamp(values.type) and values.type.tz is not None:
+            values = values.cast(pa.timestamp(values.type.unit, "UTC"))  # the moment counts, not how a zone writes it
+        written = self._texts(batch, column, codes, values)
+        if column.role == "label" and is_number(values.type):
+            known = [text is None or self._layout.label_rule.label(text) is not None for text in written.to_pylist()]
+            written = pc.if_else(pa.array(known), written, _whole_texts(values, written))
+        return recode(codes, written)
+
+    def _numbers(self, batch: Batch, column: Column) -> pa.Array:
+        array = batch.columns.column(column.name)
+        kind = array.type
+        if pa.types.is_float64(kind):
+            return array
+        if pa.types.is_float32(kind):  # by its shortest text, as everywhere: 0.1, not 0.10000000149
+            return array.cast(pa.string()).cast(pa.float64())
+        if pa.types.is_integer(kind):
+            return array.cast(pa.float64(), safe=False)
+        codes, values = _distinct(array)
+        found = self._parsed(batch, column, codes, values)
+        return found.take(pa.array(codes.astype(np.int64) - 1, mask=codes == 0))
+
+    def _texts(self, batch: Batch, column: Column, codes: np.ndarray, values: pa.Array) -> pa.Array:
+        """The text of each distinct value, null where it stands for a missing one."""
+        unit = self._units[column.name]
+        try:
+            written = texts(values, unit)
+        except pa.ArrowException:
+            bad = next(place for place in range(len(values)) if not _has_text(values.slice(place, 1), unit))
+            raise self._bad_value(batch, column, codes, bad, _without_text(values.slice(bad, 1))) from None
+        missing = pc.is_in(written, value_set=pa.array(self._layout.missing, pa.large_string()))
+        return pc.if_else(missing, pa.scalar(None, pa.large_string()), written)
+
+    def _parsed(self, batch: Batch, column: Column, codes: np.ndarray, values: pa.Array) -> pa.Array:
+        """The distinct values as int64, or float64 for a numeric column; null where missing."""
+        whole = column.in_whole_numbers
+        if whole and pa.types.is_integer(values.type) and not pa.types.is_uint64(values.type):
+            return values.cast(pa.int64())
+        written = self._texts(batch, column, codes, values)
+        if is_number(values.type) and (whole or pa.types.is_boolean(values.type)):
+            written = _whole_texts(values, written)
+        found = _parse(written, whole)
+        if found is None:
+            bad = next(place for place in range(len(written)) if _parse(written.slice(place, 1), whole) is None)
+            what = f"{quoted(written[bad].as_py())} is not {_WANTED[column.role]}"
+            raise self._bad_value(batch, column, codes, bad, what)
+        return found
+
+    def _bad_value(self, batch: Batch, column: Column, codes: np.ndarray, place: int, what: str) -> DataError:
+        row = batch.first_row + int((codes == place + 1).argmax())
+        return DataError(
+            f"{self._name}: row {row}, column {column.name!r}: {what}; mend the value or the column's kind."
+        )
+
+    def _damaged(self, error: Exception) -> DataError:
+        """What the file's own library says of it."""
+        return DataError(f"{self._name}: the file is cut short or damaged ({error}); make it anew.")
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        pc.local_timestamp(pa.array([0], pa.timestamp("s", name)))
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+def _distinct(array: pa.Array) -> tuple[np.ndarray, pa.Array]:
+    """Codes as in ``LocalColumn``, and the values they stand for, all of which occur; a value may be null."""
+    encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+    codes: np.ndarray = np.asarray(encoded.indices.cast(pa.int64()).fill_null(-1)) + 1
+    used = np.flatnonzero(np.bincount(codes, minlength=len(encoded.dictionary) + 1)[1:])
+    if len(used) == len(encoded.dictionary):
+        return codes.astype(smallest_unsigned(len(used))), encoded.dictionary
+    table = np.zeros(len(encoded.dictionary) + 1, dtype=smallest_unsigned(len(used)))
+    table[used + 1] = np.arange(1, len(used) + 1)
+    return table[codes], encoded.dictionary.take(pa.array(used))
+
+
+def _without_text(value: pa.Array) -> str:
+    """What is wrong with the one value of an array that has no text."""
+    if is_text(value.type):
+        return f"{value.cast(pa.large_binary())[0].as_py()[:40]!r} is not utf-8 text"
+    if pa.types.is_date(value.type):
+        return f"the day {value.cast(pa.date32()).cast(pa.int32())[0].as_py()} since 1970 is beyond the calendar"
+    return f"{value.cast(pa.time64('ns')).cast(pa.int64())[0].as_py()} ns of the day is finer than microseconds"
+
+
+def _has_text(value: pa.Array, unit: str) -> bool:
+    try:
+        texts(value, unit)
+    except pa.ArrowException:
+        return False
+    return True
+
+
+def _whole_texts(values: pa.Array, written: pa.Array) -> pa.Array:
+    """``written`` without the point of whole numbers: 3 for 3.0, and 1 for true."""
+    if pa.types.is_integer(values.type):
+        return written
+    pairs = zip(values.to_pylist(), written.to_pylist(), strict=True)
+    return pa.array([text if text is None else _whole_text(value, text) for value, text in pairs], pa.large_string())
+
+
+def _whole_text(value: float | Decimal, text: str) -> str:
+    return str(int(value)) if math.isfinite(value) and value == int(value) else text
+
+
+def _parse(written: pa.Array, whole: bool) -> pa.Array | None:
+    """Numbers of texts, as the text reader reads them: int64 where ``whole``, else float64; None if one is none."""
+    if whole:
+        return parse_whole(written)
+    try:
+        return pc.utf8_trim(written, " \t").cast(pa.float64())
+    except pa.ArrowInvalid:
+        return None

@@ -1,0 +1,342 @@
+"""Raw data as users have it: a plain or compressed file, a zip, a tar (compressed or not), or a folder of files.
+
+What a file is, its first bytes say. Nothing is unpacked on disk: members are read as streams, but for a Parquet table
+inside another file, which is copied to a temporary one.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import gzip
+import io
+import lzma
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Protocol, cast
+
+from bench.data.raw.compression import decompressed, first_bytes, plain_name
+from bench.data.raw.signatures import HEAD_BYTES, is_tar, is_zip
+from bench.errors import DataError
+from bench.files import file_sha256
+
+_DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
+_COPY_BYTES = 1 << 22
+_ONE_FILE = "pass the file that is the table with --raw, or join the parts, the header once"
+_JUNK_NAMES = (
+    *("__macosx", "thumbs.db", "desktop.ini"),
+    *("_success", "_metadata", "_common_metadata", "_temporary", "_delta_log"),
+)
+"""Of files and folders, in small letters."""
+_JUNK_BEGINNINGS = (".", "_started_", "_committed_")
+_JUNK_ENDINGS = (".crc",)
+
+
+class _Container(Protocol):
+    def names(self) -> Iterator[str]: ...
+
+    def open(self, name: str) -> IO[bytes]: ...
+
+
+class _Single:
+    """One file that is no archive, its compression undone."""
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self._path, self._file = path, file
+
+    def names(self) -> Iterator[str]:
+        yield self._path.name
+
+    def open(self, name: str) -> IO[bytes]:
+        self._file.seek(0)
+        return self._file
+
+
+class _Folder:
+    """A folder; every file below it is a member."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def names(self) -> Iterator[str]:
+        for path in sorted(self._path.rglob("*")):
+            if path.is_file():
+                yield path.relative_to(self._path).as_posix()
+
+    def open(self, name: str) -> IO[bytes]:
+        return (self._path / name).open("rb")
+
+
+class _Zip:
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self._zip = zipfile.ZipFile(file)
+        held = self._zip.namelist()
+        if "[Content_Types].xml" in held or "META-INF/manifest.xml" in held:
+            raise DataError(
+                f"{name}: is an Excel workbook or another office file; save the table as CSV and pass that."
+            )
+
+    def names(self) -> Iterator[str]:
+        yield from (info.filename for info in self._zip.infolist() if not info.is_dir())
+
+    def open(self, name: str) -> IO[bytes]:
+        info = self._zip.getinfo(name)
+        if info.flag_bits & 1:
+            raise DataError(f"{shown(name)}: is encrypted; unpack it with its password and pass the file.")
+        try:
+            return self._zip.open(info)
+        except NotImplementedError as error:
+            raise DataError(f"{shown(name)}: cannot be unpacked ({error}); unpack it and pass the file.") from None
+
+
+class _Tar:
+    """A tar archive; members come in the archive's order, so that a search may stop before its end."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 - its file is closed
+        self._members: dict[str, tarfile.TarInfo] = {}
+
+    def names(self) -> Iterator[str]:
+        for member in self._tar:
+            if member.isfile():
+                self._members[member.name] = member
+                yield member.name
+
+    def open(self, name: str) -> IO[bytes]:
+        # By its TarInfo, not by its name: a look-up by name would read the archive to its end.
+        return cast("IO[bytes]", self._tar.extractfile(self._members[name]))
+
+
+class RawSource:
+    """The raw data at one path; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """Open ``path``.
+
+        Raises:
+            DataError: it does not exist, cannot be read or is damaged.
+        """
+        self.path = path
+        self.opened: list[str] = []
+        """Members read so far."""
+        self._plain: IO[bytes] | None = None
+        with ExitStack() as stack, _readable(path.name):
+            self._container = self._open(stack)
+            self._stack = stack.pop_all()
+
+    def _open(self, stack: ExitStack) -> _Container:
+        if self.path.is_dir():
+            return _Folder(self.path)
+        name = shown(self.path.name)
+        file = stack.enter_context(self.path.open("rb"))
+        self._plain = file
+        if not file.seekable():
+            raise DataError(f"{name}: is a pipe, which can be read only once; save it as a file and pass that.")
+        if not file.peek(1):
+            raise DataError(f"{name}: the file is empty; check the download and pass the file with the rows.")
+        stream = decompressed(file)
+        head = first_bytes(stream, HEAD_BYTES)
+        if is_zip(head) and stream is file:
+            return _Zip(file, name)
+        return _Tar(stream) if is_tar(head) else _Single(self.path, stream)
+
+    def __enter__(self) -> RawSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the path is one file that is no archive."""
+        return isinstance(self._container, _Single)
+
+    def progress_bytes(self) -> tuple[int, int] | None:
+        """Bytes of the file read so far and its size; None for folders and for tables that are no stream."""
+        if self._plain is None or self._plain.closed:
+            return None
+        return self._plain.tell(), self.path.stat().st_size
+
+    def find(self, patterns: tuple[str, ...]) -> str | None:
+        """The member that ``patterns`` name: by an exact name, else by the earliest pattern that matches one.
+
+        The member's folder and the ending of a compressed file do not count. A tar is read no further than to the
+        first exact name.
+
+        Raises:
+            DataError: two members are named by exact names, or match the same pattern.
+        """
+        return self._find(patterns, stop_early=isinstance(self._container, _Tar))
+
+    def check_alone(self, patterns: tuple[str, ...]) -> None:
+        """Look for a second table in what ``find`` left unread of a tar; quick once the table was read.
+
+        Raises:
+            DataError: there is one, or the rest of the archive is damaged.
+        """
+        if isinstance(self._container, _Tar):
+            self._find(patterns, stop_early=False)
+
+    def _find(self, patterns: tuple[str, ...], stop_early: bool) -> str | None:
+        matching: list[list[str]] = [[] for _ in patterns]
+        exact: list[str] = []
+        for name in self._members():
+            exact += [name] if any(_named(name, pattern) for pattern in patterns) else []
+            for pattern, held in zip(patterns, matching, strict=True):
+                held.extend([name] if _matches(name, pattern) else [])
+            if exact and stop_early:
+                break
+        where = shown(self.path.name)
+        if len(exact) > 1:
+            wanted = " or ".join(map(repr, patterns))
+            raise DataError(f"{where}: holds {_listed(exact)}, but one file is wanted, called {wanted}; {_ONE_FILE}.")
+        if exact:
+            return exact[0]
+        for pattern, held in zip(patterns, matching, strict=True):
+            if len(held) > 1:
+                raise DataError(f"{where}: {_listed(held)} both match {pattern!r}; {_ONE_FILE}.")
+            if held:
+                return held[0]
+        return None
+
+    def names(self) -> list[str]:
+        """All members but those that systems and programs leave beside data."""
+        return list(self._members())
+
+    def _members(self) -> Iterator[str]:
+        with _readable(self.path.name):
+            names = self._container.names()
+            yield from names if self.is_single else (name for name in names if not _is_junk(name))
+
+    def stream(self, member: str) -> RawStream:
+        """The bytes of ``member``, decompressed.
+
+        Raises:
+            DataError: the member is damaged or cannot be read.
+        """
+        if member not in self.opened:
+            self.opened.append(member)
+        with _readable(member):
+            file = self._container.open(member)
+            self._stack.callback(file.close)
+            return RawStream(member, decompressed(file))
+
+    def seekable_file(self, member: str, folder: Path) -> Path:
+        """A file with the bytes of ``member``, decompressed: its own, or a copy in ``folder`` until the source closes.
+
+        Raises:
+            DataError: the member is damaged or cannot be read.
+        """
+        stream = self.stream(member)
+        self._plain = None
+        path = self.path / member if self.path.is_dir() else self.path
+        if path.is_file() and (self.path.is_dir() or self.is_single):
+            with path.open("rb") as file:
+                if first_bytes(file, HEAD_BYTES) == stream.head:
+                    return path
+        copy = self._stack.enter_context(tempfile.NamedTemporaryFile(dir=folder))  # noqa: SIM115 - closed with the rest
+        while data := stream.read(_COPY_BYTES):
+            copy.write(data)
+        copy.flush()
+        return Path(copy.name)
+
+    def text(self, member: str, encoding: str) -> str:
+        """The whole of a small member as text.
+
+        Raises:
+            DataError: damaged, or not of that encoding.
+        """
+        data = self.stream(member).read(-1)
+        try:
+            return io.TextIOWrapper(io.BytesIO(data), encoding=encoding).read()
+        except UnicodeDecodeError as error:
+            line = data[: error.start].count(b"\n") + 1
+            raise DataError(f"{member}: line {line} is not {encoding} text; fetch the original file again.") from None
+
+    def fingerprints(self) -> list[dict[str, object]]:
+        """Name, size and sha256 of the file at the path, or of the members of the folder that were read."""
+        if self.path.is_dir():
+            files = [(name, self.path / name) for name in sorted(self.opened)]
+        else:
+            files = [(self.path.name, self.path)]
+        with _readable(self.path.name):
+            return [{"name": name, "bytes": path.stat().st_size, "sha256": file_sha256(path)} for name, path in files]
+
+
+class RawStream:
+    """Decompressed bytes of one member; damage met while reading becomes a DataError."""
+
+    def __init__(self, name: str, file: IO[bytes]) -> None:
+        self.name, self._file = shown(name), file
+
+    @property
+    def head(self) -> bytes:
+        """The first bytes, before any were read.
+
+        Raises:
+            DataError: the member is cut short, damaged or cannot be read.
+        """
+        with _readable(self.name):
+            return first_bytes(self._file, HEAD_BYTES)
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes, or all for -1; nothing at the end.
+
+        Raises:
+            DataError: the member is cut short, damaged or cannot be read.
+        """
+        with _readable(self.name):
+            return self._file.read(size)
+
+
+def shown(name: str) -> str:
+    """A name for messages: as it is, or with its unprintable characters escaped."""
+    return name if name.isprintable() else repr(name)
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGE as error:
+        raise _damaged(name, error) from None
+    except FileNotFoundError:
+        raise DataError(f"{shown(name)}: there is no such file; check the path given to --raw.") from None
+    except OSError as error:
+        if error.errno is None:  # the system's own errors have a number, those of decompressors have none
+            raise _damaged(name, error) from None
+        reason = error.strerror or str(error)
+        raise DataError(f"{shown(name)}: cannot be read ({reason}); check the path and its permissions.") from None
+
+
+def _damaged(name: str, error: Exception) -> DataError:
+    return DataError(f"{shown(name)}: the file is cut short or damaged ({error}); fetch it again.")
+
+
+def _named(name: str, pattern: str) -> bool:
+    """Whether ``pattern`` is the very name of a member, with or without the ending of a compressed file."""
+    held = name if "/" in pattern else name.rsplit("/", 1)[-1]
+    return pattern in (held, plain_name(held))
+
+
+def _matches(name: str, pattern: str) -> bool:
+    held = name if "/" in pattern else name.rsplit("/", 1)[-1]
+    return fnmatch.fnmatch(plain_name(held), pattern) or fnmatch.fnmatch(held, pattern)
+
+
+def _is_junk(name: str) -> bool:
+    parts = [part.lower() for part in name.split("/") if part not in ("", ".", "..")]
+    junk = any(part in _JUNK_NAMES or part.startswith(_JUNK_BEGINNINGS) for part in parts)
+    return junk or name.lower().endswith(_JUNK_ENDINGS)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return " and ".join(shown(name) for name in names[:3]) + more

@@ -1,0 +1,1 @@
+"""A prepared data set on disk: its files, its manifest and its splits."""

@@ -1,0 +1,250 @@
+"""An encoded store before its rows are read: checked, split, and, when asked, cut down to fewer rows.
+
+What a cell's identity needs (revision, rows of each split, positives) follows from manifest, labels and splits; ids and
+numbers, all that is large, are left to ``load``.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.data.card.card import SPLITS, DatasetCard
+from bench.data.schema import FIRST_VALUE, Field, Schema
+from bench.data.store import manifest as files
+from bench.data.store.splits import MIN_ROWS, TRAIN, assign_splits, check_splits, smallest_hashes
+from bench.errors import DataError
+
+ROWS_AT_ONCE = 1 << 18
+_READ_FIRST = (files.LABELS, files.SPLIT)
+
+
+@dataclass(frozen=True)
+class StoreFacts:
+    """What is known of a data set, or of some of its rows, while the rows lie on the disk."""
+
+    label: str
+    """The data set as asked for, overrides included."""
+    title: str | None
+    """Of a user's own card."""
+    revision: str
+    """See ``manifest.revision_of``."""
+    split_rows: dict[str, int]
+    """Rows of train, valid and test."""
+    positives: dict[str, int]
+    """Rows with label 1, by split."""
+    roles: dict[str, str] | None
+    """What each field of generated data was made to be."""
+    find_schema: Callable[[], Schema] = field(repr=False, compare=False)
+    """Of fewer rows it counts their ids."""
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The fields; their vocabularies are those of the rows used.
+
+        Raises:
+            DataError: the ids must be counted, and are damaged.
+        """
+        return self.find_schema()
+
+
+def read_facts(folder: Path, card: DatasetCard, rows: int | None = None) -> StoreFacts:
+    """What is known of the store of ``card`` without its ids and numbers; arguments and errors as of ``Store``."""
+    store = Store(folder, card, rows)
+    manifest = store.manifest
+
+    def count() -> Schema:
+        again = Store(folder, card, rows)
+        again.verify([files.IDS])
+        return again.vocabulary()[0]
+
+    # neither holds on to labels and splits, which are as long as the data
+    return store.facts(count if store.is_part else lambda: files.schema_of(manifest))
+
+
+class Store:
+    """The store of a data set with the N rows of it that are used; of its arrays, labels and splits are read.
+
+    Attributes:
+        manifest: as written.
+        labels: 0 or 1, uint8 [N].
+        splits: of each row, uint8 [N]: 0 train, 1 valid, 2 test.
+        what: names the data in messages.
+    """
+
+    def __init__(self, folder: Path, card: DatasetCard, rows: int | None = None) -> None:
+        """Open the store of ``card``.
+
+        Args:
+            folder: the store.
+            card: the data set, with the parameters it was prepared with.
+            rows: use the rows of smallest hash only, with the splits and vocabularies that preparing them alone would
+                give; rows split by time keep their split. More rows than there are means all of them.
+
+        Raises:
+            DataError: not prepared, damaged, made from another revision or other parameters of the card, or too few
+                rows.
+        """
+        self.folder, self._card = folder, card
+        self.manifest = read_checked(folder, card)
+        self.verify(_READ_FIRST)
+        self.labels: np.ndarray = np.load(folder / files.LABELS)
+        self.splits: np.ndarray = np.load(folder / files.SPLIT)
+        self.what = f"data set {card.name!r}" if rows is None else f"data set {card.name!r} with rows={rows}"
+        self._subset: np.ndarray | None = None
+        if rows is not None:
+            self._take(rows)
+        check_splits(self.labels, self.splits, self.what, None if card.temporal else self.manifest["shares"])
+
+    def _take(self, rows: int) -> None:
+        if rows < MIN_ROWS:
+            raise DataError(f"{self.what}: too few rows to split; give at least {MIN_ROWS}.")
+        if rows >= len(self.labels):
+            return
+        seed, shares = self.manifest["split_seed"], self.manifest["shares"]
+        subset = smallest_hashes(len(self.labels), seed, rows)
+        self.labels = self.labels[subset]
+        temporal = self._card.temporal
+        self.splits = self.splits[subset] if temporal else assign_splits(self.labels, seed, shares, subset)
+        self._subset = subset
+
+    @property
+    def is_part(self) -> bool:
+        """Whether only some rows of the store are used."""
+        return self._subset is not None
+
+    def rows(self, split: int | None = None) -> np.ndarray:
+        """Places in the store of the rows of ``split``, or of all rows used, increasing; int64 [n]."""
+        mine = np.arange(len(self.labels)) if split is None else np.flatnonzero(self.splits == split)
+        return mine if self._subset is None else self._subset[mine]
+
+    def verify(self, names: Iterable[str] | None = None) -> None:
+        """Compare the files ``names``, or all that opening has not looked at, with the manifest's checksums.
+
+        Raises:
+            DataError: a file is missing or was changed.
+        """
+        if names is None:
+            names = [name for name in self.manifest["files"] if name not in _READ_FIRST]
+        files.verify_files(self.folder, self.manifest, names, remake_command(self.folder, self._card, self.manifest))
+
+    def facts(self, find_schema: Callable[[], Schema]) -> StoreFacts:
+        """What is known of the rows used; ``find_schema`` is asked for their schema when it is needed."""
+        rows = [self.splits == split for split in range(len(SPLITS))]
+        return StoreFacts(
+            label=self._card.spec,
+            title=self._card.own_title,
+            revision=files.revision_of(self.manifest),
+            split_rows={name: int(np.count_nonzero(mine)) for name, mine in zip(SPLITS, rows, strict=True)},
+            positives={name: int(np.count_nonzero(self.labels[mine])) for name, mine in zip(SPLITS, rows, strict=True)},
+            roles=self.manifest["roles"],
+            find_schema=find_schema,
+        )
+
+    def vocabulary(self) -> tuple[Schema, np.ndarray | None]:
+        """The schema of the rows used, and the new id of every id of the store, int32 [V]; None where ids stay.
+
+        Vocabularies of fewer rows are fitted to the train rows among them. These are train rows of the whole as well
+        (see ``splits``; by time a row keeps its split), so every value that is frequent enough among them has an id
+        already, and leaving out the others keeps the order of the values.
+        """
+        schema = files.schema_of(self.manifest)
+        if not self.is_part:
+            return schema, None
+        kept = self._count(schema.vocabulary_rows) >= self.manifest["min_count"]
+        first_rows = schema.offsets[:-1]
+        reserved = np.concatenate([first_rows + i for i in range(FIRST_VALUE)])
+        numeric = first_rows[list(schema.numeric_fields)] + FIRST_VALUE
+        kept[np.concatenate([reserved, numeric])] = True
+        places = np.cumsum(kept) - 1
+        rare = np.repeat(first_rows, schema.cardinalities)
+        new_ids = np.where(kept, places, places[rare]).astype(np.int32)
+        sizes = np.add.reduceat(kept.astype(np.int64), first_rows)
+        fields = zip(schema.fields, sizes.tolist(), strict=True)
+        return Schema(tuple(Field(field.name, field.kind, size) for field, size in fields)), new_ids
+
+    def _count(self, vocabulary_rows: int) -> np.ndarray:
+        """How often each id of the store occurs in the train rows used, int64 [V]."""
+        ids = np.load(self.folder / files.IDS, mmap_mode="r")
+        train = self.rows(TRAIN)
+        counts = np.zeros(vocabulary_rows, dtype=np.int64)
+        for start in range(0, len(train), ROWS_AT_ONCE):
+            counts += np.bincount(ids[train[start : start + ROWS_AT_ONCE]].ravel(), minlength=vocabulary_rows)
+        return counts
+
+
+def verify_store(folder: Path, card: DatasetCard) -> None:
+    """Compare every file of the store of ``card`` with the manifest's checksums.
+
+    Raises:
+        DataError: not prepared, damaged, or made from another revision or other parameters of the card.
+    """
+    manifest = read_checked(folder, card)
+    files.verify_files(folder, manifest, manifest["files"], remake_command(folder, card, manifest))
+
+
+def store_folder(data_dir: Path, card: DatasetCard) -> Path:
+    """Where the store of ``card`` lies."""
+    return data_dir / card.key
+
+
+def read_checked(folder: Path, card: DatasetCard) -> dict[str, Any]:
+    """The manifest of the store, which must be that of ``card``; arrays are not looked at.
+
+    Raises:
+        DataError: not prepared, or made from another revision or other parameters of the card.
+    """
+    if not (folder / files.MANIFEST).exists():
+        raise DataError(unprepared_message(folder, card))
+    manifest = files.read_manifest(folder, remake_command(folder, card, None))
+    remake = remake_command(folder, card, manifest)
+    if manifest["name"] != card.name:
+        raise DataError(f"{folder}: is the store of {manifest['name']!r}, not of {card.name!r}. Make it: {remake}")
+    if manifest["revision"] != card.revision:
+        raise DataError(
+            f"{folder}: the store is of another revision: {manifest['revision']}, the card is {card.revision}. "
+            f"Make it anew: {remake}"
+        )
+    if manifest["definition"] != card.definition:
+        changed = f"the card was changed since the store was made, or another card of the name {card.name!r} made it"
+        raise DataError(f"{folder}: {changed}. Make it anew: {remake}")
+    defaults = {parameter.name: parameter.default for parameter in card.parameters}
+    for name, value in card.params.items():
+        found = manifest["params"].get(name, defaults[name])  # a store older than the parameter
+        if found != value:
+            raise DataError(f"{folder}: was made with {name}={found}, not {value}. Make it anew: {remake}")
+    return manifest
+
+
+def remake_command(folder: Path, card: DatasetCard, manifest: dict[str, Any] | None) -> str:
+    """The command that makes the store anew, with the name of the raw file it was made from where that is known."""
+    raw = [one["name"] for one in (manifest or {}).get("raw", [])]
+    return prepare_command(folder, card, raw[0] if len(raw) == 1 else "PATH")
+
+
+def prepare_command(folder: Path, card: DatasetCard, raw: str) -> str:
+    """``python -m bench prepare …`` for this store."""
+    parts = ["python", "-m", "bench", "prepare", shlex.quote(card.typed_spec)]
+    if not card.generator:
+        parts += ["--raw", shlex.quote(raw)]
+    if folder.parent != Path("data"):
+        parts += ["--data-dir", shlex.quote(str(folder.parent))]
+    return " ".join(parts)
+
+
+def unprepared_message(folder: Path, card: DatasetCard) -> str:
+    """What to do to get the store."""
+    head = f"data set {card.spec!r} is not prepared ({folder} is no store)."
+    command = prepare_command(folder, card, "PATH")
+    if card.generator:
+        return f"{head} Make it: {command}"
+    if card.downloads:
+        fetch = command.replace("--raw PATH", "--download")
+        return f"{head} Fetch and prepare it: {fetch}\nOr, from a file you have: {command}"
+    return f"{head}\n{card.terms}\nThen: {command}" if card.terms else f"{head} Make it: {command}"

@@ -1,0 +1,1 @@
+"""How a table is written: LaTeX, Markdown, CSV, HTML, and for a terminal."""

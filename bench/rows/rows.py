@@ -1,0 +1,150 @@
+"""Encoded rows as tensors on a device or paged in from main memory, and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.data.schema import RARE, Schema
+from bench.rows.prefetch import Part, stream
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A slice of rows, as a model takes it."""
+
+    ids: Tensor
+    """Rows of the fused table, int32 [B, F]."""
+    numeric: Tensor | None
+    """Values of the numeric fields, float32 [B, number of numeric fields]."""
+    labels: Tensor
+    """0 or 1, float32 [B]."""
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one split: resident where their batches are used, or paged.
+
+    ``schema`` says which fields the columns are; a model refuses rows of another schema. Paged rows lie in main
+    memory and send their batches to a device that has no room for all of them.
+    """
+
+    schema: Schema
+    ids: Tensor
+    """Rows of the fused table, int32 [N, F]."""
+    numeric: Tensor | None
+    """Values of the numeric fields, float32 [N, number of numeric fields]."""
+    labels: Tensor
+    """0 or 1, float32 [N]."""
+    index: Tensor
+    """Row numbers in the raw data, int64 [N] on the CPU: the identity of a row."""
+    goes_to: torch.device | None = None
+    """Device that the batches of paged rows are sent to; None: resident."""
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are."""
+        return self.ids.device if self.goes_to is None else self.goes_to
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of ids, numbers and labels."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self._tensors())
+
+    def _tensors(self) -> list[Tensor]:
+        return [self.ids, self.labels, *([] if self.numeric is None else [self.numeric])]
+
+    @property
+    def positive_rate(self) -> float:
+        """Share of rows with label 1."""
+        return float(self.labels.mean(dtype=torch.float64))
+
+    def to(self, device: torch.device) -> Rows:
+        """The same rows, resident on ``device``."""
+        numeric = None if self.numeric is None else self.numeric.to(device)
+        return Rows(self.schema, self.ids.to(device), numeric, self.labels.to(device), self.index)
+
+    def take(self, positions: Tensor) -> Rows:
+        """The rows at ``positions`` (int64 [n], CPU), in that order."""
+        here = positions.to(self.ids.device)
+        numeric = None if self.numeric is None else self.numeric[here]
+        index = self.index[positions]
+        return replace(self, ids=self.ids[here], numeric=numeric, labels=self.labels[here], index=index)
+
+    def without(self, index: Tensor) -> Rows:
+        """The rows whose identity is not in ``index`` (int64 [n])."""
+        keep = ~torch.isin(self.index, index)
+        return self.take(keep.nonzero().squeeze(1))
+
+    def keep(self, kept: Sequence[int]) -> Rows:
+        """The columns ``kept`` (increasing field indices), ids moved to the offsets of the smaller table."""
+        schema = self.schema.keep(kept)
+        shift = schema.offsets[:-1] - self.schema.offsets[list(kept)]
+        ids = self.ids[:, list(kept)] + torch.as_tensor(shift.astype(np.int32), device=self.ids.device)
+        columns = [self.schema.numeric_fields.index(f) for f in kept if f in self.schema.numeric_fields]
+        numeric = self.numeric[:, columns] if self.numeric is not None and columns else None
+        return replace(self, schema=schema, ids=ids, numeric=numeric)
+
+    def merge_rare(self, min_count: int) -> Rows:
+        """The same rows with every value that occurs fewer than ``min_count`` times turned into the rare id."""
+        flat = self.ids.reshape(-1).long()
+        counts = torch.bincount(flat, minlength=self.schema.vocabulary_rows)
+        rare = torch.as_tensor(self.schema.offsets[:-1] + RARE, dtype=torch.int32, device=self.ids.device)
+        ids = torch.where((counts[flat] >= min_count).view_as(self.ids), self.ids, rare)
+        return replace(self, ids=ids)
+
+    def batch(self, positions: Tensor) -> Batch:
+        """The rows at ``positions`` (int [B], on the device of batches)."""
+        if self.goes_to is not None:
+            return next(self.batches([positions.cpu()]))
+        numeric = None if self.numeric is None else self.numeric.index_select(0, positions)
+        return Batch(self.ids.index_select(0, positions), numeric, self.labels.index_select(0, positions))
+
+    def slices(self, size: int) -> Iterator[Batch]:
+        """All rows in order, ``size`` at a time; of resident rows without a copy."""
+        parts = [slice(start, min(start + size, len(self))) for start in range(0, len(self), size)]
+        if self.goes_to is not None:
+            yield from self.batches(parts)
+            return
+        for part in parts:
+            numeric = None if self.numeric is None else self.numeric[part]
+            yield Batch(self.ids[part], numeric, self.labels[part])
+
+    def batches(self, parts: Iterable[Part]) -> Iterator[Batch]:
+        """The rows of ``parts``, each copied to the device of batches while the one before is worked on."""
+        for ids, labels, *numeric in stream(self._tensors(), parts, self.device):
+            yield Batch(ids, numeric[0] if numeric else None, labels)
+
+
+def batch_sizes(n_rows: int, size: int) -> set[int]:
+    """Rows of the batches that ``n_rows`` rows are cut into, ``size`` at a time."""
+    return {min(n_rows, size), n_rows % size} - {0}
+
+
+def stratified_sample(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Positions of ``n`` rows that keep the share of positives, int64 [n], increasing.
+
+    Args:
+        labels: 0 or 1, [N].
+        n: rows to draw, at most N; round(n · share of positives) of them are positive.
+        generator: draws the rows within each class.
+    """
+    labels = labels.cpu()
+    positive = (labels > 0.5).nonzero().squeeze(1)
+    negative = (labels <= 0.5).nonzero().squeeze(1)
+    n_positive = min(len(positive), max(n - len(negative), round(n * len(positive) / len(labels))))
+    chosen = [
+        group[torch.randperm(len(group), generator=generator)[:count]]
+        for group, count in ((positive, n_positive), (negative, n - n_positive))
+    ]
+    return torch.cat(chosen).sort().values

@@ -1,0 +1,1 @@
+"""One run: its settings, its grid, its cells and who computes them."""

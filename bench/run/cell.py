@@ -1,0 +1,251 @@
+"""One cell: select, train, evaluate on the test split, record; or one trial, which stops before the test split.
+
+The only broad ``except`` of a run is here.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.budget import Kept, keep_top
+from bench.engine.arithmetic import matmul_precision
+from bench.engine.clock import Clock
+from bench.engine.evaluate import evaluate_finite
+from bench.flags import flags_of
+from bench.method import Method, Selection, Trained
+from bench.records import CellRecord, Status, plain
+from bench.rows.residency import settle
+from bench.rows.rows import Rows, stratified_sample
+from bench.run.columns import (
+    Chosen,
+    peak_memory,
+    quality_columns,
+    recovery_columns,
+    selection_columns,
+    size_columns,
+    time_columns,
+)
+from bench.run.context import CellContext, silent
+from bench.run.job import Job
+from bench.run.selections import is_shared, shared_key
+from bench.run.tuning import Trial
+from bench.seeds import generator
+
+HOLDOUT_SHARE = 0.1
+"""Share of the training split that a selection may be checked on."""
+WARM_UP_STEPS = 20
+TIMED_ONCE: dict[str, Any] = {"repeats": 1, "at_least_s": 0.0, "calls": 1}
+
+Work = Callable[[Job, Method[Any], CellContext[Any], Clock], dict[str, Any]]
+"""What is done with a method that fits its setting; returns what it found out."""
+
+
+class _NoRanking(Exception):
+    """All fields have the same score: what a cut keeps would say nothing of the method."""
+
+
+def run_cell(job: Job) -> CellRecord:
+    """Run one cell and describe it; whatever goes wrong becomes the record's status and reason."""
+    return replace(job.record(), **_attempt(job, _measure))
+
+
+def run_trial(job: Job) -> Trial:
+    """Try the learning rate of the job's profile: select and train without test rows, evaluate on validation."""
+    blind = replace(job, data=job.data.without_test())
+    return Trial(lr=job.profile.lr, **_attempt(blind, _validate))
+
+
+def _attempt(job: Job, work: Work) -> dict[str, Any]:
+    """What ``work`` finds out, or status, reason and traceback of what went wrong."""
+    if job.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(job.device)
+    try:
+        with matmul_precision(job.profile.precision):
+            found = _run(job, work)
+        json.dumps(plain(found))  # a note that JSON cannot hold fails its cell here, not the run later
+        return found
+    except _NoRanking as nothing:  # it would be the same again
+        return {"status": "skipped", "reason": str(nothing)}
+    except (Exception, SystemExit) as error:  # a failing cell must not stop the others
+        return {"status": _status(error), "reason": _one_line(error), "traceback": _relative(traceback.format_exc())}
+
+
+def _run(job: Job, work: Work) -> dict[str, Any]:
+    if broken := job.method.error or job.backbone.error:
+        reason = _relative(broken.strip().splitlines()[-1])
+        return {"status": "failed", "reason": reason, "traceback": _relative(broken)}
+    method = job.method.make()
+    clock = Clock(job.device)
+    ctx = job.context(clock)
+    if skip := method.skip(ctx):
+        return {"status": "skipped", "reason": skip}
+    if job.data.warning is not None:
+        job.emit({"event": "warning", "text": job.data.warning})
+    return {"status": "ok", **work(job, method, ctx, clock)}
+
+
+def _train(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> tuple[Chosen, Trained]:
+    """Select and train by the clock."""
+    with clock.phase("warm-up"):
+        _warm_up(job)
+    chosen = _select(job, method, ctx, clock)
+    with clock.phase("train"):
+        train = job.data.train
+        if chosen.selection.used_rows is not None:
+            train = train.without(chosen.selection.used_rows)
+        return chosen, method.train(ctx, train, job.data.valid, chosen.selection)
+
+
+def _validate(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> dict[str, Any]:
+    """Train, and evaluate on the validation split."""
+    chosen, trained = _train(job, method, ctx, clock)
+    quality = evaluate_finite(trained.model, settle(job.data.valid), "validation")
+    return {"valid_auc": quality.auc, "seconds": time_columns(clock, chosen, trained.log)["tt_s"]}
+
+
+def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> dict[str, Any]:
+    """Train, evaluate on the test split, and gather the columns of the record."""
+    chosen, trained = _train(job, method, ctx, clock)
+    job.emit({"event": "phase", "phase": "evaluate"})
+    with clock.phase("evaluate"):
+        columns = quality_columns(trained.model, job.data.test, **TIMED_ONCE if job.timed_once else {})
+    scores = trained.scores if chosen.selection.scores is None else chosen.selection.scores
+    scores = None if scores is None else np.asarray(scores, dtype=np.float64)
+    kept = chosen.selection.kept_fields(job.data.schema.n_fields)
+    columns |= selection_columns(job.data, chosen, scores)
+    columns["selection"] |= method.columns(trained.model, chosen.selection)
+    columns |= {"recovery": recovery_columns(job.data, kept, scores, columns["auc"])}
+    columns |= size_columns(trained.model, job.data.test)
+    columns |= time_columns(clock, chosen, trained.log)
+    notes = {**chosen.selection.notes, **ctx.notes}
+    if execution := chosen.selection.notes.get("execution", {}) | ctx.notes.get("execution", {}):
+        notes["execution"] = execution  # of the fits of both phases
+    if chosen.selection.pretrain_rows is not None:
+        notes["pretrain_rows"] = chosen.selection.pretrain_rows
+    if flags := flags_of({"positives": job.data.positives, "split_rows": job.data.split_rows, **columns}):
+        notes["flags"] = [flag.name for flag in flags]
+    memory = peak_memory(job.device, job.own_process)
+    return {**columns, "resumed": ctx.resumed, "notes": notes, "peak_mem_bytes": memory}
+
+
+def _warm_up(job: Job) -> None:
+    """Train a throw-away model for a few steps, once a process and backbone, so that no cell pays for start-up."""
+    if job.backbone.label in job.warmed:
+        return
+    ctx = replace(job, checkpoints=None, emit=silent).context(Clock(job.device))
+    rows = job.data.train.take(torch.arange(min(len(job.data.train), job.profile.batch_size)))
+    ctx.fit(ctx.model(), rows, None, epochs=WARM_UP_STEPS, name="warm-up")
+    job.warmed.add(job.backbone.label)
+
+
+def _select(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> Chosen:
+    """Select within the clock, or take the ranking that another cell has paid for."""
+    job.emit({"event": "phase", "phase": "select"})
+    if job.method.sel_split == "valid":
+        train, held = job.data.train, job.data.valid
+    else:
+        train, held = _holdout(job)
+    shared = job.shared if is_shared(method) else None
+    key = shared_key(job.identity, method)
+    stored = None if shared is None else shared.read(key)
+    if stored is None:
+        with clock.phase("select"):
+            selection = method.select(ctx, train, held)
+        pt_s = clock.seconds["select"] - clock.compiling("select")
+        selection.notes = {**ctx.notes, **selection.notes}  # what is shared includes what was logged
+        ctx.notes.clear()
+        if shared is not None:
+            shared.write(key, selection, pt_s)
+    else:
+        selection, pt_s = stored
+    _check_scores(selection, method, ctx)
+    _check_kept(selection, ctx)
+    ranked = _rank(selection, ctx)
+    seen = len(train) + len(held) if selection.rows_seen is None else selection.rows_seen
+    return Chosen(selection, ranked, pt_s, is_shared(method), seen)
+
+
+def _rank(selection: Selection, ctx: CellContext[Any]) -> Kept | None:
+    """Cut a ranking to K fields; None where the method kept everything or chose itself.
+
+    Raises:
+        _NoRanking: fields are to go, and all scores are equal.
+    """
+    if selection.scores is None or selection.kept is not None or ctx.budget != "field":
+        return None
+    ranked = keep_top(selection.scores, ctx.n_keep)
+    n_fields = ctx.schema.n_fields
+    if ranked.ties == n_fields:
+        why = selection.hint or "more rows or other parameters may tell them apart"
+        raise _NoRanking(f"no ranking, all {n_fields} fields have the same score: {why}")
+    selection.kept = ranked.fields
+    return ranked
+
+
+def _check_scores(selection: Selection, method: Method[Any], ctx: CellContext[Any]) -> None:
+    n_fields = ctx.schema.n_fields
+    shape = np.shape(selection.scores) if selection.scores is not None else None
+    if shape not in (None, (n_fields,)):
+        raise ValueError(f"select returned scores of shape {shape}; wanted one for each of the {n_fields} fields")
+    owes_scores = ctx.budget == "field" and method.info.scores == "select"
+    if owes_scores and shape is None and selection.kept is None:
+        raise ValueError("select returned neither scores nor kept fields")
+
+
+def _check_kept(selection: Selection, ctx: CellContext[Any]) -> None:
+    """Hold a method that chooses the kept fields itself to the budget."""
+    if selection.kept is None:
+        return
+    kept, n_fields = list(selection.kept), ctx.schema.n_fields
+    if kept != sorted(set(kept) & set(range(n_fields))):
+        raise ValueError(f"select kept fields {kept}; wanted increasing indices below {n_fields}")
+    if ctx.budget == "field" and len(kept) != ctx.n_keep:
+        wanted = f"K = {ctx.n_keep} of {n_fields} at prune ratio {ctx.tau:g}"
+        raise ValueError(f"select kept {len(kept)} fields; a field budget keeps {wanted}")
+
+
+def _holdout(job: Job) -> tuple[Rows, Rows]:
+    """Split the training rows into those to select on and a stratified holdout to check a selection on."""
+    train = job.data.train
+    draw = generator(dataset=job.cell.dataset, seed=job.cell.seed, use="holdout")
+    held = stratified_sample(train.labels, max(1, round(HOLDOUT_SHARE * len(train))), draw)
+    rest = torch.ones(len(train), dtype=torch.bool)
+    rest[held] = False
+    return train.take(rest.nonzero().squeeze(1)), train.take(held)
+
+
+def _status(error: BaseException) -> Status:
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    return "oom" if _is_out_of_memory(error) else "failed"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; the CPU allocator of torch says so in the text of a RuntimeError only."""
+    known = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
+    return known or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return _relative(f"{type(error).__name__}: {text[0]}" if text else type(error).__name__)
+
+
+def _relative(text: str) -> str:
+    """A text with paths relative to the project, the import path, the working folder or the user's home."""
+    roots = {Path(__file__).resolve().parents[2], Path.cwd(), Path.home(), Path(tempfile.gettempdir())}
+    roots |= {Path(entry) for entry in sys.path if Path(entry).is_absolute()}
+    for root in sorted(roots, key=lambda root: len(root.parts), reverse=True):
+        if len(root.parts) > 1:
+            text = text.replace(f"{root}/", "")
+    return text

@@ -1,0 +1,208 @@
+"""Settings of a run: one dataclass is the flags, the keys of a TOML file and the documentation of both.
+
+Precedence: an experiment's values, then those of ``--config``, then flags. Without data sets the quick start runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.errors import ConfigError, suggest
+from bench.profiles import Optimizer, Precision, ProfileName
+from bench.run.executors import executors
+
+DEFAULT_EXPERIMENT = "table2"
+QUICK_START = "quickstart"
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Compare feature-selection methods: every method on every data set, backbone, prune ratio and seed.
+
+    Names take parameters in brackets, e.g. "light-fmp[noise=sample]". Without --datasets the built-in data run.
+    """
+
+    datasets: tuple[str, ...] = ()
+    """Data sets by name, or paths of your own cards (.toml)."""
+    methods: tuple[str, ...] = ("paper",)
+    """Methods by name; "paper" for those of the paper, "all" for every registered one."""
+    backbones: tuple[str, ...] = ()
+    """CTR models by name, or "all"."""
+    seeds: int = 1
+    """Number of seeds: 0, 1, ..., seeds - 1."""
+    prune_ratio: tuple[float, ...] = (0.5,)
+    """Shares of the fields to prune, each in [0, 1)."""
+    profile: ProfileName = "auto"
+    """Training settings; auto: small below 200,000 training rows, else anchor."""
+    tune: Literal["none", "lr"] = "none"
+    """lr: choose each method's learning rate from the profile's grid by validation AUC, before its cells run."""
+    epochs: int | None = None
+    """Most epochs of the final training, in place of the profile's."""
+    precision: Precision = "highest"
+    """Matrix products: highest = float32, high = TF32, medium = bfloat16 inside, bf16 = whole backbones."""
+    optimizer: Optimizer = "adam"
+    """lazy-adam: embeddings of values that a batch lacks stay as they are; other mathematics than adam."""
+    compile: bool = False
+    """Translate backbones with torch.compile."""
+    rows: int | None = None
+    """Use only this many rows of each data set, drawn before the split."""
+    split: Literal["random", "temporal"] = "random"
+    """temporal: train on the earliest rows, validate and test on later ones; short for NAME[split=temporal]."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    out: Path = Path("results/runs/default")
+    """Run folder; what it already holds is not computed again."""
+    data_dir: Path = Path("data")
+    """Folder of the encoded data sets."""
+    isolate: bool = False
+    """Run every cell in a process of its own: its memory is measured, its death is survived."""
+    executor: str | None = None
+    """Where cells run, by name: inline, process, or one of your own; by default process with --isolate, else inline."""
+    timeout_s: float | None = None
+    """Seconds after which an isolated cell is stopped."""
+    checkpoint: bool = False
+    """Keep the inner state of the running cell, so that it resumes inside; its times are then not tabulated."""
+    rerun: Literal["missing", "always"] = "missing"
+    """missing: compute cells that have no result yet; always: compute all again."""
+    threads: int | None = None
+    """CPU threads; all cores by default."""
+    plan: bool = False
+    """Show rows, vocabulary and memory, then time per epoch from a few steps, and stop."""
+    experiment: str | None = None
+    """Named settings to start from; see `python -m bench list experiments`."""
+    config: Path | None = None
+    """TOML file with any of these settings."""
+
+    @property
+    def profile_changes(self) -> dict[str, Any]:
+        """Fields of the training profile that these settings replace."""
+        changes = {"precision": self.precision, "optimizer": self.optimizer, "compile": self.compile}
+        return changes if self.epochs is None else changes | {"max_epochs": self.epochs}
+
+    @property
+    def executor_name(self) -> str:
+        """The executor asked for, by name or by ``isolate``."""
+        return self.executor or ("process" if self.isolate else "inline")
+
+
+def experiment_names() -> list[str]:
+    return sorted(file.stem for file in EXPERIMENTS.glob("*.toml"))
+
+
+def experiment_title(name: str) -> str:
+    """First comment line of the experiment's file."""
+    return (EXPERIMENTS / f"{name}.toml").read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+
+
+def base_config(experiment: str | None, config: Path | None, has_datasets: bool) -> RunConfig:
+    """The settings below the flags.
+
+    Args:
+        experiment: name asked for, or None.
+        config: TOML file asked for, or None.
+        has_datasets: whether the flags name data sets.
+
+    Raises:
+        ConfigError: an unknown experiment or key, a file that cannot be read, a value of the wrong type.
+    """
+    given = _values(_read(config), str(config)) if config is not None else {}
+    name = experiment or given.get("experiment")
+    if name is None:
+        name = DEFAULT_EXPERIMENT if has_datasets or given.get("datasets") else QUICK_START
+    if name not in experiment_names():
+        raise ConfigError(f"experiment {name!r} is unknown.{suggest(name, experiment_names())}")
+    values = _values(_read(EXPERIMENTS / f"{name}.toml"), f"experiment {name}")
+    return dataclasses.replace(RunConfig(), **(values | given), config=config)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"config={file} cannot be read: {error}. Give a TOML file with run settings.") from None
+
+
+def _values(table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    hints = typing.get_type_hints(RunConfig)
+    known = [field.name for field in dataclasses.fields(RunConfig) if field.name != "config"]
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            raise ConfigError(f"{where}: key {key!r} is unknown.{suggest(name, known)}")
+        values[name] = _typed(value, hints[name], f"{where}: {key}={value!r}")
+    return values
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    """A TOML value as the annotated type."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        if isinstance(value, list):
+            return tuple(_typed(item, args[0], f"{where}: {item!r}") for item in value)
+        return (_typed(value, args[0], where),)
+    if origin is Literal:
+        if value not in args:
+            raise ConfigError(f"{where} is not allowed; choose one of {', '.join(map(str, args))}.")
+        return value
+    allowed = [arg for arg in (args or (hint,)) if arg is not type(None)]
+    for kind in allowed:
+        if kind is Path and isinstance(value, str):
+            return Path(value)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
+            return value
+    raise ConfigError(f"{where} is not of type {' or '.join(kind.__name__ for kind in allowed)}.")
+
+
+def check(config: RunConfig) -> RunConfig:
+    """The settings, if their ranges hold.
+
+    Raises:
+        ConfigError: a value out of range, or an empty list.
+    """
+    for name in ("datasets", "methods", "backbones", "prune_ratio"):
+        if not getattr(config, name):
+            raise ConfigError(f"{name.replace('_', '-')} is empty: name at least one.")
+    for name, low in (("seeds", 1), ("rows", 10), ("epochs", 1), ("threads", 1)):
+        value = getattr(config, name)
+        if value is not None and value < low:
+            raise ConfigError(f"{name}={value} is out of range; allowed: [{low}, inf).")
+    for tau in config.prune_ratio:
+        if not 0 <= tau < 1:
+            raise ConfigError(f"prune-ratio={tau:g} is out of range; allowed: [0, 1): the share of fields to prune.")
+    stops = executors().entry(config.executor_name).stops
+    if config.timeout_s is not None and not stops:
+        raise ConfigError(f"timeout-s={config.timeout_s:g} needs --isolate: only a child process can be stopped.")
+    if config.timeout_s is not None and not config.timeout_s > 0:  # so that NaN is refused too
+        raise ConfigError(f"timeout-s={config.timeout_s:g} is out of range; allowed: (0, inf).")
+    return config
+
+
+def to_toml(config: RunConfig, comment: str) -> str:
+    """The resolved settings as a TOML file that ``--config`` takes; ``comment`` goes on top."""
+    lines = [f"# {comment}"]
+    for field in dataclasses.fields(RunConfig):
+        value = getattr(config, field.name)
+        if value is not None and field.name not in ("config", "experiment", "plan"):
+            lines.append(f"{field.name} = {_toml(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    if isinstance(value, int | float):
+        return repr(value)
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

@@ -1,0 +1,92 @@
+"""Tasks, and what an executor has to do with one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from bench.records import CellRecord, Status
+from bench.run.cell import run_cell, run_trial
+from bench.run.context import Emit
+from bench.run.grid import Cell
+from bench.run.session import Session
+from bench.run.tuning import Trial
+
+R = TypeVar("R", CellRecord, Trial)
+
+
+class Task(ABC, Generic[R]):
+    """Something to compute for a cell: text and numbers, so that it travels; a session knows the rest."""
+
+    cell: Cell
+    result: type[R]
+    """What comes of it; ``to_dict`` and ``from_dict`` take it across as JSON values."""
+
+    @abstractmethod
+    def compute(self, session: Session, emit: Emit) -> R:
+        """Load what it needs and compute it here; whatever goes wrong in it becomes a status.
+
+        Raises:
+            DataError: the data cannot be used.
+        """
+
+    @abstractmethod
+    def ended(self, session: Session, status: Status, reason: str) -> R:
+        """What is written down where the computation ended without a result; needs no rows."""
+
+
+@dataclass(frozen=True)
+class CellTask(Task[CellRecord]):
+    """A whole cell."""
+
+    cell: Cell
+    result = CellRecord
+
+    def compute(self, session: Session, emit: Emit) -> CellRecord:
+        found = session.cell(self.cell)
+        return run_cell(session.job(found, emit, session.checkpoints(found)))
+
+    def ended(self, session: Session, status: Status, reason: str) -> CellRecord:
+        return replace(session.cell(self.cell).record(), status=status, reason=reason)
+
+
+@dataclass(frozen=True)
+class TrialTask(Task[Trial]):
+    """The trial of one learning rate, for a cell and its other seeds."""
+
+    cell: Cell
+    lr: float
+    result = Trial
+
+    def compute(self, session: Session, emit: Emit) -> Trial:
+        return run_trial(session.job(session.trial(self.cell, self.lr), emit))
+
+    def ended(self, session: Session, status: Status, reason: str) -> Trial:
+        return Trial(lr=self.lr, status=status, reason=reason)
+
+
+class Executor(ABC):
+    """Where the tasks of a run are computed, one after another; the run writes what comes of them."""
+
+    def __init__(self, session: Session) -> None:
+        """Compute tasks of the plan of ``session``, which is that of the run's own process."""
+        self.session = session
+
+    def check(self, dataset: str) -> None:
+        """Make sure, before anything is written, that tasks on the data set ``dataset`` can be computed.
+
+        Raises:
+            DataError: it is damaged, or cannot be used.
+        """
+        self.session.verify(dataset)
+
+    @abstractmethod
+    def submit(self, task: Task[R], emit: Emit) -> R:
+        """Have ``task`` computed, wait, and return what comes of it; ``emit`` is told what happens on the way.
+
+        A task that dies, or is stopped after the run's ``timeout_s``, gives ``task.ended``.
+
+        Raises:
+            DataError: the data cannot be used.
+        """

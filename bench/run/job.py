@@ -1,0 +1,165 @@
+"""A cell with everything resolved: data, method, backbone, profile, device; its identity, and what it needs to run."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import environment, plugins
+from bench.budget import n_keep
+from bench.data.store.store import StoreFacts
+from bench.engine.backbone import Backbone
+from bench.engine.clock import Clock
+from bench.method import NoParams
+from bench.params import fill, parse_spec
+from bench.profiles import Profile, profile_dict
+from bench.records import CellRecord, config_hash
+from bench.rows.load import LoadedData
+from bench.run.context import BackboneChoice, CellContext, Emit, silent
+from bench.run.grid import Cell, MethodChoice
+from bench.run.selections import SelectionStore
+from bench.run.tuning import Tuning
+
+PROTOCOL = 1
+"""Part of every cell's identity; goes up when a rule of measurement changes."""
+
+
+@dataclass(frozen=True)
+class ResolvedCell:
+    """A cell with every name resolved. It has an identity and a record to begin with, and no rows in memory."""
+
+    cell: Cell
+    data: StoreFacts
+    method: MethodChoice
+    backbone: BackboneChoice
+    profile: Profile
+    device: torch.device
+    tuning: Tuning | None = None
+    """The trials that chose the profile's learning rate; None: it is the profile's own."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that decides the result, and nothing of where it is computed."""
+        tuned = {} if self.tuning is None else {"tuning": self.tuning.identity()}
+        return {
+            "protocol": PROTOCOL,
+            "dataset": self.cell.dataset,
+            "dataset_revision": self.data.revision,
+            "split_rows": self.data.split_rows,
+            "backbone": self.backbone.name,
+            "backbone_params": asdict(self.backbone.params),
+            "method": self.method.name,
+            "params": self.method.params_dict(),
+            "budget": self.method.budget,
+            "sel_split": self.method.sel_split,
+            "profile": profile_dict(self.profile),
+            "tau": self.cell.tau,
+            "seed": self.cell.seed,
+            **tuned,
+        }
+
+    @property
+    def hash(self) -> str:
+        """sha256 of the identity: the name of the cell's record."""
+        return config_hash(self.identity)
+
+    def record(self) -> CellRecord:
+        """The record before the cell has run: what it is and where it runs."""
+        method, tuning = self.method, self.tuning
+        return CellRecord(
+            dataset=self.cell.dataset,
+            dataset_title=self.data.title,
+            dataset_revision=self.data.revision,
+            split_rows=self.data.split_rows,
+            positives=self.data.positives,
+            vocabulary_rows=self.data.schema.vocabulary_rows,
+            backbone=self.backbone.label,
+            backbone_params=asdict(self.backbone.params),
+            method=method.name,
+            method_title=method.entry.title,
+            method_order=method.order(),
+            label=method.label,
+            is_baseline=method.entry.family == "baseline",
+            params=method.params_dict() | {"sel_split": method.sel_split},
+            profile=profile_dict(self.profile) | ({} if tuning is None else {"lr": list(tuning.grid)}),
+            tuning=None if tuning is None else tuning.to_dict(),
+            tune_s=None if tuning is None else tuning.seconds,
+            budget=method.budget,
+            tau=self.cell.tau,
+            seed=self.cell.seed,
+            status="failed",
+            config_hash=self.hash,
+            git=environment.git_commit(),
+            host=environment.host(),
+            device=self.device.type,
+            threads=torch.get_num_threads(),
+            versions=environment.versions(),
+            command=environment.command(),
+        )
+
+    def job(self, data: LoadedData, **more: Any) -> Job:
+        """The cell ready to run on ``data``, whose facts it was resolved by; ``more`` are fields that ``Job`` adds."""
+        own = {item.name: getattr(self, item.name) for item in fields(ResolvedCell)}
+        return Job(**own | {"data": data} | more)
+
+
+@dataclass(frozen=True)
+class Job(ResolvedCell):
+    """A cell ready to run."""
+
+    data: LoadedData
+    own_process: bool = False
+    """Whether the process runs this cell alone, so that its peak memory is the cell's."""
+    checkpoints: Path | None = None
+    """Folder to keep the cell's inner state in; None: keep none."""
+    shared: SelectionStore | None = None
+    warmed: set[str] = field(default_factory=set)
+    """Backbones that this process has warmed up; shared by the jobs of a process."""
+    emit: Emit = silent
+    timed_once: bool = False
+    """Whether one pass is enough for the inference time, where it will not be reported."""
+
+    def record(self) -> CellRecord:
+        """The record before the cell has run, and how long its rows took to read."""
+        return replace(super().record(), io_s=self.data.io_s)
+
+    def context(self, clock: Clock) -> CellContext[Any]:
+        """The context that the cell's method sees."""
+        schema = self.data.schema
+        tau = 0.0 if self.cell.tau is None else self.cell.tau
+        return CellContext(
+            dataset=self.cell.dataset,
+            schema=schema,
+            backbone=self.backbone,
+            profile=self.profile,
+            params=self.method.params,
+            tau=tau,
+            n_keep=n_keep(tau, schema.n_fields),
+            budget=self.method.budget,
+            seed=self.cell.seed,
+            device=self.device,
+            clock=clock,
+            emit=self.emit,
+            checkpoints=self.checkpoints,
+        )
+
+
+def resolve_backbone(text: str, profile: Profile) -> BackboneChoice:
+    """The backbone of a cell with its parameters: the profile's, then those in brackets.
+
+    Raises:
+        ConfigError: an unknown parameter or a value that is not allowed.
+    """
+    spec = parse_spec(text)
+    plugins.backbones().entry(spec.name)
+    try:
+        cls = plugins.backbones().load(spec.name)
+        base = cls.defaults(profile)
+        known = cls.Params
+    except Exception:  # a plug-in may fail in any way; only its own cells may suffer
+        return BackboneChoice(spec.name, spec.label, Backbone, NoParams(), traceback.format_exc())
+    return BackboneChoice(spec.name, spec.label, cls, fill(known, spec.given, spec.name, base=base))

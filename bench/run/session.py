@@ -1,0 +1,226 @@
+"""What a run is made of, resolved: its plan, and the session that a process computes cells of it in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from bench import plugins
+from bench.data.card.card import DatasetCard
+from bench.data.store.store import StoreFacts, read_facts, store_folder, verify_store
+from bench.datasets import resolve_dataset, with_split
+from bench.engine.device import choose_device
+from bench.errors import ConfigError
+from bench.profiles import Profile, resolve_profile
+from bench.records import RunFolder
+from bench.rows.load import LoadedData, load, place
+from bench.rows.residency import table_bytes
+from bench.run.config import RunConfig
+from bench.run.context import Emit
+from bench.run.grid import Cell, MethodChoice, cells, choose_backbone, choose_method, expand
+from bench.run.job import Job, ResolvedCell, resolve_backbone
+from bench.run.selections import SelectionStore
+from bench.run.tuning import SEED, TrialStore, Tuning
+
+SELECTIONS = "selections"
+"""Folder of the rankings that cells share, within the run folder."""
+CHECKPOINTS = "checkpoints"
+"""Folder of the inner state of cells, within the run folder."""
+TRIALS = "trials"
+"""Folder of what was tried to choose learning rates, within the run folder."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's settings with every name resolved, checked before anything is computed."""
+
+    config: RunConfig
+    cards: dict[str, DatasetCard]
+    """By the data set's label."""
+    methods: dict[str, MethodChoice]
+    """By label."""
+    backbones: list[str]
+    device: torch.device
+
+    def cells(self) -> Iterator[Cell]:
+        config = self.config
+        taus = list(dict.fromkeys(config.prune_ratio))
+        return cells(list(self.cards), self.backbones, list(self.methods.values()), taus, config.seeds)
+
+
+def resolve(config: RunConfig) -> Plan:
+    """Resolve every name of a run.
+
+    Raises:
+        ConfigError: an unknown name or parameter, a value out of range, a device that is not there.
+        DataError: a data set that is not prepared, damaged, or of another revision.
+    """
+    methods = [choose_method(text) for text in expand(config.methods, plugins.methods())]
+    backbones = [choose_backbone(text).label for text in expand(config.backbones, plugins.backbones())]
+    cards = [resolve_dataset(with_split(text, config.split)) for text in config.datasets]
+    _refuse_aliases(methods)
+    _refuse_namesakes(cards)
+    device = choose_device(config.device)
+    plan = Plan(
+        config,
+        {card.spec: card for card in cards},
+        {method.label: method for method in methods},
+        list(dict.fromkeys(backbones)),
+        device,
+    )
+    for text in plan.backbones:  # bad parameters must not wait for the first cell
+        resolve_backbone(text, resolve_profile("anchor", 0, {}, config.profile_changes))
+    return plan
+
+
+def _refuse_aliases(methods: Sequence[MethodChoice]) -> None:
+    """Two spellings of one configuration would share a record and show under one label.
+
+    Raises:
+        ConfigError: two specs resolve to the same settings.
+    """
+    seen: dict[tuple[object, ...], str] = {}
+    for method in methods:
+        key = (method.name, method.params, method.budget, method.sel_split)
+        other = seen.setdefault(key, method.label)
+        if other != method.label:
+            raise ConfigError(f"methods={other!r} and {method.label!r} have the same settings; name one of them.")
+
+
+def _refuse_namesakes(cards: Iterable[DatasetCard]) -> None:
+    """Two cards of one name would share a store and their cells.
+
+    Raises:
+        ConfigError: two files call their data set the same.
+    """
+    seen: dict[str, str] = {}
+    for card in cards:
+        other = seen.setdefault(card.name, card.typed)
+        if card.typed and Path(other).resolve() != Path(card.typed).resolve():
+            raise ConfigError(
+                f"the cards {other} and {card.typed} both have name = {card.name!r}, and would share a store and "
+                f"their results; give one of them another name, and prepare it under that."
+            )
+
+
+def use_threads(config: RunConfig) -> None:
+    """Set the number of CPU threads of this process where the settings name one."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+
+
+@dataclass
+class Session:
+    """What a process needs to know and to run the cells of a plan: data, run folder, warmed-up backbones, trials."""
+
+    plan: Plan
+    own_process: bool = False
+    """Whether the process computes one cell alone, so that its peak memory is the cell's."""
+    warmed: set[str] = field(default_factory=set)
+    tunings: dict[Cell, Tuning] = field(default_factory=dict)
+    """Trials known so far, by the cell of their seed."""
+    _facts: dict[str, StoreFacts] = field(default_factory=dict)
+    _data: tuple[str, LoadedData] | None = None
+
+    @property
+    def folder(self) -> RunFolder:
+        return RunFolder(self.plan.config.out)
+
+    def facts(self, label: str) -> StoreFacts:
+        """What is known of the data set ``label`` without its rows."""
+        if label not in self._facts:
+            card, config = self.plan.cards[label], self.plan.config
+            self._facts[label] = read_facts(store_folder(config.data_dir, card), card, config.rows)
+        return self._facts[label]
+
+    def data(self, label: str) -> LoadedData:
+        """The data set ``label`` with its rows; only the last one used is kept in memory."""
+        if self._data is None or self._data[0] != label:
+            self._data = None
+            card, config = self.plan.cards[label], self.plan.config
+            found = load(store_folder(config.data_dir, card), card, config.rows)
+            beside = table_bytes(found.schema, self.profile(label).dim)
+            self._data = label, place(found, self.plan.device, beside)
+        return self._data[1]
+
+    def verify(self, label: str) -> None:
+        """Compare the files of the data set ``label`` with their checksums; no rows are kept.
+
+        Raises:
+            DataError: one is missing or was changed.
+        """
+        card = self.plan.cards[label]
+        verify_store(store_folder(self.plan.config.data_dir, card), card)
+
+    def profile(self, label: str) -> Profile:
+        """The training profile of the data set ``label``."""
+        config = self.plan.config
+        values = self.plan.cards[label].profile_values
+        return resolve_profile(config.profile, self.facts(label).split_rows["train"], values, config.profile_changes)
+
+    def tuning(self, cell: Cell) -> Tuning | None:
+        """The trials that the learning rate of ``cell`` is chosen by; None where rates are not tuned.
+
+        Where every rate was tried and none worked, stored trials do not count: the cause may have been mended since.
+        """
+        if self.plan.config.tune == "none":
+            return None
+        unit = replace(cell, seed=SEED)
+        if unit not in self.tunings:
+            profile = self.profile(cell.dataset)
+            none = Tuning(profile.lr_grid, profile.lr)
+            stored = (self.trials.read(self.trial(unit, lr).hash) for lr in none.grid)
+            found = replace(none, trials=tuple(trial for trial in stored if trial is not None))
+            self.tunings[unit] = found if found.missing or found.decided else none
+        return self.tunings[unit]
+
+    @property
+    def trials(self) -> TrialStore:
+        return TrialStore(self.folder.path / TRIALS)
+
+    def cell(self, cell: Cell) -> ResolvedCell:
+        """``cell`` at the learning rate that is tuned for it, as far as trials are done."""
+        found, tuning = self._resolved(cell), self.tuning(cell)
+        if tuning is None:
+            return found
+        return replace(found, profile=replace(found.profile, lr=tuning.lr), tuning=tuning)
+
+    def trial(self, cell: Cell, lr: float) -> ResolvedCell:
+        """What tries the learning rate ``lr`` for ``cell`` and its other seeds."""
+        found = self._resolved(replace(cell, seed=SEED))
+        return replace(found, profile=replace(found.profile, lr=lr))
+
+    def _resolved(self, cell: Cell) -> ResolvedCell:
+        profile = self.profile(cell.dataset)
+        return ResolvedCell(
+            cell=cell,
+            data=self.facts(cell.dataset),
+            method=self.plan.methods[cell.method],
+            backbone=resolve_backbone(cell.backbone, profile),
+            profile=profile,
+            device=self.plan.device,
+        )
+
+    def job(self, cell: ResolvedCell, emit: Emit, checkpoints: Path | None = None) -> Job:
+        """``cell`` with its rows, ready to run.
+
+        Args:
+            cell: a cell or trial.
+            emit: is told what happens.
+            checkpoints: folder of its inner state; None: keep none.
+        """
+        return cell.job(
+            self.data(cell.cell.dataset),
+            own_process=self.own_process,
+            checkpoints=checkpoints,
+            shared=SelectionStore(self.folder.path / SELECTIONS),
+            warmed=self.warmed,
+            emit=emit,
+        )
+
+    def checkpoints(self, cell: ResolvedCell) -> Path | None:
+        """Folder of the inner state of ``cell``; None where none is kept."""
+        return self.folder.path / CHECKPOINTS / cell.hash[:16] if self.plan.config.checkpoint else None

@@ -1,0 +1,235 @@
+"""Cells put in their places: which rows and columns a table has, and which cells stand behind each number."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from bench.tables.metrics import AUC, Metric
+from bench.tables.model import Value
+from bench.tables.titles import Titles
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.data.card.card import Anchor
+
+    Run = pd.DataFrame | Sequence["Block"]
+    """A run as ``bench.records.load_frame`` returns it, or its blocks where they have been made before."""
+
+__all__ = [
+    "Block",
+    "GroupKey",
+    "Record",
+    "RowKey",
+    "Values",
+    "blocks",
+    "blocks_of",
+    "group_key",
+    "records_of",
+    "sample_sd",
+]
+
+Record = dict[str, Any]
+"""One row of the run's table, with None for everything that is null."""
+_LAST = 10**6
+
+
+@dataclass(frozen=True)
+class GroupKey:
+    """What results must share to stand in one column."""
+
+    dataset: str
+    revision: str | None
+    split_rows: str
+    profile: str
+    backbone_params: str
+
+
+@dataclass(frozen=True)
+class RowKey:
+    """What results must share to stand in one row."""
+
+    label: str
+    budget: str | None
+
+
+Values = dict[tuple[GroupKey, RowKey, Metric], Value]
+"""The numbers of a table by data set, method and metric."""
+
+
+@dataclass
+class Block:
+    """The cells of one backbone and one τ; cells that do not use τ belong to every τ of their backbone."""
+
+    backbone: str
+    tau: float | None
+    groups: list[GroupKey] = field(default_factory=list)
+    rows: list[RowKey] = field(default_factory=list)
+    cells: dict[tuple[GroupKey, RowKey], dict[int, list[Record]]] = field(default_factory=dict)
+    field_forms: frozenset[RowKey] = frozenset()
+    """Rows that differ from another only in being held to whole fields; they stand below the others."""
+    anchors: Mapping[str, Anchor] = field(default_factory=dict)
+    """What public results reach, by data set."""
+    samples: dict[RowKey, Record] = field(default_factory=dict)
+    """Any cell of a row."""
+    _baselines: dict[GroupKey, RowKey | None] = field(default_factory=dict)
+    _ok: dict[tuple[GroupKey, RowKey], dict[int, Record]] = field(default_factory=dict)
+
+    def at(self, group: GroupKey, row: RowKey) -> dict[int, list[Record]]:
+        """Cells by seed. More than one for a seed differ in something that the table does not show."""
+        return self.cells.get((group, row), {})
+
+    def ok(self, group: GroupKey, row: RowKey) -> dict[int, Record]:
+        """The one successful cell of each seed; a seed with several cells has no result."""
+        place = (group, row)
+        if place not in self._ok:
+            cells = self.at(group, row).items()
+            self._ok[place] = {s: found[0] for s, found in cells if len(found) == 1 and found[0]["status"] == "ok"}
+        return self._ok[place]
+
+    def seeds(self, group: GroupKey) -> list[int]:
+        """Seeds of which any row of the column has a result."""
+        return sorted({seed for row in self.rows for seed in self.ok(group, row)})
+
+    def sample(self, group: GroupKey) -> Record:
+        """Any cell of a column."""
+        return next(found[0] for row in self.rows for found in self.at(group, row).values())
+
+    def row_sample(self, row: RowKey) -> Record:
+        return self.samples[row]
+
+    def baseline(self, group: GroupKey) -> RowKey | None:
+        """The row that keeps every field; the one without overrides where there are several."""
+        if group not in self._baselines:
+            keep_all = [row for row in self.rows if self.at(group, row) and self.row_sample(row)["is_baseline"]]
+            self._baselines[group] = min(keep_all, key=lambda row: (row.label, row.budget or ""), default=None)
+        return self._baselines[group]
+
+    def below_anchor(self, group: GroupKey) -> tuple[float, float] | None:
+        """(AUC, anchor) of the baseline where it misses the anchor on all rows of a public data set."""
+        anchor, reference = self.anchors.get(group.dataset), self.baseline(group)
+        if anchor is None or reference is None or self.backbone not in anchor.auc:
+            return None
+        numbers = list(self.by_seed(group, reference, AUC).values())
+        if not numbers or sum(self.sample(group)["split_rows"].values()) != anchor.rows:
+            return None
+        wanted = anchor.auc[self.backbone]
+        return (fmean(numbers), wanted) if fmean(numbers) < wanted else None
+
+    def by_seed(self, group: GroupKey, row: RowKey, metric: Metric) -> dict[int, float]:
+        """The number of every seed that has one, by increasing seed."""
+        reference = self.baseline(group)
+        base = self.ok(group, reference) if reference else {}
+        measured = {seed: metric.number(cell, base.get(seed)) for seed, cell in self.ok(group, row).items()}
+        return {seed: number for seed, number in sorted(measured.items()) if number is not None}
+
+    def value(self, group: GroupKey, row: RowKey, metric: Metric) -> Value:
+        """Mean and sample standard deviation over the seeds that have a result."""
+        found = self.by_seed(group, row, metric)
+        if not found:
+            return Value()
+        numbers = list(found.values())
+        mean, sd = fmean(numbers), sample_sd(numbers)
+        one_by_definition = metric.ratio_of is not None and row == self.baseline(group)
+        sd_text = "" if one_by_definition else _sd_text(metric, mean, sd)
+        cells = self.ok(group, row)
+        hashes = tuple(cells[seed]["config_hash"] for seed in found)
+        return Value(mean, sd, tuple(found), tuple(numbers), hashes, metric.text(mean), sd_text)
+
+
+def sample_sd(numbers: Collection[float]) -> float | None:
+    """Sample standard deviation; None of fewer than two. ``statistics.stdev`` has more digits and takes long."""
+    if len(numbers) < 2:
+        return None
+    mean = fmean(numbers)
+    return math.sqrt(math.fsum((number - mean) ** 2 for number in numbers) / (len(numbers) - 1))
+
+
+def _sd_text(metric: Metric, mean: float, sd: float | None) -> str:
+    """The deviation in its mean's decimals; nothing under two seeds, or for equal counts or equal zeros."""
+    if sd is None or (sd == 0 and (metric.counted or mean == 0)):
+        return ""
+    return metric.text(sd, like=mean)
+
+
+def records_of(frame: pd.DataFrame) -> list[Record]:
+    """The rows of a run's table as dictionaries, null as None."""
+    plain = frame.astype(object)
+    rows = plain.where(plain.notna(), None).to_dict("records")
+    return [{str(key): value for key, value in row.items()} for row in rows]
+
+
+def group_key(cell: Record) -> GroupKey:
+    parts = (cell["split_rows"], cell["profile"], cell["backbone_params"])
+    return GroupKey(cell["dataset"], cell["dataset_revision"], *(json.dumps(p, sort_keys=True) for p in parts))
+
+
+def blocks(run: Run, titles: Titles) -> list[Block]:
+    """The blocks of a run, or those that were made before."""
+    return list(run) if isinstance(run, Sequence) else blocks_of(records_of(run), titles)
+
+
+def blocks_of(cells: Sequence[Record], titles: Titles) -> list[Block]:
+    """One block by backbone and τ, in table order."""
+    places: dict[str, dict[GroupKey, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for cell in cells:
+        places[cell["backbone"]][group_key(cell)].append(cell)
+    found = []
+    for backbone in sorted(places, key=titles.backbone_rank):
+        groups = list(places[backbone].values())
+        taus = sorted({cell["tau"] for group in groups for cell in group} - {None})
+        for tau in (*taus,) or (None,):
+            columns = [group for group in groups if _belongs(group, tau)]
+            shown = [cell for group in columns for cell in group if cell["tau"] in (None, tau)]
+            found.append(_block(backbone, tau, shown, titles))
+    return found
+
+
+def _belongs(group: Sequence[Record], tau: float | None) -> bool:
+    """Whether a column is part of the table of ``tau``: it has cells there, or at no τ at all."""
+    taus = {cell["tau"] for cell in group} - {None}
+    return not taus or tau in taus
+
+
+def _natural(label: str) -> str:
+    """A key that orders 330 before 2000."""
+    return re.sub(r"\d+", lambda digits: digits[0].zfill(12), label)
+
+
+def _is_field_form(row: RowKey, rows: Iterable[RowKey]) -> bool:
+    """Whether ``budget=field`` is named in the row's label and sets it apart from another row."""
+    if "budget=field" not in _overrides(row.label):
+        return False
+    return any(other.budget != row.budget and _without_budget(other) == _without_budget(row) for other in rows)
+
+
+def _without_budget(row: RowKey) -> tuple[str, ...]:
+    kept = [part for part in _overrides(row.label) if not part.startswith("budget=")]
+    return (row.label.partition("[")[0], *kept)
+
+
+def _overrides(label: str) -> list[str]:
+    return label.partition("[")[2].removesuffix("]").split(",") if "[" in label else []
+
+
+def _block(backbone: str, tau: float | None, cells: Iterable[Record], titles: Titles) -> Block:
+    block = Block(backbone, tau, anchors=titles.anchors)
+    order: dict[RowKey, tuple[int, str, str]] = {}
+    for cell in cells:
+        group, row = group_key(cell), RowKey(cell["label"], cell["budget"])
+        block.cells.setdefault((group, row), {}).setdefault(cell["seed"], []).append(cell)
+        block.samples.setdefault(row, cell)
+        position = _LAST if cell["method_order"] is None else cell["method_order"]
+        order[row] = min(order.get(row, (_LAST + 1, "", "")), (position, _natural(row.label), row.budget or ""))
+    block.field_forms = frozenset(row for row in order if _is_field_form(row, order))
+    block.rows = sorted(order, key=lambda row: (row in block.field_forms, *order[row]))
+    found = {group for group, _ in block.cells}
+    block.groups = sorted(found, key=lambda group: (titles.dataset_rank(group.dataset), str(group)))
+    return block

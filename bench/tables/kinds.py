@@ -1,0 +1,105 @@
+"""The tables whose every number is a metric of cells: one entry a kind, and in it one entry a column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.tables.metrics import (
+    AUC,
+    CT_S,
+    EMBEDDING_BYTES,
+    IT_S,
+    LOGLOSS,
+    N_KEPT,
+    PT_S,
+    TT_RATIO,
+    TT_S,
+    Cell,
+    Measure,
+    Metric,
+    count,
+    significant,
+)
+
+__all__ = ["KINDS", "TableKind"]
+
+
+@dataclass(frozen=True)
+class TableKind:
+    """What a table shows: numbers of every method, with their notes, in every format."""
+
+    name: str
+    """Of its files, and on the command line."""
+    columns: tuple[Metric, ...]
+    """Of a data set, from left to right."""
+    heading: str
+    """Begins the title of every table."""
+    section: str
+    """Heading of the page's section and of the file in Markdown."""
+    meaning: str = ""
+    """What the columns mean, beside what each says itself."""
+    by_dataset: bool = True
+    """Whether every data set has a table of its own, or all stand side by side."""
+    needs: Callable[[Cell], bool] | None = None
+    """What one successful cell must have, or there is no table."""
+
+
+def _kept_bytes(cell: Cell, baseline: Cell | None) -> float | None:
+    """Of what a mask leaves; of the whole table where nothing is masked."""
+    left: float | None = (cell["selection"] or {}).get("kept_bytes", cell["embedding_bytes"])
+    return left
+
+
+def _recovered(key: str) -> Measure:
+    return lambda cell, baseline: (cell["recovery"] or {}).get(key)
+
+
+_OVERALL = TableKind("overall", (AUC, LOGLOSS, TT_RATIO), "Results", "Results", by_dataset=False)
+_EFFICIENCY = TableKind(
+    "efficiency",
+    (
+        *(PT_S, CT_S, TT_S, IT_S),
+        Metric("epochs", "Epochs", None, count, counted=True),
+        N_KEPT,
+        Metric("network_params", "Network parameters", "lower", count, counted=True, optional=True),
+        Metric("embedding_params", "Embedding parameters", "lower", count, counted=True),
+        EMBEDDING_BYTES,
+        Metric(
+            "kept_bytes", "Kept values", "lower", significant(4), _kept_bytes,
+            unit="MiB", scale=2**20, counted=True, optional=True, unless_equal=EMBEDDING_BYTES,
+        ),
+        Metric(
+            "flops_per_row", "Operations", "lower", significant(4),
+            unit="MFLOP/row", scale=1e6, counted=True, optional=True,
+        ),
+        Metric(
+            "peak_mem_bytes", "Peak memory", "lower", significant(4), unit="MiB", scale=2**20, optional=True
+        ),
+    ),
+    "Cost and size",
+    "Cost and size",
+    "PT: pretraining; CT: continued training; TT: both; IT: one pass over the test rows. Kept values: bytes of "
+    "what a mask leaves of the embeddings, which keep their place all the same. Operations: of a forward pass. "
+    "Peak memory: on a CPU known with --isolate only.",
+)  # fmt: skip
+_RECOVERY = TableKind(
+    "recovery",
+    (
+        Metric("precision_at_k", "Precision at K", "higher", 2, _recovered("precision_at_k")),
+        Metric("main_recall", "Main fields kept", None, 2, _recovered("main_recall")),
+        Metric("interaction_recall", "Interaction fields kept", None, 2, _recovered("interaction_recall")),
+        Metric("attainable_auc_share", "Attainable AUC", "higher", 2, _recovered("attainable_auc_share")),
+        Metric("score_cardinality_corr", "Score ~ log values", None, 2, _recovered("score_cardinality_corr")),
+    ),
+    "Recovery of the true fields",
+    "Recovery",
+    "Precision at K: true fields among the K highest scores, K being their number, a field and its copies counted "
+    "once. Attainable AUC: share of what the true probabilities reach above 0.5. Score ~ log values: rank "
+    "correlation of scores with vocabulary size.",
+    needs=lambda cell: bool(cell["recovery"]),
+)  # fmt: skip
+
+KINDS: dict[str, TableKind] = {kind.name: kind for kind in (_OVERALL, _EFFICIENCY, _RECOVERY)}
+"""By name, in the order of the page. One more ``Metric`` in ``columns`` is one more column, everywhere; ``TT`` in the
+place of ``TT_RATIO`` shows training time as time."""

@@ -1,0 +1,184 @@
+"""What a column of numbers is: its name, how a cell's number is taken, printed and ranked.
+
+The metrics here are shown by several tables, figures or notes; a column that one table alone has is an entry of that
+table (``bench.tables.kinds`` and its siblings). Nothing else need know it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+__all__ = [
+    "AUC",
+    "CT_S",
+    "EMBEDDING_BYTES",
+    "IT_S",
+    "LOGLOSS",
+    "METRICS",
+    "N_KEPT",
+    "PT_S",
+    "TT",
+    "TT_RATIO",
+    "TT_S",
+    "Cell",
+    "Format",
+    "Measure",
+    "Metric",
+    "count",
+    "duration",
+    "recorded",
+    "signed",
+    "significant",
+]
+
+Format = Callable[[float, float], str]
+"""(value, like) -> text of ``value`` with as many decimals as suit ``like``."""
+Cell = Mapping[str, Any]
+"""A record by key."""
+Measure = Callable[[Cell, Cell | None], float | None]
+"""(cell, the baseline's cell of the same seed) -> the cell's number; None: not measured."""
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """One column of results; the first five fields make a whole one."""
+
+    name: str
+    """In files and on the command line."""
+    title: str
+    """In print."""
+    better: Literal["higher", "lower"] | None
+    """None: a description, never ranked."""
+    decimals: int | Format
+    """How many, or a rule."""
+    measure: Measure | None = None
+    """By default the record's number under ``name``, or what ``ratio_of`` says."""
+    unit: str = ""
+    """As printed; empty for a number without one."""
+    scale: float = 1.0
+    """Recorded value of one printed unit."""
+    counted: bool = False
+    """A whole number by nature, printed without ± where all seeds agree."""
+    clock: Literal["training", "inference"] | None = None
+    """Times of resumed cells are not shown; training times are ranked within one optimizer only."""
+    ratio_of: Metric | None = None
+    """The metric whose ratio to the baseline's, seed by seed, this is; 1 for the baseline by definition."""
+    optional: bool = False
+    """Left out of a table where no cell has it."""
+    unless_equal: Metric | None = None
+    """The metric of the same table whose equal, cell by cell, need not be shown."""
+    meaning: str = ""
+    """For the caption; ``{baseline}`` becomes the baseline and its seconds."""
+    origin: str = ""
+    """How a seed's number comes about, where it is not that of one cell."""
+
+    @property
+    def arrow(self) -> str:
+        return {"higher": "↑", "lower": "↓", None: ""}[self.better]
+
+    @property
+    def heading(self) -> str:
+        """Title, unit and direction, e.g. ``IT [s] ↓``."""
+        parts = (self.title, f"[{self.unit}]" if self.unit else "", self.arrow)
+        return " ".join(part for part in parts if part)
+
+    @property
+    def has_units(self) -> bool:
+        """Whether the text of a number says its units, as ``4h23m23s``."""
+        return self.decimals is duration
+
+    @property
+    def paper(self) -> Metric:
+        """The column of the numbers that a paper prints."""
+        return Metric(f"{self.name}_paper", "paper", None, self.decimals, unit=self.unit, scale=self.scale)
+
+    @property
+    def gap(self) -> Metric:
+        """The column of the differences to a paper's numbers."""
+        return replace(self.paper, name=f"{self.name}_gap", title="difference", decimals=signed(self.decimals))
+
+    def number(self, cell: Cell, baseline: Cell | None = None) -> float | None:
+        """One cell's number, or None: not measured, or a time of a resumed cell."""
+        if self.clock is not None and cell["resumed"]:
+            return None
+        if self.ratio_of is not None:
+            own, base = (None if one is None else self.ratio_of.number(one) for one in (cell, baseline))
+            return own / base if own is not None and base else None
+        found = cell[self.name] if self.measure is None else self.measure(cell, baseline)
+        return None if found is None else float(found)
+
+    def text(self, value: float, like: float | None = None) -> str:
+        """Print a recorded ``value`` with the decimals that suit ``like`` (default: itself)."""
+        return _text(self.decimals, value / self.scale, (value if like is None else like) / self.scale)
+
+
+def _text(decimals: int | Format, value: float, like: float) -> str:
+    return f"{value:,.{decimals}f}" if isinstance(decimals, int) else decimals(value, like)
+
+
+def signed(decimals: int | Format) -> Format:
+    """``decimals`` with a sign before every number."""
+
+    def text(value: float, like: float) -> str:
+        return ("-" if math.copysign(1, value) < 0 else "+") + _text(decimals, abs(value), abs(like))
+
+    return text
+
+
+def duration(value: float, like: float) -> str:
+    """Seconds as ``4h23m23s``; under a minute with the decimals that show three significant digits of ``like``."""
+    if value < 60:
+        return f"{significant(3)(value, min(like, 60))}s"
+    minutes, seconds = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m{seconds}s" if hours else f"{minutes}m{seconds}s"
+
+
+def significant(digits: int) -> Format:
+    """Decimals that show ``digits`` significant ones of ``like``; digits before the point all stay."""
+
+    def text(value: float, like: float) -> str:
+        magnitude = math.floor(math.log10(abs(like))) if like else digits
+        return f"{value:,.{max(0, digits - 1 - magnitude)}f}"
+
+    return text
+
+
+def count(value: float, like: float) -> str:
+    """A whole number, or one decimal where a mean over seeds is not whole."""
+    return f"{value:,.0f}" if float(value).is_integer() and float(like).is_integer() else f"{value:,.1f}"
+
+
+def recorded(key: str) -> Measure:
+    """The record's number under ``key``."""
+    return lambda cell, baseline: cell[key]
+
+
+def _n_kept(cell: Cell, baseline: Cell | None) -> float | None:
+    return None if cell["kept_fields"] is None else len(cell["kept_fields"])
+
+
+AUC = Metric("auc", "AUC", "higher", 4)
+LOGLOSS = Metric("logloss", "Logloss", "lower", 4)
+PT_S = Metric("pt_s", "PT", "lower", significant(4), unit="s", clock="training")
+CT_S = Metric("ct_s", "CT", "lower", significant(4), unit="s", clock="training")
+TT_S = Metric("tt_s", "TT", "lower", significant(4), unit="s", clock="training")
+TT = replace(TT_S, name="tt", measure=recorded("tt_s"), decimals=duration, unit="", meaning="TT: all training time.")
+TT_RATIO = Metric(
+    "tt_ratio", "TT", "lower", 4, ratio_of=TT_S, clock="training",
+    meaning="TT is the ratio, seed by seed, to {baseline}.",
+    origin="each seed's training time over that of the method that keeps every field",
+)  # fmt: skip
+IT_S = Metric("it_s", "IT", "lower", significant(4), unit="s", clock="inference")
+N_KEPT = Metric("n_kept", "Fields", None, count, _n_kept, counted=True)
+EMBEDDING_BYTES = Metric(
+    "embedding_bytes", "Embedding size", "lower", significant(4), unit="MiB", scale=2**20, counted=True
+)
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric for metric in (AUC, LOGLOSS, TT_RATIO, TT, PT_S, CT_S, TT_S, IT_S, N_KEPT, EMBEDDING_BYTES)
+}
+"""By name, for figures and for the paper's files."""

@@ -1,0 +1,172 @@
+"""The tables of a run: results across data sets; and what each method costs and leaves, by data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bench.tables.cells import Block, GroupKey, RowKey, Values, blocks
+from bench.tables.kinds import KINDS, TableKind
+from bench.tables.metrics import AUC, Metric
+from bench.tables.model import BELOW_ANCHOR, FEWER_SEEDS, OTHER_OPTIMIZER, RESUMED, Flag, Group, Row, Table, ranked
+from bench.tables.naming import Names, caption, names_of, table_name, table_title
+from bench.tables.notes import cell_flags, notes_of, optimizers
+from bench.tables.titles import Titles
+
+if TYPE_CHECKING:
+    from bench.tables.cells import Run
+
+__all__ = [
+    "FIELD_FORMS",
+    "column_of",
+    "efficiency_tables",
+    "group_of",
+    "overall_tables",
+    "recovery_tables",
+    "rows_of",
+    "tables_of",
+]
+
+FIELD_FORMS = "Held to whole fields (budget=field)"
+"""Heading of the rows below the others."""
+
+
+def tables_of(kind: TableKind, run: Run, titles: Titles | None = None) -> list[Table]:
+    """The tables of one kind: one by backbone and τ, and where the kind says so by data set.
+
+    Args:
+        kind: what they show.
+        run: as ``bench.records.load_frame`` returns it, or its blocks.
+        titles: names and order of data sets and backbones in print; by default those that are registered.
+    """
+    titles = Titles.registered() if titles is None else titles
+    found = []
+    for block in blocks(run, titles):
+        for groups in [[group] for group in block.groups] if kind.by_dataset else [block.groups]:
+            if _wanted(block, groups, kind):
+                found.append(_table(block, groups, kind, titles))
+    return found
+
+
+def overall_tables(run: Run, titles: Titles | None = None) -> list[Table]:
+    """Results on all data sets, AUC first; arguments as above."""
+    return tables_of(KINDS["overall"], run, titles)
+
+
+def efficiency_tables(run: Run, titles: Titles | None = None) -> list[Table]:
+    """Times, epochs and sizes of every method; arguments as above."""
+    return tables_of(KINDS["efficiency"], run, titles)
+
+
+def recovery_tables(run: Run, titles: Titles | None = None) -> list[Table]:
+    """What of a known truth every method found, on generated data sets; arguments as above."""
+    return tables_of(KINDS["recovery"], run, titles)
+
+
+def _wanted(block: Block, groups: Sequence[GroupKey], kind: TableKind) -> bool:
+    """Whether any cell has what the table needs; most kinds show where everything failed, too."""
+    cells = (cell for group in groups for row in block.rows for cell in block.ok(group, row).values())
+    return kind.needs is None or any(kind.needs(cell) for cell in cells)
+
+
+def _table(block: Block, groups: Sequence[GroupKey], kind: TableKind, titles: Titles) -> Table:
+    names = names_of(block, titles)
+    rows = [row for row in block.rows if any(block.at(group, row) for group in groups)]
+    values: Values = {}
+    for group in groups:
+        for metric in kind.columns:
+            values.update(column_of(block, group, metric, rows))
+    shown = _shown(kind.columns, values)
+    values = {place: value for place, value in values.items() if place[2] in shown}
+    meaning = " ".join(text for text in (kind.meaning, *(metric.meaning for metric in shown)) if text)
+    return Table(
+        name=table_name(block, groups if kind.by_dataset else []),
+        backbone=block.backbone,
+        tau=block.tau,
+        title=table_title(names, block.tau, kind.heading),
+        caption=caption(block, groups, names, meaning),
+        groups=tuple(group_of(block, group, names, shown) for group in groups),
+        rows=rows_of(block, rows, names, groups, values),
+        notes=notes_of(block, values, names, titles),
+    )
+
+
+def _shown(columns: Sequence[Metric], values: Values) -> tuple[Metric, ...]:
+    """The columns without those that no cell has measured or that repeat another."""
+
+    def means(metric: Metric) -> list[float | None]:
+        return [value.mean for (_, _, other), value in values.items() if other is metric]
+
+    def needed(metric: Metric) -> bool:
+        found = means(metric)
+        measured = not metric.optional or any(number is not None for number in found)
+        return measured and (metric.unless_equal is None or found != means(metric.unless_equal))
+
+    return tuple(metric for metric in columns if needed(metric))
+
+
+def column_of(block: Block, group: GroupKey, metric: Metric, rows: Sequence[RowKey]) -> Values:
+    """The flagged and ranked numbers of one column."""
+    values = {row: block.value(group, row, metric) for row in rows}
+    seeds = {seed for value in values.values() for seed in value.seeds}
+    other = _other_optimizer(block, group, rows) if metric.clock == "training" else set()
+    below = block.below_anchor(group) is not None
+    for row, value in values.items():
+        flags: list[Flag] = []
+        if value.seeds and set(value.seeds) != seeds:
+            flags.append(FEWER_SEEDS.symbol)
+        if metric.clock and any(cell["resumed"] for cell in block.ok(group, row).values()):
+            flags.append(RESUMED.symbol)
+        if metric is AUC:
+            flags += [flag.symbol for flag in cell_flags(block, [group], row)]
+        if value.seeds and row in other:
+            flags.append(OTHER_OPTIMIZER.symbol)
+        if metric is AUC and value.seeds and below:
+            flags.append(BELOW_ANCHOR.symbol)
+        rankable = bool(value.seeds) and not {FEWER_SEEDS.symbol, OTHER_OPTIMIZER.symbol} & set(flags)
+        values[row] = replace(value, flags=tuple(flags), rankable=rankable)
+    marked = ranked(list(values.values()), metric)
+    return {(group, row, metric): value for row, value in zip(rows, marked, strict=True)}
+
+
+def _other_optimizer(block: Block, group: GroupKey, rows: Iterable[RowKey]) -> set[RowKey]:
+    """Rows whose optimizer is not the baseline's; without a baseline, all rows unless they agree."""
+    used = {row: optimizers(cells.values()) for row in rows if (cells := block.ok(group, row))}
+    reference = block.baseline(group)
+    if reference in used:
+        return {row for row, found in used.items() if found != used[reference]}
+    return set(used) if len({tuple(found) for found in used.values()}) > 1 else set()
+
+
+def rows_of(
+    block: Block, keys: Sequence[RowKey], names: Names, groups: Sequence[GroupKey], values: Values
+) -> tuple[Row, ...]:
+    """Rows in table order; the first of those held to whole fields opens a set of its own."""
+    rows = [_row_of(block, key, names, groups, values) for key in keys]
+    first = next((i for i, key in enumerate(keys) if key in block.field_forms), None)
+    if first is not None:
+        rows[first] = replace(rows[first], opens=True, heading=FIELD_FORMS)
+    return tuple(rows)
+
+
+def _row_of(block: Block, key: RowKey, names: Names, groups: Sequence[GroupKey], values: Values) -> Row:
+    sample = block.row_sample(key)
+    metrics = list(dict.fromkeys(metric for _, _, metric in values))
+    flagged = [] if AUC in metrics else cell_flags(block, groups, key)
+    return Row(
+        method=sample["method"],
+        label=key.label,
+        budget=key.budget,
+        title=names.rows[key],
+        values=tuple(values[group, key, metric] for group in groups for metric in metrics),
+        flags=tuple(flag.symbol for flag in flagged if not flag.of_data),
+        uses_tau=sample["tau"] is not None,
+    )
+
+
+def group_of(block: Block, key: GroupKey, names: Names, metrics: tuple[Metric, ...]) -> Group:
+    sample = block.sample(key)
+    facts: dict[str, str | int | None] = {"revision": key.revision, "profile": sample["profile"].get("name")}
+    facts.update({f"{split}_rows": n for split, n in sample["split_rows"].items()})
+    return Group(key.dataset, names.groups[key], metrics, tuple(block.seeds(key)), facts)

@@ -1,0 +1,90 @@
+"""Training weights and gates in turn: weights on training rows, gates on rows held out from them, first order.
+
+    every iteration         θ <- Adam on ℓ(θ, A; batch of the training rows)
+    every f-th iteration    A <- Adam on ℓ(θ, A; batch of the held-out rows, twice the size)
+
+A step of one never moves the other, and gates have no weight decay. Batch norm inside a gate normalises held-out
+batches by their own moments, but keeps running statistics of training rows alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from bench.api import Batch, Context, CTRModel, Gate, Group, Rows, Step
+from methods.parts.controllers import BatchNorm
+
+__all__ = ["bilevel_steps", "gate_interval", "joint_step", "linear_schedule"]
+
+HELD_OUT_SCALE = 2
+"""A gate step's rows as a multiple of the batch size."""
+STEPS_PER_EPOCH = 10
+"""Gate steps an epoch has at least, if it has as many iterations: chosen here, for small data."""
+
+
+def bilevel_steps(ctx: Context[Any], model: CTRModel, held: Rows, gate_lr: float, every: int) -> list[Step]:
+    """The weights' step, and the gate's on ``held`` at every ``every``-th iteration."""
+    gate = _gate(model)
+    weights = ctx.step(model)
+
+    def loss(model: CTRModel, batch: Batch) -> Tensor:
+        with _without_statistics(gate):
+            return weights.loss(model, batch)
+
+    groups = [Group(list(gate.parameters()), gate_lr)]
+    return [weights, Step(groups, loss, name="gate", batches=held, every=every, batch_scale=HELD_OUT_SCALE)]
+
+
+def joint_step(ctx: Context[Any], model: CTRModel, gate_lr: float) -> list[Step]:
+    """One step of weights and gate together, on the training rows."""
+    base = ctx.step(model)
+    return [ctx.step(model, groups=[*base.groups, Group(list(_gate(model).parameters()), gate_lr)])]
+
+
+def gate_interval(ctx: Context[Any], rows: int, update_every: int) -> int:
+    """Iterations between gate steps: ``update_every``, fewer where an epoch over ``rows`` has few iterations."""
+    return max(1, min(update_every, math.ceil(rows / ctx.profile.batch_size) // STEPS_PER_EPOCH))
+
+
+def linear_schedule(
+    buffer: Tensor, start: float, end: float, share: float = 1.0, most: int | None = None
+) -> Callable[[int, int], None]:
+    """A schedule that moves ``buffer`` in place from ``start`` to ``end``, and leaves it there.
+
+    Args:
+        buffer: scalar.
+        start: value at the first iteration.
+        end: value at the last iteration of the way.
+        share: share of the planned iterations that the way takes.
+        most: its iterations at most; None: no bound.
+    """
+
+    def move(iteration: int, planned: int) -> None:
+        way = max(1, round(share * planned) - 1)
+        done = min(1.0, iteration / (way if most is None else min(way, most)))
+        buffer.fill_(start + (end - start) * done)
+
+    return move
+
+
+def _gate(model: CTRModel) -> Gate:
+    if model.gate is None:
+        raise ValueError("the model has no gate to train")
+    return model.gate
+
+
+@contextmanager
+def _without_statistics(gate: nn.Module) -> Iterator[None]:
+    norms = [module for module in gate.modules() if isinstance(module, BatchNorm)]
+    for norm in norms:
+        norm.frozen = True
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.frozen = False

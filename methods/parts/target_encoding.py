@@ -1,0 +1,137 @@
+"""Out-of-fold target encoding with empirical-Bayes smoothing: a field of codes becomes a column of logits.
+
+For counts n_v and clicks c_v of one field's values, with G the share of clicks and s = G(1 - G):
+
+    Q    = sum_v n_v (c_v / n_v - G)^2,   df = #{v: n_v > 0} - 1
+    tau2 = max((Q - df s) / (sum n - sum n^2 / sum n), 1e-9)      between-value variance, by moments
+    k    = s / tau2                                               prior strength, in rows
+    code = logit((c_v + k G) / (n_v + k))                         a value without rows gets logit(G)
+
+A training row in fold j reads the code of its value from the rows of the other folds alone: counts, G and k
+included, so that no label has any part in its own row's code. Other rows read it from all training rows.
+Folds are a hash of the row's identity: a row stays in its fold whatever other rows are drawn.
+
+Shapes: N training rows, M other rows, F fields, C values of a field.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from bench.api import Rows
+from methods.parts.shallow import labels_of, local_codes, put_numeric
+
+__all__ = ["encode", "fold_numbers", "out_of_fold", "prior_strength", "standard_codes", "value_logits"]
+
+_SMALLEST_VARIANCE = 1e-9
+_ROUNDING = 1e-9  # a column of float32 numbers that differ at all differs by more
+
+
+def encode(train: Rows, others: Rows, folds: int, salt: int) -> tuple[np.ndarray, np.ndarray]:
+    """Encode all fields; numeric fields keep their values.
+
+    Args:
+        train: rows that are counted, and encoded out of fold.
+        others: rows that are only encoded, from all of ``train``.
+        folds: number of folds.
+        salt: chooses the assignment of rows to folds.
+
+    Returns:
+        float32 [N, F] and [M, F], column-major.
+    """
+    codes, other_codes = local_codes(train), local_codes(others)
+    positive = labels_of(train) > 0.5
+    fold = fold_numbers(train.index.numpy(), folds, salt)
+    encoded = np.empty(codes.shape, dtype=np.float32, order="F")
+    other_encoded = np.empty(other_codes.shape, dtype=np.float32, order="F")
+    for f, field in enumerate(train.schema.fields):
+        if field.kind != "numeric":
+            encoded[:, f], table = out_of_fold(codes[:, f], positive, fold, folds, field.cardinality)
+            other_encoded[:, f] = table[other_codes[:, f]]
+    put_numeric(encoded, train)
+    put_numeric(other_encoded, others)
+    return encoded, other_encoded
+
+
+def standard_codes(train: Rows, folds: int, salt: int) -> np.ndarray:
+    """The training rows encoded, each column with mean 0 in every fold and variance 1; a constant field becomes 0.
+
+    Without the centring a field that says nothing would still tell the folds apart by the share of clicks in the
+    other folds, which runs against the share in its own.
+
+    Returns:
+        float32 [N, F], column-major.
+    """
+    encoded, _ = encode(train, train.take(torch.arange(0)), folds, salt)
+    fold = fold_numbers(train.index.numpy(), folds, salt)
+    rows = np.maximum(np.bincount(fold, minlength=folds), 1)
+    for f in range(encoded.shape[1]):
+        column = encoded[:, f].astype(np.float64)
+        centred = column - (np.bincount(fold, column, folds) / rows)[fold]
+        deviation = float(centred.std())
+        constant = deviation <= _ROUNDING * float(np.abs(column).max(initial=0.0))
+        encoded[:, f] = 0.0 if constant else centred / deviation
+    return encoded
+
+
+def fold_numbers(index: np.ndarray, folds: int, salt: int) -> np.ndarray:
+    """Fold of each row from its identity and ``salt``, int64 [N], uniform over ``folds``."""
+    offset = np.array([salt], dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    bits = index.astype(np.uint64) + offset
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
+    bits ^= bits >> np.uint64(31)
+    return (bits % np.uint64(folds)).astype(np.int64)
+
+
+def out_of_fold(
+    codes: np.ndarray, positive: np.ndarray, fold: np.ndarray, folds: int, cardinality: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Encode one field.
+
+    Args:
+        codes: values, counted from 0, int [N].
+        positive: labels, bool [N].
+        fold: fold of each row, int64 [N], below ``folds``.
+        folds: number of folds.
+        cardinality: C, above every code.
+
+    Returns:
+        Codes of the training rows, float32 [N], and of each value for other rows, float32 [C].
+    """
+    cell = fold * cardinality + codes
+    size = folds * cardinality
+    counts = np.bincount(cell, minlength=size).reshape(folds, cardinality)
+    clicks = np.bincount(cell[positive], minlength=size).reshape(folds, cardinality)
+    all_counts, all_clicks = counts.sum(axis=0), clicks.sum(axis=0)
+    tables = value_logits(all_counts - counts, all_clicks - clicks).astype(np.float32)
+    return tables.ravel()[cell], value_logits(all_counts, all_clicks).astype(np.float32)
+
+
+def value_logits(counts: np.ndarray, clicks: np.ndarray) -> np.ndarray:
+    """Smoothed logit of each value, float64 [..., C], from integer counts and clicks [..., C]."""
+    rate = _rate(counts, clicks)
+    strength = prior_strength(counts, clicks)[..., None]
+    share = (clicks + strength * rate) / (counts + strength)
+    return np.asarray(np.log(share) - np.log1p(-share))
+
+
+def prior_strength(counts: np.ndarray, clicks: np.ndarray) -> np.ndarray:
+    """The prior's weight k in rows, float64 [...], from integer counts and clicks [..., C]."""
+    rate = _rate(counts, clicks)
+    spread = (rate * (1 - rate))[..., 0]
+    terms = counts * (clicks / np.maximum(counts, 1) - rate) ** 2
+    # Summed in order of size: the same strength, to the last bit, whatever the order of the codes.
+    between = np.sort(terms, axis=-1).sum(axis=-1)
+    total = counts.sum(axis=-1)
+    freedom = np.maximum((counts > 0).sum(axis=-1) - 1, 0)
+    scale = total - (counts**2).sum(axis=-1) / np.maximum(total, 1)
+    variance = (between - freedom * spread) / np.where(scale > 0, scale, np.inf)
+    return np.asarray(spread / np.maximum(variance, _SMALLEST_VARIANCE))
+
+
+def _rate(counts: np.ndarray, clicks: np.ndarray) -> np.ndarray:
+    """Share of clicks [..., 1], half a row away from 0 and 1 where all labels are equal."""
+    total = np.maximum(counts.sum(axis=-1, keepdims=True), 1)
+    return np.asarray(np.clip(clicks.sum(axis=-1, keepdims=True) / total, 0.5 / total, 1 - 0.5 / total))

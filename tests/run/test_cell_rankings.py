@@ -1,0 +1,120 @@
+"""A ranking of equal scores is no ranking; ties across the cut and a scarce class in the test rows are flagged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from bench import plugins
+from bench.api import Method, Rows, Selection
+from bench.records import CellRecord
+from bench.run.cell import run_cell, run_trial
+from bench.run.job import Job
+from bench.run.selections import SelectionStore
+
+MakeJob = Callable[..., Job]
+Ranked = Callable[..., Job]
+
+pytestmark = pytest.mark.usefixtures("quick_timing")
+
+
+class Given(Method[Any]):
+    """Returns the scores that a test gives."""
+
+    scores: ClassVar[list[float]] = []
+    hint: ClassVar[str | None] = None
+    calls: ClassVar[list[int]] = []
+
+    def select(self, ctx: Any, train: Rows, selection_rows: Rows) -> Selection:
+        self.calls.append(ctx.seed)
+        return Selection(scores=np.array(self.scores), hint=self.hint)
+
+
+@pytest.fixture
+def ranked(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> Ranked:
+    """A cell of eight fields with these scores: ``ranked([1.0] * 8, tau=0.5)``."""
+
+    def make(scores: list[float], budget: str = "field", hint: str | None = None, **cell: Any) -> Job:
+        monkeypatch.setattr(plugins.methods(), "load", lambda name: Given)
+        for name, value in {"scores": scores, "hint": hint, "calls": []}.items():
+            monkeypatch.setattr(Given, name, value)
+        job = make_job("cardinality", epochs=1, **cell)
+        return replace(job, method=replace(job.method, params=None, budget=budget))
+
+    return make
+
+
+@pytest.mark.parametrize("score", [0.0, 1.0, -3.5])
+def test_a_ranking_of_equal_scores_gives_no_number(ranked: Ranked, score: float) -> None:
+    record = run_cell(ranked([score] * 8))
+    assert (record.status, record.traceback) == ("skipped", None)
+    assert record.reason == (
+        "no ranking, all 8 fields have the same score: more rows or other parameters may tell them apart"
+    )
+    assert (record.auc, record.kept_fields, record.tie_count) == (None, None, None)
+
+
+def test_the_method_says_why_and_what_would_help(ranked: Ranked) -> None:
+    record = run_cell(ranked([0.0] * 8, hint="there was nothing to see; look again"))
+    assert record.reason == "no ranking, all 8 fields have the same score: there was nothing to see; look again"
+
+
+def test_a_ranking_that_is_kept_for_other_cells_keeps_why(ranked: Ranked, tmp_path: Path) -> None:
+    store = SelectionStore(tmp_path)
+    records = [run_cell(ranked([0.0] * 8, hint="nothing to see", tau=tau, shared=store)) for tau in (0.5, 0.25)]
+    assert len(list(tmp_path.iterdir())) == 1
+    assert Given.calls == []  # of the second: it read what the first had written
+    assert [record.status for record in records] == ["skipped"] * 2
+    assert {record.reason for record in records} == {"no ranking, all 8 fields have the same score: nothing to see"}
+
+
+def test_equal_scores_do_no_harm_where_nothing_is_cut(ranked: Ranked) -> None:
+    everything = list(range(8))
+    uncut = run_cell(ranked([1.0] * 8, tau=0.0))
+    assert (uncut.status, uncut.kept_fields, uncut.tie_count) == ("ok", everything, 0), uncut.reason
+    native = run_cell(ranked([1.0] * 8, budget="native"))
+    assert (native.status, native.kept_fields, native.tie_count) == ("ok", everything, None), native.reason
+    assert not any("TIES" in record.notes.get("flags", []) for record in (uncut, native))
+
+
+def test_a_trial_of_equal_scores_is_skipped_as_its_cells_are(ranked: Ranked) -> None:
+    trial = run_trial(ranked([1.0] * 8))
+    assert (trial.status, trial.valid_auc) == ("skipped", None)
+    assert "no ranking" in str(trial.reason)
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept", "ties"),
+    [
+        ([0, 0, 0, 0, 0, 0, 0, 9], [0, 1, 2, 7], 7),
+        ([5, 4, 3, 2, 2, 1, 0, 0], [0, 1, 2, 3], 2),
+        ([5, 4, 3, 2, 1, 1, 1, 1], [0, 1, 2, 3], 0),
+        ([5, 5, 5, 5, 1, 1, 1, 1], [0, 1, 2, 3], 0),
+    ],
+)
+def test_ties_across_the_cut_are_flagged(ranked: Ranked, scores: list[float], kept: list[int], ties: int) -> None:
+    record = run_cell(ranked(scores))
+    assert (record.status, record.kept_fields, record.tie_count) == ("ok", kept, ties), record.reason
+    assert ("TIES" in record.notes.get("flags", [])) is bool(ties)
+
+
+def with_positives(job: Job, positives: int) -> Job:
+    """The job with that many of its 120 test rows positive."""
+    labels = (torch.arange(len(job.data.test)) < positives).float()
+    test = replace(job.data.test, labels=labels)
+    return replace(job, data=replace(job.data, test=test, positives=job.data.positives | {"test": positives}))
+
+
+@pytest.mark.parametrize(
+    ("positives", "flagged"), [(1, True), (9, True), (10, False), (110, False), (111, True), (119, True)]
+)
+def test_a_test_split_of_few_rows_of_one_class_is_flagged(make_job: MakeJob, positives: int, flagged: bool) -> None:
+    record: CellRecord = run_cell(with_positives(make_job("no-selection", epochs=1), positives))
+    assert record.status == "ok", record.reason
+    assert ("SCARCE-CLASS" in record.notes.get("flags", [])) is flagged
