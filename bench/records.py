@@ -105,6 +105,10 @@ class CellRecord:
     """AUC of the evaluated weights on the validation split, by which they were chosen."""
     base_logloss: float | None = None
     """Cross-entropy of the constant rate of positives on the same rows, nat per row."""
+    line: dict[str, float] | None = None
+    """Of cells that keep every field: ``auc`` of the logistic regression on the same rows (``bench.run.line``), its
+    ``strength`` C and training ``rows``, and the ``difference`` of this cell's AUC to it with the ``error`` of that
+    (DeLong); None where it was not fitted."""
     recovery: dict[str, Any] | None = None
     """Agreement with the known roles of generated data; None for real data."""
 

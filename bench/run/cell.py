@@ -37,6 +37,7 @@ from bench.run.columns import (
 )
 from bench.run.context import CellContext, silent
 from bench.run.job import Job
+from bench.run.line import beside_line
 from bench.run.selections import is_shared, shared_key
 from bench.run.tuning import Trial
 from bench.seeds import generator
@@ -119,6 +120,8 @@ def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock)
     job.emit({"event": "phase", "phase": "evaluate"})
     with clock.phase("evaluate"):
         columns = quality_columns(trained.model, job.data.test, **TIMED_ONCE if job.timed_once else {})
+    if job.method.entry.family == "baseline" and job.lines is not None:
+        columns["line"] = beside_line(trained.model, job.data, job.lines)
     scores = trained.scores if chosen.selection.scores is None else chosen.selection.scores
     scores = None if scores is None else np.asarray(scores, dtype=np.float64)
     kept = chosen.selection.kept_fields(job.data.schema.n_fields)

@@ -21,6 +21,7 @@ from bench.records import CellRecord, config_hash
 from bench.rows.load import LoadedData
 from bench.run.context import BackboneChoice, CellContext, Emit, silent
 from bench.run.grid import Cell, MethodChoice
+from bench.run.line import LineStore
 from bench.run.selections import SelectionStore
 from bench.run.tuning import Tuning
 
@@ -117,6 +118,8 @@ class Job(ResolvedCell):
     checkpoints: Path | None = None
     """Folder to keep the cell's inner state in; None: keep none."""
     shared: SelectionStore | None = None
+    lines: LineStore | None = None
+    """Where reference lines are kept; None: none is fitted."""
     warmed: set[str] = field(default_factory=set)
     """Backbones that this process has warmed up; shared by the jobs of a process."""
     emit: Emit = silent

@@ -22,6 +22,7 @@ from bench.run.config import RunConfig
 from bench.run.context import Emit
 from bench.run.grid import Cell, MethodChoice, cells, choose_backbone, choose_method, expand
 from bench.run.job import Job, ResolvedCell, resolve_backbone
+from bench.run.line import LineStore
 from bench.run.selections import SelectionStore
 from bench.run.tuning import SEED, TrialStore, Tuning
 
@@ -29,6 +30,8 @@ SELECTIONS = "selections"
 """Folder of the rankings that cells share, within the run folder."""
 CHECKPOINTS = "checkpoints"
 """Folder of the inner state of cells, within the run folder."""
+LINES = "lines"
+"""Folder of the reference lines, within the run folder."""
 TRIALS = "trials"
 """Folder of what was tried to choose learning rates, within the run folder."""
 
@@ -217,6 +220,7 @@ class Session:
             own_process=self.own_process,
             checkpoints=checkpoints,
             shared=SelectionStore(self.folder.path / SELECTIONS),
+            lines=LineStore(self.folder.path / LINES),
             warmed=self.warmed,
             emit=emit,
         )

@@ -17,7 +17,7 @@ from bench.run.executors.base import CellTask, Executor, TrialTask
 from bench.run.grid import Cell
 from bench.run.job import ResolvedCell
 from bench.run.progress import Reporter
-from bench.run.session import CHECKPOINTS, SELECTIONS, TRIALS, Plan, Session, use_threads
+from bench.run.session import CHECKPOINTS, LINES, SELECTIONS, TRIALS, Plan, Session, use_threads
 from bench.run.tuning import SEED
 
 DONE = ("ok", "skipped")
@@ -70,7 +70,7 @@ def _begin(session: Session) -> None:
     """
     config = session.plan.config
     if config.rerun == "always":
-        for name in (SELECTIONS, CHECKPOINTS, TRIALS):
+        for name in (SELECTIONS, CHECKPOINTS, TRIALS, LINES):
             shutil.rmtree(session.folder.path / name, ignore_errors=True)
         session.tunings.clear()
     try:

@@ -123,6 +123,23 @@ class Block:
         wanted = anchor.auc[self.backbone]
         return (fmean(numbers), wanted) if fmean(numbers) < wanted else None
 
+    def below_line(self, group: GroupKey) -> tuple[float, float] | None:
+        """(AUC, that of the logistic line) where the baseline misses the line by more than two standard errors.
+
+        With difference d_s to the line at seed s and its error e_s from the test rows, which all S seeds share, the
+        squared error of the mean difference is mean e_s² + var(d_s) / S.
+        """
+        reference = self.baseline(group)
+        cells = [] if reference is None else self.ok(group, reference).values()
+        lines = [cell["line"] for cell in cells if cell["line"]]
+        if not lines:
+            return None
+        differences = [line["difference"] for line in lines]
+        spread = sample_sd(differences) or 0.0
+        error = math.sqrt(fmean(line["error"] ** 2 for line in lines) + spread**2 / len(lines))
+        below = fmean(differences) < -2 * error
+        return (fmean(line["auc"] + line["difference"] for line in lines), lines[0]["auc"]) if below else None
+
     def by_seed(self, group: GroupKey, row: RowKey, metric: Metric) -> dict[int, float]:
         """The number of every seed that has one, by increasing seed."""
         reference = self.baseline(group)

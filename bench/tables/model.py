@@ -12,6 +12,7 @@ from bench.tables.metrics import Metric
 __all__ = [
     "ABSENT",
     "BELOW_ANCHOR",
+    "BELOW_LINEAR",
     "FEWER_SEEDS",
     "MISSING",
     "OTHER_OPTIMIZER",
@@ -111,6 +112,7 @@ FEWER_SEEDS = NoteKind("fewer seeds", "†", joined=True)
 RESUMED = NoteKind("resumed", "‡", joined=True)
 OTHER_OPTIMIZER = NoteKind("other optimizer", "¶", joined=True)
 BELOW_ANCHOR = NoteKind("below public results", "‖", joined=True)
+BELOW_LINEAR = NoteKind("below the line", "⋆", joined=True)
 ABSENT = NoteKind("absent", MISSING)
 REMARK = NoteKind("remark")
 

@@ -13,6 +13,7 @@ from bench.tables.metrics import AUC, PT_S, Metric
 from bench.tables.model import (
     ABSENT,
     BELOW_ANCHOR,
+    BELOW_LINEAR,
     FEWER_SEEDS,
     OTHER_OPTIMIZER,
     REMARK,
@@ -127,7 +128,7 @@ def of_data(block: Block, values: Values, names: Names) -> list[Note]:
     """Notes on the AUC of whole columns, which hold whatever the prune ratio."""
     columns = dict.fromkeys(group for group, _, metric in values if metric is AUC)
     notes = [note for flag in FLAGS if flag.of_data for note in _of_columns(flag, block, columns, names)]
-    return [*notes, *_below_anchor(block, values, names)]
+    return [*notes, *_below_anchor(block, values, names), *_below_line(block, values, names)]
 
 
 def _of_columns(flag: CellFlag, block: Block, columns: Iterable[GroupKey], names: Names) -> list[Note]:
@@ -151,6 +152,21 @@ def _below_anchor(block: Block, values: Values, names: Names) -> list[Note]:
     shown = any(metric is AUC for _, _, metric in values)
     lead = "BELOW-ANCHOR, without selection the AUC is under that of public results, so that training may be at fault"
     return _listed(BELOW_ANCHOR if shown else replace(BELOW_ANCHOR, symbol=""), lead, items)
+
+
+def _below_line(block: Block, values: Values, names: Names) -> list[Note]:
+    """Where the baseline stays under the reference line."""
+    items = []
+    for group in dict.fromkeys(group for group, _, _ in values):
+        if (numbers := block.below_line(group)) is not None:
+            auc, line = map(AUC.text, numbers)
+            items.append(Item(f"{names.groups[group]} {auc} of {line}", group=names.groups[group]))
+    shown = any(metric is AUC for _, _, metric in values)
+    lead = (
+        "BELOW-LINEAR, without selection the AUC is under that of a linear model on the same rows by more than "
+        "two standard errors, so that training is at fault"
+    )
+    return _listed(BELOW_LINEAR if shown else replace(BELOW_LINEAR, symbol=""), lead, items)
 
 
 def _other_optimizers(block: Block, values: Values, names: Names) -> list[Item]:

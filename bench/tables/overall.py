@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 from bench.tables.cells import Block, GroupKey, RowKey, Values, blocks
 from bench.tables.kinds import KINDS, TableKind
 from bench.tables.metrics import AUC, Metric
-from bench.tables.model import BELOW_ANCHOR, FEWER_SEEDS, OTHER_OPTIMIZER, RESUMED, Flag, Group, Row, Table, ranked
+from bench.tables.model import (
+    BELOW_ANCHOR,
+    BELOW_LINEAR,
+    FEWER_SEEDS,
+    OTHER_OPTIMIZER,
+    RESUMED,
+    Flag,
+    Group,
+    Row,
+    Table,
+    ranked,
+)
 from bench.tables.naming import Names, caption, names_of, table_name, table_title
 from bench.tables.notes import cell_flags, notes_of, optimizers
 from bench.tables.titles import Titles
@@ -111,7 +122,7 @@ def column_of(block: Block, group: GroupKey, metric: Metric, rows: Sequence[RowK
     values = {row: block.value(group, row, metric) for row in rows}
     seeds = {seed for value in values.values() for seed in value.seeds}
     other = _other_optimizer(block, group, rows) if metric.clock == "training" else set()
-    below = block.below_anchor(group) is not None
+    below = {BELOW_ANCHOR.symbol: block.below_anchor(group), BELOW_LINEAR.symbol: block.below_line(group)}
     for row, value in values.items():
         flags: list[Flag] = []
         if value.seeds and set(value.seeds) != seeds:
@@ -122,8 +133,8 @@ def column_of(block: Block, group: GroupKey, metric: Metric, rows: Sequence[RowK
             flags += [flag.symbol for flag in cell_flags(block, [group], row)]
         if value.seeds and row in other:
             flags.append(OTHER_OPTIMIZER.symbol)
-        if metric is AUC and value.seeds and below:
-            flags.append(BELOW_ANCHOR.symbol)
+        if metric is AUC and value.seeds:
+            flags += [symbol for symbol, numbers in below.items() if numbers is not None]
         rankable = bool(value.seeds) and not {FEWER_SEEDS.symbol, OTHER_OPTIMIZER.symbol} & set(flags)
         values[row] = replace(value, flags=tuple(flags), rankable=rankable)
     marked = ranked(list(values.values()), metric)

@@ -1,0 +1,143 @@
+"""The line that a network must not stay below: logistic regression on the one-hot fields of the same rows.
+
+    logit p = b + Σ_f x_f w[id_f]        x_f: the value of a numeric field, 1 of any other
+    minimise ½ |w|² + C Σ loss           by L-BFGS, C the one of the highest validation AUC
+
+It sees what the model's own linear part would see, no interactions, and has one setting, which is tried out. Of large
+data it is fitted to ``MOST_ROWS`` training rows, which can only lower it.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.engine.evaluate import auc, predict
+from bench.engine.model import CTRModel
+from bench.errors import DataError
+from bench.files import write_atomically
+from bench.records import config_hash
+from bench.rows.load import LoadedData
+from bench.rows.residency import settle
+from bench.rows.rows import Rows, stratified_sample
+from bench.seeds import generator
+from bench.stats.delong import auc_difference
+
+__all__ = ["STRENGTHS", "Line", "LineStore", "beside_line", "fit_line"]
+
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)
+"""Values of C, from the strongest penalty on; each fit starts where the one before has ended."""
+MOST_ROWS = 200_000
+_ITERATIONS = 200
+
+
+@dataclass(frozen=True)
+class Line:
+    """A fitted line on the test rows."""
+
+    auc: float
+    valid_auc: float
+    strength: float
+    """C."""
+    rows: int
+    """Training rows it was fitted to."""
+    logits: np.ndarray
+    """Of the test rows, float32 [n]."""
+
+
+def fit_line(data: LoadedData) -> Line:
+    """Fit the line of a data set.
+
+    Raises:
+        ValueError: a split has rows of one class alone.
+    """
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415 - takes a second, and only baselines need it
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+
+    train = _at_most(data.train, MOST_ROWS)
+    x, y = _design(train), train.labels.cpu().numpy()
+    valid, test = _design(data.valid), _design(data.test)
+    model = LogisticRegression(solver="lbfgs", max_iter=_ITERATIONS, warm_start=True)
+    best: Line | None = None
+    for strength in STRENGTHS:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a line that could be a little higher is still one
+            model.set_params(C=strength).fit(x, y)
+        reached = _auc(model.decision_function(valid), data.valid)
+        if best is None or reached > best.valid_auc:
+            logits = model.decision_function(test).astype(np.float32)
+            best = Line(_auc(logits, data.test), reached, strength, len(train), logits)
+    assert best is not None
+    return best
+
+
+def _at_most(rows: Rows, most: int) -> Rows:
+    if len(rows) <= most:
+        return rows
+    return rows.take(stratified_sample(rows.labels, most, generator(use="reference line")))
+
+
+def _design(rows: Rows) -> Any:
+    """One-hot fields, a numeric one with its value: a sparse matrix, float64 [N, V]."""
+    from scipy.sparse import csr_matrix  # noqa: PLC0415 - only baselines need it
+
+    ids = rows.ids.cpu().numpy()
+    values = np.ones(ids.shape)
+    if rows.numeric is not None:
+        values[:, list(rows.schema.numeric_fields)] = rows.numeric.cpu().numpy()
+    starts = np.arange(0, ids.size + 1, ids.shape[1])
+    return csr_matrix((values.ravel(), ids.ravel(), starts), shape=(len(ids), rows.schema.vocabulary_rows))
+
+
+def _auc(logits: np.ndarray, rows: Rows) -> float:
+    return auc(torch.from_numpy(np.array(logits)), rows.labels.cpu())
+
+
+def beside_line(model: CTRModel, data: LoadedData, lines: LineStore) -> dict[str, float]:
+    """What a record says of its reference line: AUC, C, rows, and the difference of ``model`` to it, with its error.
+
+    Raises:
+        DataError: a stored line cannot be read.
+        NotTestable: the test split has fewer than two rows of a class.
+    """
+    line = lines.find(data)
+    logits = predict(model, settle(data.test)).float().cpu().numpy()
+    found = auc_difference(logits, line.logits, data.test.labels.cpu().numpy())
+    own = {"auc": line.auc, "strength": line.strength, "rows": float(line.rows)}
+    return own | {"difference": found.difference, "error": found.error}
+
+
+class LineStore:
+    """The lines of a run folder: numbers as JSON, logits beside them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def find(self, data: LoadedData) -> Line:
+        """The line of ``data``; fitted and kept where nobody has before.
+
+        Raises:
+            DataError: a stored line cannot be read.
+            ValueError: as of ``fit_line``.
+        """
+        key = config_hash({"dataset": data.label, "revision": data.revision, "split_rows": data.split_rows, "line": 1})
+        numbers, logits = (self.folder / f"{key[:16]}.{kind}" for kind in ("json", "npy"))
+        if numbers.is_file():
+            try:
+                return Line(**json.loads(numbers.read_text()), logits=np.load(logits, allow_pickle=False))
+            except (OSError, ValueError, TypeError) as error:
+                raise DataError(
+                    f"{numbers} is no readable reference line ({error}). Delete it and run again."
+                ) from None
+        line = fit_line(data)
+        with write_atomically(logits, "wb") as file:
+            np.save(file, line.logits, allow_pickle=False)
+        with write_atomically(numbers) as file:  # last, so that it is there with its logits or not at all
+            json.dump({name: value for name, value in asdict(line).items() if name != "logits"}, file)
+        return line
