@@ -21,7 +21,7 @@ from scipy import special, stats
 
 from bench.stats.checks import NotTestable, matrix, vector
 
-__all__ = ["WILCOXON_SEEDS", "Paired", "detectable_difference", "difference_sd", "holm", "paired_test"]
+__all__ = ["WILCOXON_SEEDS", "Paired", "detectable_difference", "holm", "pair_spreads", "paired_test"]
 
 WILCOXON_SEEDS = 6
 """From here on Wilcoxon's test is a useful check: with 5 pairs its smallest two-sided p is 0.0625."""
@@ -87,11 +87,10 @@ def holm(p: ArrayLike) -> np.ndarray:
     return corrected
 
 
-def difference_sd(values: ArrayLike) -> float:
-    """Standard deviation over seeds of a difference between two methods, pooled over all pairs of methods.
+def pair_spreads(values: ArrayLike) -> np.ndarray:
+    """Sample standard deviation over seeds of the difference of every two methods, [k (k - 1) / 2].
 
-    The mean over pairs of the variance of the difference is twice the residual mean square of the layout
-    methods x seeds, so that what a seed does to all methods alike does not count.
+    What a seed does to all methods does not count.
 
     Args:
         values: [k methods, n seeds], k and n at least 2.
@@ -101,8 +100,9 @@ def difference_sd(values: ArrayLike) -> float:
     """
     x = matrix(values, "methods", 2)
     vector(x[0], "seeds", 2)
-    residuals = x - x.mean(axis=0) - x.mean(axis=1, keepdims=True) + x.mean()
-    return math.sqrt(2 * float((residuals**2).sum()) / ((x.shape[0] - 1) * (x.shape[1] - 1)))
+    first, second = np.triu_indices(len(x), 1)
+    spreads: np.ndarray = (x[first] - x[second]).std(axis=1, ddof=1)
+    return spreads
 
 
 def detectable_difference(sd: float, n: int, alpha: float = 0.05, power: float = 0.8) -> float:

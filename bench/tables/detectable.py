@@ -1,9 +1,13 @@
-"""The line under a table that says which differences its number of seeds can show at all."""
+"""The line under a table that says which differences its number of seeds can show at all.
+
+It is the median over pairs of methods: pooled, one erratic method would speak for all.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
+from statistics import median
 
 from bench.tables.cells import Block, GroupKey, Values
 from bench.tables.metrics import Metric
@@ -15,7 +19,7 @@ __all__ = ["detectable"]
 _KIND = NoteKind("detectable difference", joined=True)
 _LEAD = (
     "Smallest difference of two methods that {n} seeds can detect "
-    "(paired t-test at 5 %, power 80 %, spread pooled over the methods)"
+    "(paired t-test at 5 %, power 80 %; the median over all pairs)"
 )
 
 
@@ -45,9 +49,9 @@ def _smallest(block: Block, group: GroupKey, metric: Metric, values: Values) -> 
     numbers = [list(block.by_seed(group, row, metric).values()) for row in rows]
     if len(rows) < 2 or len(numbers[0]) < 2:
         return None
-    from bench.stats.paired import detectable_difference, difference_sd  # noqa: PLC0415 - a single seed needs no SciPy
+    from bench.stats.paired import detectable_difference, pair_spreads  # noqa: PLC0415 - a single seed needs no SciPy
 
-    spread = difference_sd(numbers)
+    spread = median(pair_spreads(numbers).tolist())
     rounding = 1e-12 * max(abs(number) for found in numbers for number in found)
     return (len(numbers[0]), detectable_difference(spread, len(numbers[0]))) if spread > rounding else None
 

@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.integrate import quad
 
 from bench.stats.checks import NotTestable
-from bench.stats.paired import detectable_difference, difference_sd, holm, paired_test
+from bench.stats.paired import detectable_difference, holm, pair_spreads, paired_test
 
 FINITE = st.floats(-10, 10)
 
@@ -82,15 +82,16 @@ def test_holm_lies_between_raw_and_bonferroni_and_knows_no_order(p: list[float],
     assert (corrected <= 0.05).sum() <= rejected
 
 
-def test_difference_sd_is_pooled_over_pairs() -> None:
+def test_pair_spreads_are_those_of_the_differences() -> None:
     x = np.random.default_rng(1).normal(size=(4, 6))
-    pairs = [(x[i] - x[j]).var(ddof=1) for i in range(4) for j in range(i)]
-    assert difference_sd(x) == pytest.approx(math.sqrt(np.mean(pairs)))
-    assert difference_sd(x[:2]) == pytest.approx((x[0] - x[1]).std(ddof=1))
-    assert difference_sd(x + np.arange(6)) == pytest.approx(difference_sd(x)), "what a seed does to all does not count"
+    pairs = [
+        np.std([a - b for a, b in zip(x[i], x[j], strict=True)], ddof=1) for i in range(4) for j in range(i + 1, 4)
+    ]
+    np.testing.assert_allclose(pair_spreads(x), pairs)
+    np.testing.assert_allclose(pair_spreads(x + np.arange(6)), pairs, err_msg="what a seed does to all does not count")
     for bad in (x[:1], x[:, :1]):
         with pytest.raises(NotTestable, match="1 of at least 2"):
-            difference_sd(bad)
+            pair_spreads(bad)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10, 30])
