@@ -22,6 +22,8 @@ class Watcher:
         self.statuses: list[str] = []
         self.phases: list[str] = []
         self.trials: list[str] = []
+        self.taken: list[Cell] = []
+        self.waits: list[str] = []
         self.events, self.interrupt_at = 0, interrupt_at
 
     def plan(self, total: int, done: int) -> None:
@@ -36,11 +38,16 @@ class Watcher:
             raise KeyboardInterrupt
         if event["event"] == "trial":
             self.trials.append(event["text"])
+        elif event["event"] == "waiting":
+            self.waits.append(event["text"])
         else:
             self.phases.append(event.get("phase", event["event"]))
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None:
         self.statuses.append(record.status)
+
+    def found(self, cell: Cell, record: CellRecord) -> None:
+        self.taken.append(cell)
 
 
 def without_circumstances(record: CellRecord) -> dict[str, Any]:

@@ -25,9 +25,12 @@ class Reporter(Protocol):
     def start(self, cell: Cell) -> None: ...
 
     def event(self, event: dict[str, Any]) -> None:
-        """A phase or a validation inside the running cell, a trial that ended, or a warning, which is shown once."""
+        """A phase or a validation inside the running cell, a trial that ended, a wait, or a warning, shown once."""
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None: ...
+
+    def found(self, cell: Cell, record: CellRecord) -> None:
+        """Another process has finished ``cell`` while this one was running."""
 
 
 class Tally:
@@ -51,6 +54,11 @@ class Tally:
     def add(self, record: CellRecord, seconds: float) -> None:
         self.done += 1
         self.seconds += seconds
+        self.bad += record.status not in ("ok", "skipped")
+
+    def add_found(self, record: CellRecord) -> None:
+        """Count a cell of another process, which says nothing on how long a cell takes here."""
+        self.earlier += 1
         self.bad += record.status not in ("ok", "skipped")
 
     @property
@@ -108,12 +116,20 @@ class Lines:
             self._say(f"warning: {event['text']}")
         elif event["event"] == "trial":
             self._say(f"trial: {event['text']}")
+        elif event["event"] == "waiting":
+            self._say(event["text"])
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None:
         self.tally.add(record, seconds)
-        at = self.tally.earlier + self.tally.done
         left = f"  ({duration(self.tally.left_s)} left)" if self.tally.left else ""
-        self._say(f"[{at}/{self.tally.total}] {cell.title}: {outcome(record)}{left}")
+        self._tell(cell, f"{outcome(record)}{left}")
+
+    def found(self, cell: Cell, record: CellRecord) -> None:
+        self.tally.add_found(record)
+        self._tell(cell, f"{outcome(record)}  (by another process)")
+
+    def _tell(self, cell: Cell, text: str) -> None:
+        self._say(f"[{self.tally.earlier + self.tally.done}/{self.tally.total}] {cell.title}: {text}")
 
 
 class Display:
@@ -140,7 +156,9 @@ class Display:
         if event["event"] == "warning":
             self._warn(event["text"])
         elif event["event"] == "trial":
-            self._tell(event["text"])
+            self._tell(f"trial: {event['text']}", "dim")
+        elif event["event"] == "waiting":
+            self._tell(event["text"], "dim")
         elif event["event"] == "epoch":
             self.epoch = event
         else:
@@ -148,22 +166,24 @@ class Display:
         self._draw()
 
     def _warn(self, text: str) -> None:
-        from rich.text import Text  # noqa: PLC0415
-
         if self.tally.is_new(text):
-            self.live.console.print(Text(f"warning: {text}", "yellow"))
+            self._tell(f"warning: {text}", "yellow")
 
-    def _tell(self, trial: str) -> None:
+    def _tell(self, text: str, style: str) -> None:
         from rich.text import Text  # noqa: PLC0415
 
-        self.live.console.print(Text(f"trial: {trial}", "dim"))
+        self.live.console.print(Text(text, style))
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None:
         self.tally.add(record, seconds)
-        from rich.text import Text  # noqa: PLC0415
+        self._end(record, f"{cell.title}: {outcome(record)}")
 
-        style = "" if record.status in ("ok", "skipped") else "red"
-        self.live.console.print(Text(f"{cell.title}: {outcome(record)}", style))
+    def found(self, cell: Cell, record: CellRecord) -> None:
+        self.tally.add_found(record)
+        self._end(record, f"{cell.title}: {outcome(record)}  (by another process)")
+
+    def _end(self, record: CellRecord, text: str) -> None:
+        self._tell(text, "" if record.status in ("ok", "skipped") else "red")
         self.cell = None
         self._draw()
 

@@ -17,6 +17,7 @@ from bench.errors import DataError
 from bench.files import write_atomically
 from bench.method import Decision, HandOver, Method, Remarks, Selection
 from bench.records import config_hash, plain
+from bench.run.grid import MethodChoice
 
 _AXES = {"tau": "tau", "backbone": "backbone", "seed": "seed"}
 
@@ -34,13 +35,25 @@ def shared_key(identity: dict[str, Any], method: Method[Any]) -> str:
     return config_hash({name: value for name, value in identity.items() if name not in left_out})
 
 
+def ranking_key(choice: MethodChoice, identity: dict[str, Any]) -> str | None:
+    """``shared_key`` of a cell; None where it shares no ranking, or its plug-in cannot tell, as its cell will say."""
+    if choice.error is not None:
+        return None
+    try:
+        method = choice.make()
+        return shared_key(identity, method) if is_shared(method) else None
+    except Exception:  # a plug-in may fail in any way; only its own cells may suffer
+        return None
+
+
 class SelectionStore:
     """The shared rankings of a run folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def _file(self, key: str) -> Path:
+    def file(self, key: str) -> Path:
+        """Where the ranking ``key`` is kept."""
         return self.folder / f"{key[:16]}.json"
 
     def read(self, key: str) -> tuple[Selection, float] | None:
@@ -49,7 +62,7 @@ class SelectionStore:
         Raises:
             DataError: the file is not readable.
         """
-        file = self._file(key)
+        file = self.file(key)
         if not file.exists():
             return None
         try:
@@ -66,5 +79,5 @@ class SelectionStore:
             return
         scores = np.asarray(selection.scores, dtype=np.float64).tolist()
         stored = {"scores": scores, **plain(selection.given(Remarks)), "pt_s": pt_s}
-        with write_atomically(self._file(key)) as file:
+        with write_atomically(self.file(key)) as file:
             json.dump(stored, file)

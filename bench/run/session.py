@@ -184,6 +184,10 @@ class Session:
     def trials(self) -> TrialStore:
         return TrialStore(self.folder.path / TRIALS)
 
+    @property
+    def selections(self) -> SelectionStore:
+        return SelectionStore(self.folder.path / SELECTIONS)
+
     def cell(self, cell: Cell) -> ResolvedCell:
         """``cell`` at the learning rate that is tuned for it, as far as trials are done."""
         found, tuning = self._resolved(cell), self.tuning(cell)
@@ -219,7 +223,7 @@ class Session:
             self.data(cell.cell.dataset),
             own_process=self.own_process,
             checkpoints=checkpoints,
-            shared=SelectionStore(self.folder.path / SELECTIONS),
+            shared=self.selections,
             lines=LineStore(self.folder.path / LINES),
             warmed=self.warmed,
             emit=emit,

@@ -1,27 +1,36 @@
-"""A run: the grid of cells, what is already done, trials of learning rates, one record written after another."""
+"""A run: the grid of cells, what is already done, trials of learning rates, one record written after another.
+
+Several commands may work on one run folder: each takes the cells that no other is at, and waits for the last ones.
+"""
 
 from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from bench import environment
 from bench.errors import ConfigError
 from bench.files import write_atomically
+from bench.lease import SUFFIX, Leases, Owner
 from bench.records import CellRecord
+from bench.run.claims import Claims, Work
 from bench.run.config import to_toml
+from bench.run.context import Emit
 from bench.run.executors import choose_executor
 from bench.run.executors.base import CellTask, Executor, TrialTask
 from bench.run.grid import Cell
 from bench.run.job import ResolvedCell
 from bench.run.progress import Reporter
 from bench.run.session import CHECKPOINTS, LINES, SELECTIONS, TRIALS, Plan, Session, use_threads
-from bench.run.tuning import SEED
+from bench.run.tuning import SEED, Trial
 
 DONE = ("ok", "skipped")
 """Statuses that are not computed again."""
+POLL_S = 0.5
+"""Seconds between two looks at what other processes are at."""
 
 
 def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
@@ -37,16 +46,16 @@ def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
     session = Session(plan)
     executor: Executor = choose_executor(plan.config.executor_name)(session)
     grid = list(plan.cells())
-    records = _finished(session, grid)
-    used = dict.fromkeys(cell.dataset for cell in grid if cell not in records)
-    for label in reversed(used):  # before anything is written; the first one is then at hand
-        executor.check(label)
-    _begin(session)
-    records = {cell: _retitled(session, record) for cell, record in records.items()}
-    reporter.plan(len(grid), len(records))
-    for cell in grid:
-        if cell not in records:
-            records[cell] = _compute(executor, cell, reporter)
+    with Leases() as leases:
+        claims = Claims(session, leases)  # looks at the folder before the records are read
+        records = _finished(session, grid)
+        used = dict.fromkeys(cell.dataset for cell in grid if cell not in records)
+        for label in reversed(used):  # before anything is written; the first one is then at hand
+            executor.check(label)
+        _begin(session, claims, leases)
+        records = {cell: _retitled(session, record) for cell, record in records.items()}
+        reporter.plan(len(grid), len(records))
+        records |= _Sweep(executor, claims, reporter).all([cell for cell in grid if cell not in records])
     return [records[cell] for cell in grid]
 
 
@@ -62,22 +71,33 @@ def _finished(session: Session, grid: Sequence[Cell]) -> dict[Cell, CellRecord]:
     return records
 
 
-def _begin(session: Session) -> None:
+def _begin(session: Session, claims: Claims, leases: Leases) -> None:
     """Write the settings into the run folder; what cells share is forgotten where all are computed again.
 
     Raises:
         ConfigError: the folder cannot be written.
     """
-    config = session.plan.config
-    if config.rerun == "always":
-        for name in (SELECTIONS, CHECKPOINTS, TRIALS, LINES):
-            shutil.rmtree(session.folder.path / name, ignore_errors=True)
-        session.tunings.clear()
+    config, folder = session.plan.config, session.folder
     try:
-        with write_atomically(session.folder.config_file) as file:
+        if config.rerun == "always":
+            _forget(session, leases)
+        with write_atomically(folder.config_file) as file:
             file.write(to_toml(config, f"Last command: {environment.command()}"))
+        claims.clear()
     except OSError as error:
         raise ConfigError(f"{config.out}: cannot be written ({error.strerror}); choose another --out.") from None
+
+
+def _forget(session: Session, leases: Leases) -> None:
+    """Remove what cells share, and their inner state where no other process is at them."""
+    folder = session.folder
+    for name in (SELECTIONS, TRIALS, LINES):
+        for file in (folder.path / name).glob("*.json"):
+            file.unlink(missing_ok=True)
+    for kept in (folder.path / CHECKPOINTS).glob("*"):
+        if leases.is_free(folder.cells / f"{kept.name}{SUFFIX}"):
+            shutil.rmtree(kept, ignore_errors=True)
+    session.tunings.clear()
 
 
 def _retitled(session: Session, record: CellRecord) -> CellRecord:
@@ -90,32 +110,109 @@ def _retitled(session: Session, record: CellRecord) -> CellRecord:
     return found
 
 
-def _compute(executor: Executor, cell: Cell, reporter: Reporter) -> CellRecord:
-    session = executor.session
-    reporter.start(cell)
-    start = time.perf_counter()
-    _tune(executor, cell, reporter)
-    resolved = session.cell(cell)
-    record = _failed_trials(resolved) or executor.submit(CellTask(cell), reporter.event)
-    session.folder.write(record)
-    checkpoints = session.checkpoints(resolved)
-    if checkpoints is not None and record.status in DONE:
-        shutil.rmtree(checkpoints, ignore_errors=True)
-    reporter.finish(cell, record, time.perf_counter() - start)
-    return record
+class _Sweep:
+    """One pass over the cells after another, until each has a record of this or of another process."""
 
+    def __init__(self, executor: Executor, claims: Claims, reporter: Reporter) -> None:
+        """Nothing is computed yet."""
+        self._executor, self._claims, self._reporter = executor, claims, reporter
+        self._session = executor.session
+        self._shown: Cell | None = None
+        self._waited_for: set[str] = set()
 
-def _tune(executor: Executor, cell: Cell, reporter: Reporter) -> None:
-    """Try the learning rates that were not yet tried for ``cell``, if rates are tuned."""
-    session, unit = executor.session, replace(cell, seed=SEED)
-    tuning = session.tuning(cell)
-    if tuning is None:
-        return
-    for lr in tuning.missing:
-        trial = executor.submit(TrialTask(cell, lr), reporter.event)
-        session.trials.write(session.trial(cell, lr).hash, trial)
-        tuning = session.tunings[unit] = tuning.add(trial)
-        reporter.event({"event": "trial", "text": f"{unit.title}, {trial.text}"})
+    def all(self, cells: Sequence[Cell]) -> dict[Cell, CellRecord]:
+        """The records of ``cells``."""
+        records: dict[Cell, CellRecord] = {}
+        left = list(cells)
+        while left:
+            busy: dict[Cell, Owner] = {}
+            for cell in left:
+                found = self._compute(cell)
+                if isinstance(found, Owner):
+                    busy[cell] = found
+                else:
+                    records[cell] = found
+            if len(busy) == len(left):
+                self._wait(busy)
+            left = list(busy)
+        return records
+
+    def _wait(self, busy: dict[Cell, Owner]) -> None:
+        for who, count in Counter(str(owner) for owner in busy.values()).items():
+            if who not in self._waited_for:
+                self._waited_for.add(who)
+                text = f"waiting for another process: {who}, {count} cell{'s' if count > 1 else ''}"
+                self._reporter.event({"event": "waiting", "text": text})
+        time.sleep(POLL_S)
+
+    def _compute(self, cell: Cell) -> CellRecord | Owner:
+        start = time.perf_counter()
+        at_trials = self._tune(cell)
+        if at_trials is not None:
+            return at_trials
+        resolved = self._session.cell(cell)
+
+        def compute(emit: Emit) -> CellRecord:
+            self._show(cell)
+            return _failed_trials(resolved) or self._executor.submit(CellTask(cell), emit)
+
+        folder = self._session.folder
+        work = Work(
+            file=folder.cell_file(resolved.hash),
+            cell=resolved,
+            read=lambda: folder.read(resolved.hash),
+            compute=compute,
+            write=lambda record: self._write(resolved, record),
+        )
+        found = self._claims.once(work, self._reporter.event)
+        if isinstance(found, Owner):
+            return found
+        if found.here:
+            self._reporter.finish(cell, found.result, time.perf_counter() - start)
+        else:
+            self._reporter.found(cell, found.result)
+        return found.result
+
+    def _show(self, cell: Cell) -> None:
+        """Say that ``cell`` is begun, once for its trials and itself."""
+        if self._shown != cell:
+            self._shown = cell
+            self._reporter.start(cell)
+
+    def _write(self, cell: ResolvedCell, record: CellRecord) -> None:
+        self._session.folder.write(record)
+        checkpoints = self._session.checkpoints(cell)
+        if checkpoints is not None and record.status in DONE:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+
+    def _tune(self, cell: Cell) -> Owner | None:
+        """Try the learning rates that were not yet tried for ``cell``, if rates are tuned; else who is at one."""
+        session, unit = self._session, replace(cell, seed=SEED)
+        tuning, other = session.tuning(cell), None
+        for lr in () if tuning is None else tuning.missing:
+            found = self._claims.once(self._trial(cell, lr), self._reporter.event)
+            if isinstance(found, Owner):
+                other = found
+                continue
+            session.tunings[unit] = session.tunings[unit].add(found.result)
+            if found.here:
+                self._reporter.event({"event": "trial", "text": f"{unit.title}, {found.result.text}"})
+        return other
+
+    def _trial(self, cell: Cell, lr: float) -> Work[Trial]:
+        resolved, trials = self._session.trial(cell, lr), self._session.trials
+
+        def compute(emit: Emit) -> Trial:
+            self._show(cell)
+            return self._executor.submit(TrialTask(cell, lr), emit)
+
+        return Work(
+            file=trials.file(resolved.hash),
+            cell=resolved,
+            read=lambda: trials.read(resolved.hash),
+            compute=compute,
+            write=lambda trial: trials.write(resolved.hash, trial),
+        )
 
 
 def _failed_trials(cell: ResolvedCell) -> CellRecord | None:

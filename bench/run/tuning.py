@@ -113,8 +113,9 @@ class Tuning:
         return sum(trial.seconds or 0.0 for trial in self.trials)
 
     def add(self, trial: Trial) -> Tuning:
-        """The same with one more trial."""
-        return replace(self, trials=(*self.trials, trial))
+        """The same with one more trial, in the order of the grid, whoever came first."""
+        trials = sorted((*self.trials, trial), key=lambda one: self.grid.index(one.lr))
+        return replace(self, trials=tuple(trials))
 
     def identity(self) -> dict[str, Any]:
         """The part of a cell's identity that says how its rate was chosen."""
@@ -132,7 +133,8 @@ class TrialStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def _file(self, key: str) -> Path:
+    def file(self, key: str) -> Path:
+        """Where the trial of the identity ``key`` is kept."""
         return self.folder / f"{key[:16]}.json"
 
     def read(self, key: str) -> Trial | None:
@@ -141,7 +143,7 @@ class TrialStore:
         Raises:
             DataError: the file is not readable.
         """
-        file = self._file(key)
+        file = self.file(key)
         if not file.exists():
             return None
         try:
@@ -152,5 +154,5 @@ class TrialStore:
 
     def write(self, key: str, trial: Trial) -> None:
         """Keep ``trial``, in the place of an earlier one."""
-        with write_atomically(self._file(key)) as file:
+        with write_atomically(self.file(key)) as file:
             json.dump(trial.to_dict(), file)
