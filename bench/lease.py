@@ -14,9 +14,10 @@ who works on NAME: host, boot, process, a random token, and by its time of chang
   over, and after it nobody can. So a holder that was only paused (stopped, a closed lid) learns of its loss before it
   writes anything; what it computed is thrown away. The chain then goes, its first file first.
 
-What is guaranteed, as long as a paused holder sleeps through it: one holder at a time, and a result only from the one
-that holds. A file of the folder that was written under a lease is seen by the next holder, which has just created a
-file in the same folder. Who deletes leases by hand takes them from their holders, whose work is then lost.
+What is guaranteed: one holder at a time, and one result, of the one that holds. The next holder sees files that were
+written into the folder under the lease before, as it has just created a file there. Two things are not: a holder that
+is paused for ``STALE_S`` exactly between its seal and the writing that follows may overwrite the result of another; and
+who deletes leases by hand takes them from their holders, whose work is then lost.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Owner:
     token: str = ""
 
     def __str__(self) -> str:
-        return f"{self.host}, pid {self.pid}"
+        return f"{self.host}, pid {self.pid}" if self.pid else "one that does not say who it is"
 
 
 def process_state(pid: int) -> tuple[str, str] | None:
@@ -156,6 +157,8 @@ class Lease:
             if held:
                 for file in self.files:
                     file.unlink(missing_ok=True)
+            elif self.files[-1] not in [link.path for link in _chain(self.path)]:
+                self.files[-1].unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -285,7 +288,7 @@ def _chain(path: Path) -> list[_Link]:
             return chain
         owner = _read_owner(text)
         if owner is None or owner.token in {link.owner.token for link in chain}:  # its place is then its token
-            owner = Owner("an unknown host", "", 0, "", str(len(chain)))
+            owner = Owner("", "", 0, "", str(len(chain)))
         chain.append(_Link(place, owner, changed_ns))
         place = _after(path, owner.token)
 
