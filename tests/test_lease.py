@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -29,13 +29,19 @@ class World:
         self.now = 1000.0
         self.processes: dict[int, tuple[str, str] | None] = {100: ("R", "start-1"), 200: ("S", "start-2")}
 
+        self.made: list[Leases] = []
+
     def leases(self, me: Owner = ME) -> Leases:
-        return Leases(me, self.processes.get, lambda: self.now)
+        self.made.append(Leases(me, self.processes.get, lambda: self.now))
+        return self.made[-1]
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    for leases in world.made:
+        leases.__exit__(None, None, None)  # their threads end
 
 
 @pytest.fixture
