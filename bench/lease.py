@@ -222,6 +222,12 @@ class Leases:
             elif not first.exists():  # no chain leads to it
                 file.unlink(missing_ok=True)
 
+    def close(self) -> None:
+        """Give back all that is still held, and end the thread."""
+        self._ended.set()
+        for lease in list(self._held.values()):
+            lease.release()
+
     def _new(self, path: Path, chain: list[_Link]) -> Lease:
         """A lease behind ``chain``, known to the heart before its file is made, so that it cannot be left behind."""
         if self._heart is None:
@@ -266,9 +272,7 @@ class Leases:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
-        for lease in list(self._held.values()):
-            lease.release()
+        self.close()
 
 
 def _after(path: Path, token: str) -> Path:

@@ -77,7 +77,13 @@ def command(argv: Sequence[str]) -> int:
         return 0
     if flags.raw is None and not flags.download and not card.generator:
         raise DataError(unprepared_message(folder, card))
-    _make(card, flags, folder)
+    from bench.data.prepare.workspace import reserved  # noqa: PLC0415
+
+    before = _made_at(folder)
+    with reserved(folder, lambda line: sys.stderr.write(f"{line}\n")):
+        made_meanwhile = _made_at(folder) != before
+        if flags.force or not made_meanwhile or not _is_there(card, folder, flags):
+            _make(card, flags, folder)
     return 0
 
 
@@ -155,6 +161,17 @@ def _is_there(card: DatasetCard, folder: Path, flags: PrepareFlags) -> bool:
         raise DataError(f"{made}, {different}; --force replaces it.")
     sys.stderr.write(f"{folder} is there already ({manifest['n_rows']:,} rows); --force makes it anew.\n")
     return True
+
+
+def _made_at(folder: Path) -> tuple[int, int] | None:
+    """Tells the store in ``folder`` from one that replaces it; None where there is none."""
+    from bench.data.store.manifest import MANIFEST  # noqa: PLC0415
+
+    try:
+        found = (folder / MANIFEST).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 def _make(card: DatasetCard, flags: PrepareFlags, folder: Path) -> None:

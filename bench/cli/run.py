@@ -48,7 +48,7 @@ def command(argv: Sequence[str]) -> int:
     from bench.run.progress import reporter  # noqa: PLC0415
 
     plan = session.resolve(config)
-    make_ready(plan.cards.values(), config.data_dir)
+    make_ready(plan.cards.values(), config.data_dir, lambda line: sys.stderr.write(f"{line}\n"))
     if config.plan:
         return _show_plan(plan)
     with reporter() as progress:

@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import threading
+import time
 import zipfile
 from functools import partial
 
@@ -13,8 +14,13 @@ import pytest
 from plain_reference import criteo_lines
 
 from bench.data.card.card import load_card
+from bench.data.prepare import workspace
 from bench.data.prepare.fetch import fetch_raw
+from bench.data.prepare.prepare import prepare
+from bench.data.prepare.ready import make_ready
+from bench.data.store.store import store_folder
 from bench.datasets import resolve_dataset
+from bench.lease import Leases, Owner
 
 OWN = """
 name = "mine"
@@ -41,6 +47,51 @@ def test_a_data_set_is_prepared_once_and_again_when_forced(bench, raw):
     assert (again.code, again.out) == (0, "")
     assert "data/criteo is there already (300 rows); --force makes it anew" in again.err
     assert bench("prepare", "criteo", "--raw", str(raw), "--force").out.startswith("data/criteo: 300 rows")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_second_command_waits_for_the_first_and_finds_its_work_done(bench, raw, tmp_path, monkeypatch, force):
+    """The first is a process of another host; it ends while the second waits."""
+    monkeypatch.setattr(workspace, "POLL_S", 0.01)
+    data = tmp_path / "data"
+    there = Leases(Owner("there", "another boot", 7, "then"))
+    lease = there.take(data / ".criteo.lease")
+
+    def first():
+        time.sleep(0.2)
+        prepare(resolve_dataset("criteo"), raw, data / "criteo")
+        lease.release()
+
+    other = threading.Thread(target=first)
+    other.start()
+    done = bench("prepare", "criteo", "--raw", str(raw), "--data-dir", str(data), *(["--force"] if force else []))
+    other.join()
+    there.close()
+    assert done.code == 0, done.err
+    lines = done.err.splitlines()
+    assert lines[0] == f"waiting for another process, which makes {data}/criteo: there, pid 7"
+    assert lines[1].startswith("reading" if force else f"{data}/criteo is there already (300 rows)")
+    assert [path.name for path in data.iterdir()] == ["criteo"]
+
+
+def test_a_run_waits_for_the_data_that_another_process_makes(tmp_path):
+    card = resolve_dataset("planted[rows=400,fields=4,main=2,interaction=0,redundant=0]")
+    folder, lines = store_folder(tmp_path, card), []
+    there = Leases(Owner("there", "another boot", 7, "then"))
+    lease = there.take(folder.with_name(f".{folder.name}.lease"))
+
+    def tell(line):
+        lines.append(line)
+        prepare(card, None, folder)
+        lease.release()
+
+    make_ready([card], tmp_path, tell)
+    there.close()
+    assert lines == [f"waiting for another process, which makes {folder}: there, pid 7"]
+    made = (folder / "manifest.json").stat()
+    make_ready([card], tmp_path, pytest.fail)
+    assert (folder / "manifest.json").stat() == made
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_other_raw_data_do_not_replace_a_store_unasked(bench, raw, tmp_path):
@@ -96,7 +147,7 @@ def test_a_bad_line_leaves_no_store(bench, raw, tmp_path):
     done = bench("prepare", "criteo", "--raw", str(raw), "--data-dir", "elsewhere")
     assert done.code == 2
     assert "train.txt: line 301 has 2 columns, the card wants 40 (TAB between them)" in done.err
-    assert list((tmp_path / "cwd" / "elsewhere").iterdir()) == []
+    assert list((tmp_path / "cwd").iterdir()) == []
 
 
 def test_a_card_of_ones_own(bench, tmp_path):

@@ -11,8 +11,9 @@ import pytest
 from plain_reference import criteo_lines, manifest_of
 
 import bench.data.store.manifest
+from bench.data.prepare import workspace
 from bench.data.prepare.prepare import Settings, prepare
-from bench.data.prepare.workspace import Workspace, remove_leftovers
+from bench.data.prepare.workspace import Workspace, remove_leftovers, reserved
 from bench.datasets import resolve_dataset
 from bench.errors import DataError
 from bench.rows.load import load
@@ -72,12 +73,16 @@ def test_a_killed_run_leaves_nothing_that_opens_and_the_next_one_clears_up(tmp_p
     command = [sys.executable, "-c", KILLED, str(raw), str(out), phase]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as process:
         assert process.stdout.readline() == b"here\n"
-        living = list(out.parent.iterdir())
+        living = sorted(out.parent.iterdir())
         remove_leftovers(out)
-        assert list(out.parent.iterdir()) == living, "the work of a living run is not touched"
+        assert sorted(out.parent.iterdir()) == living, "the work of a living run is not touched"
         process.send_signal(signal.SIGKILL)
-    (left,) = out.parent.iterdir()
-    assert left == living[0] and left.name.startswith(".criteo.")
+    left, lease = sorted(out.parent.iterdir(), key=lambda path: path.suffix, reverse=True)
+    assert {left, lease} == set(living)
+    assert all(path.name.startswith(".criteo.") for path in living) and (left.suffix, lease.suffix) == (
+        ".tmp",
+        ".lease",
+    )
     for folder in (out, left):
         with pytest.raises(DataError, match="not prepared"):
             load(folder, card)
@@ -95,6 +100,35 @@ def test_two_runs_at_once_do_not_disturb_each_other(tmp_path):
         first.publish()
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
     assert (tmp_path / "x" / "who").read_text() == "first"
+
+
+def test_a_second_preparation_waits_for_the_first_and_says_so_once(tmp_path, monkeypatch):
+    """The first is a process that ends while the second waits; what it leaves behind is taken over."""
+    monkeypatch.setattr(workspace, "POLL_S", 0.01)
+    code = "import sys; from pathlib import Path; from bench.data.prepare.workspace import reserved\n"
+    code += "with reserved(Path(sys.argv[1]), print): print('here', flush=True); sys.stdin.readline()"
+    root = Path(bench.data.store.manifest.__file__).parents[3]
+    command, pipe = [sys.executable, "-c", code, str(tmp_path / "new" / "x")], subprocess.PIPE
+    told = []
+    for kill in (False, True):
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=root) as process:
+            assert process.stdout.readline() == b"here\n"
+
+            def tell(line, kill=kill, process=process):
+                told.append(line)
+                if kill:
+                    process.kill()
+                else:
+                    process.stdin.close()
+
+            with reserved(tmp_path / "new" / "x", tell):
+                assert len(list((tmp_path / "new").iterdir())) == 1 + kill
+        assert list((tmp_path / "new").iterdir()) == []
+        assert told.pop().startswith(f"waiting for another process, which makes {tmp_path / 'new' / 'x'}: ")
+        assert told == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="choose another --data-dir"), reserved(tmp_path / "file" / "x", print):
+        pass
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

@@ -35,7 +35,7 @@ def session(tmp_path: Path) -> Session:
         threads=1,
     )
     plan = resolve(config)
-    make_ready(plan.cards.values(), config.data_dir)
+    make_ready(plan.cards.values(), config.data_dir, pytest.fail)
     return Session(plan)
 
 

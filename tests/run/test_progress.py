@@ -38,6 +38,8 @@ def test_the_time_left_is_the_mean_of_this_run_s_cells() -> None:
     assert (tally.left, tally.left_s, tally.bad) == (4, 16.0, 1)
     tally.add(replace(OK, status="skipped"), 0.0)
     assert tally.bad == 1
+    tally.add_found(FAILED)
+    assert (tally.left, tally.left_s, tally.bad) == (2, 8.0 / 3 * 2, 2)
 
 
 def test_outcomes_in_one_line() -> None:
@@ -49,13 +51,15 @@ def test_outcomes_in_one_line() -> None:
 
 
 def feed(reporter: Any) -> None:
-    reporter.plan(3, 1)
+    reporter.plan(4, 1)
     for record in (OK, FAILED):
         reporter.start(CELL)
         reporter.event({"event": "trial", "text": f"[{record.status}] rate"})
         reporter.event({"event": "phase", "phase": "train"})
         reporter.event({"event": "epoch", "fit": "train", "epochs": 50, "epoch": 1.5, "valid_auc": 0.61})
         reporter.finish(CELL, record, 2.0)
+    reporter.event({"event": "waiting", "text": "waiting for another process: [host], pid 7, 1 cell"})
+    reporter.found(CELL, FAILED)
 
 
 def test_plain_lines_name_the_cell_its_outcome_and_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,11 +67,13 @@ def test_plain_lines_name_the_cell_its_outcome_and_the_time_left(capsys: pytest.
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [
-        "3 cells, 1 done before, 2 to run",
+        "4 cells, 1 done before, 3 to run",
         "trial: [ok] rate",
-        f"[2/3] {CELL.title}: {outcome(OK)}  (2s left)",
+        f"[2/4] {CELL.title}: {outcome(OK)}  (4s left)",
         "trial: [failed] rate",
-        f"[3/3] {CELL.title}: {outcome(FAILED)}",
+        f"[3/4] {CELL.title}: {outcome(FAILED)}  (2s left)",
+        "waiting for another process: [host], pid 7, 1 cell",
+        f"[4/4] {CELL.title}: {outcome(FAILED)}  (by another process)",
     ]
 
 
@@ -114,4 +120,6 @@ def test_a_terminal_gets_the_display_and_a_pipe_plain_lines(monkeypatch: pytest.
             assert isinstance(found, kind)
             feed(found)
         assert "0.7124" in stream.getvalue()
+        assert "waiting for another process: [host], pid 7, 1 cell" in stream.getvalue()
+        assert "(by another process)" in stream.getvalue()
         assert "trial: [ok] rate" in stream.getvalue()

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bench.data.card.card import DatasetCard
 from bench.data.prepare.prepare import prepare
+from bench.data.prepare.workspace import reserved
 from bench.data.store.manifest import MANIFEST
 from bench.data.store.store import read_checked, store_folder
 from bench.errors import DataError
 
 
-def make_ready(cards: Iterable[DatasetCard], data_dir: Path) -> None:
+def make_ready(cards: Iterable[DatasetCard], data_dir: Path, tell: Callable[[str], object]) -> None:
     """Check every store's manifest, and make those of generated data sets that are not there yet.
+
+    Args:
+        cards: the data sets.
+        data_dir: where their stores lie.
+        tell: takes a line where another process makes one, which is waited for.
 
     Raises:
         DataError: a data set is not prepared, or its store is of another revision; the message says what to do.
@@ -31,4 +37,9 @@ def make_ready(cards: Iterable[DatasetCard], data_dir: Path) -> None:
     if missing:
         raise DataError("\n\n".join(missing))
     for card in to_make:
-        prepare(card, None, store_folder(data_dir, card))
+        folder = store_folder(data_dir, card)
+        with reserved(folder, tell):
+            if (folder / MANIFEST).exists():  # made by another process meanwhile
+                read_checked(folder, card)
+            else:
+                prepare(card, None, folder)
