@@ -4,9 +4,10 @@ A lease ``NAME.lease`` is created exclusively (``O_EXCL``, which network file sy
 who works on NAME: host, boot, process, a random token, and by its time of change when that was last heard of.
 
 - *Alive or stale.* On the holder's own host and boot the table of processes decides, at once: a process that is gone or
-  is another by now holds nothing, one that runs holds on. Elsewhere, and of a stopped process, the heartbeat decides:
-  stale is what is ``STALE_S`` behind the clock of the folder (of a file just touched in it, not of this host) and did
-  not change for two beats before the eyes of who looks, so that a clock that is set takes nothing from anybody.
+  is another by now holds nothing, one that runs holds on. Elsewhere, of a stopped process, and where the system tells
+  no boot (other than Linux), the heartbeat decides: stale is what is ``STALE_S`` behind the clock of the folder (of a
+  file just touched in it, not of this host) and did not change for two beats before the eyes of who looks, so that a
+  clock that is set takes nothing from anybody.
 - *Taking over.* Nothing is removed or renamed. The lease that follows the one with token T is ``NAME.T.lease``, created
   exclusively, so that of all who see T stale one wins. Tokens come once: who looked too long ago makes a file that
   the chain from ``NAME.lease`` does not lead to, sees that, and begins again. The last lease of the chain counts.

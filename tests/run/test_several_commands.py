@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -57,11 +58,14 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 CELLS_ALONE = """
+import os
 import sys
+from bench import lease
 from bench.cli.run import _list_failures, parse
 from bench.engine.evaluate import inference_time
 from bench.run import columns, progress, session, sweep
 
+lease.BEAT_S, lease.STALE_S = float(os.environ.get("BEAT_S", 5)), float(os.environ.get("STALE_S", 120))
 columns.inference_time = lambda model, rows: inference_time(model, rows, 1, 0.0)
 sys.exit(_list_failures(sweep.run(session.resolve(parse(sys.argv[1:])), progress.Lines())))
 """
@@ -163,6 +167,30 @@ def test_the_cell_of_a_killed_command_is_taken_over(
     run(resolve(replace(config, out=tmp_path / "single", threads=1, methods=methods, seeds=2, epochs=4)), Watcher())
     assert contents(config.out) == contents(tmp_path / "single")
     assert sum(record.resumed for record in RunFolder(config.out).records()) == checkpoint
+    assert leftovers(config.out) == []
+
+
+@pytest.mark.slow
+def test_a_command_that_was_stopped_for_long_wakes_up_to_the_results_of_another(config: RunConfig, zoo: Path) -> None:
+    config.out.mkdir()
+    argv = ["--methods", "zoo-witnessed", "--seeds", "3", "--epochs", "1"]
+    others = Others(config.data_dir, zoo, ZOO_CROWD="2", BEAT_S="0.5", STALE_S="3")
+    stopped = others.start(config.out, *argv)
+    while not log().exists():  # it begins its first cell, in which it waits for the other
+        time.sleep(0.05)
+        assert stopped.poll() is None
+    os.kill(stopped.pid, signal.SIGSTOP)
+    other = others.start(config.out, *argv)
+    _, err = other.communicate(timeout=200)
+    assert other.returncode == 0, err
+    assert err.count("waiting for another process") <= 1
+    kept = {file.name: file.read_bytes() for file in RunFolder(config.out).record_files()}
+    assert (len(kept), len(log().read_text().splitlines())) == (3, 4)
+    os.kill(stopped.pid, signal.SIGCONT)
+    _, err = stopped.communicate(timeout=200)
+    assert stopped.returncode == 0, err
+    assert err.count("(by another process)") == 3
+    assert {file.name: file.read_bytes() for file in RunFolder(config.out).record_files()} == kept
     assert leftovers(config.out) == []
 
 
