@@ -80,7 +80,8 @@ class CellRecord:
     params: dict[str, Any] = field(default_factory=dict)
     """Resolved parameters of the method."""
     profile: dict[str, Any] = field(default_factory=dict)
-    """Resolved training profile: its ``name`` and every setting; ``lr`` is a list where it was tuned."""
+    """Resolved training profile: its ``name`` and every setting; ``lr`` is a list where it was tuned. ``set`` holds
+    what the run set itself to other values than the named profile's, and ``base`` where the profile is a user's own."""
     tuning: dict[str, Any] | None = None
     """How the learning rate was tuned: ``lr``, the one chosen, and every trial with validation AUC and seconds."""
     budget: str | None = None
@@ -371,7 +372,7 @@ def _read_record(file: Path) -> CellRecord:
     return record
 
 
-def load_frame(run: Path | RunFolder) -> pd.DataFrame:
+def load_frame(run: str | Path | RunFolder) -> pd.DataFrame:
     """Load a run as a table: one row a cell, one column a key, sorted, with the same dtypes for every run.
 
     Text is ``string``, whole numbers ``Int64``, other numbers ``float64``, truth values ``boolean``; lists
@@ -381,7 +382,7 @@ def load_frame(run: Path | RunFolder) -> pd.DataFrame:
         ConfigError: ``run`` is no run folder.
         DataError: a file in it is no readable record.
     """
-    folder = run if isinstance(run, RunFolder) else RunFolder(run)
+    folder = run if isinstance(run, RunFolder) else RunFolder(Path(run))
     return to_frame(folder.require().records())
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from bench.plugins import check_layout
-from bench.run.config import RunConfig, base_config, check
+from bench.run.config import SHORT, RunConfig, base_config, check, over
 from bench.run.grid import Cell
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bench.run.session import Plan
 
 PROG = "python -m bench run"
+SET = "--set"
 
 
 def parse(argv: Sequence[str]) -> RunConfig:
@@ -28,12 +29,33 @@ def parse(argv: Sequence[str]) -> RunConfig:
     """
     shown = dataclasses.replace(base_config(None, None, True), datasets=())
     flags = _read_flags(argv, shown)
-    return check(_read_flags(argv, base_config(flags.experiment, flags.config, bool(flags.datasets))))
+    base = base_config(flags.experiment, flags.config, bool(flags.datasets))
+    settings = {name: getattr(flags, name) for name in ("set", *SHORT) if getattr(flags, name) != getattr(shown, name)}
+    below = {item.name: getattr(base, item.name) for item in dataclasses.fields(base)}
+    given = dataclasses.replace(RunConfig(), **over(below, settings))
+    return check(dataclasses.replace(_read_flags(argv, given), set=given.set))
 
 
 def _read_flags(argv: Sequence[str], default: RunConfig) -> RunConfig:
     markers = (tyro.conf.HelptextFromCommentsOff,)
-    return tyro.cli(RunConfig, args=list(argv), prog=PROG, default=default, config=markers)
+    return tyro.cli(RunConfig, args=_gathered(argv), prog=PROG, default=default, config=markers)
+
+
+def _gathered(argv: Sequence[str]) -> list[str]:
+    """The command line with all values of ``--set`` behind the last one, for whom it is natural to repeat it."""
+    rest: list[str] = []
+    values: list[str] = []
+    inside = False
+    for text in argv:
+        if text == SET or text.startswith(f"{SET}="):
+            inside = True
+            values += [text.removeprefix(f"{SET}=")] if text != SET else []
+        elif text.startswith("-"):
+            inside = False
+            rest.append(text)
+        else:
+            (values if inside else rest).append(text)
+    return [*rest, SET, *values] if SET in argv or values else rest
 
 
 def command(argv: Sequence[str]) -> int:

@@ -1,6 +1,7 @@
 """Settings of a run: one dataclass is the flags, the keys of a TOML file and the documentation of both.
 
-Precedence: an experiment's values, then those of ``--config``, then flags. Without data sets the quick start runs.
+Precedence: an experiment's values, then those of ``--config``, then flags; settings of the training profile one by one.
+Without data sets the quick start runs.
 """
 
 from __future__ import annotations
@@ -11,15 +12,20 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from bench.errors import ConfigError, suggest
-from bench.profiles import Optimizer, Precision, ProfileName
+from bench.profiles import AUTO, PROFILES, Optimizer, OwnProfile, Precision
 from bench.run.executors import executors
+from bench.run.settings import is_file, own_profile, pairs, read_own, settings, spelled, table_of, texts
 
 DEFAULT_EXPERIMENT = "table2"
 QUICK_START = "quickstart"
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+SHORT = {"epochs": "max_epochs", "precision": "precision", "optimizer": "optimizer", "compile": "compile"}
+"""Flags that stand for a setting of the profile."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +45,22 @@ class RunConfig:
     """Number of seeds: 0, 1, ..., seeds - 1."""
     prune_ratio: tuple[float, ...] = (0.5,)
     """Shares of the fields to prune, each in [0, 1)."""
-    profile: ProfileName = "auto"
-    """Training settings; auto: small below 200,000 training rows, else anchor."""
+    profile: str = AUTO
+    """Training settings: paper, anchor or small; auto: small below 200,000 training rows, else anchor; or a TOML file
+    of your own, with base = "small" and what differs from it."""
+    set: tuple[str, ...] = ()
+    """Settings of the profile to replace, e.g. dim=16 mlp=200,100 lr=3e-4; over your profile and the data's card."""
     tune: Literal["none", "lr"] = "none"
-    """lr: choose each method's learning rate from the profile's grid by validation AUC, before its cells run."""
+    """lr: choose each method's learning rate from the profile's lr_grid by validation AUC, before its cells run; a rate
+    given by --set joins the grid."""
     epochs: int | None = None
-    """Most epochs of the final training, in place of the profile's."""
-    precision: Precision = "highest"
-    """Matrix products: highest = float32, high = TF32, medium = bfloat16 inside, bf16 = whole backbones."""
-    optimizer: Optimizer = "adam"
-    """lazy-adam: embeddings of values that a batch lacks stay as they are; other mathematics than adam."""
+    """Most epochs of the final training, in place of the profile's; short for --set max_epochs=N."""
+    precision: Precision | None = None
+    """Matrix products: highest = float32 (all our profiles), high = TF32, medium = bfloat16 inside, bf16 = whole
+    backbones."""
+    optimizer: Optimizer | None = None
+    """adam (all our profiles); lazy-adam: embeddings of values that a batch lacks stay as they are, which is other
+    mathematics."""
     compile: bool = False
     """Translate backbones with torch.compile."""
     rows: int | None = None
@@ -74,17 +86,42 @@ class RunConfig:
     threads: int | None = None
     """CPU threads; all cores by default."""
     plan: bool = False
-    """Show rows, vocabulary and memory, then time per epoch from a few steps, and stop."""
+    """Show rows, vocabulary and memory, then about how long the run will take, and stop."""
     experiment: str | None = None
     """Named settings to start from; see `python -m bench list experiments`."""
     config: Path | None = None
     """TOML file with any of these settings."""
+    own: Annotated[OwnProfile | None, tyro.conf.Suppress] = None
+    """The profile of one's own that ``profile`` names, as it was read."""
+
+    @property
+    def training(self) -> str | OwnProfile:
+        """The training profile: the name of one of ours, or one of the user's own.
+
+        Raises:
+            ConfigError: its file cannot be used.
+        """
+        if self.own is not None and self.own.name == self.profile:
+            return self.own
+        return read_own(Path(self.profile)) if is_file(self.profile) else self.profile
 
     @property
     def profile_changes(self) -> dict[str, Any]:
-        """Fields of the training profile that these settings replace."""
-        changes = {"precision": self.precision, "optimizer": self.optimizer, "compile": self.compile}
-        return changes if self.epochs is None else changes | {"max_epochs": self.epochs}
+        """Fields of the training profile that these settings replace.
+
+        Raises:
+            ConfigError: one that cannot be, or that a flag and ``set`` give with two values.
+        """
+        changes = settings(self.set, "--set")
+        for flag, name in SHORT.items():
+            value = getattr(self, flag)
+            if value is None or value is False:
+                continue
+            if changes.setdefault(name, value) != value:
+                raise ConfigError(
+                    f"{flag}={spelled(value)} and --set {name}={spelled(changes[name])} do not agree; leave one out."
+                )
+        return changes
 
     @property
     def executor_name(self) -> str:
@@ -119,7 +156,21 @@ def base_config(experiment: str | None, config: Path | None, has_datasets: bool)
     if name not in experiment_names():
         raise ConfigError(f"experiment {name!r} is unknown.{suggest(name, experiment_names())}")
     values = _values(_read(EXPERIMENTS / f"{name}.toml"), f"experiment {name}")
-    return dataclasses.replace(RunConfig(), **(values | given), config=config)
+    return dataclasses.replace(RunConfig(), **over(values, given), config=config)
+
+
+def over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of one source over those of another; settings of the profile one by one, whichever flag they came by.
+
+    Raises:
+        ConfigError: a setting is given in an unknown form, or twice.
+    """
+    below, above = (pairs(values.get("set", ()), "--set") for values in (lower, upper))
+    free = {flag for flag, name in SHORT.items() if name in above}
+    covered = {name for flag, name in SHORT.items() if flag in upper} | above.keys()
+    left = {key: text for key, text in below.items() if key not in covered} | above
+    merged = {key: value for key, value in lower.items() if key not in free} | dict(upper)
+    return merged | {"set": tuple(f"{key}={text}" for key, text in left.items())}
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -131,12 +182,18 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _values(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     hints = typing.get_type_hints(RunConfig)
-    known = [field.name for field in dataclasses.fields(RunConfig) if field.name != "config"]
+    known = [field.name for field in dataclasses.fields(RunConfig) if field.name not in ("config", "own")]
     values: dict[str, Any] = {}
     for key, value in table.items():
         name = key.replace("-", "_")
         if name not in known:
             raise ConfigError(f"{where}: key {key!r} is unknown.{suggest(name, known)}")
+        if name == "profile" and isinstance(value, dict):
+            own = own_profile(value, f"{where}: [profile]")
+            values |= {"profile": own.name, "own": own}
+            continue
+        if name == "set" and isinstance(value, dict):
+            value = list(texts(value, f"{where}: [set]"))  # noqa: PLW2901
         values[name] = _typed(value, hints[name], f"{where}: {key}={value!r}")
     return values
 
@@ -164,10 +221,10 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
 
 
 def check(config: RunConfig) -> RunConfig:
-    """The settings, if their ranges hold.
+    """The settings, if their ranges hold; a profile of one's own is read.
 
     Raises:
-        ConfigError: a value out of range, or an empty list.
+        ConfigError: a value out of range, an empty list, or a profile that cannot be used.
     """
     for name in ("datasets", "methods", "backbones", "prune_ratio"):
         if not getattr(config, name):
@@ -184,7 +241,23 @@ def check(config: RunConfig) -> RunConfig:
         raise ConfigError(f"timeout-s={config.timeout_s:g} needs --isolate: only a child process can be stopped.")
     if config.timeout_s is not None and not config.timeout_s > 0:  # so that NaN is refused too
         raise ConfigError(f"timeout-s={config.timeout_s:g} is out of range; allowed: (0, inf).")
-    return config
+    return _with_profile(config)
+
+
+def _with_profile(config: RunConfig) -> RunConfig:
+    """The settings with the profile's file read, so that a later change of it changes nothing.
+
+    Raises:
+        ConfigError: an unknown profile, or settings that cannot be.
+    """
+    config.profile_changes  # noqa: B018 - raises where they cannot be
+    found = config.training
+    if isinstance(found, OwnProfile):
+        return config if found is config.own else dataclasses.replace(config, profile=found.name, own=found)
+    if found not in (AUTO, *PROFILES):
+        known = suggest(found, [AUTO, *PROFILES])
+        raise ConfigError(f"profile={found!r} is unknown.{known} A profile of your own is a file that ends in .toml.")
+    return config if config.own is None else dataclasses.replace(config, own=None)
 
 
 def to_toml(config: RunConfig, comment: str) -> str:
@@ -192,8 +265,13 @@ def to_toml(config: RunConfig, comment: str) -> str:
     lines = [f"# {comment}"]
     for field in dataclasses.fields(RunConfig):
         value = getattr(config, field.name)
-        if value is not None and field.name not in ("config", "experiment", "plan"):
+        own = field.name == "profile" and config.own is not None
+        if value is not None and not own and field.name not in ("config", "experiment", "plan", "own"):
             lines.append(f"{field.name} = {_toml(value)}")
+    if config.own is not None:
+        named = {"name": config.own.name, "base": config.own.base}
+        lines += ["", "[profile]"]
+        lines += [f"{key} = {_toml(value)}" for key, value in (named | table_of(config.own.values)).items()]
     return "\n".join(lines) + "\n"
 
 

@@ -86,7 +86,7 @@ class ResolvedCell:
             label=method.label,
             is_baseline=method.entry.family == "baseline",
             params=method.params_dict() | {"sel_split": method.sel_split},
-            profile=profile_dict(self.profile) | ({} if tuning is None else {"lr": list(tuning.grid)}),
+            profile=profile_dict(self.profile) | ({} if tuning is None else {"lr": list(tuning.grid)}) | self._set(),
             tuning=None if tuning is None else tuning.to_dict(),
             tune_s=None if tuning is None else tuning.seconds,
             budget=method.budget,
@@ -101,6 +101,12 @@ class ResolvedCell:
             versions=environment.versions(),
             command=environment.command(),
         )
+
+    def _set(self) -> dict[str, Any]:
+        """What the run set itself: of the rate and the grid that it may be tuned over, the one that decides."""
+        idle = "lr_grid" if self.tuning is None else "lr"
+        found = {key: value for key, value in self.profile.set_apart.items() if key != idle}
+        return {"set": found} if found else {}
 
     def job(self, data: LoadedData, **more: Any) -> Job:
         """The cell ready to run on ``data``, whose facts it was resolved by; ``more`` are fields that ``Job`` adds."""

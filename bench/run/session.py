@@ -61,8 +61,9 @@ def resolve(config: RunConfig) -> Plan:
         ConfigError: an unknown name or parameter, a value out of range, a device that is not there.
         DataError: a data set that is not prepared, damaged, or of another revision.
     """
-    methods = [choose_method(text) for text in expand(config.methods, plugins.methods())]
-    backbones = [choose_backbone(text).label for text in expand(config.backbones, plugins.backbones())]
+    config = in_full(config)
+    methods = [choose_method(text) for text in config.methods]
+    backbones = [choose_backbone(text).label for text in config.backbones]
     cards = [resolve_dataset(with_split(text, config.split)) for text in config.datasets]
     _refuse_aliases(methods)
     _refuse_namesakes(cards)
@@ -75,8 +76,17 @@ def resolve(config: RunConfig) -> Plan:
         device,
     )
     for text in plan.backbones:  # bad parameters must not wait for the first cell
-        resolve_backbone(text, resolve_profile("anchor", 0, {}, config.profile_changes))
+        resolve_backbone(text, resolve_profile(config.training, 0, {}, config.profile_changes))
     return plan
+
+
+def in_full(config: RunConfig) -> RunConfig:
+    """The settings with groups of names as the names they stand for now, which a later installation may change."""
+    methods, backbones = (
+        tuple(expand(texts, known))
+        for texts, known in ((config.methods, plugins.methods()), (config.backbones, plugins.backbones()))
+    )
+    return replace(config, methods=methods, backbones=backbones)
 
 
 def _refuse_aliases(methods: Sequence[MethodChoice]) -> None:
@@ -162,7 +172,7 @@ class Session:
         """The training profile of the data set ``label``."""
         config = self.plan.config
         values = self.plan.cards[label].profile_values
-        return resolve_profile(config.profile, self.facts(label).split_rows["train"], values, config.profile_changes)
+        return resolve_profile(config.training, self.facts(label).split_rows["train"], values, config.profile_changes)
 
     def tuning(self, cell: Cell) -> Tuning | None:
         """The trials that the learning rate of ``cell`` is chosen by; None where rates are not tuned.

@@ -105,7 +105,7 @@ def _settings(key: str) -> Describe:
     def describe(cell: Record, rivals: Sequence[Record]) -> str:
         name = cell[key].get("name")
         alike = [other for other in rivals if other[key].get("name") == name]
-        entries = sorted({entry for other in alike for entry in other[key]})
+        entries = sorted({entry for other in alike for entry in other[key]} - {"set"})
         differ = [entry for entry in entries if len({json.dumps(o[key].get(entry)) for o in alike}) > 1]
         named = [f"{key} {name}"] if len(alike) < len(rivals) else []
         return ", ".join([*named, *(f"{entry}={cell[key].get(entry)}" for entry in differ)])
@@ -170,7 +170,23 @@ def setting(places: Sequence[tuple[str, Block, GroupKey]], meaning: str) -> str:
 
 def _profile_text(cell: Record) -> str:
     tuned = "" if cell["tuning"] is None else ", learning rate tuned"
-    return f"profile {cell['profile'].get('name', 'unnamed')}{tuned}"
+    return f"profile {cell['profile'].get('name', 'unnamed')}{_apart_text(cell)}{tuned}"
+
+
+def _apart_text(cell: Record) -> str:
+    """What a run set itself in the profile, so that a caption names no profile for what it is not."""
+    apart = dict(cell["profile"].get("set", {}))
+    base = apart.pop("base", None)
+    changed = ", ".join(f"{name}={_setting_text(value)}" for name, value in apart.items())
+    if base is None:
+        return f" with {changed}" if changed else ""
+    return f" ({base} with {changed})" if changed else f" ({base})"
+
+
+def _setting_text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return "-".join(map(str, value)) or "none"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _once(titles: Sequence[str], facts: Sequence[str]) -> str:
