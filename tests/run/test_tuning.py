@@ -102,7 +102,7 @@ def test_the_grids_hold_the_paper_s_rates_and_the_profile_s_own() -> None:
 def test_an_untuned_cell_is_identified_as_ever_and_a_tuned_one_by_grid_and_rate(make_job: Callable[..., Job]) -> None:
     job = make_job("random-k", tau=0.25, seed=2)
     profile = asdict(job.profile) | {"evaluate_every": 1}  # whole numbers are written without a point
-    del profile["lr_grid"]
+    del profile["lr_grid"], profile["set_apart"]
     written_out = {
         "protocol": 1,
         "dataset": job.cell.dataset,
@@ -295,7 +295,7 @@ def test_tables_say_that_rows_were_tuned_and_keep_others_apart(config: RunConfig
     (table,) = overall_tables(load_frame(config.out), Titles())
     (note,) = [note.text for note in table.notes if "uned" in note.text]
     assert note.startswith("Learning rate tuned on validation AUC over {1e-05, 0.0001, 0.0003, 0.001} for every row")
-    assert table.caption.startswith("Profile small, learning rate tuned; seed 0")
+    assert table.caption.startswith("Profile small with max_epochs=2, learning rate tuned; seed 0")
     compute(replace(config, tune="none"))
     (both,) = overall_tables(load_frame(config.out), Titles())
     assert len(both.groups) == 2
