@@ -17,6 +17,15 @@ from typing import Any, Generic, Literal, TypeVar
 from bench.errors import ConfigError, suggest
 
 Axis = Literal["tau", "backbone", "seed"]
+Family = Literal["baseline", "control", "shallow", "gate", "sensitivity", "sparsity"]
+Span = tuple[float, float]
+"""(low, high)."""
+SEARCH: dict[Family, Span] = {"baseline": (0, 0), "control": (0, 0), "shallow": (0, 0.3)}
+"""``MethodEntry.search`` where it is not declared; of other families ``OTHER_SEARCH``."""
+RETRAIN: dict[Family, Span] = {"baseline": (1, 1), "control": (0.75, 1.35), "shallow": (0.75, 1.3)}
+"""``MethodEntry.retrain`` where it is not declared; of other families ``OTHER_RETRAIN``."""
+OTHER_SEARCH: Span = (0.5, 3)
+OTHER_RETRAIN: Span = (0.8, 1.5)
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class Entry:
 class MethodEntry(Entry):
     """What the harness must know of a method before it imports it."""
 
-    family: Literal["baseline", "control", "shallow", "gate", "sensitivity", "sparsity"] = "gate"
+    family: Family = "gate"
     granularity: Literal["none", "field", "value", "dimension", "weight"] = "field"
     scores: Literal["select", "train", "none"] = "select"
     """When field scores exist: after ``select``, only after ``train``, or never."""
@@ -58,6 +67,22 @@ class MethodEntry(Entry):
     """Whether the method is a row of the paper's Table 2."""
     note: str = ""
     """What a reader must know of the method's row; said under every table that shows it."""
+    search: Span | None = None
+    """Lowest and highest PT, in trainings of the model with all fields, as far as known: what ``--plan`` reckons with
+    before there are records. None: as others of the family. Those that are declared are the extremes of the medians of
+    five recorded places, one half of the fields pruned (planted, Criteo, Avazu and MovieLens samples; ``results/``)."""
+    retrain: Span | None = None
+    """Lowest and highest CT in the same unit."""
+
+    @property
+    def search_cost(self) -> Span:
+        """PT in trainings of the model with all fields."""
+        return self.search or SEARCH.get(self.family, OTHER_SEARCH)
+
+    @property
+    def retrain_cost(self) -> Span:
+        """CT in trainings of the model with all fields."""
+        return self.retrain or RETRAIN.get(self.family, OTHER_RETRAIN)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ TABLE: dict[str, MethodEntry] = {
         depends_on=frozenset({"seed"}),
         paper=True,
         note="not a relevance method: it ranks fields by how they vary together, not by what they tell about the label",
+        search=(0, 0.02),
+        retrain=(0.75, 2.3),
     ),
     "xgboost": MethodEntry(
         target="methods.xgboost:XGBoost",
@@ -47,6 +49,8 @@ TABLE: dict[str, MethodEntry] = {
         granularity="value",
         uses_tau=False,
         paper=True,
+        search=(2.9, 6.5),
+        retrain=(0.8, 1.5),
     ),
     "optem": MethodEntry(
         target="methods.optem:OptEm",
@@ -55,6 +59,8 @@ TABLE: dict[str, MethodEntry] = {
         granularity="dimension",
         uses_tau=False,
         paper=True,
+        search=(1.2, 4.4),
+        retrain=(0.95, 2.5),
     ),
     "autofield": MethodEntry(
         target="methods.autofield:AutoField",
@@ -63,6 +69,8 @@ TABLE: dict[str, MethodEntry] = {
         free_count=True,
         depends_on=frozenset({"backbone", "seed"}),
         paper=True,
+        search=(1.1, 3.6),
+        retrain=(0.8, 1.1),
     ),
     "adafs": MethodEntry(
         target="methods.adafs:AdaFS",
@@ -71,6 +79,8 @@ TABLE: dict[str, MethodEntry] = {
         scores="train",
         per_sample=True,
         paper=True,
+        search=(0, 0),
+        retrain=(1.7, 3.8),
     ),
     "mvfs": MethodEntry(
         target="methods.mvfs:MvFS",
@@ -80,17 +90,23 @@ TABLE: dict[str, MethodEntry] = {
         uses_tau=False,
         per_sample=True,
         paper=True,
+        search=(0, 0),
+        retrain=(1.05, 2.4),
     ),
     "light-fmp": MethodEntry(
         target="methods.light_fmp:LightFMP",
         title="Light-FMP",
         citation="Light-FMP: Lightweight Feature and Model Pruning for Enhanced Deep Recommender Systems",
         paper=True,
+        search=(0.1, 0.9),
+        retrain=(0.65, 1.35),
     ),
     "light-fmp-pooled": MethodEntry(
         target="methods.light_fmp_pooled:PooledLightFMP",
         title="Light-FMP, pooled",
         note="variant of this project: rare values share an embedding during pretraining, noise row by row",
+        search=(0.15, 0.95),
+        retrain=(0.65, 1.3),
     ),
     "random-k": MethodEntry(
         target="methods.random_k:RandomK",

@@ -66,11 +66,13 @@ def command(argv: Sequence[str]) -> int:
     from bench.records import load_frame  # noqa: PLC0415
     from bench.report.build import build_report  # noqa: PLC0415
     from bench.report.formats.terminal import terminal_table, written_line  # noqa: PLC0415
-    from bench.run import session, sweep  # noqa: PLC0415 - loads torch
+    from bench.run import growth, session, sweep  # noqa: PLC0415 - loads torch
     from bench.run.progress import reporter  # noqa: PLC0415
 
     plan = session.resolve(config)
     make_ready(plan.cards.values(), config.data_dir, lambda line: sys.stderr.write(f"{line}\n"))
+    for text in growth.warnings(session.Session(plan)):
+        sys.stderr.write(f"warning: {text}\n")
     if config.plan:
         return _show_plan(plan)
     with reporter() as progress:
@@ -84,6 +86,7 @@ def command(argv: Sequence[str]) -> int:
 def _show_plan(plan: Plan) -> int:
     """Print what the run will take: memory first, which is at hand, then times, which take a while."""
     from bench.run import estimate as planning  # noqa: PLC0415
+    from bench.run.forecast import forecast_table, forecasts  # noqa: PLC0415
     from bench.run.session import Session, use_threads  # noqa: PLC0415
 
     use_threads(plan.config)
@@ -91,7 +94,8 @@ def _show_plan(plan: Plan) -> int:
     sizes = planning.sizes(session)
     sys.stdout.write(f"{planning.size_table(sizes)}\n\n")
     sys.stdout.flush()
-    sys.stdout.write(f"{planning.pace_table([planning.pace(session, size) for size in sizes])}\n")
+    paces = [planning.pace(session, size) for size in sizes]
+    sys.stdout.write(f"{forecast_table(forecasts(session, paces))}\n")
     return 0
 
 

@@ -1,26 +1,28 @@
-"""What a run will take before it starts: rows, vocabulary, memory by arithmetic; then time by calibration."""
+"""What a run needs before it starts: rows, vocabulary, memory by arithmetic; then its pace, from a few steps."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from tabulate import tabulate
 
 from bench.data.schema import Schema
 from bench.engine.clock import Clock, now
+from bench.engine.evaluate import EVAL_BATCH, evaluate
 from bench.engine.fast.memory import free_memory
-from bench.engine.footprint import footprint
+from bench.engine.footprint import Footprint, footprint
 from bench.errors import UserError
 from bench.profiles import Profile
-from bench.rows.residency import TABLE_COPIES, free_bytes
+from bench.rows.residency import TABLE_COPIES, free_bytes, settle
 from bench.run.context import silent
 from bench.run.grid import Cell
 from bench.run.job import Job, resolve_backbone
-from bench.run.progress import duration
 from bench.run.session import Session
 from bench.run.tuning import SEED
 
@@ -28,6 +30,14 @@ CALIBRATION_STEPS = 12
 """Training steps that are timed; a third as many go before as warm-up."""
 CALIBRATION_S = 10.0
 """Seconds after which a calibration ends with the steps it has done."""
+TIMED_S = 0.5
+"""Seconds of steps that a calibration goes on to time, where its steps are short."""
+STEP_LIMIT_S = 15.0
+"""Seconds of a step by arithmetic from which on none is tried: nothing can stop inside a step."""
+MOST_STEPS = 1000
+"""Steps that are timed at most."""
+PRODUCT = 512
+"""Rows and columns of the matrix product that the machine's rate is measured by."""
 _MIB = 2**20
 _GIB = 2**30
 _ID_BYTES = _FLOAT_BYTES = 4
@@ -53,6 +63,10 @@ class Size:
     """Weights, gradients, optimiser state and best weights; None where the backbone cannot be reckoned."""
     activation_bytes: int | None
     """What the forward pass of a batch keeps, at least."""
+    pass_bytes: int | None
+    """What forward and backward pass of a batch hold at their peak, at most."""
+    step_flops: float
+    """Floating-point operations of a training step, matrix products only."""
     free_bytes: int | None
     """Free on the device; None where that is unknown."""
     rows_must_fit: bool
@@ -61,6 +75,11 @@ class Size:
     max_epochs: int
     reason: str = ""
     """Why the backbone cannot be reckoned."""
+
+    @property
+    def name(self) -> str:
+        """Data set and backbone, for messages."""
+        return f"{self.cell.dataset}, {self.cell.backbone}"
 
     @property
     def needed_bytes(self) -> int:
@@ -75,19 +94,15 @@ class Size:
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast one data set and backbone train."""
+    """How fast one data set and backbone train and evaluate, extrapolated from the calibration; None: unknown."""
 
     size: Size
     epoch_s: float | None
-    """Seconds of one epoch without validation, extrapolated from the calibration; None where there was none."""
+    """Seconds of one epoch without validation."""
+    valid_s: float | None = None
+    """Seconds of one pass over the validation rows."""
     reason: str = ""
     """Why it was not calibrated, or cut short."""
-
-    @property
-    def longest_s(self) -> float | None:
-        """Seconds if all cells and trials trained all epochs on all fields; early stopping and pruning make it less."""
-        size = self.size
-        return None if self.epoch_s is None else (size.cells + size.trials) * size.max_epochs * self.epoch_s
 
 
 def sizes(session: Session) -> list[Size]:
@@ -103,7 +118,7 @@ def _size(session: Session, cells: Sequence[Cell]) -> Size:
     facts, profile = session.facts(cell.dataset), session.profile(cell.dataset)
     schema, rows = facts.schema, facts.split_rows
     step = min(rows["train"], profile.batch_size)
-    model, activations, reason = _reckon(cell.backbone, schema, profile, step)
+    model, found, reason = _reckon(cell.backbone, schema, profile, step)
     rates = 0 if plan.config.tune == "none" else len(profile.lr_grid)
     row_bytes = schema.n_fields * _ID_BYTES + (len(schema.numeric_fields) + 1) * _FLOAT_BYTES + _NUMBER_BYTES
     return Size(
@@ -115,7 +130,9 @@ def _size(session: Session, cells: Sequence[Cell]) -> Size:
         vocabulary=schema.vocabulary_rows,
         data_bytes=sum(rows.values()) * row_bytes,
         model_bytes=model,
-        activation_bytes=activations,
+        activation_bytes=None if found is None else found.activation_bytes,
+        pass_bytes=None if found is None else found.pass_bytes,
+        step_flops=0.0 if found is None else found.flops_per_row * step,
         free_bytes=free_memory() if plan.device.type == "cpu" else free_bytes(plan.device),
         rows_must_fit=plan.device.type == "cpu",
         batch_size=profile.batch_size,
@@ -124,8 +141,8 @@ def _size(session: Session, cells: Sequence[Cell]) -> Size:
     )
 
 
-def _reckon(backbone: str, schema: Schema, profile: Profile, step: int) -> tuple[int | None, int | None, str]:
-    """(bytes of the model with its copies, of activations, why neither is known) at ``step`` rows a batch."""
+def _reckon(backbone: str, schema: Schema, profile: Profile, step: int) -> tuple[int | None, Footprint | None, str]:
+    """(bytes of the model with its copies, sizes of the passes, why neither is known) at ``step`` rows a batch."""
     choice = resolve_backbone(backbone, profile)
     if choice.error is not None:
         return None, None, choice.error.strip().splitlines()[-1]
@@ -135,25 +152,47 @@ def _reckon(backbone: str, schema: Schema, profile: Profile, step: int) -> tuple
         return None, None, _one_line(error)
     width = profile.dim + (1 if choice.cls.uses_linear else 0)
     params = found.network_params + schema.vocabulary_rows * width
-    return TABLE_COPIES * params * _FLOAT_BYTES, found.activation_bytes, ""
+    return TABLE_COPIES * params * _FLOAT_BYTES, found, ""
 
 
 def pace(session: Session, size: Size) -> Pace:
     """Calibrate one data set and backbone with a few training steps, unless it is too large for that."""
     if size.too_large:
-        return Pace(size, None, "not calibrated: it needs more memory than is free")
+        return Pace(size, None, reason="not calibrated: it needs more memory than is free")
+    steps = size.rows["train"] / min(size.batch_size, size.rows["train"])
+    reckoned = size.step_flops / rate(session.plan.device)
+    if reckoned > STEP_LIMIT_S:
+        third = reckoned * steps / 3 * size.rows["valid"] / size.rows["train"]  # one pass of two and a half or three
+        why = f"not calibrated: by arithmetic a step takes {reckoned:,.0f} s or more"
+        return Pace(size, reckoned * steps, third, why)
     watch = _Watch(session.plan.device)
+    valid_s, reason = None, ""
     try:
-        seconds = _step_s(session.job(session.cell(size.cell), silent), watch)
-        reason = ""
+        job = session.job(session.cell(size.cell), silent)
+        seconds = _step_s(job, watch)
+        valid_s = _valid_s(job)
     except _EnoughError:
         seconds = watch.step_s
         reason = f"calibration stopped after {CALIBRATION_S:g} s, at step {watch.steps}"
     except UserError:
         raise
     except Exception as error:  # out of memory, or a plug-in that fails in any way; the others are still shown
-        return Pace(size, None, f"not calibrated: {_one_line(error)}")
-    return Pace(size, seconds * size.rows["train"] / min(size.batch_size, size.rows["train"]), reason)
+        return Pace(size, None, reason=f"not calibrated: {_one_line(error)}")
+    if valid_s is None:  # a pass forward is a third of a step
+        valid_s = seconds * steps / 3 * size.rows["valid"] / size.rows["train"]
+    return Pace(size, seconds * steps, valid_s, reason)
+
+
+@cache
+def rate(device: torch.device) -> float:
+    """Floating-point operations a second of a matrix product, the best of three."""
+    one = torch.ones(PRODUCT, PRODUCT, device=device)
+    seconds = []
+    for _ in range(4):
+        start = now(device)
+        one @ one
+        seconds.append(now(device) - start)
+    return float(2 * PRODUCT**3 / min(seconds[1:]))
 
 
 class _EnoughError(Exception):
@@ -194,10 +233,29 @@ def _step_s(job: Job, watch: _Watch) -> float:
     model = ctx.model()
     ctx.on_step = watch
     epochs = 1 if job.device.type == "cpu" else 3  # of which the median is free of the capture of a graph
-    for steps, name in ((CALIBRATION_STEPS // 3, "warm-up"), (CALIBRATION_STEPS, "calibration")):
+
+    def timed(steps: int, name: str) -> float:
         rows = data.train.take(torch.arange(min(len(data.train), steps * size)))
-        log = ctx.fit(model, rows, None, epochs=epochs, name=name)
-    return log.epoch_s * size / len(rows)
+        return ctx.fit(model, rows, None, epochs=epochs, name=name).epoch_s * size / len(rows)
+
+    timed(CALIBRATION_STEPS // 3, "warm-up")
+    step_s = timed(CALIBRATION_STEPS, "calibration")
+    if step_s * CALIBRATION_STEPS < TIMED_S:  # so few short steps say more of the start than of a training
+        step_s = timed(math.ceil(TIMED_S / max(step_s, TIMED_S / MOST_STEPS)), "calibration")
+    return step_s
+
+
+def _valid_s(job: Job) -> float:
+    """Seconds of a pass over the validation rows, from some of them."""
+    valid = job.data.valid
+    rows = settle(valid.take(torch.arange(min(len(valid), EVAL_BATCH))))
+    model = job.context(Clock(job.device)).model()
+    seconds = []
+    for _ in range(3):  # the first one warms up
+        start = now(job.device)
+        evaluate(model, rows)
+        seconds.append(now(job.device) - start)
+    return min(seconds[1:]) * len(valid) / len(rows)
 
 
 def _one_line(error: Exception) -> str:
@@ -226,16 +284,16 @@ def size_table(found: Sequence[Size]) -> str:
             f"{one.vocabulary:,}",
             _mib(one.data_bytes),
             _mib(one.model_bytes),
-            _mib(one.activation_bytes),
+            _mib(one.pass_bytes),
         ]
         for one in found
     ]
     notes = [
-        "model: weights, gradients, Adam's moments and the best weights. batch: embeddings of a batch and what its "
-        "forward pass\nkeeps; what a pass holds for a moment, and what methods add, comes on top.",
-        *(f"{_name(one)}: memory is not known ({one.reason})." for one in found if one.reason),
+        "model: weights, gradients, Adam's moments and the best weights. batch: embeddings of a batch, and what its "
+        "forward and\nbackward pass hold at their peak. What methods add comes on top.",
+        *(f"{one.name}: memory is not known ({one.reason})." for one in found if one.reason),
         *(
-            f"{_name(one)}: needs {one.needed_bytes / _GIB:,.1f} GiB at least, and {one.free_bytes / _GIB:,.1f} GiB "
+            f"{one.name}: needs {one.needed_bytes / _GIB:,.1f} GiB at least, and {one.free_bytes / _GIB:,.1f} GiB "
             f"are free: take fewer rows or fields, or a smaller backbone."
             for one in found
             if one.too_large and one.free_bytes is not None
@@ -244,30 +302,5 @@ def size_table(found: Sequence[Size]) -> str:
     return "\n".join([tabulate(lines, headers, disable_numparse=True), "", *notes])
 
 
-def pace_table(found: Sequence[Pace]) -> str:
-    """Times as text, and what could not be calibrated."""
-    headers = ["data set", "backbone", "epoch", "cells", "at most"]
-    lines = [
-        [
-            one.size.cell.dataset,
-            one.size.cell.backbone,
-            "—" if one.epoch_s is None else f"{one.epoch_s:,.2f} s",
-            f"{one.size.cells} + {one.size.trials} trials" if one.size.trials else one.size.cells,
-            "—" if one.longest_s is None else duration(one.longest_s),
-        ]
-        for one in found
-    ]
-    notes = [
-        "at most: every cell or trial trains all epochs on all fields; early stopping and pruning make it less.",
-        "Searches, pretraining and evaluation come on top and are not estimated.",
-        *(f"{_name(one.size)}: {one.reason}." for one in found if one.reason),
-    ]
-    return "\n".join([tabulate(lines, headers, disable_numparse=True), "", *notes])
-
-
 def _mib(size: int | None) -> str:
     return "—" if size is None else f"{size / _MIB:,.1f}"
-
-
-def _name(size: Size) -> str:
-    return f"{size.cell.dataset}, {size.cell.backbone}"

@@ -1,0 +1,249 @@
+"""About how long a run will take, as a range: from the pace of its models, epochs, and what methods cost.
+
+A cell is a search and a training, then an evaluation. Where the run folder holds cells of the same method, data set
+and backbone, their seconds count. Otherwise a method costs what its entry declares, in trainings of the model with all
+fields; and such a training takes the epochs of recorded cells, or a guess. Methods err one by one: their half widths
+add up in squares.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from tabulate import tabulate
+
+from bench import environment
+from bench.profiles import Profile
+from bench.records import CellRecord
+from bench.registry import Span
+from bench.run.estimate import Pace
+from bench.run.grid import Cell
+from bench.run.job import ResolvedCell
+from bench.run.progress import duration
+from bench.run.selections import SelectionStore, is_shared, shared_key
+from bench.run.session import SELECTIONS, Session
+from bench.run.tuning import SEED
+
+DONE = ("ok", "skipped")
+NOISE: Span = (0.8, 1.3)
+"""What a machine makes of the same work, from one time to another."""
+INFERENCE_PASSES = 8
+"""Passes over the test rows: quality, warm-up and those that are timed, with their smaller batches."""
+CELL_S: Span = (0.3, 1.0)
+"""Seconds of a cell beside its work: the smallest evaluation, single rows, the record."""
+PROCESS_S: Span = (3.0, 8.0)
+"""Seconds that a process of its own takes to start."""
+RUN_S: Span = (3.0, 15.0)
+"""Seconds of a run beside its cells: start, rows, warm-up, and the report."""
+_Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is left to do of one method with one data set and backbone."""
+
+    label: str
+    searches: int
+    """Each ranking that cells share counts once."""
+    trainings: int
+    cells: int
+    search: Span
+    """In trainings of the model with all fields."""
+    retrain: Span
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Of the cells and trials of one data set and backbone that are not done."""
+
+    pace: Pace
+    cells: int
+    trials: int
+    epochs: Span
+    basis: str
+    """Where the epochs come from."""
+    seconds: Span | None
+    """None where the pace is not known."""
+
+
+def forecasts(session: Session, paces: Sequence[Pace]) -> list[Forecast]:
+    """One forecast for every pace."""
+    left = pending(session)
+    records = session.folder.records() if session.folder.cells.is_dir() else []
+    ranked: set[str] = set()
+    found = []
+    for pace in paces:
+        place = (pace.size.cell.dataset, pace.size.cell.backbone)
+        found.append(_forecast(session, pace, left[place], records, ranked))
+    return found
+
+
+def pending(session: Session) -> dict[_Key, list[Cell]]:
+    """The cells that the run would compute, by data set and backbone; those with nothing left have no cells."""
+    left: dict[_Key, list[Cell]] = defaultdict(list)
+    for cell in session.plan.cells():
+        found = session.cell(cell)
+        known = found.tuning is None or found.tuning.decided
+        done = session.folder.read(found.hash) if known and session.plan.config.rerun == "missing" else None
+        if done is None or done.status not in DONE:
+            left[cell.dataset, cell.backbone].append(cell)
+    return left
+
+
+def _forecast(
+    session: Session, pace: Pace, left: Sequence[Cell], records: Sequence[CellRecord], ranked: set[str]
+) -> Forecast:
+    size, profile = pace.size, session.profile(pace.size.cell.dataset)
+    units = {replace(cell, seed=SEED) for cell in left}
+    tunings = {unit: session.tuning(unit) for unit in units}
+    trials = {unit: len(tuning.missing) for unit, tuning in tunings.items() if tuning is not None}
+    like = [record for record in records if _is_like(record, session, size.cell)]
+    epochs, basis = epochs_of(like, profile)
+    seconds = None
+    if pace.epoch_s is not None:
+        training_s = pace.epoch_s + (pace.valid_s or 0.0) / profile.evaluate_every
+        work = [_work(session, cells, trials, ranked) for cells in _by_label(left).values()]
+        timed = [record for record in like if _is_timed(record, session)]
+        fixed = _fixed_s(session, pace, len(left))
+        spent = _spent(work, timed, (epochs[0] * training_s, epochs[1] * training_s))
+        seconds = (spent[0] * NOISE[0] + fixed[0], spent[1] * NOISE[1] + fixed[1]) if left else (0.0, 0.0)
+    return Forecast(pace, len(left), sum(trials.values()), epochs, basis, seconds)
+
+
+def epochs_of(like: Sequence[CellRecord], profile: Profile) -> tuple[Span, str]:
+    """(fewest and most epochs of a training with all fields, where they come from).
+
+    Without records: from as many evaluations as patience allows after a first one to twice as many, three times where
+    the rate falls after an evaluation without gain.
+    """
+    seen = [record for record in like if record.is_baseline] or like
+    counts = [record.epochs for record in seen if record.epochs]
+    if counts:
+        return (min(counts), max(counts)), f"from {len(counts)} record{'s' if len(counts) > 1 else ''}"
+    least = (profile.patience + 1) * profile.evaluate_every
+    most = least * (2 if profile.lr_decay is None else 3)
+    return (min(least, profile.max_epochs), min(most, profile.max_epochs)), "guessed"
+
+
+def _by_label(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
+    found: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        found[cell.method].append(cell)
+    return found
+
+
+def _work(session: Session, cells: Sequence[Cell], trials: dict[Cell, int], ranked: set[str]) -> Work:
+    """What the cells of one method take; rankings that they share with others are noted in ``ranked``."""
+    choice = session.plan.methods[cells[0].method]
+    more = sum(trials.get(unit, 0) for unit in {replace(cell, seed=SEED) for cell in cells})
+    searches = sum(_searches(session, session.cell(cell), ranked) for cell in cells)
+    entry = choice.entry
+    return Work(choice.label, searches + more, len(cells) + more, len(cells), entry.search_cost, entry.retrain_cost)
+
+
+def _searches(session: Session, cell: ResolvedCell, ranked: set[str]) -> bool:
+    """Whether a cell searches by itself, and not with the ranking of another or of an earlier run."""
+    if cell.method.error is not None or cell.backbone.error is not None:
+        return False
+    method = cell.method.make()
+    if not is_shared(method):
+        return True
+    key = shared_key(cell.identity, method)
+    new = key not in ranked and SelectionStore(session.folder.path / SELECTIONS).read(key) is None
+    ranked.add(key)
+    return new
+
+
+def _is_like(record: CellRecord, session: Session, cell: Cell) -> bool:
+    """Whether a record is of the same data, backbone and profile, its rate apart."""
+    found = session.cell(cell)
+    mine, theirs = found.record().profile, record.profile
+    names = {name for name in (mine | theirs) if name not in ("set", "lr")}
+    same = (record.dataset, record.backbone) == (cell.dataset, cell.backbone)
+    rows = record.split_rows == found.data.split_rows and record.status == "ok"
+    return same and rows and all(_plain(mine.get(name)) == _plain(theirs.get(name)) for name in names)
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _is_timed(record: CellRecord, session: Session) -> bool:
+    """Whether the seconds of a record are of this machine, with as many threads."""
+    here = session.plan.device.type, torch.get_num_threads(), environment.host().get("cpu")
+    return not record.resumed and (record.device, record.threads, record.host.get("cpu")) == here
+
+
+def _spent(work: Sequence[Work], timed: Sequence[CellRecord], training_s: Span) -> Span:
+    """Seconds of all searches and trainings, where one with all fields takes ``training_s``."""
+    ends = []
+    for end, sign in ((0, -1), (1, 1)):
+        middle, squares = 0.0, 0.0
+        for one in work:
+            seen = [record for record in timed if record.label == one.label]
+            low, high = _seconds_of(one, seen, training_s[end])
+            middle += (low + high) / 2
+            squares += ((high - low) / 2) ** 2
+        ends.append(middle + sign * math.sqrt(squares))
+    return max(ends[0], 0.0), ends[1]
+
+
+def _seconds_of(one: Work, seen: Sequence[CellRecord], training_s: float) -> Span:
+    """Seconds of one method's searches and trainings."""
+    if seen:
+        search = [record.pt_s or 0.0 for record in seen]
+        retrain = [record.ct_s or 0.0 for record in seen]
+        low, high = ((one.searches * pick(search) + one.trainings * pick(retrain)) for pick in (min, max))
+        return low, high
+    low, high = (one.searches * one.search[end] + one.trainings * one.retrain[end] for end in (0, 1))
+    return low * training_s, high * training_s
+
+
+def _fixed_s(session: Session, pace: Pace, cells: int) -> Span:
+    """Seconds of evaluation, and of processes."""
+    rows = pace.size.rows
+    passes = INFERENCE_PASSES * (pace.valid_s or 0.0) * rows["test"] / max(rows["valid"], 1)
+    start = PROCESS_S if session.plan.config.executor_name != "inline" else (0.0, 0.0)
+    return cells * (passes * NOISE[0] + CELL_S[0] + start[0]), cells * (passes * NOISE[1] + CELL_S[1] + start[1])
+
+
+def total(found: Sequence[Forecast]) -> Span | None:
+    """Seconds of the whole run; None where a part is not known."""
+    parts = [one.seconds for one in found]
+    if any(part is None for part in parts):
+        return None
+    known = [part for part in parts if part is not None]
+    return RUN_S[0] + sum(low for low, _ in known), RUN_S[1] + sum(high for _, high in known)
+
+
+def forecast_table(found: Sequence[Forecast]) -> str:
+    """Times as text, what they rest on, and what could not be calibrated."""
+    headers = ["data set", "backbone", "epoch", "cells left", "epochs", "time"]
+    lines = [
+        [
+            one.pace.size.cell.dataset,
+            one.pace.size.cell.backbone,
+            "—" if one.pace.epoch_s is None else f"{one.pace.epoch_s:,.2f} s",
+            f"{one.cells} + {one.trials} trials" if one.trials else one.cells,
+            f"{_span_text(*(f'{end:g}' for end in one.epochs))} ({one.basis})",
+            "—" if one.seconds is None else _span_text(*map(duration, one.seconds)),
+        ]
+        for one in found
+    ]
+    whole = total(found)
+    notes = [
+        f"The whole run: {'not known' if whole is None else _span_text(*map(duration, whole))}, its report included.",
+        "epochs: of a training with all fields. time: searches, trainings, validation, evaluation and trials; rankings "
+        "that\ncells share count once. Methods cost what cells of this folder took, or what their entries declare in "
+        "such trainings.",
+        *(f"{one.pace.size.name}: {one.pace.reason}." for one in found if one.pace.reason),
+    ]
+    return "\n".join([tabulate(lines, headers, disable_numparse=True), "", *notes])
+
+
+def _span_text(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
