@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from bench.errors import DataError
 from bench.method import Decision, HandOver, Method, Remarks
 from bench.run.grid import choose_method
 from bench.run.job import Job
-from bench.run.selections import SelectionStore, is_shared, shared_key
+from bench.run.selections import SelectionStore, is_shared, ranking_key, shared_key
 
 
 def method(text: str) -> Method[Any]:
@@ -52,6 +52,14 @@ def test_the_key_leaves_out_exactly_the_axes_that_do_not_matter(make_job: Callab
     assert len({base, *others}) == 5
     carried = "random-k[carry_over=true]"
     assert len({key(carried), key(carried, tau=0.25), key(carried, backbone="dnn[mlp=9]")}) == 3
+
+
+def test_a_cell_whose_plug_in_cannot_tell_shares_no_ranking(make_job: Callable[..., Job]) -> None:
+    job = make_job("random-k")
+    assert ranking_key(job.method, job.identity) == shared_key(job.identity, method("random-k"))
+    assert ranking_key(choose_method("light-fmp"), job.identity) is None
+    assert ranking_key(replace(job.method, error="Traceback"), job.identity) is None
+    assert ranking_key(replace(job.method, name="nobody-has-this"), job.identity) is None
 
 
 def test_a_ranking_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -56,6 +56,13 @@ def tuned(own: float, *scores: tuple[float, float | None]) -> Tuning:
     return Tuning(tuple(lr for lr, _ in scores), own, tuple(trials))
 
 
+def test_trials_stand_in_the_order_of_the_grid_whoever_made_them_first() -> None:
+    tuning = Tuning((0.1, 0.2, 0.3), 0.2)
+    for lr in (0.3, 0.1, 0.2):
+        tuning = tuning.add(Trial(lr=lr, status="ok", valid_auc=0.5, seconds=1.0))
+    assert [trial.lr for trial in tuning.trials] == [0.1, 0.2, 0.3]
+
+
 @pytest.mark.parametrize(
     ("own", "scores", "winner"),
     [
