@@ -63,6 +63,7 @@ def test_runs_are_counted_and_other_folders_left_out(bench: Bench, tmp_path: Pat
     (runs / "first" / "cells").mkdir(parents=True)
     for number in range(3):
         (runs / "first" / "cells" / f"{number}.json").touch()
+    (runs / "first" / "cells" / "3.lease").touch()  # a cell under way is none yet
     (runs / "begun").mkdir()
     (runs / "begun" / "run.toml").touch()
     (runs / "photographs").mkdir()
