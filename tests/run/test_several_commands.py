@@ -48,6 +48,13 @@ def log() -> Path:
     return Path(os.environ["ZOO_LOG"])
 
 
+def results(folder: Path) -> dict[str, dict[str, Any]]:
+    """What ``contents`` gives, without the commit, which may be edited meanwhile."""
+    return {
+        name: {key: value for key, value in stored.items() if key != "git"} for name, stored in contents(folder).items()
+    }
+
+
 def pieces(text: str) -> Counter[str]:
     """What was computed how often, without the process."""
     return Counter(line.rpartition(" ")[2] for line in text.splitlines())
@@ -104,7 +111,7 @@ def compare(
     single = config.out.with_name("single")
     run(resolve(replace(config, out=single, threads=1, **changes)), Watcher())
     assert pieces(together) == pieces(log().read_text())
-    assert contents(config.out) == contents(single)
+    assert results(config.out) == results(single)
     assert leftovers(config.out) == []
     return found
 
@@ -165,7 +172,7 @@ def test_the_cell_of_a_killed_command_is_taken_over(
     assert sorted(code for code, _, _ in found) == [-signal.SIGKILL, *[0] * (n - 1)]
     methods = ("zoo-fragile", "no-selection", "light-fmp")
     run(resolve(replace(config, out=tmp_path / "single", threads=1, methods=methods, seeds=2, epochs=4)), Watcher())
-    assert contents(config.out) == contents(tmp_path / "single")
+    assert results(config.out) == results(tmp_path / "single")
     assert sum(record.resumed for record in RunFolder(config.out).records()) == checkpoint
     assert leftovers(config.out) == []
 
