@@ -29,7 +29,7 @@ from bench.run.session import SELECTIONS, Session
 from bench.run.tuning import SEED
 
 DONE = ("ok", "skipped")
-NOISE: Span = (0.8, 1.3)
+NOISE: Span = (0.85, 1.25)
 """What a machine makes of the same work, from one time to another."""
 INFERENCE_PASSES = 8
 """Passes over the test rows: quality, warm-up and those that are timed, with their smaller batches."""
@@ -117,16 +117,17 @@ def _forecast(
 def epochs_of(like: Sequence[CellRecord], profile: Profile) -> tuple[Span, str]:
     """(fewest and most epochs of a training with all fields, where they come from).
 
-    Without records: from as many evaluations as patience allows after a first one to twice as many, three times where
-    the rate falls after an evaluation without gain.
+    Without records, in evaluations: a first one and those without gain that patience allows, at least; at most as many
+    more before the best one (two where patience is one), or thrice the least where the rate falls after no gain.
     """
     seen = [record for record in like if record.is_baseline] or like
     counts = [record.epochs for record in seen if record.epochs]
     if counts:
         return (min(counts), max(counts)), f"from {len(counts)} record{'s' if len(counts) > 1 else ''}"
-    least = (profile.patience + 1) * profile.evaluate_every
-    most = least * (2 if profile.lr_decay is None else 3)
-    return (min(least, profile.max_epochs), min(most, profile.max_epochs)), "guessed"
+    least = profile.patience + 1
+    most = least + max(profile.patience, 2) if profile.lr_decay is None else 3 * least
+    low, high = (min(count * profile.evaluate_every, profile.max_epochs) for count in (least, most))
+    return (low, high), "guessed"
 
 
 def _by_label(cells: Iterable[Cell]) -> dict[str, list[Cell]]:

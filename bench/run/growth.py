@@ -20,6 +20,8 @@ MANY_FIELDS = 100
 """Fields below which no shipped form of a backbone is made slow by their pairs."""
 STEEP = 1.5
 """Power of the number of fields from which on growth is called steep; a matrix of all pairs has 2."""
+FLAT = 1.2
+"""Power up to which a backbone is named as an alternative."""
 TIMES = 5.0
 """Times the operations of the alternative from which on it is said."""
 _BATCH = 8
@@ -76,7 +78,7 @@ def _warning(backbone: str, label: str, n_fields: int, profile: Profile) -> str 
     if found is None or found.power < STEEP:
         return None
     others = {name: growth(name, n_fields, profile) for name in plugins.backbones().names()}
-    flat = {name: other.flops_per_row for name, other in others.items() if other is not None and other.power < STEEP}
+    flat = {name: other.flops_per_row for name, other in others.items() if other is not None and other.power <= FLAT}
     instead = sorted(flat, key=lambda name: -flat[name])[:3]  # those that do most with each row
     if instead and found.flops_per_row < TIMES * flat[instead[0]]:
         return None

@@ -10,7 +10,7 @@ import torch
 
 from bench.data.prepare.ready import make_ready
 from bench.engine.fast import memory
-from bench.engine.footprint import footprint
+from bench.engine.footprint import _Live, footprint
 from bench.plugins import backbones
 from bench.profiles import resolve_profile
 from bench.run import estimate as planning
@@ -57,6 +57,7 @@ def test_sizes_say_what_the_grid_holds_without_reading_a_row(session, monkeypatc
     assert dnn.model_bytes == 5 * 4 * (network + dim * data.schema.vocabulary_rows)
     # kept for the backward pass: embeddings and the output of every hidden layer; and the gradient of the embeddings
     assert dnn.activation_bytes == 4 * batch * (2 * 12 * dim + h1 + h2 + h3)
+    assert dnn.step_flops == 6 * batch * ((12 * dim) * h1 + h1 * h2 + h2 * h3 + h3)  # 2 a product; 3 products
     assert "1,600 / 200 / 200" in planning.size_table(sizes)
     assert not session.plan.config.out.exists()
 
@@ -99,6 +100,21 @@ def test_a_footprint_is_that_of_the_model_when_it_is_built(name):
     assert found.activation_bytes == measured
 
 
+@pytest.mark.parametrize("name", ["dnn", "pnn", "dcnv2"])
+def test_both_passes_hold_as_much_with_numbers_as_without(name):
+    profile = resolve_profile("small", 32, {})
+    choice = resolve_backbone(name, profile)
+    found = footprint(choice.cls, 6, profile.dim, choice.params, 32)
+    net = choice.cls(6, profile.dim, choice.params)
+    e = torch.randn(32, 6, net.dim, requires_grad=True)
+    linear = torch.randn(32, 6, requires_grad=True) if net.uses_linear else None
+    with _Live() as live:
+        net(e, linear).sum().backward()
+    passes = live.peak_bytes + e.numel() * 4 - 4 * found.network_params
+    assert found.pass_bytes == max(found.activation_bytes, passes)
+    assert found.pass_bytes >= found.activation_bytes
+
+
 def test_memory_is_shown_before_anything_is_calibrated(bench, monkeypatch, capsys):
     shown = []
     real = planning._step_s
@@ -111,7 +127,7 @@ def test_memory_is_shown_before_anything_is_calibrated(bench, monkeypatch, capsy
     done = bench(*PLAN)
     assert done.code == 0
     assert len(shown) == 2 and "1,600 / 200 / 200" in shown[0] and "model MiB" in shown[0]
-    assert "at most" in done.out and "model MiB" not in done.out
+    assert "The whole run: " in done.out and "model MiB" not in done.out
 
 
 def test_what_needs_more_than_is_free_is_named_and_not_calibrated(bench, monkeypatch):
@@ -152,7 +168,16 @@ def test_a_slow_calibration_ends_with_the_steps_it_has_done(session, monkeypatch
     pace = planning.pace(session, size)
     assert pace.reason == "calibration stopped after 0 s, at step 1"
     assert pace.epoch_s is not None and pace.epoch_s > 0
-    assert pace.longest_s == size.cells * size.max_epochs * pace.epoch_s
+    assert pace.valid_s == pytest.approx(pace.epoch_s / 3 * 200 / 1600)
+
+
+def test_a_step_that_would_take_long_is_not_tried(session, monkeypatch):
+    monkeypatch.setattr(planning, "_step_s", lambda job, watch: pytest.fail("a step was tried"))
+    size = planning.sizes(session)[0]
+    monkeypatch.setattr(planning, "rate", lambda device: size.step_flops / 60)
+    pace = planning.pace(session, size)
+    assert pace.reason == "not calibrated: by arithmetic a step takes 60 s or more"
+    assert pace.epoch_s == pytest.approx(60 * 1600 / 256)
 
 
 def test_a_backbone_that_cannot_be_reckoned_is_named_and_calibrated(bench, monkeypatch):

@@ -1,0 +1,151 @@
+"""About how long a run will take: the range follows from pace, epochs, costs of methods, and what is already done."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cell_records import TINY
+
+from bench.plugins import methods
+from bench.profiles import ANCHOR, SMALL
+from bench.registry import OTHER_RETRAIN, OTHER_SEARCH, RETRAIN, SEARCH, MethodEntry
+from bench.run import estimate as planning
+from bench.run import forecast as module
+from bench.run.config import RunConfig
+from bench.run.estimate import Pace
+from bench.run.forecast import epochs_of, forecast_table, forecasts, total
+from bench.run.session import Session, resolve
+
+Bench = Callable[..., Any]
+NET = "dnn[mlp=8]"
+
+
+@pytest.fixture
+def make_session(data_dir: Path, tmp_path: Path) -> Callable[..., Session]:
+    def make(**settings: Any) -> Session:
+        plain = RunConfig(
+            datasets=(TINY,),
+            methods=("no-selection", "random-k"),
+            backbones=(NET,),
+            seeds=3,
+            prune_ratio=(0.25, 0.5),
+            data_dir=data_dir,
+            out=tmp_path / "run",
+        )
+        return Session(resolve(replace(plain, **settings)))
+
+    return make
+
+
+def paces(session: Session, epoch_s: float | None = 10.0, valid_s: float = 2.0) -> list[Pace]:
+    return [Pace(size, epoch_s, valid_s) for size in planning.sizes(session)]
+
+
+def test_the_guess_of_epochs_follows_patience_decay_and_the_most_allowed() -> None:
+    assert epochs_of([], SMALL) == ((3, 5), "guessed")  # patience 2: the first evaluation, and two without gain
+    assert epochs_of([], ANCHOR) == ((3, 9), "guessed")
+    assert epochs_of([], replace(SMALL, patience=4)) == ((5, 9), "guessed")
+    assert epochs_of([], replace(SMALL, patience=1)) == ((2, 4), "guessed")
+    assert epochs_of([], replace(SMALL, max_epochs=2)) == ((2, 2), "guessed")
+    assert epochs_of([], replace(SMALL, evaluate_every=0.5)) == ((1.5, 2.5), "guessed")
+
+
+def test_a_range_is_made_of_epochs_validations_costs_and_evaluations(make_session: Callable[..., Session]) -> None:
+    session = make_session()
+    (found,) = forecasts(session, paces(session))
+    assert (found.cells, found.trials, found.epochs) == (3 * (1 + 2), 0, (3, 5))
+    # three trainings of the baseline and six of the control, 10 s an epoch and 2 s its validation
+    low, high = 3 * 12, 5 * 12
+    narrow, wide = RETRAIN["control"]
+    least = low * (3 + 6 * narrow)
+    most = high * (3 + 6 * wide)
+    # 120 test rows as 120 validation rows: eight passes of 2 s
+    fixed = [9 * (8 * 2 * noise + more) for noise, more in zip(module.NOISE, module.CELL_S, strict=True)]
+    assert found.seconds == pytest.approx((least * 0.85 + fixed[0], most * 1.25 + fixed[1]))
+    whole = total([found, found])
+    assert whole == pytest.approx(tuple(2 * end + more for end, more in zip(found.seconds, module.RUN_S, strict=True)))
+    assert "3 to 5 (guessed)" in forecast_table([found])
+
+
+def test_half_widths_of_methods_add_up_in_squares() -> None:
+    one = module.Work("a", 0, 2, 2, (0, 0), (1, 4))  # 2 to 8 trainings: 5 ± 3
+    other = module.Work("b", 1, 1, 1, (1, 6), (1, 4))  # 2 to 10: 6 ± 4
+    assert module._spent([one, other], [], (10.0, 10.0)) == pytest.approx((10 * (11 - 5), 10 * (11 + 5)))
+
+
+def test_a_pace_that_is_not_known_is_a_dash_and_the_whole_is_not_known(make_session: Callable[..., Session]) -> None:
+    session = make_session()
+    found = forecasts(session, paces(session, None))
+    assert found[0].seconds is None and total(found) is None
+    text = forecast_table(found)
+    assert "The whole run: not known" in text and text.splitlines()[2].endswith("—")
+
+
+def test_a_ranking_that_cells_share_is_searched_once(make_session: Callable[..., Session]) -> None:
+    """Lasso's ranking depends on the seed alone: two ratios and two backbones use one."""
+    session = make_session(methods=("lasso", "light-fmp"), backbones=(NET, "fm"), seeds=2)
+    left, ranked = module.pending(session), set()
+    found = {}
+    for (_, backbone), cells in left.items():
+        for label, some in module._by_label(cells).items():
+            found[backbone, label] = module._work(session, some, {}, ranked)
+    searches = {place: work.searches for place, work in found.items()}
+    assert searches == {(NET, "lasso"): 2, ("fm", "lasso"): 0, (NET, "light-fmp"): 4, ("fm", "light-fmp"): 4}
+    assert {work.trainings for work in found.values()} == {4}
+
+
+def test_trials_of_learning_rates_come_on_top(make_session: Callable[..., Session]) -> None:
+    session = make_session(tune="lr", prune_ratio=(0.5,))
+    (found,) = forecasts(session, paces(session))
+    assert (found.cells, found.trials) == (6, 2 * len(SMALL.lr_grid))
+    assert "6 + 8 trials" in forecast_table([found])
+    plain = forecasts(make_session(prune_ratio=(0.5,)), paces(session))[0]
+    assert found.seconds is not None and plain.seconds is not None
+    assert found.seconds[0] > 2 * (plain.seconds[0] - 6 * 20)  # 14 trainings instead of 6, evaluations apart
+
+
+def test_processes_of_their_own_take_their_start(make_session: Callable[..., Session]) -> None:
+    session = make_session()
+    (inline,), (process,) = forecasts(session, paces(session)), forecasts(make_session(isolate=True), paces(session))
+    assert inline.seconds is not None and process.seconds is not None
+    more = [b - a for a, b in zip(inline.seconds, process.seconds, strict=True)]
+    assert more == pytest.approx([9 * start for start in module.PROCESS_S])
+
+
+@pytest.mark.usefixtures("quick_timing")
+def test_what_is_done_counts_no_more_and_tells_the_epochs(
+    bench: Bench, make_session: Callable[..., Session], data_dir: Path
+) -> None:
+    flags = ["--datasets", TINY, "--data-dir", str(data_dir), "--backbones", NET, "--out", "x"]
+    done = bench("run", *flags, "--methods", "no-selection", "--seeds", "1", "--epochs", "2")
+    assert done.code == 0, done.err
+    settings: dict[str, Any] = {"epochs": 2, "out": Path("x"), "methods": ("no-selection",)}
+    one, two = (make_session(seeds=n, **settings) for n in (1, 2))
+    (nothing,) = forecasts(one, paces(one))
+    assert (nothing.cells, nothing.seconds) == (0, (0.0, 0.0))
+    (again,) = forecasts(make_session(seeds=1, rerun="always", **settings), paces(one))
+    assert again.cells == 1
+    (more,) = forecasts(two, paces(two))
+    assert (more.cells, more.epochs, more.basis) == (1, (2.0, 2.0), "from 1 record")
+    (record,) = two.folder.records()
+    spent = module._spent([module.Work("no-selection", 0, 1, 1, (0, 0), (1, 1))], [record], (1e6, 1e6))
+    assert spent == pytest.approx((record.ct_s, record.ct_s))  # its own seconds, not those of a reckoned training
+    other = make_session(seeds=2, set=("dim=4",), **settings)
+    assert forecasts(other, paces(other))[0].basis == "guessed"  # another model may take other epochs
+
+
+def test_a_method_costs_what_its_entry_declares_or_its_family_does() -> None:
+    plain = MethodEntry("x:X", "X", family="sparsity")
+    assert (plain.search_cost, plain.retrain_cost) == (OTHER_SEARCH, OTHER_RETRAIN)
+    shallow = MethodEntry("x:X", "X", family="shallow")
+    assert (shallow.search_cost, shallow.retrain_cost) == (SEARCH["shallow"], RETRAIN["shallow"])
+    own = dataclasses.replace(shallow, search=(1, 2), retrain=(0.5, 3))
+    assert (own.search_cost, own.retrain_cost) == ((1, 2), (0.5, 3))
+    for name in methods().names():
+        for low, high in (methods().entry(name).search_cost, methods().entry(name).retrain_cost):
+            assert 0 <= low <= high, name
