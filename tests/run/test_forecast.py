@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cell_records import TINY
+from cell_records import TINY, Watcher
 
 from bench.plugins import methods
 from bench.profiles import ANCHOR, SMALL
 from bench.registry import OTHER_RETRAIN, OTHER_SEARCH, RETRAIN, SEARCH, MethodEntry
 from bench.run import estimate as planning
 from bench.run import forecast as module
+from bench.run import sweep
 from bench.run.config import RunConfig
 from bench.run.estimate import Pace
 from bench.run.forecast import epochs_of, forecast_table, forecasts, total
 from bench.run.session import Session, resolve
 
-Bench = Callable[..., Any]
 NET = "dnn[mlp=8]"
 
 
@@ -119,13 +119,11 @@ def test_processes_of_their_own_take_their_start(make_session: Callable[..., Ses
 
 @pytest.mark.usefixtures("quick_timing")
 def test_what_is_done_counts_no_more_and_tells_the_epochs(
-    bench: Bench, make_session: Callable[..., Session], data_dir: Path
+    make_session: Callable[..., Session],
 ) -> None:
-    flags = ["--datasets", TINY, "--data-dir", str(data_dir), "--backbones", NET, "--out", "x"]
-    done = bench("run", *flags, "--methods", "no-selection", "--seeds", "1", "--epochs", "2")
-    assert done.code == 0, done.err
-    settings: dict[str, Any] = {"epochs": 2, "out": Path("x"), "methods": ("no-selection",)}
+    settings: dict[str, Any] = {"epochs": 2, "methods": ("no-selection",)}
     one, two = (make_session(seeds=n, **settings) for n in (1, 2))
+    sweep.run(one.plan, Watcher())
     (nothing,) = forecasts(one, paces(one))
     assert (nothing.cells, nothing.seconds) == (0, (0.0, 0.0))
     (again,) = forecasts(make_session(seeds=1, rerun="always", **settings), paces(one))
