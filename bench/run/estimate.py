@@ -103,6 +103,8 @@ class Pace:
     """Seconds of one pass over the validation rows."""
     reason: str = ""
     """Why it was not calibrated, or cut short."""
+    share: float = 1.0
+    """Processor time of the calibration by its time: well below 1 where others keep the machine busy."""
 
 
 def sizes(session: Session) -> list[Size]:
@@ -166,7 +168,7 @@ def pace(session: Session, size: Size) -> Pace:
         why = f"not calibrated: by arithmetic a step takes {reckoned:,.0f} s or more"
         return Pace(size, reckoned * steps, third, why)
     watch = _Watch(session.plan.device)
-    valid_s, reason = None, ""
+    valid_s, reason, began = None, "", (time.perf_counter(), time.process_time())
     try:
         job = session.job(session.cell(size.cell), silent)
         seconds = _step_s(job, watch)
@@ -180,7 +182,9 @@ def pace(session: Session, size: Size) -> Pace:
         return Pace(size, None, reason=f"not calibrated: {_one_line(error)}")
     if valid_s is None:  # a pass forward is a third of a step
         valid_s = seconds * steps / 3 * size.rows["valid"] / size.rows["train"]
-    return Pace(size, seconds * steps, valid_s, reason)
+    took, worked = time.perf_counter() - began[0], time.process_time() - began[1]
+    share = worked / took if session.plan.device.type == "cpu" else 1.0
+    return Pace(size, seconds * steps, valid_s, reason, share)
 
 
 @cache

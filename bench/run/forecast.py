@@ -39,6 +39,8 @@ PROCESS_S: Span = (3.0, 8.0)
 """Seconds that a process of its own takes to start."""
 RUN_S: Span = (3.0, 15.0)
 """Seconds of a run beside its cells: start, rows, warm-up, and the report."""
+BUSY = 0.75
+"""Share of the time at work below which a calibration says that the machine is busy."""
 _Key = tuple[str, ...]
 
 
@@ -242,6 +244,12 @@ def forecast_table(found: Sequence[Forecast]) -> str:
         "that\ncells share count once. Methods cost what cells of this folder took, or what their entries declare in "
         "such trainings.",
         *(f"{one.pace.size.name}: {one.pace.reason}." for one in found if one.pace.reason),
+        *(
+            f"{one.pace.size.name}: calibrated on a busy machine, at work {one.pace.share:.0%} of the time; the range "
+            f"holds if it stays as busy."
+            for one in found
+            if one.pace.share < BUSY
+        ),
     ]
     return "\n".join([tabulate(lines, headers, disable_numparse=True), "", *notes])
 

@@ -83,6 +83,8 @@ def test_a_pace_that_is_not_known_is_a_dash_and_the_whole_is_not_known(make_sess
     found = forecasts(session, paces(session, None))
     assert found[0].seconds is None and total(found) is None
     text = forecast_table(found)
+    busy = replace(found[0], pace=replace(found[0].pace, share=0.4))
+    assert "busy machine, at work 40% of the time" in forecast_table([busy]) and "busy" not in text
     assert "The whole run: not known" in text and text.splitlines()[2].endswith("—")
 
 
