@@ -168,9 +168,10 @@ def pace(session: Session, size: Size) -> Pace:
         why = f"not calibrated: by arithmetic a step takes {reckoned:,.0f} s or more"
         return Pace(size, reckoned * steps, third, why)
     watch = _Watch(session.plan.device)
-    valid_s, reason, began = None, "", (time.perf_counter(), time.process_time())
+    valid_s, reason, began = None, "", (0.0, 0.0)
     try:
         job = session.job(session.cell(size.cell), silent)
+        began = time.perf_counter(), time.process_time()  # the rows have been read
         seconds = _step_s(job, watch)
         valid_s = _valid_s(job)
     except _EnoughError:
