@@ -201,6 +201,8 @@ def _values(table: Mapping[str, Any], where: str) -> dict[str, Any]:
 def _typed(value: Any, hint: Any, where: str) -> Any:
     """A TOML value as the annotated type."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Union and typing.get_origin(args[0]) is Literal:  # one of some words, or left out
+        origin, args = Literal, typing.get_args(args[0])
     if origin is tuple:
         if isinstance(value, list):
             return tuple(_typed(item, args[0], f"{where}: {item!r}") for item in value)

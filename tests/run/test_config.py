@@ -82,6 +82,7 @@ def test_a_file_that_names_data_sets_starts_from_the_paper_s_table(file: Callabl
         ("seeds = true\n", ["seeds=True", "int"]),
         ("isolate = 1\n", ["isolate=1", "bool"]),
         ('prune_ratio = ["half"]\n', ["prune_ratio", "'half'", "float"]),
+        ('precision = "fp8"\n', ["precision='fp8'", "highest, high, medium, bf16"]),
         ('rerun = "never"\n', ["rerun='never'", "missing, always"]),
         ("experiment = 3\n", ["experiment=3", "str"]),
         ('experiment = "tabel2"\n', ["'tabel2'", "unknown", "'table2'"]),
@@ -152,6 +153,9 @@ def test_the_written_settings_read_back_to_the_same(tmp_path: Path) -> None:
         isolate=True,
         timeout_s=2.5,
         rerun="always",
+        precision="bf16",
+        optimizer="lazy-adam",
+        compile=True,
     )
     path = tmp_path / "run.toml"
     path.write_text(to_toml(settings, "made by a test"))

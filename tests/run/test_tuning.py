@@ -20,6 +20,7 @@ from bench.records import CellRecord, load_frame
 from bench.run import estimate as planning
 from bench.run.cell import run_cell, run_trial
 from bench.run.config import RunConfig
+from bench.run.forecast import forecast_table, forecasts
 from bench.run.job import Job
 from bench.run.selections import shared_key
 from bench.run.session import Session, resolve
@@ -291,9 +292,9 @@ def test_the_plan_counts_the_trials(config: RunConfig) -> None:
     session = Session(resolve(replace(config, seeds=3, prune_ratio=(0.25, 0.5), threads=1)))
     (size,) = planning.sizes(session)
     assert (size.cells, size.trials) == (9, 3 * len(GRID))
-    pace = planning.Pace(size, 0.5)
-    assert pace.longest_s == (9 + 12) * 2 * 0.5
-    assert "9 + 12 trials" in planning.pace_table([pace])
+    (found,) = forecasts(session, [planning.Pace(size, 0.5)])
+    assert (found.cells, found.trials) == (9, 12)
+    assert "9 + 12 trials" in forecast_table([found])
     assert not config.out.exists()
 
 
