@@ -77,7 +77,7 @@ def test_a_table_of_one_s_own_is_named_by_its_card(bench: Bench) -> None:
         (["--rows", "10"], ["rows=10", "give more rows"]),
         (["--epochs", "0"], ["epochs=0 is out of range"]),
         (["--threads", "0"], ["threads=0 is out of range"]),
-        (["--profile", "huge"], ["--profile", "huge", "anchor"]),
+        (["--profile", "huge"], ["profile='huge' is unknown", "anchor", ".toml"]),
         (["--device", "gpu"], ["device='gpu' is unknown; choose auto, cpu, cuda or cuda:N."]),
         (["--timeout-s", "5"], ["timeout-s=5 needs --isolate"]),
         (["--timeout-s", "0", "--isolate"], ["timeout-s=0 is out of range"]),
