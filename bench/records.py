@@ -362,7 +362,7 @@ def _read_record(file: Path) -> CellRecord:
     mend = "Delete the file and run the cell again."
     try:
         values = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file} is not readable as a cell record ({error}). {mend}") from error
     if not isinstance(values, dict):
         raise DataError(f"{file} holds {type(values).__name__} where a JSON object is expected. {mend}")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
-from bench.errors import UserError, printable, suggest
+from bench.cli.ending import EXIT_PIPE, EXIT_USER_ERROR, end
+from bench.cli.output import Output
+from bench.cli.signals import caught, end_quietly
+from bench.errors import UserError, suggest
 
 COMMANDS = {
     "run": "compare methods: select, train, evaluate, record, tabulate",
@@ -30,40 +33,55 @@ commands:
 `python -m bench COMMAND --help` explains the flags; `python -m bench run` needs no data at hand.
 """
 
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
+_KEPT = {
+    "run": "finished cells are kept, the same command goes on from here",
+    "prepare": "the data folder is as it was, the same command begins anew",
+    "report": "the files that were written are whole, the same command writes the rest",
+    "speed": "measurements are not kept, the same command begins anew",
+}
+"""What is left of a command that was ended, and how to go on."""
+_KEPT_ELSE = "nothing was changed, the same command shows all"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command and return its exit status: 0 fine, 1 a cell failed, 2 bad input, 130 interrupted."""
-    commands = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
+    """Run one command and return its exit status.
+
+    0 fine, 1 a cell failed, 2 bad input or a place that cannot be used, 70 a fault of the suite, 128 + n ended by
+    signal n.
+    """
+    command = argv[0] if argv else ""
+    with caught() as signals, redirect_stdout(Output(sys.stdout)) as output:
+        try:
+            try:
+                return _run(argv)
+            finally:
+                output.flush()
+        except SystemExit:  # the flag parser's own way out
+            raise
+        except BrokenPipeError:  # whoever read along has seen enough
+            output.discard()
+            return EXIT_PIPE
+        except BaseException as error:  # whatever it is, the user gets a line
+            signals.closing = True
+            return end(error, command, _KEPT.get(command, _KEPT_ELSE), signals.number)
+
+
+def _run(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
+        commands = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
         sys.stdout.write(USAGE.format(commands=commands))
         return 0 if argv else EXIT_USER_ERROR
     command = argv[0]
-    try:
-        if command not in COMMANDS:
-            raise UserError(f"command {command!r} is unknown.{suggest(command, COMMANDS)}")
-        module = importlib.import_module(f"bench.cli.{command}")
-        return int(module.command([*argv[1:]]))
-    except UserError as error:
-        sys.stderr.write(f"error: {printable(str(error))}\n")
-        return EXIT_USER_ERROR
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG or error.filename is None:
-            raise
-        name = max(Path(os.fsdecode(error.filename)).parts, key=lambda part: len(part.encode()))
-        what = f"a name of {len(name.encode())} bytes is too long for a file here; choose a shorter one."
-        sys.stderr.write(f"error: {printable(name[:40])}…: {what}\n")
-        return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; finished cells are kept, the same command goes on from here\n")
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    if command not in COMMANDS:
+        raise UserError(f"command {command!r} is unknown.{suggest(command, COMMANDS)}")
+    module = importlib.import_module(f"bench.cli.{command}")
+    return int(module.command([*argv[1:]]))
 
 
 def entry() -> None:
     """Console script, and ``python -m bench``."""
+    end_quietly()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the caller has closed it
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open to the end
     sys.exit(main(sys.argv[1:]))

@@ -84,7 +84,7 @@ def _own_stores(data_dir: Path, registered: Sequence[str]) -> Iterable[tuple[str
     for path in sorted(data_dir.glob("*/manifest.json")):
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue  # no store; the commands that need one say so
         name = manifest.get("name") if isinstance(manifest, dict) else None
         if isinstance(name, str) and name not in registered:

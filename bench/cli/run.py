@@ -63,6 +63,7 @@ def command(argv: Sequence[str]) -> int:
     config = parse(argv)
     check_layout()
     from bench.data.prepare.ready import make_ready  # noqa: PLC0415
+    from bench.files import remove_leftovers  # noqa: PLC0415
     from bench.records import load_frame  # noqa: PLC0415
     from bench.report.build import build_report  # noqa: PLC0415
     from bench.report.formats.terminal import terminal_table, written_line  # noqa: PLC0415
@@ -75,6 +76,7 @@ def command(argv: Sequence[str]) -> int:
         sys.stderr.write(f"warning: {text}\n")
     if config.plan:
         return _show_plan(plan)
+    remove_leftovers(config.out)
     with reporter() as progress:
         records = sweep.run(plan, progress)
     files = build_report(config.out)

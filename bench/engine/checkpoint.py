@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 from zipfile import is_zipfile
 
 import torch
 
-from bench.errors import DataError
+from bench.errors import StorageError, storage_error
 from bench.files import write_atomically
-
-_NOT_OURS = (UnpicklingError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError)
-"""What torch's reader of plain values raises where a file holds others, or none that make sense."""
 
 
 def write(file: Path, state: dict[str, Any]) -> None:
-    """Write tensors, numbers and texts, in lists, tuples and dictionaries; the file is whole or absent."""
+    """Write tensors, numbers and texts, in lists, tuples and dictionaries; the file is whole or absent.
+
+    Raises:
+        StorageError: the disk is full, or the file cannot be written for another reason.
+    """
     with write_atomically(file, "wb") as out:
-        torch.save(state, out)
+        try:
+            torch.save(state, out)
+        except RuntimeError as error:  # with which torch's writer covers the system's reason
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def is_plain(value: object) -> bool:
@@ -36,23 +41,26 @@ def read(file: Path, device: torch.device | None, parts: Collection[str]) -> dic
     """What ``write`` has written, by the names ``parts``; its tensors on ``device``, or where they were.
 
     Raises:
-        DataError: the file holds anything else, e.g. code that reading would run, or is damaged.
+        StorageError: the file holds anything else, e.g. code that reading would run, or is damaged.
     """
-    if not is_zipfile(file):  # as a bare pickle is not, nor a file that was cut off
-        raise _refused(file, "it is no archive of torch's, or not a whole one")
     try:
+        with file.open("rb") as opened:
+            if not is_zipfile(opened):  # as a bare pickle is not, nor a file that was cut off
+                raise _refused(file, "it is no archive of torch's, or not a whole one")
         state = torch.load(file, map_location=device, weights_only=True)
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, MemoryError, StorageError):
         raise
-    except _NOT_OURS:  # whose texts advise to load it nevertheless
+    except OSError as error:
+        raise storage_error(error, file) from error
+    except Exception:  # of whatever a file that is not ours may hold; the texts advise to load it nevertheless
         raise _refused(file, "not all in it is numbers and texts") from None
     if not isinstance(state, dict) or state.keys() != set(parts):
         raise _refused(file, "it holds other parts than were kept")
     return state
 
 
-def _refused(file: Path, reason: str) -> DataError:
-    return DataError(
+def _refused(file: Path, reason: str) -> StorageError:
+    return StorageError(
         f"{file}: is no checkpoint of this version of the suite, or is damaged: {reason}. It was not loaded; delete "
         "it, and what it kept is made anew. If the folder comes from somebody else, delete all its checkpoints."
     )

@@ -51,7 +51,7 @@ def load(folder: Path, card: DatasetCard, rows: int | None = None) -> LoadedData
     store = Store(folder, card, rows)
     store.verify()
     schema, new_ids = store.vocabulary()
-    ids = np.load(folder / files.IDS, mmap_mode="r")
+    ids = files.read_array(folder / files.IDS, in_memory=False)
     numeric = _numbers(store, schema)
     splits = []
     for split in range(len(SPLITS)):
@@ -67,7 +67,7 @@ def load(folder: Path, card: DatasetCard, rows: int | None = None) -> LoadedData
         splits.append(part)
     train, valid, test = splits
     facts = store.facts(lambda: schema)
-    truth = np.load(folder / files.TRUTH) if files.TRUTH in store.manifest["files"] else None
+    truth = files.read_array(folder / files.TRUTH) if files.TRUTH in store.manifest["files"] else None
     return LoadedData(
         **{item.name: getattr(facts, item.name) for item in fields(facts)},
         train=train,
@@ -118,7 +118,7 @@ def _numbers(store: Store, schema: Schema) -> np.ndarray | None:
     if not schema.numeric_fields:
         return None
     rows = store.rows()
-    numbers = np.load(store.folder / files.NUMERIC, mmap_mode="r")
+    numbers = files.read_array(store.folder / files.NUMERIC, in_memory=False)
     scaled = np.empty((len(rows), numbers.shape[1]), dtype=np.float32)
     for place, field in enumerate(schema.numeric_fields):
         name, column = schema.names[field], numbers[rows, place]

@@ -21,6 +21,7 @@ from bench.budget import Kept, keep_top
 from bench.engine.arithmetic import matmul_precision
 from bench.engine.clock import Clock
 from bench.engine.evaluate import evaluate_finite
+from bench.errors import StorageError
 from bench.flags import flags_of
 from bench.method import Method, Selection, Trained
 from bench.records import CellRecord, Status, plain
@@ -56,7 +57,11 @@ class _NoRanking(Exception):
 
 
 def run_cell(job: Job) -> CellRecord:
-    """Run one cell and describe it; whatever goes wrong becomes the record's status and reason."""
+    """Run one cell and describe it; whatever goes wrong becomes the record's status and reason.
+
+    Raises:
+        StorageError: a file of the run folder cannot be written, read or trusted.
+    """
     return replace(job.record(), **_attempt(job, _measure))
 
 
@@ -75,6 +80,8 @@ def _attempt(job: Job, work: Work) -> dict[str, Any]:
             found = _run(job, work)
         json.dumps(plain(found))  # a note that JSON cannot hold fails its cell here, not the run later
         return found
+    except StorageError:  # a full disk or a planted checkpoint is not the method's failure: the run ends with it
+        raise
     except _NoRanking as nothing:  # it would be the same again
         return {"status": "skipped", "reason": str(nothing)}
     except (Exception, SystemExit) as error:  # a failing cell must not stop the others

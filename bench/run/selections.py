@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.errors import DataError
-from bench.files import write_atomically
+from bench.errors import StorageError
+from bench.files import read_text, write_atomically
 from bench.method import Decision, HandOver, Method, Remarks, Selection
 from bench.records import config_hash, plain
 from bench.run.grid import MethodChoice
@@ -60,18 +60,19 @@ class SelectionStore:
         """A stored ranking and the seconds it took, or None.
 
         Raises:
-            DataError: the file is not readable.
+            StorageError: the file is not readable.
         """
         file = self.file(key)
-        if not file.exists():
+        text = read_text(file)
+        if text is None:
             return None
         try:
-            stored = json.loads(file.read_text(encoding="utf-8"))
+            stored = json.loads(text)
             scores = np.array(stored["scores"], dtype=np.float64)
             remarks = {item.name: stored[item.name] for item in fields(Remarks) if item.name in stored}
             return Selection(scores=scores, **remarks), float(stored["pt_s"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{file} is not a readable ranking ({error}). Delete it and run again.") from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise StorageError(f"{file} is not a readable ranking ({error}). Delete it and run again.") from error
 
     def write(self, key: str, selection: Selection, pt_s: float) -> None:
         """Keep a plain ranking; one that carries a model, masks, rows or its own choice is left to its cell."""

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench import environment
-from bench.errors import ConfigError
 from bench.files import write_atomically
 from bench.lease import SUFFIX, Leases, Owner
 from bench.records import CellRecord
@@ -39,7 +38,8 @@ def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
     A failing cell becomes a record and never stops the others. Rows are read only for cells that are computed.
 
     Raises:
-        ConfigError: the run folder cannot be written, or the executor is unknown.
+        ConfigError: the executor is unknown.
+        StorageError: a file of the run folder cannot be written, read or trusted.
         DataError: a data set cannot be opened, or a record of the folder cannot be read.
     """
     use_threads(plan.config)
@@ -75,17 +75,14 @@ def _begin(session: Session, claims: Claims, leases: Leases) -> None:
     """Write the settings into the run folder; what cells share is forgotten where all are computed again.
 
     Raises:
-        ConfigError: the folder cannot be written.
+        StorageError: the folder cannot be written.
     """
     config, folder = session.plan.config, session.folder
-    try:
-        if config.rerun == "always":
-            _forget(session, leases)
-        with write_atomically(folder.config_file) as file:
-            file.write(to_toml(config, f"Last command: {environment.command()}"))
-        claims.clear()
-    except OSError as error:
-        raise ConfigError(f"{config.out}: cannot be written ({error.strerror}); choose another --out.") from None
+    if config.rerun == "always":
+        _forget(session, leases)
+    with write_atomically(folder.config_file) as file:
+        file.write(to_toml(config, f"Last command: {environment.command()}"))
+    claims.clear()
 
 
 def _forget(session: Session, leases: Leases) -> None:

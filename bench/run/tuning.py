@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bench.errors import DataError
-from bench.files import write_atomically
+from bench.files import read_text, write_atomically
 from bench.records import STATUSES, Status, plain
 
 SEED = 0
@@ -144,11 +144,12 @@ class TrialStore:
             DataError: the file is not readable.
         """
         file = self.file(key)
-        if not file.exists():
+        text = read_text(file)
+        if text is None:
             return None
         try:
-            values = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{file} is not a readable trial ({error}). Delete it and run again.") from error
         return Trial.from_dict(values, source=str(file))
 

@@ -173,8 +173,9 @@ def test_a_card_and_a_table_may_have_brackets_in_their_own_names(bench):
 
 def test_an_out_that_is_no_folder_is_refused_before_anything_is_computed(bench):
     Path("file.txt").write_text("mine")
-    for out in ("file.txt", "file.txt/run"):
+    reasons = {"file.txt": "something else is there already", "file.txt/run": "a part of the path is a file"}
+    for out, reason in reasons.items():
         refused = bench("run", "--datasets", "planted[rows=500]", *RUN, "--out", out)
         assert refused.code == 2
-        assert refused.err.startswith(f"error: {out}: cannot be written (") and "choose another --out." in refused.err
+        assert refused.err.startswith(f"error: {out}: {reason}") and "choose another folder." in refused.err
     assert Path("file.txt").read_text() == "mine"

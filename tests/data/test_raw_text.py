@@ -61,6 +61,6 @@ def test_places_that_cannot_be_written(tmp_path, monkeypatch):
         with pytest.raises(DataError, match=r"file: cannot be written .*; choose another --raw-out"):
             write_raw(card, tmp_path / "file" / "rows.tsv", pool, lambda *_: None)
         monkeypatch.setattr("pathlib.Path.replace", full)
-        with pytest.raises(DataError, match=r"rows.tsv: cannot be written .No space left on device.*--raw-out"):
+        with pytest.raises(DataError, match=r"rows.tsv: the disk is full; .* or choose another --raw-out"):
             write_raw(card, tmp_path / "rows.tsv", pool, lambda *_: None)
     assert [file.name for file in tmp_path.iterdir()] == ["file"]

@@ -142,7 +142,7 @@ def test_a_full_disk_is_an_error_with_a_mend(tmp_path, raw, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(bench.data.store.manifest.ArrayFile, "write", full)
-    with pytest.raises(DataError, match=r"data: cannot be written .No space left on device.*--data-dir"):
+    with pytest.raises(DataError, match=r"data: the disk is full; free some space there, or choose another --data-dir"):
         prepare(resolve_dataset("criteo"), raw, tmp_path / "data" / "criteo")
     assert list((tmp_path / "data").iterdir()) == []
 

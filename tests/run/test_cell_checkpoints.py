@@ -12,7 +12,7 @@ import torch
 from cell_records import without_circumstances
 
 from bench.engine.clock import Clock
-from bench.errors import DataError
+from bench.errors import StorageError
 from bench.run.cell import run_cell
 from bench.run.job import Job
 
@@ -76,9 +76,8 @@ def test_a_cell_refuses_a_planted_training_and_runs_once_it_is_gone(make_job: Ma
     whole = run_cell(make_job("no-selection", checkpoints=tmp_path))
     (file,) = tmp_path.glob("*.pt")
     torch.save({"model": Path("planted")}, file)  # an object: to read it would run code
-    refused = run_cell(make_job("no-selection", checkpoints=tmp_path))
-    assert refused.status == "failed"
-    assert f"{file.name}: is no checkpoint of this version" in str(refused.traceback)
+    with pytest.raises(StorageError, match=f"{file.name}: is no checkpoint of this version"):
+        run_cell(make_job("no-selection", checkpoints=tmp_path))  # which is no failure of the method
     file.unlink()
     again = run_cell(make_job("no-selection", checkpoints=tmp_path))
     assert without_circumstances(again) == without_circumstances(whole)
@@ -148,6 +147,6 @@ def test_the_file_of_a_stage_runs_no_code(make_job: MakeJob, tmp_path: Path, wri
     (file,) = tmp_path.iterdir()
     write({"result": Planted(tmp_path / "mark")}, file)
     ctx = make_job("random-k", checkpoints=tmp_path).context(Clock(torch.device("cpu")))
-    with pytest.raises(DataError, match=r"search-1.stage.pt: is no checkpoint of this version .* delete it"):
+    with pytest.raises(StorageError, match=r"search-1.stage.pt: is no checkpoint of this version .* delete it"):
         ctx.stage("search", lambda: 1)
     assert not (tmp_path / "mark").exists()

@@ -30,7 +30,7 @@ from bench.data.store import manifest as files
 from bench.data.store.scaling import CollapseError, Scaling, beyond_message, first_beyond, fit_scaling
 from bench.data.store.splits import TRAIN, assign_splits, check_splits
 from bench.data.store.temporal import temporal_splits
-from bench.errors import DataError
+from bench.errors import DataError, storage_error
 from bench.files import file_sha256
 
 
@@ -100,8 +100,7 @@ def prepare(
             files.write_manifest(work.folder, manifest)
             return work.publish()
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise DataError(f"{out.parent}: cannot be written ({reason}); choose another --data-dir.") from None
+            raise storage_error(error, None if error.filename else out.parent, "--data-dir") from error
 
 
 @dataclass(frozen=True)
@@ -233,7 +232,7 @@ class _Preparer:
         found: dict[str, Any] = {"scaling": {}, "notes": list(data.notes)}
         if not schema.numeric_fields:
             return found
-        numbers = np.load(self._folder / files.NUMERIC, mmap_mode="r")
+        numbers = files.read_array(self._folder / files.NUMERIC, in_memory=False)
         for place, field in enumerate(schema.numeric_fields):
             farthest = max(data.extremes[place], key=lambda one: abs(one.value), default=None)
             where = "" if farthest is None else f"{farthest.place} holds {farthest.value!r}, and "

@@ -14,7 +14,7 @@ from bench.data.card.card import DatasetCard
 from bench.data.prepare.parallel import map_ordered
 from bench.data.prepare.workspace import Workspace
 from bench.data.raw.generated import Content, GeneratedBlock, GeneratedData, generated_data, hex_words
-from bench.errors import DataError
+from bench.errors import DataError, storage_error
 
 Tick = Callable[[int, int | None], None]
 _HEX_DIGITS = 8
@@ -45,7 +45,7 @@ def write_raw(card: DatasetCard, path: Path, pool: Executor, tick: Tick, device:
             rows = _write_blocks(data, work.folder / path.name, pool, tick)
             (work.folder / path.name).replace(path)
         except OSError as error:
-            raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --raw-out.") from None
+            raise storage_error(error, path, "--raw-out") from error
     return rows
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from bench.data.schema import Field, Schema
-from bench.errors import DataError
+from bench.errors import DataError, storage_error
 from bench.files import file_sha256
 
 FORMAT = 2
@@ -63,6 +63,23 @@ def write_array(path: Path, array: np.ndarray) -> str:
     return file.sha256
 
 
+def read_array(path: Path, in_memory: bool = True) -> np.ndarray:
+    """The array of an ``.npy`` file; not in memory, its parts are read from the disk as they are used.
+
+    Raises:
+        DataError: it is no array of numbers, or is cut short; one of objects, whose reading could run code, is refused.
+    """
+    try:
+        array: np.ndarray = np.load(path, mmap_mode=None if in_memory else "r", allow_pickle=False)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    except (ValueError, EOFError, SyntaxError) as error:
+        raise DataError(f"{path}: is no array of numbers, or is cut short ({error}); prepare the data anew.") from None
+    if not isinstance(array, np.ndarray):  # an archive of several
+        raise DataError(f"{path}: holds several arrays where one is expected; prepare the data anew.")
+    return array
+
+
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest, the last file of a store."""
     text = json.dumps(manifest, indent=1, allow_nan=False, ensure_ascii=False)
@@ -82,7 +99,7 @@ def read_manifest(folder: Path, remake: str) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error}). Make the store anew: {remake}") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
         raise DataError(f"{path}: is damaged. Make the store anew: {remake}")

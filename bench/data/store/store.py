@@ -94,8 +94,8 @@ class Store:
         self.folder, self._card = folder, card
         self.manifest = read_checked(folder, card)
         self.verify(_READ_FIRST)
-        self.labels: np.ndarray = np.load(folder / files.LABELS)
-        self.splits: np.ndarray = np.load(folder / files.SPLIT)
+        self.labels: np.ndarray = files.read_array(folder / files.LABELS)
+        self.splits: np.ndarray = files.read_array(folder / files.SPLIT)
         self.what = f"data set {card.name!r}" if rows is None else f"data set {card.name!r} with rows={rows}"
         self._subset: np.ndarray | None = None
         if rows is not None:
@@ -171,7 +171,7 @@ class Store:
 
     def _count(self, vocabulary_rows: int) -> np.ndarray:
         """How often each id of the store occurs in the train rows used, int64 [V]."""
-        ids = np.load(self.folder / files.IDS, mmap_mode="r")
+        ids = files.read_array(self.folder / files.IDS, in_memory=False)
         train = self.rows(TRAIN)
         counts = np.zeros(vocabulary_rows, dtype=np.int64)
         for start in range(0, len(train), ROWS_AT_ONCE):
