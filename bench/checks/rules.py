@@ -7,11 +7,11 @@ its own (``runs``).
 from __future__ import annotations
 
 import gc
+import json
 import math
-import pickle
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -85,16 +85,16 @@ def constructor_does_no_work(evidence: Evidence) -> Iterator[str]:
         yield f"__init__ works: {seconds:.2f} s of CPU time; move it to select or train"
 
 
-def can_be_pickled(evidence: Evidence) -> Iterator[str]:
-    """The method goes to another process and comes back with its parameters."""
-    made = evidence.make()
-    try:
-        back: Method[Any] = pickle.loads(pickle.dumps(made))
-    except Exception as error:  # pickling raises what it likes
-        yield f"the method cannot be pickled: {type(error).__name__}: {error}"
-        return
-    if type(back) is not type(made) or back.params != made.params:
-        yield "the method comes back from pickling with other parameters"
+def parameters_are_plain(evidence: Evidence) -> Iterator[str]:
+    """The parameters go into records, and to other processes, as JSON; the method keeps those it was given."""
+    made, given = evidence.make(), evidence.choice.params
+    if made.params != given:
+        yield f"__init__ changes the parameters: {made.params} where {given} were given"
+    values = {} if given is None else asdict(given)
+    back = json.loads(json.dumps(values))
+    changed = [name for name, value in values.items() if back[name] != value]
+    if changed:
+        yield f"the parameter {changed[0]} does not come back from JSON as it was: {values[changed[0]]!r}"
 
 
 def runs(evidence: Evidence) -> Iterator[str]:
@@ -245,7 +245,7 @@ def _same_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> boo
 
 RULES: tuple[Rule, ...] = (
     constructor_does_no_work,
-    can_be_pickled,
+    parameters_are_plain,
     leaves_the_test_split_alone,
     leaves_rows_unchanged,
     scores_are_as_declared,

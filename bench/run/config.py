@@ -7,6 +7,7 @@ Without data sets the quick start runs.
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -260,6 +261,18 @@ def _with_profile(config: RunConfig) -> RunConfig:
         known = suggest(found, [AUTO, *PROFILES])
         raise ConfigError(f"profile={found!r} is unknown.{known} A profile of your own is a file that ends in .toml.")
     return config if config.own is None else dataclasses.replace(config, own=None)
+
+
+def to_json(config: RunConfig) -> str:
+    """The resolved settings as text for another process of the run; ``from_json`` takes it back."""
+    return json.dumps(dataclasses.asdict(config), default=str)
+
+
+def from_json(text: str) -> RunConfig:
+    """The settings whose ``to_json`` this is."""
+    hints = typing.get_type_hints(RunConfig)
+    given = {name: value for name, value in json.loads(text).items() if value is not None}
+    return RunConfig(**{name: _typed(value, hints[name], name) for name, value in given.items()})
 
 
 def to_toml(config: RunConfig, comment: str) -> str:

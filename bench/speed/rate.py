@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from bench.engine.fast.memory import peak_rss
+from bench.processes import left_to_parent
 
 T = TypeVar("T")
 
@@ -121,8 +122,15 @@ def in_child(work: Callable[..., T], *arguments: Any) -> T:
         ChildDiedError: the process was killed.
     """
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
-            return pool.submit(work, *arguments).result()
+            with left_to_parent():
+                result = pool.submit(work, *arguments)
+            return result.result()
         except BrokenProcessPool:
             raise ChildDiedError("the process was killed: out of memory?") from None
+        except BaseException:  # a signal, too: leaving the pool would wait for the end of the work
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
+            raise

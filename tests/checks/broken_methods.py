@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -215,10 +216,18 @@ class ComputesInInit(Honest):
             np.linalg.eigvalsh(np.eye(50))
 
 
-class CannotBePickled(Honest):
+@dataclass(frozen=True)
+class Pairs:
+    pair: Any = (0, 1)
+
+
+class HasParametersThatComeBackChanged(Honest):
+    Params = Pairs
+
+
+class ChangesItsParameters(Honest):
     def __init__(self, params: Any, info: Any) -> None:
-        super().__init__(params, info)
-        self.rank = lambda scores: np.argsort(-scores)
+        super().__init__(Pairs(), info)
 
 
 class KeepsTheModel(Honest):

@@ -17,21 +17,22 @@ from bench.data.store.splits import smallest_hashes
 from bench.data.store.store import store_folder
 from bench.datasets import resolve_dataset
 from bench.engine.fast.memory import peak_rss
-from bench.errors import ConfigError, DataError
+from bench.errors import ConfigError, DataError, StorageError
 from bench.profiles import resolve_profile
 from bench.records import RunFolder
-from bench.run.config import RunConfig, check
+from bench.run.config import RunConfig, check, from_json, to_json
 from bench.run.executors import ExecutorEntry, choose_executor, executors
+from bench.run.executors.base import CellTask, TrialTask, read_task
 from bench.run.executors.inline import InlineExecutor
-from bench.run.executors.process import ProcessExecutor, _died
+from bench.run.executors.process import ChildError, ProcessExecutor, _died, _raised
+from bench.run.grid import Cell
 from bench.run.session import Session, resolve
 from bench.run.sweep import run
 
 FARM = """
 import json
-import pickle
 
-from bench.run.executors.base import Executor
+from bench.run.executors.base import Executor, read_task
 from bench.run.session import Session
 
 SUBMITTED = []
@@ -40,7 +41,7 @@ SUBMITTED = []
 class Farm(Executor):
     def submit(self, task, emit):
         SUBMITTED.append(task)
-        there = pickle.loads(pickle.dumps(task))  # on another machine, which knows the plan alone
+        there = read_task(task.text)  # on another machine, which knows the plan alone
         found = there.compute(Session(self.session.plan), emit)
         return task.result.from_dict(json.loads(json.dumps(found.to_dict())), source="farm")
 
@@ -168,6 +169,23 @@ def test_data_that_only_the_child_finds_unusable_end_the_run(config: RunConfig, 
     assert not RunFolder(config.out).record_files()
 
 
+def test_settings_and_tasks_travel_as_text(config: RunConfig) -> None:
+    given = replace(config, prune_ratio=(0.25, 0.5), timeout_s=3.0, executor="process", config=Path("τ.toml"))
+    assert from_json(to_json(given)) == given
+    cell = Cell("planted", "dnn[mlp=8]", "light-fmp", None, 3)
+    for task in (CellTask(cell), TrialTask(replace(cell, tau=0.5), 1e-3)):
+        assert read_task(task.text) == task
+
+
+def test_what_a_child_says_of_its_errors_is_raised_here() -> None:
+    storage = _raised("StorageError", "x: the disk is full; free some.", "Traceback ...")
+    assert (type(storage), str(storage)) == (StorageError, "x: the disk is full; free some.")
+    for name in ("KeyError", "suggest", "__builtins__", "Path"):  # no error that a user can mend
+        fault = _raised(name, "'a'", "Traceback ...")
+        assert (type(fault), str(fault)) == (ChildError, f"{name}: 'a'")
+        assert fault.__notes__ == ["In the child process:\nTraceback ..."]
+
+
 def test_a_cell_that_outlasts_its_limit_is_stopped(config: RunConfig) -> None:
     (record,) = run(resolve(replace(config, methods=("zoo-sleeps",), timeout_s=1.5)), Watcher())
     assert (record.status, record.reason) == ("timeout", "stopped after 1.5 s")
@@ -180,6 +198,7 @@ def test_a_cell_that_outlasts_its_limit_is_stopped(config: RunConfig) -> None:
         (-signal.SIGKILL, "oom", "memory"),
         (-signal.SIGSEGV, "failed", "exit status -11"),
         (1, "failed", "exit status 1"),
+        (-signal.SIGBUS, "failed", "SIGBUS: a file that it was reading was cut short"),
     ],
 )
 def test_the_ways_a_child_may_die(exitcode: int, status: str, reason: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Generic, TypeVar
 
 from bench.records import CellRecord, Status
 from bench.run.cell import run_cell, run_trial
@@ -29,11 +30,17 @@ class Task(ABC, Generic[R]):
 
         Raises:
             DataError: the data cannot be used.
+            StorageError: a file of the run folder cannot be written, read or trusted.
         """
 
     @abstractmethod
     def ended(self, session: Session, status: Status, reason: str) -> R:
         """What is written down where the computation ended without a result; needs no rows."""
+
+    @property
+    def text(self) -> str:
+        """The task as JSON, for a process that knows the plan; ``read_task`` takes it back."""
+        return json.dumps({"kind": type(self).__name__, **asdict(self)})  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,14 @@ class TrialTask(Task[Trial]):
 
     def ended(self, session: Session, status: Status, reason: str) -> Trial:
         return Trial(lr=self.lr, status=status, reason=reason)
+
+
+def read_task(text: str) -> Task[Any]:
+    """The task whose ``text`` this is."""
+    values = json.loads(text)
+    kinds: dict[str, type[CellTask] | type[TrialTask]] = {kind.__name__: kind for kind in (CellTask, TrialTask)}
+    kind = kinds[values.pop("kind")]
+    return kind(**values | {"cell": Cell(**values["cell"])})
 
 
 class Executor(ABC):

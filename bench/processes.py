@@ -1,0 +1,36 @@
+"""Child processes that end without a word: at the terminal's signals their parent ends them, and without it they go."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_TERMINALS = (signal.SIGINT, signal.SIGHUP)
+"""Signals that a terminal sends to a whole family at once."""
+
+
+@contextmanager
+def left_to_parent() -> Iterator[None]:
+    """Processes started in here never see the signals of the terminal; for this process they wait until it is over."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with_parent() -> None:
+    """Have this process, a child of ``multiprocessing``, end as soon as its parent does, killed or not."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True, name="end-with-parent").start()

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.processes import left_to_parent
+
+HOME = Path(__file__).resolve().parent.parent
+PARENT = """
+import multiprocessing, os, sys, time
+from bench.processes import end_with_parent
+
+def child():
+    end_with_parent()
+    sys.stdout.write("ready\\n")
+    sys.stdout.flush()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    multiprocessing.get_context("spawn").Process(target=child, daemon=True).start()
+    time.sleep(60)
+"""
+
+
+def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    env = {**os.environ, "PYTHONPATH": str(HOME)}
+    parent = subprocess.Popen([sys.executable, tmp_path / "parent.py"], env=env, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "ready\n"
+    start = time.monotonic()
+    parent.kill()
+    assert parent.stdout.read() == ""  # its end is seen when the child, who has the pipe too, is gone
+    assert time.monotonic() - start < 30
+    parent.wait()
+    parent.stdout.close()
+
+
+def test_a_child_started_in_here_does_not_see_ctrl_c() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with left_to_parent():
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+    child.send_signal(signal.SIGINT)
+    child.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.2)
+    child.communicate(b"\n")
+    assert child.returncode == 0
+
+
+def test_ctrl_c_waits_until_a_child_is_started() -> None:
+    def interrupted() -> None:
+        with left_to_parent():
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append("end")
+
+    reached: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert reached == ["end"]
