@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+_BOOT_CHARS = 12
+_MACHINE = {
+    "system": "system",
+    "cpu": "processor",
+    "cores": "cores",
+    "instruction_set": "instructions",
+    "kernel": "kernel",
+    "gpu": "GPU",
+}
+"""What a host is told apart by, as messages call it; a boot identifier comes on top."""
 _PACKAGES = ("ctr-field-bench", "torch", "numpy", "scipy", "scikit-learn", "xgboost", "pandas", "pyarrow")
 
 
@@ -29,13 +41,16 @@ def versions() -> dict[str, str]:
 
 @cache
 def host() -> dict[str, Any]:
-    """Processor, cores, memory in bytes and, where there is one, the GPU."""
+    """Processor and its instructions, cores, kernel, boot, memory in bytes and, where there is one, the GPU."""
     import torch  # noqa: PLC0415
 
     info: dict[str, Any] = {
         "system": platform.system(),
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "kernel": platform.release(),
+        "boot": _boot(),
         "thread_waiting": os.environ.get("OMP_WAIT_POLICY", "default").lower(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
@@ -43,6 +58,29 @@ def host() -> dict[str, Any]:
         info["gpu"] = torch.cuda.get_device_name(0)
         info["gpu_memory_bytes"] = torch.cuda.get_device_properties(0).total_memory
     return info
+
+
+def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """In what two records differ of all that decides time and rounding, in words; nothing where they agree.
+
+    None of it is part of a cell's identity. What neither record holds, as older ones do not, counts as equal.
+
+    Args:
+        one: has ``host``, ``device`` and ``threads`` of a record.
+        other: the same of another.
+    """
+    here, there = one["host"] or {}, other["host"] or {}
+    found = [f"{word} {here.get(k)} and {there.get(k)}" for k, word in _MACHINE.items() if here.get(k) != there.get(k)]
+    found += [f"{key} {one[key]} and {other[key]}" for key in ("device", "threads") if one[key] != other[key]]
+    if not found and here.get("boot") != there.get("boot"):
+        found.append("another machine, or before and after a restart")
+    return found
+
+
+def _boot() -> str | None:
+    """A hash of what the kernel draws when it starts: it tells machines of one model apart. None elsewhere."""
+    drawn = Path("/proc/sys/kernel/random/boot_id")
+    return hashlib.sha256(drawn.read_bytes()).hexdigest()[:_BOOT_CHARS] if drawn.exists() else None
 
 
 def _cpu_model() -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FLAGS", "CellFlag", "flags_of"]
+__all__ = ["FLAGS", "SCARCE", "CellFlag", "flags_of", "rarer_class"]
 
 LOW_AUC = 0.55
 """A test AUC below this is hardly better than chance."""
@@ -59,12 +59,20 @@ def _ties(cell: Numbers) -> str | None:
 
 
 def _scarce(cell: Numbers) -> str | None:
-    """Count the rarer class of the test rows; older records do not hold it."""
+    """Count the rarer class of the test rows."""
+    if (found := rarer_class(cell)) is None:
+        return None
+    few, kind = found
+    rows = cell["split_rows"]["test"]
+    return f"{few} {kind}{'' if few == 1 else 's'} among {rows:,} test rows" if few < SCARCE else None
+
+
+def rarer_class(cell: Numbers) -> tuple[int, str] | None:
+    """(test rows, "positive" or "negative") of the rarer class; None of older records, which do not hold it."""
     if not cell["positives"]:
         return None
     positives, rows = cell["positives"]["test"], cell["split_rows"]["test"]
-    few, kind = min((positives, "positive"), (rows - positives, "negative"))
-    return f"{few} {kind}{'' if few == 1 else 's'} among {rows:,} test rows" if few < SCARCE else None
+    return min((positives, "positive"), (rows - positives, "negative"))
 
 
 FLAGS: tuple[CellFlag, ...] = (

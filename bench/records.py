@@ -75,6 +75,8 @@ class CellRecord:
     """Position among the registered methods: the order of the rows in every table."""
     label: str
     """The method as asked for: its name, and its overrides in brackets."""
+    family: str | None = None
+    """Kind of the method, ``control`` among them; older records do not hold it."""
     is_baseline: bool = False
     """Whether the method keeps every field, so that the times of the others are ratios to its own."""
     params: dict[str, Any] = field(default_factory=dict)
@@ -146,6 +148,8 @@ class CellRecord:
     """99th percentile of the latency of one row."""
     phases: dict[str, float] = field(default_factory=dict)
     """Seconds by named phase, the untracked remainder included."""
+    disturbed: dict[str, str] | None = None
+    """Which of ``pt``, ``ct`` and ``it`` other work disturbed, and how; tables leave them out. None: not known."""
 
     # -- training and selection ----------------------------------------------------------------------------
     epochs: float | None = None
@@ -192,7 +196,7 @@ class CellRecord:
     git: str | None = None
     """Commit of the code."""
     host: dict[str, Any] = field(default_factory=dict)
-    """CPU or GPU model, cores, memory; no host name."""
+    """Machine, see ``bench.environment.host``; no host name."""
     device: str | None = None
     threads: int | None = None
     versions: dict[str, str] = field(default_factory=dict)

@@ -51,12 +51,12 @@ class Watcher:
 
 
 def without_circumstances(record: CellRecord) -> dict[str, Any]:
-    """A record without times, memory, dates, resumption and command."""
+    """A record without times, memory, resumption and command."""
     return _timeless(record.to_dict())
 
 
 def contents(folder: Path) -> dict[str, dict[str, Any]]:
-    """Cells and trials of a run folder by file name, without times, memory, dates, resumption and command."""
+    """Cells and trials of a run folder by file name, without times, memory, resumption and command."""
     files = [*(folder / "cells").glob("*.json"), *(folder / "trials").glob("*.json")]
     found = {f"{file.parent.name}/{file.name}": _timeless(json.loads(file.read_text())) for file in files}
     for stored in found.values():
@@ -66,5 +66,5 @@ def contents(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _timeless(stored: Mapping[str, Any]) -> dict[str, Any]:
-    left_out = ("phases", "peak_mem_bytes", "resumed", "seconds", "command")
+    left_out = ("phases", "disturbed", "peak_mem_bytes", "resumed", "seconds", "command")
     return {name: value for name, value in stored.items() if not name.endswith("_s") and name not in left_out}

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,6 +47,35 @@ def test_the_host_is_described_without_its_name() -> None:
     assert host["memory_bytes"] > 2**28
     assert host["cpu"]
     assert socket.gethostname() not in map(str, host.values())
+    assert host["kernel"] == os.uname().release
+    assert host["instruction_set"]
+    drawn = Path("/proc/sys/kernel/random/boot_id")
+    if drawn.exists():
+        assert re.fullmatch("[0-9a-f]{12}", host["boot"]) and host["boot"] not in drawn.read_text().replace("-", "")
+
+
+HERE = {"host": {"cpu": "One", "kernel": "6.1", "boot": "a"}, "device": "cpu", "threads": 2}
+
+
+@pytest.mark.parametrize(
+    ("other", "differ"),
+    [
+        ({}, []),
+        ({"threads": 1}, ["threads 2 and 1"]),
+        ({"device": "cuda", "host": HERE["host"] | {"gpu": "G"}}, ["GPU None and G", "device cpu and cuda"]),
+        ({"host": HERE["host"] | {"boot": "b"}}, ["another machine, or before and after a restart"]),
+        ({"host": HERE["host"] | {"boot": "b", "kernel": "6.2"}}, ["kernel 6.1 and 6.2"]),
+        ({"host": HERE["host"] | {"memory_bytes": 1}}, []),
+        ({"host": {"cpu": "One"}}, ["kernel 6.1 and None"]),
+    ],
+)
+def test_circumstances_differ_in_what_decides_time_and_rounding(other: dict[str, Any], differ: list[str]) -> None:
+    assert environment.unlike(HERE, HERE | other) == differ
+
+
+def test_older_records_agree_in_what_neither_holds() -> None:
+    old = {"host": {"cpu": "One"}, "device": "cpu", "threads": 1}
+    assert environment.unlike(old, dict(old)) == []
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""Wall-clock seconds of named phases, the device synchronised at both ends, with an untracked remainder."""
+"""Wall-clock seconds of named phases, the device synchronised at both ends, with an untracked remainder.
+
+Of outer phases it also knows whether other work disturbed them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from bench.engine import disturbance
+from bench.engine.disturbance import Load
 
 COMPILE = "compile"
 """Phase of compilation, which is no part of a method's time."""
@@ -28,6 +34,7 @@ class Clock:
         self._start = now(device)
         self._open: list[str] = []
         self.seconds: dict[str, float] = {}
+        self._loads: dict[str, Load] = {}
 
     @property
     def path(self) -> str:
@@ -39,12 +46,21 @@ class Clock:
         """Measure the body as phase ``name``; repeated phases add up."""
         self._open.append(name)
         path = self.path
+        before = None if "/" in path else disturbance.reading()
         start = now(self._device)
         try:
             yield
         finally:
             self.seconds[path] = self.seconds.get(path, 0.0) + now(self._device) - start
             self._open.pop()
+            if "/" not in path:
+                self._loads.setdefault(path, Load()).add(before, disturbance.reading())
+
+    def disturbed(self) -> dict[str, str] | None:
+        """Why the time of an outer phase says nothing, by phase; None where the system does not tell."""
+        if not all(load.known for load in self._loads.values()):
+            return None
+        return {path: reason for path, load in self._loads.items() if (reason := load.reason) is not None}
 
     def report(self) -> dict[str, float]:
         """Seconds by phase, ``total`` since the clock was made, and ``untracked``, which no outer phase covers."""

@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench import environment
 from bench.budget import Kept, keep_top
 from bench.engine.arithmetic import matmul_precision
 from bench.engine.clock import Clock
 from bench.engine.evaluate import evaluate_finite
 from bench.errors import StorageError
+from bench.files import read_text, write_atomically
 from bench.flags import flags_of
 from bench.method import Method, Selection, Trained
 from bench.records import CellRecord, Status, plain
@@ -47,6 +49,12 @@ HOLDOUT_SHARE = 0.1
 """Share of the training split that a selection may be checked on."""
 WARM_UP_STEPS = 20
 TIMED_ONCE: dict[str, Any] = {"repeats": 1, "at_least_s": 0.0, "calls": 1}
+CIRCUMSTANCES = "circumstances.json"
+"""File among a cell's checkpoints: where the cell was begun and gone on with."""
+_TIMES = {"select": "pt", "train": "ct", "evaluate": "it"}
+"""What a disturbed phase makes useless."""
+_DISTURBED = "disturbed"
+"""Under which a shared ranking's notes keep how its computation was disturbed."""
 
 Work = Callable[[Job, Method[Any], CellContext[Any], Clock], dict[str, Any]]
 """What is done with a method that fits its setting; returns what it found out."""
@@ -97,9 +105,34 @@ def _run(job: Job, work: Work) -> dict[str, Any]:
     ctx = job.context(clock)
     if skip := method.skip(ctx):
         return {"status": "skipped", "reason": skip}
+    elsewhere = _begun_elsewhere(job)
     if job.data.warning is not None:
         job.emit({"event": "warning", "text": job.data.warning})
-    return {"status": "ok", **work(job, method, ctx, clock)}
+    found = work(job, method, ctx, clock)
+    if elsewhere and ctx.resumed:
+        found.setdefault("notes", {})["begun_elsewhere"] = elsewhere
+    return {"status": "ok", **found}
+
+
+def _begun_elsewhere(job: Job) -> list[str]:
+    """In what machine or threads differ from where the cell's checkpoints were made; notes where it goes on now.
+
+    Raises:
+        StorageError: that note cannot be read.
+    """
+    if job.checkpoints is None:
+        return []
+    record, file = job.record(), job.checkpoints / CIRCUMSTANCES
+    here = {"host": plain(record.host), "device": record.device, "threads": record.threads}
+    try:
+        before = json.loads(read_text(file) or "[]")
+        found = dict.fromkeys(text for one in before for text in environment.unlike(one, here))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise StorageError(f"{file} is damaged. Delete the folder {file.parent.name}; the cell begins anew.") from None
+    if here not in before:
+        with write_atomically(file) as out:
+            json.dump([*before, here], out)
+    return list(found)
 
 
 def _train(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> tuple[Chosen, Trained]:
@@ -136,7 +169,7 @@ def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock)
     columns["selection"] |= method.columns(trained.model, chosen.selection)
     columns |= {"recovery": recovery_columns(job.data, kept, scores, columns["auc"])}
     columns |= size_columns(trained.model, job.data.test)
-    columns |= time_columns(clock, chosen, trained.log)
+    columns |= time_columns(clock, chosen, trained.log) | {"disturbed": _disturbed(clock, chosen.selection)}
     notes = {**chosen.selection.notes, **ctx.notes}
     if execution := chosen.selection.notes.get("execution", {}) | ctx.notes.get("execution", {}):
         notes["execution"] = execution  # of the fits of both phases
@@ -146,6 +179,14 @@ def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock)
         notes["flags"] = [flag.name for flag in flags]
     memory = peak_memory(job.device, job.own_process)
     return {**columns, "resumed": ctx.resumed, "notes": notes, "peak_mem_bytes": memory}
+
+
+def _disturbed(clock: Clock, selection: Selection) -> dict[str, str] | None:
+    """What other work did to the times of the record; of a shared ranking as its first cell saw it."""
+    found, shared = clock.disturbed(), selection.notes.pop(_DISTURBED, None)
+    if found is None:
+        return None
+    return ({} if shared is None else {"pt": shared}) | {_TIMES[k]: why for k, why in found.items() if k in _TIMES}
 
 
 def _warm_up(job: Job) -> None:
@@ -174,6 +215,8 @@ def _select(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) 
         pt_s = clock.seconds["select"] - clock.compiling("select")
         selection.notes = {**ctx.notes, **selection.notes}  # what is shared includes what was logged
         ctx.notes.clear()
+        if reason := (clock.disturbed() or {}).get("select"):
+            selection.notes[_DISTURBED] = reason
         if shared is not None:
             shared.write(key, selection, pt_s)
     else:

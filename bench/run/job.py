@@ -84,6 +84,7 @@ class ResolvedCell:
             method_title=method.entry.title,
             method_order=method.order(),
             label=method.label,
+            family=method.entry.family,
             is_baseline=method.entry.family == "baseline",
             params=method.params_dict() | {"sel_split": method.sel_split},
             profile=profile_dict(self.profile) | ({} if tuning is None else {"lr": list(tuning.grid)}) | self._set(),

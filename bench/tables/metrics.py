@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from bench.environment import unlike
+
 __all__ = [
     "AUC",
     "CT_S",
@@ -34,6 +36,8 @@ __all__ = [
     "significant",
 ]
 
+MEASURABLE_S = 1e-3
+"""Training times below this are printed as 0, and are neither best nor second."""
 Format = Callable[[float, float], str]
 """(value, like) -> text of ``value`` with as many decimals as suit ``like``."""
 Cell = Mapping[str, Any]
@@ -64,6 +68,8 @@ class Metric:
     """A whole number by nature, printed without ± where all seeds agree."""
     clock: Literal["training", "inference"] | None = None
     """Times of resumed cells are not shown; training times are ranked within one optimizer only."""
+    phases: tuple[str, ...] = ()
+    """Keys of a record's ``disturbed`` that make the time useless."""
     ratio_of: Metric | None = None
     """The metric whose ratio to the baseline's, seed by seed, this is; 1 for the baseline by definition."""
     optional: bool = False
@@ -101,14 +107,21 @@ class Metric:
         return replace(self.paper, name=f"{self.name}_gap", title="difference", decimals=signed(self.decimals))
 
     def number(self, cell: Cell, baseline: Cell | None = None) -> float | None:
-        """One cell's number, or None: not measured, or a time of a resumed cell."""
-        if self.clock is not None and cell["resumed"]:
+        """One cell's number, or None: not measured, no time of the method's own, or no ratio of comparable times."""
+        if self.clock is not None and (cell["resumed"] or self.disturbance(cell)):
             return None
         if self.ratio_of is not None:
+            if self.clock is not None and baseline is not None and unlike(cell, baseline):
+                return None
             own, base = (None if one is None else self.ratio_of.number(one) for one in (cell, baseline))
             return own / base if own is not None and base else None
         found = cell[self.name] if self.measure is None else self.measure(cell, baseline)
         return None if found is None else float(found)
+
+    def disturbance(self, cell: Cell) -> str:
+        """What other work did to the cell's time; empty where it did nothing, or is not known to."""
+        found = cell["disturbed"] or {}
+        return next((found[phase] for phase in self.phases if phase in found), "")
 
     def text(self, value: float, like: float | None = None) -> str:
         """Print a recorded ``value`` with the decimals that suit ``like`` (default: itself)."""
@@ -147,6 +160,11 @@ def significant(digits: int) -> Format:
     return text
 
 
+def _seconds(value: float, like: float) -> str:
+    """Four significant digits of ``like``; 0 for what is under a millisecond, where a clock measures itself."""
+    return significant(4)(value, like) if like >= MEASURABLE_S else "0"
+
+
 def count(value: float, like: float) -> str:
     """A whole number, or one decimal where a mean over seeds is not whole."""
     return f"{value:,.0f}" if float(value).is_integer() and float(like).is_integer() else f"{value:,.1f}"
@@ -163,16 +181,16 @@ def _n_kept(cell: Cell, baseline: Cell | None) -> float | None:
 
 AUC = Metric("auc", "AUC", "higher", 4)
 LOGLOSS = Metric("logloss", "Logloss", "lower", 4)
-PT_S = Metric("pt_s", "PT", "lower", significant(4), unit="s", clock="training")
-CT_S = Metric("ct_s", "CT", "lower", significant(4), unit="s", clock="training")
-TT_S = Metric("tt_s", "TT", "lower", significant(4), unit="s", clock="training")
+PT_S = Metric("pt_s", "PT", "lower", _seconds, unit="s", clock="training", phases=("pt",))
+CT_S = Metric("ct_s", "CT", "lower", _seconds, unit="s", clock="training", phases=("ct",))
+TT_S = Metric("tt_s", "TT", "lower", _seconds, unit="s", clock="training", phases=("pt", "ct"))
 TT = replace(TT_S, name="tt", measure=recorded("tt_s"), decimals=duration, unit="", meaning="TT: all training time.")
 TT_RATIO = Metric(
-    "tt_ratio", "TT", "lower", 4, ratio_of=TT_S, clock="training",
+    "tt_ratio", "TT", "lower", 4, ratio_of=TT_S, clock="training", phases=("pt", "ct"),
     meaning="TT is the ratio, seed by seed, to {baseline}.",
     origin="each seed's training time over that of the method that keeps every field",
 )  # fmt: skip
-IT_S = Metric("it_s", "IT", "lower", significant(4), unit="s", clock="inference")
+IT_S = Metric("it_s", "IT", "lower", significant(4), unit="s", clock="inference", phases=("it",))
 N_KEPT = Metric("n_kept", "Fields", None, count, _n_kept, counted=True)
 EMBEDDING_BYTES = Metric(
     "embedding_bytes", "Embedding size", "lower", significant(4), unit="MiB", scale=2**20, counted=True

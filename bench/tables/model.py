@@ -183,11 +183,13 @@ class Table:
 def ranked(values: Sequence[Value], metric: Metric) -> list[Value]:
     """Mark the best and the second best of a column, as printed: numbers that look alike share a mark.
 
-    Needs two comparable numbers, otherwise nothing is marked.
+    Needs two comparable numbers that differ, otherwise nothing is marked; a time that is printed as 0 never is.
     """
     shown = {i: number_of(value.text) for i, value in enumerate(values) if value.rankable}
-    if metric.better is None or len(shown) < 2:
+    if metric.better is None or len(set(shown.values())) < 2:
         return list(values)
+    if metric.clock is not None:
+        shown = {i: number for i, number in shown.items() if number > 0}
     places = sorted(set(shown.values()), reverse=metric.better == "higher")
     marks: dict[float, Mark] = dict(zip(places, ("best", "second"), strict=False))
     return [replace(v, mark=marks.get(shown[i], "")) if i in shown else v for i, v in enumerate(values)]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from bench.flags import FLAGS, CellFlag, flags_of
 from bench.tables.cells import Block, GroupKey, Record, RowKey, Values
 from bench.tables.detectable import detectable
+from bench.tables.doubts import doubts, time_doubts
 from bench.tables.metrics import AUC, PT_S, Metric
 from bench.tables.model import (
     ABSENT,
@@ -52,9 +53,11 @@ def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tupl
         ),
         *of_data(block, values, names),
         *_absent(block, places, names),
+        *time_doubts(block, values, names),
         *_without_baseline(block, values, names),
         *_tuned(block, values, names),
         *_at_an_end(block, places, names),
+        *doubts(block, values, names, titles),
         *_shared(block, values, names),
         *_of_methods(block, values, names, titles),
         *detectable(block, values, names),

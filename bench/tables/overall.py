@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.tables.cells import Block, GroupKey, RowKey, Values, blocks
+from bench.tables.doubts import elsewhere
 from bench.tables.kinds import KINDS, TableKind
 from bench.tables.metrics import AUC, Metric
 from bench.tables.model import (
@@ -123,6 +124,7 @@ def column_of(block: Block, group: GroupKey, metric: Metric, rows: Sequence[RowK
     seeds = {seed for value in values.values() for seed in value.seeds}
     other = _other_optimizer(block, group, rows) if metric.clock == "training" else set()
     below = {BELOW_ANCHOR.symbol: block.below_anchor(group), BELOW_LINEAR.symbol: block.below_line(group)}
+    apart = elsewhere(block, group) if metric.clock is not None else {}
     for row, value in values.items():
         flags: list[Flag] = []
         if value.seeds and set(value.seeds) != seeds:
@@ -136,6 +138,7 @@ def column_of(block: Block, group: GroupKey, metric: Metric, rows: Sequence[RowK
         if metric is AUC and value.seeds:
             flags += [symbol for symbol, numbers in below.items() if numbers is not None]
         rankable = bool(value.seeds) and not {FEWER_SEEDS.symbol, OTHER_OPTIMIZER.symbol} & set(flags)
+        rankable &= row not in apart
         values[row] = replace(value, flags=tuple(flags), rankable=rankable)
     marked = ranked(list(values.values()), metric)
     return {(group, row, metric): value for row, value in zip(rows, marked, strict=True)}

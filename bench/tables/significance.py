@@ -25,9 +25,10 @@ __all__ = ["significance_tables"]
 
 _MEANING = (
     "Gain: mean over seeds of the AUC less that of {reference} at the same seed; Lead: less that of the best rival, "
-    "the other method of the highest mean AUC. From, to: 95 % confidence interval. p: two-sided paired t-test, "
-    "corrected by Holm's rule over the pairs that the column tests."
+    "the other method of the highest mean AUC. From, to: 95 % confidence interval."
 )
+_P = " p: two-sided paired t-test, corrected by Holm's rule over the pairs that the column tests."
+_FEW = " With two seeds there is no p: the test could find next to nothing."
 _WILCOXON = " Wilcoxon p: signed-rank test, corrected alike."
 _PARTS = ("", "_low", "_high", "_p", "_wilcoxon_p")
 
@@ -84,7 +85,7 @@ def _table(block: Block, group: GroupKey, rows: Sequence[RowKey], titles: Titles
     columns = [_column(_GAIN, rows, whole, names, lambda row: reference if row != reference else None)]
     if sum(row != reference for row in rows) > 1:
         columns.append(_column(_LEAD, rows, whole, names, lambda row: _rival(row, whole, reference)))
-    parts = _PARTS if len(seeds) >= WILCOXON_SEEDS else _PARTS[:-1]
+    parts = _PARTS if len(seeds) >= WILCOXON_SEEDS else _PARTS[:-1] if len(seeds) > 2 else _PARTS[:-2]
     values = column_of(block, group, AUC, rows)
     for column in columns:
         for part, numbers in _numbers(column, parts).items():
@@ -94,7 +95,8 @@ def _table(block: Block, group: GroupKey, rows: Sequence[RowKey], titles: Titles
                 values[group, row, metric] = Value(text="") if row == reference else shown
     metrics = (AUC, *(column.metrics[part] for column in columns for part in parts))
     who = names.rows[reference] if reference else "a method that keeps every field, which was not run"
-    meaning = _MEANING.format(reference=who) + (_WILCOXON if parts == _PARTS else "")
+    meaning = _MEANING.format(reference=who) + (_P if "_p" in parts else _FEW)
+    meaning += _WILCOXON if parts == _PARTS else ""
     lacking = [_lacking(block, group, row, names) for row in rows if row not in whole]
     return Table(
         name=table_name(block, [group]),

@@ -23,6 +23,8 @@ class Titles:
     backbones: Mapping[str, str] = field(default_factory=dict)
     method_notes: Mapping[str, str] = field(default_factory=dict)
     """What a table must say of a method, by registered name."""
+    families: Mapping[str, str] = field(default_factory=dict)
+    """Kinds of methods, by registered name, for records that do not hold them."""
     anchors: Mapping[str, Anchor] = field(default_factory=dict)
     """What public results reach, by registered data set."""
     from_cards: bool = False
@@ -39,6 +41,7 @@ class Titles:
             {name: known.entry(name).title for name in known.names()},
             {name: nets.entry(name).title for name in nets.names()},
             {name: note for name in methods.names() if (note := methods.entry(name).note)},
+            {name: methods.entry(name).family for name in methods.names()},
             {name: anchor for name in known.names() if (anchor := _anchor(resolve_dataset, name)) is not None},
             from_cards=True,
         )

@@ -29,8 +29,8 @@ def cells(cell: Cell) -> list[CellRecord]:
     return [
         cell(seed=0, auc=0.70, tt_s=4.0),
         cell(seed=1, auc=0.72, tt_s=4.0),
-        cell("coin", seed=0, auc=0.69, tt_s=2.0),
-        cell("coin", seed=1, auc=0.69, tt_s=2.0),
+        cell("coin", seed=0, auc=0.69, logloss=0.55, tt_s=2.0),
+        cell("coin", seed=1, auc=0.69, logloss=0.55, tt_s=2.0),
         cell("alpha", label="alpha[a_b=1]", seed=0, auc=0.80, tt_s=1.0),
         cell("beta", seed=0, status="failed", reason="50% of x_y & z"),
     ]

@@ -42,7 +42,8 @@ def test_arrows_follow_the_direction() -> None:
 
 
 def cell(**changes: object) -> dict[str, object]:
-    return {"tt_s": 4.0, "resumed": False, "auc": None, **changes}
+    where = {"host": {}, "device": "cpu", "threads": 1}
+    return {"tt_s": 4.0, "resumed": False, "disturbed": None, "auc": None, **where, **changes}
 
 
 def test_a_number_is_the_record_s_unless_the_metric_measures_it() -> None:

@@ -45,6 +45,14 @@ def notes(table: Table) -> list[str]:
     return [note.text for note in table.notes if note.symbol == ""]
 
 
+def test_two_seeds_have_gains_and_intervals_but_no_p(cells: list[CellRecord]) -> None:
+    table = only([cell for cell in cells if cell.seed < 2])
+    shown = [column.name for column in table.groups[0].metrics]
+    assert shown == ["auc", "gain", "gain_low", "gain_high", "lead", "lead_low", "lead_high"]
+    assert "p: two-sided" not in table.caption and "With two seeds there is no p" in table.caption
+    assert "p: two-sided" in only(cells).caption and "With two seeds" not in only(cells).caption
+
+
 def test_gain_is_against_the_baseline_and_corrected_over_the_methods(cells: list[CellRecord]) -> None:
     table = only(cells)
     methods = ["coin", "alpha", "beta"]

@@ -11,9 +11,10 @@ import pytest
 import torch
 from cell_records import without_circumstances
 
+from bench import environment
 from bench.engine.clock import Clock
 from bench.errors import StorageError
-from bench.run.cell import run_cell
+from bench.run.cell import CIRCUMSTANCES, run_cell
 from bench.run.job import Job
 
 MakeJob = Callable[..., Job]
@@ -47,6 +48,29 @@ def test_a_cell_with_checkpoints_resumes_inside_with_the_same_result(
         resumed = run_cell(make_job(method, epochs=4, checkpoints=folder))
         assert without_circumstances(resumed) == without_circumstances(whole)
         assert resumed.resumed is (at >= 3)  # the second event opens the pretraining, the third follows it
+
+
+@pytest.mark.parametrize("threads", [1, 7])
+def test_a_cell_that_goes_on_elsewhere_says_what_differs(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    host = dict(environment.host())
+    monkeypatch.setattr(environment, "host", lambda: host | {"cpu": f"model {threads}"})
+    with monkeypatch.context() as before, pytest.raises(KeyboardInterrupt):
+        before.setattr(environment, "host", lambda: host | {"cpu": "model 1"})
+        run_cell(make_job("light-fmp", epochs=4, checkpoints=tmp_path, emit=Interrupting(5)))
+    resumed = run_cell(make_job("light-fmp", epochs=4, checkpoints=tmp_path))
+    assert resumed.resumed
+    assert resumed.notes.get("begun_elsewhere") == (None if threads == 1 else ["processor model 1 and model 7"])
+
+
+def test_a_damaged_note_of_circumstances_is_named(make_job: MakeJob, tmp_path: Path) -> None:
+    (tmp_path / CIRCUMSTANCES).write_text('[{"host": 3}]')
+    record = run_cell(make_job("no-selection", checkpoints=tmp_path))
+    assert record.status == "failed"
+    assert record.reason is not None and record.reason.endswith(
+        f"{CIRCUMSTANCES} is damaged. Delete the folder {tmp_path.name}; the cell begins anew."
+    )
 
 
 def test_pretraining_killed_in_the_middle_goes_on_with_the_same_average(

@@ -13,6 +13,8 @@ import torch
 
 from bench import plugins
 from bench.api import Method, Rows, Selection
+from bench.engine import disturbance
+from bench.engine.disturbance import Reading
 from bench.records import CellRecord
 from bench.run.cell import run_cell, run_trial
 from bench.run.job import Job
@@ -72,6 +74,30 @@ def test_a_ranking_that_is_kept_for_other_cells_keeps_why(ranked: Ranked, tmp_pa
     assert Given.calls == []  # of the second: it read what the first had written
     assert [record.status for record in records] == ["skipped"] * 2
     assert {record.reason for record in records} == {"no ranking, all 8 fields have the same score: nothing to see"}
+
+
+BUSY = (Reading({"1": 0.0}, 0.0, 0.0, 0.0), Reading({"1": 1.0}, 1.0, 2.0, 0.0))
+"""A phase of which another process took half."""
+
+
+def test_a_record_says_which_of_its_times_are_disturbed_and_a_shared_ranking_takes_that_along(
+    ranked: Ranked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SelectionStore(tmp_path)
+    half = "other processes had the cores for 50% of its computing time"
+    monkeypatch.setattr(disturbance, "reading", lambda: BUSY[0])
+    assert run_cell(ranked(list(range(8)))).disturbed == {}
+    quiet = (BUSY[0], BUSY[0])
+    readings = iter([*quiet, *BUSY, *quiet, *BUSY])  # warm-up, select, train, evaluate
+    monkeypatch.setattr("bench.run.cell._warm_up", lambda job: None)
+    monkeypatch.setattr(disturbance, "reading", lambda: next(readings))
+    first = run_cell(ranked(list(range(8)), shared=store))
+    assert first.disturbed == {"pt": half, "it": half}
+    monkeypatch.setattr(disturbance, "reading", lambda: BUSY[0])
+    second = run_cell(ranked(list(range(8)), tau=0.25, shared=store))
+    assert Given.calls == []
+    assert second.disturbed == {"pt": half}
+    assert "disturbed" not in first.notes and "disturbed" not in second.notes
 
 
 def test_equal_scores_do_no_harm_where_nothing_is_cut(ranked: Ranked) -> None:
