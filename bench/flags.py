@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FLAGS", "SCARCE", "CellFlag", "flags_of", "rarer_class"]
+__all__ = ["FLAGS", "ROUNDING", "SCARCE", "CellFlag", "flags_of", "rarer_class"]
 
 LOW_AUC = 0.55
 """A test AUC below this is hardly better than chance."""
@@ -18,6 +18,9 @@ HIGH_AUC = 0.9999
 SCARCE = 10
 """Test rows of one class below which an AUC says nothing: with ten, and any number of the other class, the standard
 error of an AUC of 0.75 is 0.06 (Hanley and McNeil, Radiology 1982), its 95 % interval 0.63 to 0.87."""
+
+ROUNDING = "rounding"
+"""Key of a record's notes: how far its AUC moves by rounding and by seed, where that was measured."""
 
 Numbers = Mapping[str, Any]
 """A record by key, or the part of one that is known so far."""
@@ -58,6 +61,14 @@ def _ties(cell: Numbers) -> str | None:
     return f"{cell['tie_count']} fields" if cell["tie_count"] else None
 
 
+def _unstable(cell: Numbers) -> str | None:
+    """Only of cells whose rounding sensitivity was measured."""
+    found = (cell.get("notes") or {}).get(ROUNDING, {})
+    if not found.get("unstable"):
+        return None
+    return f"standard deviation {found['by_rounding']:.4f} by rounding, {found['by_seed']:.4f} by seed"
+
+
 def _scarce(cell: Numbers) -> str | None:
     """Count the rarer class of the test rows."""
     if (found := rarer_class(cell)) is None:
@@ -79,6 +90,7 @@ FLAGS: tuple[CellFlag, ...] = (
     CellFlag("LOW-AUC", "§", f"test AUC under {LOW_AUC}", _low),
     CellFlag("HIGH-AUC", "▽", f"test AUC of {HIGH_AUC} or more, so that a field may give the label away", _high),
     CellFlag("TIES", "◇", "the cut falls among fields of one score, of which it keeps those of lower index", _ties),
+    CellFlag("UNSTABLE", "♯", "rounding alone moves its AUC by more than a seed does", _unstable),
     CellFlag("SCARCE-CLASS", "△", f"fewer than {SCARCE} test rows of one class", _scarce, of_data=True),
 )
 """In the order of their notes."""
