@@ -61,6 +61,9 @@ class MethodEntry(Entry):
     budgets ``native`` and ``field``. The contract checks hold entry and gate to what the model does."""
     free_count: bool = False
     """Whether a field-level method also has a rule of its own for how many fields stay: the budget ``native``."""
+    reads_numbers: bool = True
+    """Whether the method looks at the values of numeric fields. One that reads ids alone would rank them last, whatever
+    they tell: its cells are skipped on data with such fields. ``Rows.bucketed`` turns numbers into ids."""
     depends_on: frozenset[Axis] = frozenset({"tau", "backbone", "seed"})
     """Axes that change the scores; a ranking is computed once for all cells that agree on them."""
     paper: bool = False

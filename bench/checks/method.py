@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from bench import plugins
-from bench.checks.example import PROFILE, example_data
+from bench.checks.example import PROFILE, bucketed, example_data, shuffled
 from bench.checks.rules import RULES, Evidence, Rule, alive_after
 from bench.checks.watch import watch
 from bench.registry import MethodEntry
@@ -55,7 +57,8 @@ def check_method(
     for kind, broken in (("method", choice.error), ("backbone", net.error)):
         if broken:
             raise ContractError(f"{kind} cannot be imported:\n{broken}")
-    evidence = _gather(choice, net, example_data() if data is None else data)
+    rows = example_data() if data is None else data
+    evidence = _gather(choice, net, rows if choice.entry.reads_numbers else bucketed(rows))
     record = evidence.base.record
     if record is not None and record.status == "skipped" and evidence.base.selection is None:
         return Checked((), record.reason)
@@ -92,4 +95,8 @@ def _gather(choice: MethodChoice, net: BackboneChoice, data: LoadedData) -> Evid
         evidence.other_taus = [watch(choice, net, data, other, seed=0) for other in OTHER_TAUS]
     if choice.budget == "field":
         evidence.own_rule = watch(replace(choice, budget="native"), net, data, tau, seed=0)
+    if data.schema.numeric_fields and base.ranking is not None:
+        evidence.other_numbers = watch(choice, net, shuffled(data, numbers=True), tau, seed=0)
+        if evidence.other_numbers.ranking is not None and np.array_equal(evidence.other_numbers.ranking, base.ranking):
+            evidence.other_ids = watch(choice, net, shuffled(data, numbers=False), tau, seed=0)
     return evidence

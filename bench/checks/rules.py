@@ -43,6 +43,10 @@ class Evidence:
     other_taus: list[Seen] = field(default_factory=list)
     own_rule: Seen | None = None
     """Of a choice with a field budget: the cell of ``base`` in the method's own, ``native``, registered or not."""
+    other_numbers: Seen | None = None
+    """The cell of ``base`` on rows whose numbers were dealt out anew; None where there are none, or no ranking."""
+    other_ids: Seen | None = None
+    """The same with the ids of all other fields; only where the numbers changed nothing."""
     alive: list[str] = field(default_factory=list)
     """What of ``base`` was still there after the cell."""
 
@@ -157,6 +161,16 @@ def scores_are_as_declared(evidence: Evidence) -> Iterator[str]:
         yield f"the scores of fields {np.flatnonzero(~np.isfinite(found)).tolist()} are not finite"
 
 
+def reads_every_kind_of_field(evidence: Evidence) -> Iterator[str]:
+    """A ranking that follows ids follows numbers too; one that follows neither, as by lot, is not judged."""
+    base, ids = evidence.base.ranking, None if evidence.other_ids is None else evidence.other_ids.ranking
+    if base is not None and ids is not None and not _same(base, ids):
+        yield (
+            "the ranking follows the ids of categorical fields, but is blind to the values of numeric ones: read "
+            "rows.numeric, use rows.bucketed(...), or declare reads_numbers=False in the entry"
+        )
+
+
 def keeps_k_fields(evidence: Evidence) -> Iterator[str]:
     """In a field budget exactly K fields are kept and evaluated; all at prune ratio 0."""
     if evidence.choice.budget != "field":
@@ -252,6 +266,7 @@ RULES: tuple[Rule, ...] = (
     runs,
     repeats,
     follows_the_seed,
+    reads_every_kind_of_field,
     keeps_k_fields,
     gates_rows_as_declared,
     ends_on_the_best_weights,

@@ -98,6 +98,12 @@ class Seen:
     """The large things of the cell, by what they are."""
 
     @property
+    def ranking(self) -> np.ndarray | None:
+        """Scores of the fields, from ``select`` or ``train``, else the kept ones; None where there are neither."""
+        chosen = self.selection or {}
+        return next((x for x in (chosen.get("scores"), self.trained_scores, chosen.get("kept")) if x is not None), None)
+
+    @property
     def ok(self) -> bool:
         return self.record is not None and self.record.status == "ok"
 

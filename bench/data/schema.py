@@ -68,6 +68,11 @@ class Schema:
         """Indices of the fields whose vector is multiplied by a value, in the order of the numeric columns."""
         return tuple(i for i, field in enumerate(self.fields) if field.kind == "numeric")
 
+    def bucketed(self, buckets: int) -> Schema:
+        """The schema with ``buckets`` values in the place of numbers."""
+        bucket = FIRST_VALUE + buckets
+        return Schema(tuple(Field(f.name, "integer", bucket) if f.kind == "numeric" else f for f in self.fields))
+
     def keep(self, kept: Sequence[int]) -> Schema:
         """The schema of the fields ``kept`` (indices, increasing)."""
         return Schema(tuple(self.fields[i] for i in kept))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data.schema import RARE, Schema
+from bench.data.schema import FIRST_VALUE, MISSING, RARE, Schema
 from bench.rows.prefetch import Part, stream
 
 
@@ -102,6 +102,24 @@ class Rows:
         rare = torch.as_tensor(self.schema.offsets[:-1] + RARE, dtype=torch.int32, device=self.ids.device)
         ids = torch.where((counts[flat] >= min_count).view_as(self.ids), self.ids, rare)
         return replace(self, ids=ids)
+
+    def bucketed(self, buckets: int) -> Rows:
+        """The same rows with every numeric field as a categorical one, for what reads ids alone.
+
+        Its values are ``buckets`` ranges of equal numbers of these rows, fewer where numbers repeat; a missing number
+        keeps the id of missing values. Rows in main memory only.
+        """
+        if self.numeric is None:
+            return self
+        schema = self.schema.bucketed(buckets)
+        local = self.ids.cpu().numpy() - self.schema.offsets[:-1].astype(np.int32)
+        for column, f in enumerate(self.schema.numeric_fields):
+            numbers, known = self.numeric[:, column].cpu().numpy(), local[:, f] != MISSING
+            inner = np.linspace(0, 1, buckets + 1)[1:-1]
+            edges = np.unique(np.quantile(numbers[known], inner)) if known.any() else np.empty(0)
+            local[known, f] = FIRST_VALUE + np.searchsorted(edges, numbers[known], side="right")
+        ids = torch.from_numpy((local + schema.offsets[:-1]).astype(np.int32)).to(self.ids.device)
+        return replace(self, schema=schema, ids=ids, numeric=None)
 
     def batch(self, positions: Tensor) -> Batch:
         """The rows at ``positions`` (int [B], on the device of batches)."""

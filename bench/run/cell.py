@@ -53,6 +53,8 @@ CIRCUMSTANCES = "circumstances.json"
 """File among a cell's checkpoints: where the cell was begun and gone on with."""
 _TIMES = {"select": "pt", "train": "ct", "evaluate": "it"}
 """What a disturbed phase makes useless."""
+_NAMES = 3
+"""Fields that a reason names at most."""
 _DISTURBED = "disturbed"
 """Under which a shared ranking's notes keep how its computation was disturbed."""
 
@@ -103,7 +105,7 @@ def _run(job: Job, work: Work) -> dict[str, Any]:
     method = job.method.make()
     clock = Clock(job.device)
     ctx = job.context(clock)
-    if skip := method.skip(ctx):
+    if skip := _blind(job) or method.skip(ctx):
         return {"status": "skipped", "reason": skip}
     elsewhere = _begun_elsewhere(job)
     if job.data.warning is not None:
@@ -112,6 +114,19 @@ def _run(job: Job, work: Work) -> dict[str, Any]:
     if elsewhere and ctx.resumed:
         found.setdefault("notes", {})["begun_elsewhere"] = elsewhere
     return {"status": "ok", **found}
+
+
+def _blind(job: Job) -> str | None:
+    """Why a method that reads ids alone has no part in data with numbers."""
+    schema = job.data.schema
+    if job.method.entry.reads_numbers or not schema.numeric_fields:
+        return None
+    names = ", ".join(schema.names[f] for f in schema.numeric_fields[:_NAMES])
+    more = len(schema.numeric_fields) - _NAMES
+    return (
+        f"the method reads ids alone, and {names}{f' and {more} more' if more > 0 else ''} are numeric: "
+        "declare such columns integer (bucketed) in the card, or have the method call Rows.bucketed"
+    )
 
 
 def _begun_elsewhere(job: Job) -> list[str]:

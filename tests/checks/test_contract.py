@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from bench import plugins
 from bench.checks import ContractError, check_method, rules
-from bench.checks.example import example_data
+from bench.checks.example import BUCKETS, DECISIVE, bucketed, example_data
 from bench.checks.rules import RULES
 from bench.registry import MethodEntry
 from bench.run.grid import _budgets
@@ -74,6 +75,7 @@ BROKEN = {
     ],
     "HidesItsGate": ["gates_rows_as_declared: the gate declares per_sample=False, but it differs from row to row"],
     "BoastsOfItsGate": ["gates_rows_as_declared: the gate declares per_sample=True, but it does not differ from row"],
+    "BlindToNumbers": ["reads_every_kind_of_field: the ranking follows the ids of categorical fields, but is blind to"],
     "LeavesLastWeights": ["ends_on_the_best_weights:", "these are not the best weights"],
     "NeverValidates": ["ends_on_the_best_weights:", "holds no validation"],
     "TrainsInInit": ["constructor_does_no_work: __init__ works:", "torch functions"],
@@ -158,6 +160,25 @@ def test_parameters_reach_a_registered_method_and_an_entry() -> None:
     for method in ("xgboost", known):
         with pytest.raises(Exception, match="depth=99 is out of range"):
             check_method(method, "dnn", params="depth=99")
+
+
+def test_a_method_that_says_that_it_reads_ids_alone_is_checked_on_ids() -> None:
+    assert check_method(entry("BlindToNumbers", reads_numbers=False), "dnn").rules == ALL_RULES
+
+
+def test_the_rows_without_numbers_have_the_same_edges_in_every_split() -> None:
+    data, plain = example_data(), bucketed(example_data())
+    assert plain.schema.numeric_fields == () and plain.schema.names == data.schema.names
+    prices, codes = (
+        torch.cat([get(rows) for rows in splits])
+        for get, splits in (
+            (lambda rows: rows.numeric[:, 0], (data.train, data.valid, data.test)),
+            (lambda rows: rows.ids[:, DECISIVE], (plain.train, plain.valid, plain.test)),
+        )
+    )
+    bounds = [(prices[codes == code].min().item(), prices[codes == code].max().item()) for code in codes.unique()]
+    assert len(bounds) == BUCKETS and all(high < low for (_, high), (low, _) in itertools.pairwise(bounds))
+    assert torch.equal(plain.train.labels, data.train.labels) and torch.equal(plain.test.index, data.test.index)
 
 
 def test_the_example_is_what_it_says_and_stays_so() -> None:
