@@ -24,7 +24,25 @@ _MACHINE = {
     "gpu": "GPU",
 }
 """What a host is told apart by, as messages call it; a boot identifier comes on top."""
+_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""Variables that say how threads of OpenMP wait."""
 _PACKAGES = ("ctr-field-bench", "torch", "numpy", "scipy", "scikit-learn", "xgboost", "pandas", "pyarrow")
+
+
+def let_waiting_threads_sleep() -> None:
+    """Have threads that wait for each other give up their core instead of spinning on it, unless the user says how.
+
+    Torch's OpenMP reads this once, when torch is loaded: afterwards nothing is changed. Child processes inherit it.
+    """
+    if "torch" not in sys.modules and not any(name in os.environ for name in _WAITING):
+        os.environ[_WAITING[0]] = "PASSIVE"
+
+
+def _waiting() -> str:
+    given = {name: os.environ[name] for name in _WAITING if name in os.environ}
+    if set(given) <= {_WAITING[0]}:
+        return given.get(_WAITING[0], "default").lower()
+    return ", ".join(f"{name}={value}" for name, value in given.items())
 
 
 @cache
@@ -51,7 +69,7 @@ def host() -> dict[str, Any]:
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "kernel": platform.release(),
         "boot": _boot(),
-        "thread_waiting": os.environ.get("OMP_WAIT_POLICY", "default").lower(),
+        "thread_waiting": _waiting(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
     if torch.cuda.is_available():

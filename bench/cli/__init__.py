@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
+from bench import environment
 from bench.cli.ending import EXIT_PIPE, EXIT_USER_ERROR, end
 from bench.cli.output import Output
 from bench.cli.signals import caught, end_quietly
@@ -73,6 +74,7 @@ def _run(argv: Sequence[str]) -> int:
         sys.stdout.write(USAGE.format(commands=commands))
         return 0 if argv else EXIT_USER_ERROR
     command = argv[0]
+    environment.let_waiting_threads_sleep()
     if command not in COMMANDS:
         raise UserError(f"command {command!r} is unknown.{suggest(command, COMMANDS)}")
     module = importlib.import_module(f"bench.cli.{command}")
