@@ -90,7 +90,7 @@ FLAGS: tuple[CellFlag, ...] = (
     CellFlag("LOW-AUC", "§", f"test AUC under {LOW_AUC}", _low),
     CellFlag("HIGH-AUC", "▽", f"test AUC of {HIGH_AUC} or more, so that a field may give the label away", _high),
     CellFlag("TIES", "◇", "the cut falls among fields of one score, of which it keeps those of lower index", _ties),
-    CellFlag("UNSTABLE", "♯", "rounding alone moves its AUC by more than a seed does", _unstable),
+    CellFlag("UNSTABLE", "♯", "rounding alone moves its AUC at least half as far as a seed does", _unstable),
     CellFlag("SCARCE-CLASS", "△", f"fewer than {SCARCE} test rows of one class", _scarce, of_data=True),
 )
 """In the order of their notes."""

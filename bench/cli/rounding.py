@@ -18,9 +18,9 @@ PROG = "python -m bench rounding"
 class RoundingConfig:
     """Repeat the cells of a run with other numbers of threads and with plain vector instructions, and compare AUC.
 
-    The settings are those of the folder's run.toml. Methods that move by more than a seed moves them are marked, here
-    and from then on in the run's tables. Repetitions are kept in RUN/rounding; the same command computes what is
-    missing there.
+    The settings are those of the folder's run.toml. Methods that rounding moves at least half as far as a seed does are
+    marked, here and from then on in the run's tables. Repetitions are kept in RUN/rounding; the same command
+    computes what is missing there.
     """
 
     run: tyro.conf.Positional[Path]

@@ -46,19 +46,20 @@ def test_deviations_by_rounding_and_by_seed() -> None:
     assert found.by_seed == pytest.approx(math.sqrt((0.02**2 + 0.04**2) / 2 / 2))
     assert found.largest == pytest.approx(0.03)
     assert found.means == pytest.approx({"r0": 0.71, "r1": 0.73})
-    assert found.unstable is False
+    assert found.unstable is True  # 0.0158 is more than half of 0.0224
 
 
 @pytest.mark.parametrize(
     ("repetitions", "unstable"),
     [
         (([0.70, 0.72], [0.74, 0.71]), True),
+        (([0.70, 0.75], [0.71, 0.76]), False),  # 0.01 against 0.05
         (([0.70, 0.7001], [0.7005, 0.7006]), False),  # by more than a seed, but nobody would see it
         (([0.70], [0.74]), None),  # a single seed leaves it open
         (([0.70], [0.7001]), False),
     ],
 )
-def test_unstable_is_what_moves_by_more_than_a_seed_and_visibly(
+def test_unstable_is_what_moves_about_as_far_as_by_a_seed_and_visibly(
     repetitions: Sequence[Sequence[float]], unstable: bool | None
 ) -> None:
     found = measured(*repetitions)
@@ -93,7 +94,7 @@ def test_a_run_s_tables_mark_what_is_unstable_and_nothing_else(tmp_path: Path) -
     (table,) = overall_tables(to_frame(run.records()), Titles())
     assert {row.title: row.values[0].flags for row in table.rows} == {"Alpha": ("♯",), "Betas": ()}
     assert [note.text for note in table.notes if note.symbol == "♯"] == [
-        "UNSTABLE, rounding alone moves its AUC by more than a seed does: Alpha on clicks, seed 0 "
+        "UNSTABLE, rounding alone moves its AUC at least half as far as a seed does: Alpha on clicks, seed 0 "
         "(standard deviation 0.0280 by rounding, 0.0020 by seed)."
     ]
     text = rounding.text({keys["alpha"]: shaky, keys["betas"]: steady}, lambda key: key.label.title())

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import chi2_contingency
 
-from bench.api import ConfigError, MethodEntry, Rows
+from bench.api import ConfigError, Field, MethodEntry, Rows, Schema
 from bench.checks import check_method
+from bench.checks.example import DECISIVE, example_data
 from bench.params import fill
 
 GUIDE = Path(__file__).resolve().parents[2] / "methods" / "README.md"
@@ -62,6 +64,29 @@ def test_it_scores_by_the_corrected_statistic(
         table = [np.bincount(codes[labels == y, f], minlength=size - 1) for y in (False, True)]
         chi2 = chi2_contingency(table, correction=False).statistic
         assert scores[f] == pytest.approx(max(0.0, chi2 / n - (size - 2) / (n - 1)), abs=1e-6)
+
+
+def test_it_reads_numbers(shown: MethodEntry, context: Callable[..., Any]) -> None:
+    """The decisive number comes first; a missing, a constant and a twin field are no trouble."""
+    data, cls = example_data(), shown.load()
+    method = cls(fill(cls.Params, {}, "cramer"), shown)
+    scores = method.select(context(data.schema, 4, method.params), data.train, data.valid).scores
+    assert int(np.argmax(scores)) == DECISIVE
+    names = data.schema.names
+    assert scores[names.index("country")] == 0
+    assert scores[names.index("city")] == pytest.approx(scores[names.index("twin")])
+
+
+@pytest.mark.parametrize("numbers", [[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], [1.0] * 8, [0.0] * 6 + [5.0, 9.0]])
+def test_ranges_are_equally_full_where_numbers_allow(numbers: list[float]) -> None:
+    schema = Schema((Field("a", "categorical", 4), Field("n", "numeric", 3)))
+    ids = torch.tensor([[2, 6]] * 7 + [[3, 5]], dtype=torch.int32)  # the last number is missing
+    rows = Rows(schema, ids, torch.tensor(numbers)[:, None], torch.zeros(8), torch.arange(8)).bucketed(2)
+    assert rows.numeric is None and rows.schema.cardinalities.tolist() == [4, 2 + 2]
+    local = (rows.ids - torch.tensor(rows.schema.offsets[:-1])).tolist()
+    assert [row[0] for row in local] == [2] * 7 + [3]
+    middle = float(np.median(numbers[:7]))
+    assert [row[1] for row in local] == [2 + int(x >= middle) for x in numbers[:7]] + [1]
 
 
 def test_the_contract_test_shown_names_what_exists(shown: MethodEntry, monkeypatch: pytest.MonkeyPatch) -> None:
