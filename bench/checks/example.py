@@ -91,12 +91,12 @@ def _copy(rows: Rows) -> Rows:
 def bucketed(data: LoadedData) -> LoadedData:
     """The same data with ranges in the place of numbers."""
     parts = (data.train, data.valid, data.test)
-    together = {
-        name: torch.cat([getattr(rows, name) for rows in parts]) for name in ("ids", "numeric", "labels", "index")
-    }
-    whole = Rows(data.schema, **together).bucketed(BUCKETS)  # one set of edges for all splits
-    places = torch.arange(len(whole)).split([len(rows) for rows in parts])
-    train, valid, test = (whole.take(where) for where in places)
+    ids, labels, index = (torch.cat([getattr(rows, name) for rows in parts]) for name in ("ids", "labels", "index"))
+    numbers = [rows.numeric for rows in parts if rows.numeric is not None]
+    numeric = torch.cat(numbers) if numbers else None
+    whole = Rows(data.schema, ids, numeric, labels, index).bucketed(BUCKETS)  # one set of edges for all splits
+    ends = np.cumsum([len(rows) for rows in parts])
+    train, valid, test = (whole.take(torch.arange(end - len(rows), end)) for end, rows in zip(ends, parts, strict=True))
     return replace(data, find_schema=lambda: whole.schema, train=train, valid=valid, test=test)
 
 

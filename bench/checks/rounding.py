@@ -8,7 +8,7 @@ the same seeds; only rounding differs.
     by seed       sample standard deviation of AUC over seeds in one repetition, pooled over repetitions
     unstable      by rounding >= half of by seed, and by rounding >= 0.001
 
-Half, not all: a training that blows up the last bit beyond all bounds ends as if it had other random numbers, but it has
+Half, not all: a training that blows up the last bit beyond all bounds ends as if it had other random numbers, but has
 the same first weights, batches and rows, so that it can hardly move further than a seed moves it.
 """
 

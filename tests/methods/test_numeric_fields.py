@@ -17,8 +17,8 @@ from bench.run.job import resolve_backbone
 PROFILE = replace(SMALL, batch_size=128, mlp=(32,))
 NOT_ABOUT_THE_LABEL = {"no-selection", "random-k", "cardinality", "pca"}
 FIND_LITTLE = {"optem", "adafs", "light-fmp", "light-fmp-pooled"}
-"""Rank it third to seventh here, as they find only part of the planted fields elsewhere: they do read it, as the contract
-checks show, and rank badly."""
+"""Rank it third to seventh here, as they find only part of the planted fields elsewhere: they do read it, as the
+contract checks show, and rank badly."""
 FAST, SLOW = {"lasso", "xgboost"}, {"optfs", "autofield", "mvfs"}
 
 
