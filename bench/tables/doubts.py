@@ -124,7 +124,7 @@ def _unsteady(
 ) -> list[Note]:
     """Rows whose seeds' epochs differ in length more than seeds explain; where training times are shown."""
     trained = {group for group, metric in timed if metric.clock == "training"}
-    items = []
+    worst: dict[GroupKey, dict[RowKey, tuple[float, str]]] = defaultdict(dict)
     for group in groups:
         for row in block.rows if group in trained else ():
             cells = {s: c for s, c in block.ok(group, row).items() if CT_S.number(c) and c["ct_epoch_s"]}
@@ -132,7 +132,13 @@ def _unsteady(
             if epochs and max(epochs.values()) >= UNSTEADY * max(min(epochs.values()), MEASURED_EPOCH_S):
                 slow, fast = max(epochs, key=epochs.__getitem__), min(epochs, key=epochs.__getitem__)
                 detail = f" ({epochs[slow]:.3g} s with seed {slow}, {epochs[fast]:.3g} s with seed {fast})"
-                items.append(names.item(group, row, detail))
+                worst[group][row] = (epochs[slow] / epochs[fast], detail)
+    items = []
+    for group, rows in worst.items():
+        detail = rows[most := max(rows, key=lambda row: rows[row][0])][1]
+        text = names.rows[most] if len(rows) == 1 else f"{len(rows)} rows, most of all {names.rows[most]},"
+        titles = tuple(names.rows[row] for row in rows)
+        items.append(Item(f"{text} on {names.groups[group]}{detail}", titles, names.groups[group]))
     return _noted(_DOUBT, "an epoch took seeds very different times, so that the machine was busy meanwhile", items)
 
 
@@ -186,7 +192,7 @@ def _below_controls(
     block: Block, rows: Mapping[GroupKey, Sequence[RowKey]], names: Names, titles: Titles
 ) -> list[Note]:
     """Selectors that a control, which looks at no label, beats: mean AUC over the seeds that both have."""
-    items = []
+    found: dict[str, dict[GroupKey, dict[RowKey, list[int]]]] = defaultdict(lambda: defaultdict(dict))
     for group, keys in rows.items():
         controls = [row for row in keys if _is_control(block, row, titles)]
         for row in keys:
@@ -194,7 +200,8 @@ def _below_controls(
                 continue
             worse = [names.rows[control] for control in controls if _below(block, group, row, control)]
             if worse:
-                items.append(names.item(group, row, f" (under {', '.join(worse)})"))
+                found[f" (under {', '.join(worse)})"][group][row] = list(block.ok(group, row))
+    items = [item for detail, seeds in found.items() for item in _items(block, seeds, names, detail)]
     return _noted(_DOUBT, "AUC under that of a control, which looks at no click", items)
 
 

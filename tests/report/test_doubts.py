@@ -161,6 +161,19 @@ def test_epochs_that_take_seeds_very_different_times_are_told(cell: Cell) -> Non
     assert [text.rpartition(": ")[2] for text in told(costs(*cells), "an epoch took")] == [wanted]
 
 
+def test_many_unsteady_rows_are_counted_and_the_worst_is_shown(cell: Cell) -> None:
+    cells = [cell(seed=seed, ct_epoch_s=s) for seed, s in enumerate([1.0, 2.5])]
+    cells += [cell("alpha", seed=seed, ct_epoch_s=s) for seed, s in enumerate([1.0, 3.0])]
+    (note,) = told(costs(*cells), "an epoch took")
+    assert note.endswith(": 2 rows, most of all Alpha, on clicks (3 s with seed 1, 1 s with seed 0).")
+
+
+def test_selectors_under_the_same_control_are_named_together(cell: Cell) -> None:
+    cells = [cell(), cell("coin", auc=0.70, family="control"), cell("alpha", auc=0.69), cell("beta", auc=0.68)]
+    (note,) = told(overall(*cells), "AUC under")
+    assert note.endswith(": Alpha, Beta on clicks (under Coin).")
+
+
 def test_times_under_a_millisecond_are_zero_and_never_best(cell: Cell) -> None:
     times = {"keep-all": 4e-6, "coin": 9e-4, "alpha": 0.25, "beta": 0.5}
     table = costs(*(cell(method, pt_s=pt) for method, pt in times.items()))
