@@ -28,8 +28,8 @@ _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """Variables that say how threads of OpenMP wait."""
 _SPINS = "3000"
 """Turns before a waiting thread sleeps, by default 300,000. Milliseconds of a training step of two threads on two
-cores, quiet and beside busy processes: by default 3.4 and 280 to 590, with 3000 turns 3.7 and 11, asleep at once 7.2
-and 8."""
+cores, quiet and beside two busy processes: by default 3.5 and 390, with 3000 turns 3.7 and 11, asleep at once 7.2 and
+6 to 15."""
 _PACKAGES = ("ctr-field-bench", "torch", "numpy", "scipy", "scikit-learn", "xgboost", "pandas", "pyarrow")
 
 
