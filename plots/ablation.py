@@ -182,6 +182,6 @@ def _paint(axes: Axes, gains: Sequence[Gain]) -> None:
     axes.set_xticks(range(len(gains)), [gain.backbone for gain in gains])
     axes.set_xlim(-0.6, len(gains) - 0.4)
     axes.tick_params(axis="x", length=0)
-    axes.set_ylabel("Improvement (%)")
+    axes.set_ylabel("Improvement [%]")
     axes.grid(axis="y", color=MUTED, alpha=0.2, linewidth=0.4)
     axes.set_axisbelow(True)

@@ -118,4 +118,4 @@ def _paint(axes: Axes, stack: Stack, names: Sequence[str], *, named: bool) -> No
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.grid(axis="x", color=MUTED, alpha=0.2, linewidth=0.4)
     axes.set_axisbelow(True)
-    axes.set_xlabel("Training time (s)")
+    axes.set_xlabel("Training time [s]")

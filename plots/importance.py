@@ -6,7 +6,7 @@ import math
 import textwrap
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from matplotlib.path import Path
 from matplotlib.transforms import offset_copy
 
 from bench.records import display_title
+from bench.stats.recovery import INTERACTION, MAIN, REDUNDANT
 from plots.style import ACCENT, INK, MUTED, PAGE_IN, look, new_figure
 
 if TYPE_CHECKING:
@@ -38,6 +39,13 @@ _LABEL_PT = ((0.0, -2.0), (-2.0, 0.0))
 _SCALE = LinearSegmentedColormap.from_list("importance", ["#fdf6e9", "#fbd08a", "#f19a4b", "#c4562f", "#6e1f1f"])
 """Light to dark evenly in lightness: readable in grey and with every kind of colour vision."""
 _NO_SCORE = "#e4e4e4"
+_PALE = "#a9c9f2"
+_COPY = "C"
+_ROLES = {MAIN: "M", INTERACTION: "I", REDUNDANT: _COPY}
+_TRUTH = "true role"
+_ROLES_NOTE = "True role: M, main effect; I, effect together with another field; C, copy of a true field; none: noise."
+_ROLES_LINE = 1.25
+"""Height of the line of roles with the gap below, in rows."""
 _LEVELS = 64
 """Shades: more than an eye tells apart, and far fewer shapes to draw than one for every cell."""
 
@@ -53,6 +61,11 @@ class Line:
     """Share of seeds that kept the field, [F]."""
     opens: bool = False
     """Whether the rows of another method begin here, to be set apart where methods have several rows."""
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every seed kept every field."""
+        return bool((self.kept >= 1).all())
 
 
 @dataclass(frozen=True)
@@ -142,15 +155,16 @@ def _line(cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray] | None:
     return means, kept / max(len(chosen), 1)
 
 
-def draw(frame: pd.DataFrame, title: str) -> Figure | None:
+def draw(frame: pd.DataFrame, title: str, roles: Mapping[str, str] | None = None) -> Figure | None:
     """Heatmap of one data set and one backbone: a row by method and τ, a column by field, means over seeds.
 
     Colour is the score on the scale of its own row; the blue bar in a cell is as long as the share of seeds
-    that kept the field.
+    that kept the field. A row that drops no field at any seed has no bars.
 
     Args:
         frame: cells of one data set and one backbone, as ``bench.records.load_frame`` returns them.
         title: heading of the figure.
+        roles: what the fields were made to be, by name, where that is known: a line of letters above the rows.
 
     Returns:
         The figure, or None where no cell has field scores.
@@ -159,26 +173,40 @@ def draw(frame: pd.DataFrame, title: str) -> Figure | None:
     if not content.lines:
         return None
     with look():
-        return _compose(content, f"{title}, {content.method}" if content.method else title)
+        letters = [_role(roles[name]) for name in content.fields] if roles else []
+        return _compose(content, f"{title}, {content.method}" if content.method else title, letters)
 
 
-def _compose(content: Heatmap, title: str) -> Figure:
+def _role(role: str) -> str:
+    """The letter of a role; nothing for noise."""
+    return _ROLES.get(role.partition(":")[0], "")
+
+
+def _compose(content: Heatmap, title: str, roles: Sequence[str]) -> Figure:
     """Place heading, heatmap and note; all lengths in inches."""
     rows, names = content.lines, _short(content.fields)
-    left = _PAD_IN + _LETTER_IN * max(len(row.title) for row in rows) + 0.08
+    stubs = [row.title for row in rows] + ([_TRUTH] if roles else [])
+    n_lines = len(rows) + (_ROLES_LINE if roles else 0)
+    left = _PAD_IN + _LETTER_IN * max(map(len, stubs)) + 0.08
     width = max(PAGE_IN, left + _COLUMN_IN * len(names) + _PAD_IN)
     longest = max(_letters(name) for name in names) * _SMALL_LETTER_IN
     upright = longest > (width - left - _PAD_IN) / len(names)
     parts = [f"No field scores: {', '.join(content.without)}."] if content.without else []
+    whole = [row.title or "all rows" for row in rows if row.keeps_all]
+    parts += [f"Without bars, since no field is dropped at any seed: {', '.join(whole)}."] if whole else []
+    parts += [_ROLES_NOTE] if roles else []
     parts += [f"Names of more than {_MAX_LETTERS} letters are cut in the middle."] if names != content.fields else []
     notes = textwrap.wrap(" ".join(parts), int((width - 2 * _PAD_IN) / _SMALL_LETTER_IN))
     heading = textwrap.wrap(title, int((width - 2 * _PAD_IN) / _TITLE_LETTER_IN))
     more = _TITLE_LINE_IN * (len(heading) - 1)
     below = (longest if upright else 0.1) + 0.1 + _PAD_IN + 0.13 * len(notes)
-    height = _HEAD_IN + more + _ROW_IN * len(rows) + below
+    height = _HEAD_IN + more + _ROW_IN * n_lines + below
     figure = new_figure(width, height)
-    box = (left / width, below / height, 1 - (left + _PAD_IN) / width, _ROW_IN * len(rows) / height)
-    _paint(figure.add_axes(box), rows, names, upright)
+    box = (left / width, below / height, 1 - (left + _PAD_IN) / width, _ROW_IN * n_lines / height)
+    axes = figure.add_axes(box)
+    _paint(axes, rows, names, upright)
+    if roles:
+        _paint_roles(axes, roles, len(rows))
     figure.text(_PAD_IN / width, 1 - (0.16 + more / 2) / height, "\n".join(heading), size=9, va="center")
     _legend(figure, width, height, 0.33 + more)
     at = (_PAD_IN / width, _PAD_IN / height)
@@ -212,7 +240,7 @@ def _paint(axes: Axes, rows: list[Line], names: list[str], upright: bool) -> Non
     bars = [
         _bar(column + 0.1, row + 0.73, 0.8 * share, 0.16)
         for row, line in enumerate(rows)
-        for column, share in enumerate(line.kept)
+        for column, share in enumerate(() if line.keeps_all else line.kept)
         if share > 0
     ]
     if bars:
@@ -229,6 +257,20 @@ def _paint(axes: Axes, rows: list[Line], names: list[str], upright: bool) -> Non
         axes.text(0, row + 0.5, line.title, ha="right", va="center_baseline", transform=aside)
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def _paint_roles(axes: Axes, roles: Sequence[str], n_rows: int) -> None:
+    """A letter by field above the rows: dark on blue for a true field, on pale blue for a copy, nothing for noise."""
+    top, bottom = -_ROLES_LINE, -_ROLES_LINE + 1
+    axes.set_ylim(n_rows, top)
+    axes.add_artist(Rectangle((0, top), len(roles), _ROLES_LINE, color="white", zorder=1))
+    for column, letter in enumerate(roles):
+        colour = {"": _NO_SCORE, _COPY: _PALE}.get(letter, ACCENT)
+        axes.add_artist(Rectangle((column + 0.04, top + 0.06), 0.92, 0.88, color=colour, linewidth=0, zorder=2))
+        ink = "white" if colour == ACCENT else INK
+        axes.text(column + 0.5, (top + bottom) / 2, letter, size=6.5, color=ink, ha="center", va="center", zorder=3)
+    aside = offset_copy(axes.transData, axes.get_figure(root=True), *_LABEL_PT[1], "points")
+    axes.text(0, (top + bottom) / 2, _TRUTH, ha="right", va="center_baseline", transform=aside)
 
 
 def _bar(x: float, y: float, width: float, height: float) -> Path:

@@ -1,4 +1,7 @@
-"""What AUC costs: mean test AUC against training time, inference time and size, and what nothing else beats."""
+"""What AUC costs: mean test AUC against training time, inference time and size, and what nothing else beats.
+
+Controls do not stretch the axes: one that lies below them is an arrow at the edge, with its AUC in the note.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.stats.front import front
 from bench.tables.cells import RowKey
 from bench.tables.metrics import METRICS
-from bench.tables.places import Place
+from bench.tables.places import Place, tau_text
+from plots.labels import Label, put_labels
 from plots.sheet import Shape, handle, scale_axis, sheet
 from plots.style import MUTED, look, mark
 
@@ -16,13 +21,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COSTS", "Panel", "Point", "draw", "front", "panels"]
+__all__ = ["COSTS", "Panel", "Point", "draw", "panels"]
 
 COSTS = ("tt_s", "it_s", "embedding_bytes")
 """Metrics of the panels, all better when lower."""
 _MIN_METHODS = 2
-_SIZES = (3.0, 6.0)
+_SIZES = (4.0, 7.0)
 """Markers, in points, at the smallest and the largest share of pruned fields."""
+_AT_FRONT = 1.35
+"""How much larger they are at the front."""
+_STAR = 1.5
+"""How much larger a star is, which covers little of its square."""
+_ROOM_ABOVE = 0.16
+"""Share of the axis that is left for labels above the highest point."""
+_ARROW = 0.07
+"""Length of an arrow at the edge, as a share of the axis."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +59,6 @@ class Panel:
     """Which of them no other beats, by increasing cost."""
 
 
-def front(cost: Sequence[float], auc: Sequence[float]) -> list[int]:
-    """Points that no other beats: none is as good in both and better in one. By increasing cost."""
-    points = list(zip(cost, auc, strict=True))
-    best = [i for i, (c, a) in enumerate(points) if not any(d <= c and b >= a and (d, b) != (c, a) for d, b in points)]
-    return sorted(best, key=lambda i: points[i])
-
-
 def panels(place: Place) -> list[Panel]:
     """A panel by cost with every method that has AUC and cost at every seed; panels with two methods or more."""
     found = []
@@ -64,7 +70,7 @@ def panels(place: Place) -> list[Panel]:
                 shown = cost.mean / METRICS[metric].scale
                 points.append(Point(row, tau, shown, auc.mean, cost.rankable))
         if len({point.row for point in points}) >= _MIN_METHODS:
-            ranked = [i for i, point in enumerate(points) if point.rankable]
+            ranked = [i for i, point in enumerate(points) if point.rankable and point.row not in place.controls]
             best = front([points[i].cost for i in ranked], [points[i].auc for i in ranked])
             found.append(Panel(metric, tuple(points), tuple(ranked[i] for i in best)))
     return found
@@ -85,53 +91,132 @@ def draw(place: Place, title: str) -> Figure | None:
         return None
     drawn = {point.row for panel in content for point in panel.points}
     taus = sorted({point.tau for panel in content for point in panel.points if point.tau is not None})
-    notes = ["Stepped line: no other point is as good in both and better in one."]
-    if len(taus) > 1:
-        notes.append(f"A thin line joins one method's prune ratios, from {taus[0]:g} (large) to {taus[-1]:g} (small).")
-    if not all(point.rankable for panel in content for point in panel.points):
-        notes.append("Hollow: trained with another optimizer, its cost not compared.")
     with look():
         legend = [handle(name, mark(place.order[row]), line=False) for row, name in place.rows.items() if row in drawn]
-        shape, lacking = Shape(height=1.9, left=0.25), place.lacking(("auc", *COSTS))
+        shape, lacking = Shape(height=2.2, left=0.25), place.lacking(("auc", *COSTS))
+        notes = [*_notes(content, taus), *_below_text(content, place)]
         figure, axes = sheet(title, len(content), shape, legend, [*notes, *lacking])
         for part, panel in zip(axes, content, strict=True):
             _paint(part, panel, place, taus)
-            shown = METRICS[panel.metric]
-            part.set(xlabel=shown.heading)
+            part.set(xlabel=METRICS[panel.metric].heading)
         axes[0].set_ylabel(METRICS["auc"].heading)
-        limits = [part.get_ylim() for part in axes]
-        for part in axes:
-            part.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+        low, high = _limits(content, place)
+        for part, panel in zip(axes, content, strict=True):
+            part.set_ylim(low, high)
+            _paint_controls(part, panel, place, taus)
+            put_labels(part, _labels(panel, place), [(point.cost, point.auc) for point in panel.points])
         for part in axes[1:]:
             part.tick_params(axis="y", labelleft=False)
     return figure
 
 
+def _notes(content: Sequence[Panel], taus: Sequence[float]) -> list[str]:
+    notes = ["Stepped line with names: no other point is as good in both and better in one; controls do not compete."]
+    if len(taus) > 1:
+        notes.append(f"A thin line joins one method's prune ratios, from {taus[0]:g} (large) to {taus[-1]:g} (small).")
+    if not all(point.rankable for panel in content for point in panel.points):
+        notes.append("Hollow: trained with another optimizer, its cost not compared.")
+    return notes
+
+
+def _aside(panel: Panel, place: Place) -> frozenset[RowKey]:
+    """Rows that do not stretch the axes: the controls, where enough others are there to make some."""
+    rows = {point.row for point in panel.points}
+    return place.controls if len(rows - place.controls) >= _MIN_METHODS else frozenset()
+
+
+def _limits(content: Sequence[Panel], place: Place) -> tuple[float, float]:
+    """Ends of the axis of AUC, one for all panels, with room for labels above."""
+    values = [point.auc for panel in content for point in panel.points if point.row not in _aside(panel, place)]
+    span = (max(values) - min(values)) or 0.01
+    return min(values) - 0.08 * span, max(values) + _ROOM_ABOVE * span
+
+
+def _below_text(content: Sequence[Panel], place: Place) -> list[str]:
+    """Names and AUC of the controls that are arrows."""
+    low, high = _limits(content, place)
+    found = {
+        point.row: f"{place.rows[point.row]} {METRICS['auc'].text(point.auc)}"
+        for panel in content
+        for point in sorted(panel.points, key=lambda point: -point.auc)
+        if point.row in _aside(panel, place) and not low <= point.auc <= high
+    }
+    return [f"Arrows: controls beyond the axis, {', '.join(found.values())}."] if found else []
+
+
+def _labels(panel: Panel, place: Place) -> list[Label]:
+    """The names of the methods at the front, best first, with the prune ratio where a method has several."""
+    found: list[Label] = []
+    for i in reversed(panel.front):
+        point = panel.points[i]
+        several = sum(other.row == point.row for other in panel.points) > 1
+        tau = f", {tau_text(point.tau)}" if several and point.tau is not None else ""
+        text = (place.rows[point.row] + tau).replace(" [", "\n[", 1)
+        found.append(Label(text, point.cost, point.auc, mark(place.order[point.row]).colour))
+    return found
+
+
 def _paint(axes: Axes, panel: Panel, place: Place, taus: Sequence[float]) -> None:
+    aside = _aside(panel, place)
     scale_axis(axes, "x", [point.cost for point in panel.points])
     scale_axis(axes, "y", [])
-    for row in dict.fromkeys(point.row for point in panel.points):
-        mine, shown = [point for point in panel.points if point.row == row], mark(place.order[row])
-        if len(mine) > 1:
-            axes.plot([p.cost for p in mine], [p.auc for p in mine], color=shown.colour, linewidth=0.6, alpha=0.6)
-        hollow = [not point.rankable for point in mine]
-        axes.scatter(
-            [point.cost for point in mine],
-            [point.auc for point in mine],
-            [_size(point.tau, taus) ** 2 for point in mine],
-            marker=shown.marker,
-            facecolors=["none" if empty else shown.colour for empty in hollow],
-            edgecolors=[shown.colour if empty else "white" for empty in hollow],
-            linewidths=[0.8 if empty else 0.4 for empty in hollow],
-            zorder=3 if place.order[row] is not None else 4,
-        )
+    for row in dict.fromkeys(point.row for point in panel.points if point.row not in aside):
+        _scatter(axes, panel, row, place, taus)
+    inside = next(point.auc for point in panel.points if point.row not in aside)
+    axes.update_datalim([(point.cost, inside) for point in panel.points])
     axes.grid(color=MUTED, alpha=0.2, linewidth=0.4)
     axes.margins(0.08)
+    axes.autoscale_view()
     end = axes.get_xlim()[1]
     axes.set_xlim(right=end)
     steps = [panel.points[i] for i in panel.front]
     cost, auc = [point.cost for point in steps], [point.auc for point in steps]
     axes.step([*cost, end], [*auc, *auc[-1:]], where="post", color=MUTED, linewidth=1.6, alpha=0.5, zorder=1)
+
+
+def _scatter(axes: Axes, panel: Panel, row: RowKey, place: Place, taus: Sequence[float]) -> None:
+    """All points of a method, those of the front larger."""
+    mine, shown = [i for i, point in enumerate(panel.points) if point.row == row], mark(place.order[row])
+    points = [panel.points[i] for i in mine]
+    if len(mine) > 1:
+        axes.plot([p.cost for p in points], [p.auc for p in points], color=shown.colour, linewidth=0.6, alpha=0.6)
+    hollow = [not point.rankable for point in points]
+    front_scale = _AT_FRONT if len(taus) < 2 else 1.0  # of several prune ratios, size says which
+    larger = [(front_scale if i in panel.front else 1.0) * (_STAR if shown.marker == "*" else 1.0) for i in mine]
+    axes.scatter(
+        [point.cost for point in points],
+        [point.auc for point in points],
+        [(_size(point.tau, taus) * scale) ** 2 for point, scale in zip(points, larger, strict=True)],
+        marker=shown.marker,
+        facecolors=["none" if empty else shown.colour for empty in hollow],
+        edgecolors=[shown.colour if empty else "white" for empty in hollow],
+        linewidths=[0.8 if empty else 0.4 for empty in hollow],
+        zorder=3 if place.order[row] is not None else 4,
+    )
+
+
+def _paint_controls(axes: Axes, panel: Panel, place: Place, taus: Sequence[float]) -> None:
+    """Controls within the axis of AUC as the others, those beyond as arrows at its end; the axes stay as they are."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    for row in dict.fromkeys(point.row for point in panel.points if point.row in _aside(panel, place)):
+        mine = [point for point in panel.points if point.row == row]
+        if all(low <= point.auc <= high for point in mine):
+            _scatter(axes, panel, row, place, taus)
+            continue
+        for point in mine:
+            down = point.auc < (low + high) / 2
+            ends = (_ARROW, 0.0) if down else (1 - _ARROW, 1.0)
+            start, tip = ((point.cost, end) for end in ends)
+            style = {
+                "arrowstyle": "-|>",
+                "color": mark(place.order[row]).colour,
+                "linewidth": 1.1,
+                "shrinkA": 0,
+                "shrinkB": 0,
+            }
+            where = axes.get_xaxis_transform()
+            axes.annotate("", tip, start, xycoords=where, textcoords=where, arrowprops=style, annotation_clip=False)
+    axes.set(xlim=(left, right), ylim=(low, high))
 
 
 def _size(tau: float | None, taus: Sequence[float]) -> float:

@@ -144,8 +144,8 @@ def scale_axis(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) ->
         axis.set_major_locator(MaxNLocator(4))
         return
     axes.set(**{f"{which}scale": "log"})
-    fine = max(values) / min(values) < LOG_SPAN**2.5
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if fine else (1.0,)))
+    decades = math.log10(max(values) / min(values))
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0, 3.0) if decades < 3 else (1.0,)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 

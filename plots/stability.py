@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from bench.stats.stability import Stability, nogueira
 from bench.tables.cells import RowKey
-from bench.tables.places import Place
-from plots.sheet import Shape, handle, sheet
+from bench.tables.places import Place, tau_text
+from plots.sheet import Shape, sheet
 from plots.style import COLUMN_IN, MUTED, PAGE_IN, look, mark
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Point", "draw", "points"]
+__all__ = ["Point", "draw", "points", "without_value"]
 
-_SPREAD = 0.7
-"""Share of the distance between two prune ratios over which the methods are spread."""
-_COLUMN_HOLDS = 12
-"""Points that fit into one column of a paper."""
+_LETTER_IN, _ROW_IN = 0.062, 0.15
+_COLUMNS = 4
+_LONG_NAME = 18
+"""Letters of a method's name that leave too little of one column of a paper for the dots."""
 _EXCELLENT, _POOR = 0.75, 0.4
 
 
@@ -55,8 +56,19 @@ def points(place: Place) -> list[Point]:
     return whole
 
 
+def without_value(place: Place, found: Sequence[Point]) -> list[str]:
+    """Titles of the methods that have a selection at every seed and yet no stability: they always keep all fields."""
+    known = {(point.row, point.tau) for point in found}
+    names = []
+    for block, row, tau in place.entries():
+        numbers = place.numbers(block, "n_kept").get(row)
+        if numbers is not None and len(numbers.seeds) > 1 and (row, tau) not in known:
+            names.append(place.rows[row])
+    return list(dict.fromkeys(names))
+
+
 def draw(place: Place, title: str) -> Figure | None:
-    """Dots with their intervals, methods beside each other at every prune ratio.
+    """Dots with their intervals, a line by method, a panel by prune ratio.
 
     Args:
         place: cells of one data set and one backbone.
@@ -70,41 +82,55 @@ def draw(place: Place, title: str) -> Figure | None:
         return None
     rows = [row for row in place.rows if any(point.row == row for point in content)]
     taus = sorted({point.tau for point in content}, key=lambda tau: -1.0 if tau is None else tau)
-    notes = [
-        "1: the same fields at every seed; 0: as alike as by lot. Dotted: the usual bounds of excellent and poor. "
-        "Bars: asymptotic 95 % interval, rough with few seeds and without width with two.",
-        *place.lacking(("n_kept",)),
-    ]
-    width = PAGE_IN if len(rows) * len(taus) > _COLUMN_HOLDS else COLUMN_IN
+    longest = max(len(place.rows[row]) for row in rows)
+    few = len(taus) == 1 and longest <= _LONG_NAME
+    shape = Shape(
+        columns=_COLUMNS,
+        width=COLUMN_IN if few else PAGE_IN,
+        height=_ROW_IN * len(rows) + 0.1,
+        left=0.12,
+        first=0.2 + _LETTER_IN * longest,
+        above=0.24 if len(taus) > 1 else 0.08,
+    )
     with look():
-        legend = [handle(place.rows[row], mark(place.order[row]), line=False) for row in rows]
-        figure, axes = sheet(title, 1, Shape(columns=1, width=width, height=1.9), legend, notes)
-        _paint(axes[0], content, rows, taus, place)
+        figure, axes = sheet(title, len(taus), shape, (), _notes(place, content))
+        low = max(-1.0, min(-0.05, *(point.found.low - 0.03 for point in content)))
+        for i, (part, tau) in enumerate(zip(axes, taus, strict=True)):
+            _paint(part, [point for point in content if point.tau == tau], rows, place)
+            part.set_xlim(low, 1.05)
+            part.set_yticks(range(len(rows)), [place.rows[row] for row in rows] if i % _COLUMNS == 0 else [])
+            if len(taus) > 1:
+                part.set_title("no τ" if tau is None else tau_text(tau), y=1, size=7, pad=3)
     return figure
 
 
-def _paint(
-    axes: Axes, content: Sequence[Point], rows: Sequence[RowKey], taus: Sequence[float | None], place: Place
-) -> None:
-    step = _SPREAD / len(rows)
+def _notes(place: Place, content: Sequence[Point]) -> list[str]:
+    notes = [
+        "1: the same fields at every seed; 0: as alike as by lot. Dotted: the usual bounds of excellent and poor. "
+        "Bars: asymptotic 95 % interval, rough with few seeds and without width with two."
+    ]
+    if names := without_value(place, content):
+        notes.append(f"Without a value, since they keep every field at every seed: {', '.join(names)}.")
+    return [*notes, *place.lacking(("n_kept",))]
+
+
+def _paint(axes: Axes, content: Sequence[Point], rows: Sequence[RowKey], place: Place) -> None:
     for bound in (_EXCELLENT, _POOR):
-        axes.axhline(bound, color=MUTED, linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
-    for number, row in enumerate(rows):
-        shown = mark(place.order[row])
-        mine = [point for point in content if point.row == row]
-        x = [taus.index(point.tau) + (number - (len(rows) - 1) / 2) * step for point in mine]
-        axes.vlines(x, [p.found.low for p in mine], [p.found.high for p in mine], color=shown.colour, linewidth=1.1)
+        axes.axvline(bound, color=MUTED, linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
+    for point in content:
+        shown, y = mark(place.order[point.row]), rows.index(point.row)
+        axes.hlines(y, point.found.low, point.found.high, color=shown.colour, linewidth=1.1)
         axes.plot(
-            x,
-            [p.found.value for p in mine],
+            [point.found.value],
+            [y],
             linestyle="none",
             marker=shown.marker,
-            markersize=4,
+            markersize=5,
             markeredgewidth=0,
             color=shown.colour,
         )
-    axes.set_xticks(range(len(taus)), ["none" if tau is None else f"{100 * tau:g}" for tau in taus])
-    axes.set_xlim(-0.6, len(taus) - 0.4)
-    axes.set_ylim(min(-0.05, *(point.found.value - 0.1 for point in content)), 1.05)
-    axes.set(xlabel="Prune ratio τ (%)", ylabel="Stability Φ ↑")
-    axes.grid(axis="y", color=MUTED, alpha=0.2, linewidth=0.4)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(axis="both", color=MUTED, alpha=0.2, linewidth=0.4)
+    axes.set_xlabel("Stability Φ ↑")

@@ -70,9 +70,13 @@ _AS_DRAWN = 3
 _PNG_LEVEL = 1
 """Of compression: a tenth larger, and written much sooner, than with the default."""
 _COLOURS = (
-    "#332288", "#cc6677", "#117733", "#44aa99", "#882255", "#e69f00", "#88ccee", "#aa4499", "#999933",
+    "#332288", "#cc6677", "#117733", "#44aa99", "#882255", "#d08a00", "#0069ff", "#999933",
+    "#ff5aff", "#006996", "#965a00", "#9696ff", "#d2000f", "#9600ff", "#00b400", "#aa4499",
+    "#ff4b00", "#7878b4", "#ff00a5", "#0000e1", "#ff78b4", "#781ea5", "#d20fe1",
 )  # fmt: skip
-"""Nine that stay apart for every kind of colour vision, after Tol's muted scheme."""
+"""Chosen one after the other to be far from those before, as all eyes and as those without green see them; the first
+after Tol's muted scheme. All stand out from white paper, and inverted from a dark page. Their number shares no divisor
+with that of the markers."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 _LINES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1.2, 1)), (0, (5, 1.2, 1.2, 1.2)))
 

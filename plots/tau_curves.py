@@ -44,4 +44,4 @@ def draw(place: Place, title: str) -> Figure | None:
     if not content:
         return None
     ticks = sorted({x for panel in content for curve in panel.curves for x in curve.x})
-    return draw_panels(title, content, "Prune ratio τ (%)", ticks, place.lacking(SHOWN), Shape())
+    return draw_panels(title, content, "Prune ratio τ [%]", ticks, place.lacking(SHOWN), Shape())

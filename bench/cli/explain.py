@@ -19,7 +19,7 @@ class ExplainConfig:
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     table: tyro.conf.Positional[str]
-    """overall (also called table2), efficiency or recovery."""
+    """overall (also called table2), efficiency, size or recovery."""
     dataset: tyro.conf.Positional[str]
     """Data set, as it was asked for."""
     method: tyro.conf.Positional[str]

@@ -12,21 +12,26 @@ from bench.report.drawing import Drawing
 from bench.report.formats import csv, html, latex, markdown
 from bench.tables.adaptability import adaptability_tables
 from bench.tables.beside import paper_tables
-from bench.tables.cells import Block, blocks_of, records_of
+from bench.tables.cells import Block, Record, blocks_of, records_of
 from bench.tables.datasets import dataset_tables
 from bench.tables.k_sweep import sweep_tables
 from bench.tables.kinds import KINDS
 from bench.tables.model import Table
 from bench.tables.naming import file_name
 from bench.tables.overall import tables_of
+from bench.tables.places import places
 from bench.tables.significance import significance_tables
 from bench.tables.stability import agreement_tables, stability_tables
 from bench.tables.titles import Titles
+from bench.tables.tradeoffs import tradeoff_tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["build_report"]
+
+_ANSWER, _LEAD = "tradeoffs", "pareto-"
+"""Kind of table with which the page opens, and how the files of the figure beside it begin."""
 
 
 def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Path]:
@@ -45,17 +50,24 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
         frame = load_frame(folder)
         drawing.begin(frame, titles)
         cells = records_of(frame)
-        kinds = _tables(frame, blocks_of(cells, titles), titles)
+        kinds = [*_answer(cells, titles), *_tables(frame, blocks_of(cells, titles), titles)]
         files = {name: text for kind in kinds for name, text in _table_files(*kind).items()}
         written = [_write(folder.tables / name, text.encode()) for name, text in files.items()]
-        figures: dict[str, bytes] = {}
+        figures, lead = {}, ""
         for name, title, data in drawing.files():
             written.append(_write(folder.figures / name, data))
             if name.endswith(".svg"):
                 figures[title] = data
-    sections = [html.Section(heading, tables) for _, heading, tables in kinds]
-    text = html.page(cells, sections, figures)
+                lead = lead or (title if name.startswith(_LEAD) else "")
+    sections = [html.Section(heading, tables, name) for name, heading, tables in kinds]
+    text = html.page(cells, sections, figures, html.Answer(_ANSWER, lead))
     return [*written, _write(folder.path / "report.html", text.encode())]
+
+
+def _answer(cells: Sequence[Record], titles: Titles) -> list[tuple[str, str, Sequence[Table]]]:
+    """The kind of table with which the page opens; none where no two methods can be compared."""
+    tables = tradeoff_tables(places(cells, titles), titles)
+    return [(_ANSWER, "Best trade-offs", tables)] if tables else []
 
 
 def _tables(frame: pd.DataFrame, placed: Sequence[Block], titles: Titles) -> list[tuple[str, str, Sequence[Table]]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.errors import ConfigError, suggest
 from bench.records import CellRecord, RunFolder, to_frame
+from bench.report.formats.letters import visible
 from bench.tables.kinds import KINDS
 from bench.tables.metrics import Metric
 from bench.tables.model import Group, Row, Table, Value
@@ -99,12 +100,29 @@ def _explained(place: Place, cells: Sequence[CellRecord], run: RunFolder) -> str
         lines.append(metric.origin)
     elif len(cells) > 1:
         lines.append(f"the mean of {len(cells)} seeds, ± their sample standard deviation")
-    for cell, number in zip(cells, value.numbers, strict=True):
-        lines += ["", f"seed {cell.seed}: {number!r} in {run.cell_file(cell.config_hash)}", *_settings(cell)]
-    return "\n".join(lines)
+    settings = [_settings(cell) for cell in cells]
+    shared = _shared(settings)
+    for cell, number, own in zip(cells, value.numbers, settings, strict=True):
+        lines += ["", f"seed {cell.seed}: {number!r} in {run.cell_file(cell.config_hash)}"]
+        lines += _listed({name: text for name, text in own.items() if name not in shared})
+    if shared:
+        lines += ["", f"the same for seeds {', '.join(str(cell.seed) for cell in cells)}:", *_listed(shared)]
+    return visible("\n".join(lines))
 
 
-def _settings(cell: CellRecord) -> list[str]:
+def _shared(settings: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """What several cells agree on; nothing of a single one."""
+    if len(settings) < 2:
+        return {}
+    first, *others = settings
+    return {name: text for name, text in first.items() if all(other.get(name) == text for other in others)}
+
+
+def _listed(settings: Mapping[str, str]) -> list[str]:
+    return [f"  {name}: {text}" for name, text in settings.items()]
+
+
+def _settings(cell: CellRecord) -> dict[str, str]:
     """What the cell's result depends on."""
     fields = {
         "params": cell.params,
@@ -119,7 +137,7 @@ def _settings(cell: CellRecord) -> list[str]:
         **_fields(cell),
         "command": cell.command,
     }
-    return [f"  {name}: {_plain(value)}" for name, value in fields.items() if value is not None]
+    return {name: _plain(value) for name, value in fields.items() if value is not None}
 
 
 def _fields(cell: CellRecord) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.tables.cells import records_of
 from bench.tables.places import Place, places, tau_text
+from bench.tables.roles import true_roles
 from bench.tables.titles import Titles
 from plots import (
     ablation,
@@ -98,10 +99,16 @@ def _by_place(name: str, heading: str, draw: Callable[[Place, str], Figure | Non
     return kind
 
 
+def _heatmap(frame: pd.DataFrame, title: str) -> Figure | None:
+    done = records_of(frame[frame["status"] == "ok"].head(1))
+    return importance.draw(frame, title, true_roles(done[0]) if done else {})
+
+
 def _importance(run: Run) -> Iterator[Plan]:
     for place in run.places:
         title = f"Importance of fields: {place.dataset}, {place.backbone}"
-        yield Plan(f"importance-{place.key}", title, partial(importance.draw, run.frame.iloc[place.cells], title))
+        frame = run.frame.iloc[place.cells]
+        yield Plan(f"importance-{place.key}", title, partial(_heatmap, frame, title))
 
 
 def _sensitivity(run: Run) -> Iterator[Plan]:

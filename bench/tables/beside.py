@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bench.tables.adaptability import adaptability_tables
 from bench.tables.cells import blocks
 from bench.tables.kinds import KINDS
-from bench.tables.metrics import Metric
+from bench.tables.metrics import Metric, signed
 from bench.tables.model import ABSENT, REMARK, Group, Item, Note, Row, Table, Value
 from bench.tables.overall import tables_of
 from bench.tables.paper import paper_rows, paper_table2, paper_table3
@@ -115,7 +115,7 @@ def _gap(ours: Value, theirs: Value, metric: Metric, gain: bool) -> Value:
     if ours.mean is None or theirs.mean is None:
         return Value()
     gap = ours.mean - theirs.mean
-    text = f"{gap:+.2f}" if gain else metric.gap.text(gap)
+    text = signed(2)(gap, gap) if gain else metric.gap.text(gap)
     return Value(gap, None, ours.seeds, cells=ours.cells, text=text)
 
 

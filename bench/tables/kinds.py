@@ -61,14 +61,6 @@ _EFFICIENCY = TableKind(
     (
         *(PT_S, CT_S, TT_S, IT_S),
         Metric("epochs", "Epochs", None, count, counted=True),
-        N_KEPT,
-        Metric("network_params", "Network parameters", "lower", count, counted=True, optional=True),
-        Metric("embedding_params", "Embedding parameters", "lower", count, counted=True),
-        EMBEDDING_BYTES,
-        Metric(
-            "kept_bytes", "Kept values", "lower", significant(4), _kept_bytes,
-            unit="MiB", scale=2**20, counted=True, optional=True, unless_equal=EMBEDDING_BYTES,
-        ),
         Metric(
             "flops_per_row", "Operations", "lower", significant(4),
             unit="MFLOP/row", scale=1e6, counted=True, optional=True,
@@ -77,11 +69,26 @@ _EFFICIENCY = TableKind(
             "peak_mem_bytes", "Peak memory", "lower", significant(4), unit="MiB", scale=2**20, optional=True
         ),
     ),
-    "Cost and size",
-    "Cost and size",
-    "PT: pretraining; CT: continued training; TT: both; IT: one pass over the test rows. Kept values: bytes of "
-    "what a mask leaves of the embeddings, which keep their place all the same. Operations: of a forward pass. "
-    "Peak memory: on a CPU known with --isolate only.",
+    "Cost",
+    "Cost",
+    "PT: pretraining; CT: continued training; TT: both; IT: one pass over the test rows. Operations: of a forward "
+    "pass. Peak memory: on a CPU known with --isolate only.",
+)  # fmt: skip
+_SIZE = TableKind(
+    "size",
+    (
+        N_KEPT,
+        Metric("network_params", "Network parameters", "lower", count, counted=True, optional=True),
+        Metric("embedding_params", "Embedding parameters", "lower", count, counted=True),
+        EMBEDDING_BYTES,
+        Metric(
+            "kept_bytes", "Kept values", "lower", significant(4), _kept_bytes,
+            unit="MiB", scale=2**20, counted=True, optional=True, unless_equal=EMBEDDING_BYTES,
+        ),
+    ),
+    "Size",
+    "Size",
+    "Kept values: bytes of what a mask leaves of the embeddings, which keep their place all the same.",
 )  # fmt: skip
 _RECOVERY = TableKind(
     "recovery",
@@ -100,6 +107,6 @@ _RECOVERY = TableKind(
     needs=lambda cell: bool(cell["recovery"]),
 )  # fmt: skip
 
-KINDS: dict[str, TableKind] = {kind.name: kind for kind in (_OVERALL, _EFFICIENCY, _RECOVERY)}
+KINDS: dict[str, TableKind] = {kind.name: kind for kind in (_OVERALL, _EFFICIENCY, _SIZE, _RECOVERY)}
 """By name, in the order of the page. One more ``Metric`` in ``columns`` is one more column, everywhere; ``TT`` in the
 place of ``TT_RATIO`` shows training time as time."""

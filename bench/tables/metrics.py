@@ -129,14 +129,21 @@ class Metric:
 
 
 def _text(decimals: int | Format, value: float, like: float) -> str:
-    return f"{value:,.{decimals}f}" if isinstance(decimals, int) else decimals(value, like)
+    text = f"{value:,.{decimals}f}" if isinstance(decimals, int) else decimals(value, like)
+    return text.removeprefix("-") if _is_zero(text) else text
+
+
+def _is_zero(text: str) -> bool:
+    """Whether a printed number is zero: it has no sign then."""
+    return not any(digit in text for digit in "123456789")
 
 
 def signed(decimals: int | Format) -> Format:
-    """``decimals`` with a sign before every number."""
+    """``decimals`` with a sign before every number that is printed as another than zero."""
 
     def text(value: float, like: float) -> str:
-        return ("-" if math.copysign(1, value) < 0 else "+") + _text(decimals, abs(value), abs(like))
+        shown = _text(decimals, abs(value), abs(like))
+        return shown if _is_zero(shown) else ("-" if value < 0 else "+") + shown
 
     return text
 
@@ -190,7 +197,7 @@ TT_RATIO = Metric(
     meaning="TT is the ratio, seed by seed, to {baseline}.",
     origin="each seed's training time over that of the method that keeps every field",
 )  # fmt: skip
-IT_S = Metric("it_s", "IT", "lower", significant(4), unit="s", clock="inference", phases=("it",))
+IT_S = Metric("it_s", "IT", "lower", significant(4), unit="ms", scale=1e-3, clock="inference", phases=("it",))
 N_KEPT = Metric("n_kept", "Fields", None, count, _n_kept, counted=True)
 EMBEDDING_BYTES = Metric(
     "embedding_bytes", "Embedding size", "lower", significant(4), unit="MiB", scale=2**20, counted=True

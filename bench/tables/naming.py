@@ -68,12 +68,15 @@ _HASH_CHARS = 10
 def file_name(name: str, taken: Iterable[str]) -> str:
     """``name`` made fit for a file, numbered where it became equal to one of those ``taken``.
 
-    One that is too long for a file is cut, and ends in a hash of the whole.
+    One that is too long for a file or that has letters which not every system takes ends in a hash of the whole.
     """
-    plain = re.sub(r"[^A-Za-z0-9._=]+", "-", name).strip("-.") or "unnamed"
-    if len(plain) > _MAX_FILE_NAME:
-        plain = f"{plain[: _MAX_FILE_NAME - _HASH_CHARS - 1]}-{hashlib.sha256(name.encode()).hexdigest()[:_HASH_CHARS]}"
-    count = sum(other == plain or other.startswith(f"{plain}~") for other in taken)
+    plain = re.sub(r"[^A-Za-z0-9._=]+", "-", name).strip("-.")
+    if len(plain) > _MAX_FILE_NAME or any(letter.isalnum() and not letter.isascii() for letter in name):
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_CHARS]
+        plain = f"{plain[: _MAX_FILE_NAME - _HASH_CHARS - 1]}-{digest}".lstrip("-")
+    plain = plain or "unnamed"
+    own = plain.casefold()  # some file systems take two cases of a letter for one
+    count = sum(other == own or other.startswith(f"{own}~") for other in map(str.casefold, taken))
     return f"{plain}~{count + 1}" if count else plain
 
 

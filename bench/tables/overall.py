@@ -37,6 +37,7 @@ __all__ = [
     "overall_tables",
     "recovery_tables",
     "rows_of",
+    "size_tables",
     "tables_of",
 ]
 
@@ -67,8 +68,13 @@ def overall_tables(run: Run, titles: Titles | None = None) -> list[Table]:
 
 
 def efficiency_tables(run: Run, titles: Titles | None = None) -> list[Table]:
-    """Times, epochs and sizes of every method; arguments as above."""
+    """Times, epochs, operations and memory of every method; arguments as above."""
     return tables_of(KINDS["efficiency"], run, titles)
+
+
+def size_tables(run: Run, titles: Titles | None = None) -> list[Table]:
+    """Fields, parameters and bytes of every method; arguments as above."""
+    return tables_of(KINDS["size"], run, titles)
 
 
 def recovery_tables(run: Run, titles: Titles | None = None) -> list[Table]:

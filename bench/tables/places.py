@@ -16,7 +16,7 @@ from bench.tables.naming import distinct_titles, row_titles
 from bench.tables.overall import column_of
 from bench.tables.titles import Titles
 
-__all__ = ["Place", "places", "tau_text"]
+__all__ = ["Place", "places", "registered_controls", "tau_text"]
 
 _LACKING_SHOWN = 12
 
@@ -42,6 +42,8 @@ class Place:
     """By increasing τ; one alone where no cell uses it."""
     rows: dict[RowKey, str]
     """Titles of the methods that ran, in table order."""
+    controls: frozenset[RowKey]
+    """Rows of methods that only show what chance or a trivial rule reaches."""
     order: dict[RowKey, int | None]
     """Position among all rows of the run, so that a method looks alike in all figures; None for the baseline."""
     _columns: dict[tuple[float | None, str], dict[RowKey, Value]] = field(default_factory=dict)
@@ -116,10 +118,26 @@ def tau_text(tau: float) -> str:
     return f"τ = {tau:g}"
 
 
-def places(cells: Sequence[Record], titles: Titles) -> list[Place]:
-    """Every place of a run, backbone by backbone, in table order."""
+def registered_controls() -> frozenset[str]:
+    """Names of the installed methods that are controls by their family."""
+    from bench import plugins  # noqa: PLC0415 - tables of plug-ins need not be read where the caller names them
+
+    known = plugins.methods()
+    return frozenset(name for name in known.names() if known.entry(name).family == "control")
+
+
+def places(cells: Sequence[Record], titles: Titles, controls: Collection[str] | None = None) -> list[Place]:
+    """Every place of a run, backbone by backbone, in table order.
+
+    Args:
+        cells: all records of the run.
+        titles: names and order of data sets and backbones in print.
+        controls: methods that are controls, by registered name; by default those whose entries say so.
+    """
+    controls = registered_controls() if controls is None else controls
     found = blocks_of(cells, titles)
     order = _order(found)
+    reference = frozenset(row for block in found for row in block.rows if block.row_sample(row)["method"] in controls)
     whole = []
     for backbone in dict.fromkeys(block.backbone for block in found):
         own = [block for block in found if block.backbone == backbone]
@@ -135,8 +153,8 @@ def places(cells: Sequence[Record], titles: Titles) -> list[Place]:
             mine = tuple(block for block in own if group in block.groups)[: len(taus) or 1]
             ran = {row: block.row_sample(row) for block in mine for row in block.rows if block.at(group, row)}
             shown = row_titles({row: ran[row] for row in order if row in ran})
-            title = titles.backbone(backbone)
-            whole.append(Place(label, backbone, name, title, numbers[group], taus, group, mine, shown, order))
+            title, own_cells = titles.backbone(backbone), numbers[group]
+            whole.append(Place(label, backbone, name, title, own_cells, taus, group, mine, shown, reference, order))
     return whole
 
 

@@ -52,7 +52,7 @@ def test_the_default_is_compared_seed_by_seed_on_every_backbone(record: Record, 
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["deep", "net"]
     heights = [[bar.get_height() for bar in bars] for bars in axes.containers]
     assert heights == [[gain.mean[number] for gain in found.gains] for number in (0, 1)]
-    assert axes.get_ylabel() == "Improvement (%)"
+    assert axes.get_ylabel() == "Improvement [%]"
     assert legend_labels(figure) == ["AUC", "Logloss"]
     assert set(render(figure)) == {".pdf", ".png", ".svg"}
 

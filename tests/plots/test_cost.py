@@ -32,7 +32,7 @@ def test_bars_are_means_over_seeds_and_stack_to_the_total(record: Record, place_
     assert [bar.get_width() for bar in pt] == [0, 2]
     assert [(bar.get_x(), bar.get_width()) for bar in ct] == [(0, 5), (2, 1.5)]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["Keep", "Slim"]
-    assert axes.get_xlabel() == "Training time (s)"
+    assert axes.get_xlabel() == "Training time [s]"
     assert [text.get_text().strip() for text in axes.texts] == ["5.000", "3.500"]
     assert all(bar.get_hatch() for bar in pt), "the parts differ in more than colour"
     assert set(render(figure)) == {".pdf", ".png", ".svg"}

@@ -51,7 +51,7 @@ def test_tau_curves_show_means_spread_and_the_baseline(record: Record, place_of:
     figure = tau_curves.draw(place, "Prune ratio")
     assert figure is not None
     assert [axes.get_ylabel() for axes in figure.axes] == ["AUC ↑", "Logloss ↓", "TT [s] ↓"]
-    assert {axes.get_xlabel() for axes in figure.axes} == {"Prune ratio τ (%)"}
+    assert {axes.get_xlabel() for axes in figure.axes} == {"Prune ratio τ [%]"}
     ((x, y),) = lines(figure.axes[0])
     assert x == [0, 50, 75]
     np.testing.assert_allclose(y, [fmean(auc[tau]) for tau in (0.0, 0.5, 0.75)])

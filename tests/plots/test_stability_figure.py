@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from bench.records import CellRecord
 from bench.stats.stability import nogueira
@@ -14,6 +15,10 @@ from plots.style import render
 Record = Callable[..., CellRecord]
 PlaceOf = Callable[..., Place]
 KEPT = {"slim": [[0, 1, 2, 3], [0, 1, 2, 4], [0, 1, 2, 3]], "lean": [[0, 1, 2, 3], [4, 5, 6, 7], [0, 2, 4, 6]]}
+
+
+def note_of(figure: Figure) -> str:
+    return " ".join(figure.texts[-1].get_text().split())
 
 
 def selections(record: Record, tau: float | None = 0.5) -> list[CellRecord]:
@@ -36,15 +41,16 @@ def test_points_are_nogueiras_measure_of_the_seeds(record: Record, place_of: Pla
         assert point.found == nogueira(masks)
     figure = draw(place, "Stability")
     assert figure is not None
-    axes = figure.axes[0]
-    shown = [line for line in axes.lines if line.get_marker() in ("o", "s")]
-    for line, label in zip(shown, KEPT, strict=True):
-        mine = [point.found for point in found if point.row.label == label]
-        assert list(line.get_ydata()) == [stability.value for stability in mine]
-        assert np.rint(line.get_xdata()).tolist() == [0, 1], "at their prune ratio"
-    spans = [segment[:, 1].tolist() for bars in axes.collections for segment in bars.get_segments()]
-    assert spans[0] == pytest.approx([found[0].found.low, found[0].found.high])
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["25", "50"]
+    assert [axes.get_title() for axes in figure.axes] == ["τ = 0.25", "τ = 0.5"]
+    for axes, tau in zip(figure.axes, (0.25, 0.5), strict=True):
+        mine = [point.found for point in found if point.tau == tau]
+        dots = [line for line in axes.lines if line.get_marker() in ("o", "s")]
+        assert [line.get_xydata().tolist() for line in dots] == [[[one.value, i]] for i, one in enumerate(mine)]
+        spans = [segment[:, 0].tolist() for bars in axes.collections for segment in bars.get_segments()]
+        assert spans == [pytest.approx([one.low, one.high]) for one in mine]
+        assert axes.get_xlabel() == "Stability Φ ↑"
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["Slim", "Lean"]
+    assert "Without a value, since they keep every field at every seed: Keep." in note_of(figure)
     assert set(render(figure)) == {".pdf", ".png", ".svg"}
 
 
@@ -60,4 +66,4 @@ def test_a_method_that_lacks_a_seed_is_named_and_left_out(record: Record, place_
     assert [point.row.label for point in points(place)] == ["slim"]
     figure = draw(place, "t")
     assert figure is not None
-    assert "Lean at τ = 0.5" in " ".join(figure.texts[-1].get_text().split())
+    assert "Lean at τ = 0.5" in note_of(figure)

@@ -13,7 +13,7 @@ from bench.report.build import build_report
 from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
-KINDS = ("overall", "efficiency", "significance", "stability", "table1")
+KINDS = ("overall", "efficiency", "size", "significance", "stability", "table1")
 
 
 def make_run(path: Path, cell: Cell) -> RunFolder:
@@ -41,9 +41,14 @@ def test_report_writes_tables_and_figures(tmp_path: Path, cell: Cell) -> None:
         "tables/tabular/overall-net-tau0.5.tex",
         "tables/tabular/table1-all.tex",
         *(f"tables/tabular/stability-net-tau0.5-{d}.tex" for d in ("clicks", "a-b-x=1")),
-        "tables/tabular/efficiency-net-tau0.5-clicks.tex",
-        "tables/tabular/efficiency-net-tau0.5-a-b-x=1.tex",
+        *(
+            f"tables/tabular/{kind}-net-tau0.5-{d}.tex"
+            for kind in ("efficiency", "size")
+            for d in ("clicks", "a-b-x=1")
+        ),
         *(f"figures/{name}-net.{s}" for name in figures for s in ("pdf", "png", "svg")),
+        *(f"tables/tradeoffs.{s}" for s in ("tex", "md", "csv")),
+        "tables/tabular/tradeoffs-clicks-net.tex",
         "report.html",
     }
     assert {path for path in files(tmp_path) if not path.startswith("cells/")} == names

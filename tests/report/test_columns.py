@@ -52,7 +52,7 @@ def lines(text: str, metric: str) -> list[dict[str, str]]:
     return [line for line in csv.DictReader(io.StringIO(text)) if line["metric"] == metric]
 
 
-@pytest.mark.parametrize("kind", ["overall", "efficiency"])
+@pytest.mark.parametrize("kind", ["overall", "efficiency", "size"])
 def test_one_entry_is_a_column_in_every_format(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
@@ -63,7 +63,7 @@ def test_one_entry_is_a_column_in_every_format(
     heading = "AUC lost [points] ↓"
     text = texts(run, ".md")[f"{kind}.md"]
     assert r"AUC lost \[points\] ↓ |" in text
-    assert r"AUC lost {[}points{]} $\downarrow$ \\" in texts(run, ".tex")[f"{kind}.tex"]
+    assert r"& \shortstack{AUC lost\\{[}points{]} $\downarrow$} \\" in texts(run, ".tex")[f"{kind}.tex"]
     assert f"<button>{heading}</button>" in texts(run, ".html")["report.html"]
     found = [line for line in lines(texts(run, ".csv")[f"{kind}.csv"], "auc_lost") if line["backbone"] == "dnn"]
     # 0.80 less the mean of 0.79 and 0.78 is 1.5 points; 0.80 less 0.795 half a point
@@ -110,6 +110,6 @@ def test_one_entry_is_a_kind_of_table_in_every_format(
     written = {path.name for path in build_report(run, TITLES)}
     assert {"losses.md", "losses.csv", "losses.tex"} <= written
     assert texts(run, ".md")["losses.md"].startswith("# What is lost\n\n## Losses with dnn")
-    assert '<h2 id="t2">What is lost</h2>' in texts(run, ".html")["report.html"]
+    assert '<h2 id="t-losses">What is lost</h2>' in texts(run, ".html")["report.html"]
     assert main(["explain", str(run.path), "losses", "criteo", "optfs", "auc_lost", "--backbone", "dnn"]) == 0
     assert "= 0.500" in capsys.readouterr().out

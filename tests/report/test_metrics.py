@@ -37,7 +37,7 @@ def test_bytes_are_printed_in_mebibytes() -> None:
 
 def test_arrows_follow_the_direction() -> None:
     assert METRICS["auc"].heading == "AUC ↑"
-    assert METRICS["it_s"].heading == "IT [s] ↓"
+    assert METRICS["it_s"].heading == "IT [ms] ↓"
     assert METRICS["n_kept"].heading == "Fields"
 
 
@@ -70,5 +70,5 @@ def test_columns_beside_a_paper_s_follow_from_the_metric() -> None:
     auc = METRICS["auc"]
     assert [m.name for m in (auc.paper, auc.gap)] == ["auc_paper", "auc_gap"]
     assert [m.heading for m in (auc.paper, auc.gap)] == ["paper", "difference"]
-    assert [auc.gap.text(x) for x in (0.01, -0.01, 0.0)] == ["+0.0100", "-0.0100", "+0.0000"]
+    assert [auc.gap.text(x) for x in (0.01, -0.01, 0.0)] == ["+0.0100", "-0.0100", "0.0000"]
     assert signed(2)(-1234.5, 0.0) == "-1,234.50"

@@ -10,12 +10,12 @@ from bench.records import CellRecord, to_frame
 from bench.tables.kinds import KINDS
 from bench.tables.metrics import TT_RATIO, TT_S
 from bench.tables.model import Table, Value, ranked
-from bench.tables.overall import efficiency_tables, overall_tables, recovery_tables
+from bench.tables.overall import efficiency_tables, overall_tables, recovery_tables, size_tables
 from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 PLAIN = Titles()
-EFFICIENCY = KINDS["efficiency"].columns
+EFFICIENCY, SIZE = KINDS["efficiency"].columns, KINDS["size"].columns
 
 
 def overall(*cells: CellRecord) -> Table:
@@ -282,8 +282,11 @@ def test_efficiency_has_a_table_by_data_set(cell: Cell) -> None:
     assert (clicks.name, films.name) == ("net-tau0.5-clicks", "net-tau0.5-films")
     assert [m for _, m in clicks.columns] == [m for m in EFFICIENCY if not m.optional], "nobody measured those"
     assert [v.text for v in clicks.rows[1].values] == [
-        "1.000", "3.000", "4.000", "0.2500", "3", "1", "1,000", "0.003815",
+        "1.000", "3.000", "4.000", "250.0", "3",
     ]  # fmt: skip
+    sizes, _ = size_tables(to_frame(cells), PLAIN)
+    assert [m for _, m in sizes.columns] == [m for m in SIZE if not m.optional]
+    assert [v.text for v in sizes.rows[1].values] == ["1", "1,000", "0.003815"]
     assert [row.title for row in films.rows] == ["Keep-All"]
     assert "PT computed once for several cells and charged to each in full: Alpha." in notes(clicks, "")
 
@@ -291,9 +294,10 @@ def test_efficiency_has_a_table_by_data_set(cell: Cell) -> None:
 def test_sizes_operations_and_memory_are_shown_where_they_were_recorded(cell: Cell) -> None:
     sizes = {"network_params": 2000, "flops_per_row": 1_500_000, "peak_mem_bytes": 3 * 2**20}
     masked = cell("alpha", selection={"kept_bytes": 1000.0}, **sizes)
-    (costs,) = efficiency_tables(to_frame([cell(**sizes), masked]), PLAIN)
-    assert [m for _, m in costs.columns] == list(EFFICIENCY)
-    texts = {m.name: value(costs, "Alpha", m.name).text for m in EFFICIENCY if m.optional}
+    frame = to_frame([cell(**sizes), masked])
+    (costs,), (left,) = efficiency_tables(frame, PLAIN), size_tables(frame, PLAIN)
+    assert [m for _, m in (*costs.columns, *left.columns)] == [*EFFICIENCY, *SIZE]
+    texts = {m.name: value(t, "Alpha", m.name).text for t in (costs, left) for _, m in t.columns if m.optional}
     # 1000 bytes of 2^20; the others keep their 4000 bytes of embeddings
     assert texts == {
         "network_params": "2,000",
@@ -301,8 +305,8 @@ def test_sizes_operations_and_memory_are_shown_where_they_were_recorded(cell: Ce
         "flops_per_row": "1.500",
         "peak_mem_bytes": "3.000",
     }
-    assert value(costs, "Keep-All", "kept_bytes").mean == 4000
-    (unmasked,) = efficiency_tables(to_frame([cell(**sizes)]), PLAIN)
+    assert value(left, "Keep-All", "kept_bytes").mean == 4000
+    (unmasked,) = size_tables(to_frame([cell(**sizes)]), PLAIN)
     assert "kept_bytes" not in [m for _, m in unmasked.columns]
 
 
@@ -326,8 +330,8 @@ def test_registered_titles_carry_the_notes_of_methods() -> None:
 
 def test_equal_counts_have_no_deviation_but_equal_quality_has(cell: Cell) -> None:
     cells = [cell(seed=0), cell(seed=1)]
-    (costs,) = efficiency_tables(to_frame(cells), PLAIN)
-    assert value(costs, "Keep-All", "embedding_params").sd_text == ""
+    (sizes,) = size_tables(to_frame(cells), PLAIN)
+    assert value(sizes, "Keep-All", "embedding_params").sd_text == ""
     assert value(overall(*cells), "Keep-All", "auc").sd_text == "0.0000"
 
 

@@ -1,9 +1,14 @@
-"""Tables as tidy CSV: one line a number, with everything that identifies it."""
+"""Tables as tidy CSV: one line a number, with everything that identifies it.
+
+A spreadsheet takes text that begins with ``=``, ``+``, ``-`` or ``@`` for a formula, and names come from anybody: such
+text gets an apostrophe in front (OWASP, CSV injection). Numbers stay as they are.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 
 from bench.tables.model import Group, Row, Table, Value
@@ -17,6 +22,8 @@ _NUMBER = ("metric", "against", "mean", "sd", "n_seeds", "seeds", "mark", "flags
 COLUMNS = (*_PLACE, *_ROWS, *_METHOD, *_NUMBER)
 """Header. ``metric`` is a key of the record or derived, in the record's unit, ``against`` the label of the method that
 the row is compared with; no ``sd`` under two seeds."""
+_FORMULA = re.compile(r"[=+\-@＝＋－＠\t\r\n]")
+_NUMBER_TEXT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def document(tables: Sequence[Table]) -> str:
@@ -28,8 +35,16 @@ def document(tables: Sequence[Table]) -> str:
         for row in table.rows:
             for (group, metric), value in zip(table.columns, row.values, strict=True):
                 column = {"metric": metric.name, "against": group.against}
-                writer.writerow({**_place(table, group, row), **column, **_number(row, value)})
+                cells = {**_place(table, group, row), **column, **_number(row, value)}
+                writer.writerow({name: _harmless(cell) for name, cell in cells.items()})
     return text.getvalue()
+
+
+def _harmless(cell: object) -> object:
+    """``cell``, with an apostrophe before text that a spreadsheet would compute."""
+    if not isinstance(cell, str) or not _FORMULA.match(cell) or _NUMBER_TEXT.fullmatch(cell):
+        return cell
+    return f"'{cell}"
 
 
 def _place(table: Table, group: Group, row: Row) -> dict[str, object]:

@@ -7,6 +7,7 @@ give the same bytes.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,13 @@ from importlib.resources import files
 from typing import Any
 
 from bench.records import display_title
+from bench.report.formats.letters import visible
 from bench.tables.cells import Record
 from bench.tables.model import Row, Table, Value
 from bench.tables.naming import distinct_titles
 from bench.tables.titles import Titles
 
-__all__ = ["Section", "page"]
+__all__ = ["Answer", "Section", "page"]
 
 TITLE = "Feature selection for CTR models"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
@@ -28,6 +30,15 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 ID_CHARS = 16
 """Letters of a cell's hash that name it, as its file does."""
 LEGEND = " Best <b>bold</b>, second best <u>underlined</u>."
+_OPEN = 3
+"""Tables of the answer that are shown at once."""
+_LETTER_PX, _CELL_PX = 7.2, 20
+"""Of a table: mean width of a letter, and what a cell takes besides."""
+_FIGURE_PX = 1.1 * 96 / 72
+"""Least width on the page of a point of a figure: its letters stay readable."""
+_WINDOWS_PX = (350, 740, 1180)
+"""What fits into the windows for which the style sheet has hints."""
+_SVG_WIDTH = re.compile(r'<svg[^>]* width="([\d.]+)pt"')
 _HEAVY = ("traceback", "field_scores", "field_names", "phases", "versions", "host")
 """Parts of a record that are shown elsewhere or only in its file."""
 
@@ -38,40 +49,95 @@ class Section:
 
     heading: str
     tables: Sequence[Table]
+    name: str = ""
+    """In addresses within the page."""
 
 
-def page(cells: Sequence[Record], sections: Sequence[Section], figures: Mapping[str, bytes]) -> str:
+@dataclass(frozen=True)
+class Answer:
+    """With what the page opens."""
+
+    section: str
+    """Name of the section."""
+    figure: str
+    """Title of the figure; empty without one."""
+
+
+def page(
+    cells: Sequence[Record], sections: Sequence[Section], figures: Mapping[str, bytes], answer: Answer | None = None
+) -> str:
     """The whole file.
 
     Args:
         cells: all its records.
         sections: its tables.
         figures: its figures as SVG, by title.
+        answer: which of them it opens with.
     """
+    answer = answer or Answer("", "")
+    drawn = {title: _figure(title, svg, i) for i, (title, svg) in enumerate(figures.items())}
+    lead = drawn.pop(answer.figure, "")
+    opens = next((section for section in sections if section.name and section.name == answer.section), None)
     parts = [
-        ("summary", "Summary", _summary(cells)),
-        *((f"t{i}", s.heading, "".join(map(_table, s.tables))) for i, s in enumerate(sections)),
-        ("figures", "Figures", "".join(_figure(title, svg, i) for i, (title, svg) in enumerate(figures.items()))),
+        *([(f"t-{opens.name}", opens.heading, _answer(opens.tables, lead))] if opens else []),
+        ("summary", "What was run", _summary(cells) + ("" if opens else lead)),
+        *(
+            (f"t-{section.name or number}", section.heading, "".join(_table(table) for table in section.tables))
+            for number, section in enumerate(sections)
+            if section is not opens
+        ),
+        ("figures", "Figures", "".join(drawn.values())),
         ("failures", "What has no result", _failures(cells)),
         ("environment", "Environment", _environment(cells)),
         ("cells", "Cells", "".join(_cell(cell) for cell in cells)),
     ]
     parts = [(anchor, heading, body) for anchor, heading, body in parts if body]
-    links = " ".join(f'<a href="#{anchor}">{escape(heading)}</a>' for anchor, heading, _ in parts)
-    bodies = "".join(f'<h2 id="{a}">{escape(heading)}</h2>\n{body}\n' for a, heading, body in parts)
+    links = " ".join(f'<a href="#{anchor}">{_text(heading)}</a>' for anchor, heading, _ in parts)
+    whole = "".join(
+        f'<section class="{anchor}">\n<h2 id="{anchor}">{_text(heading)}</h2>\n{body}\n</section>\n'
+        for anchor, heading, body in parts
+    )
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<link rel="icon" href="data:,">\n'
         f"<title>{TITLE}</title>\n<style>\n{_asset('report.css')}</style>\n</head>\n<body>\n"
-        f"<h1>{TITLE}</h1>\n<nav>{links}</nav>\n{bodies}"
+        f"<h1>{TITLE}</h1>\n<nav>{links}</nav>\n{whole}"
         f"<script>\n{_asset('report.js')}</script>\n</body>\n</html>\n"
     )
 
 
+def _text(text: str) -> str:
+    """Any text as the page shows it, letter by letter."""
+    return escape(visible(text))
+
+
 def _asset(name: str) -> str:
     return (files("bench.report") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _answer(tables: Sequence[Table], figure: str) -> str:
+    """The first tables with the figure, the others one click away."""
+    shown = [_table(table, _said(table)) for table in tables]
+    more = "".join(shown[_OPEN:])
+    return "".join([shown[0], figure, *shown[1:_OPEN]]) + (
+        f"<details><summary>{len(shown) - _OPEN} more places</summary>{more}</details>" if more else ""
+    )
+
+
+def _said(table: Table) -> str:
+    """What stands out, in words: the highest AUC, and the lowest of every cost that is part of a trade-off."""
+    top, (_, quality) = table.rows[0], table.columns[0]
+    parts = [f"Highest {quality.title}: <b>{_text(top.title)}</b> ({_text(top.values[0].text)})."]
+    for i, (_, metric) in enumerate(table.columns):
+        rows = [row for row in table.rows if row.values[i].mark]
+        if rows:
+            least = min(rows, key=lambda row: row.values[i].mean or 0.0)
+            number = f"{least.values[i].text} {metric.unit}, {quality.title} {least.values[0].text}"
+            name = metric.title if metric.title.isupper() else metric.title.lower()
+            parts.append(f"Lowest {_text(name)}: <b>{_text(least.title)}</b> ({_text(number)}).")
+    return f'<p class="answer">{" ".join(parts)}</p>\n'
 
 
 def _summary(cells: Sequence[Record]) -> str:
@@ -98,21 +164,37 @@ def _one_by_dataset(cells: Sequence[Record]) -> list[Record]:
 
 
 def _facts(facts: Mapping[str, str]) -> str:
-    entries = (f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.items() if text)
+    entries = (f"<dt>{_text(name)}</dt><dd>{_text(text)}</dd>" for name, text in facts.items() if text)
     return f'<dl class="facts">{"".join(entries)}</dl>'
 
 
-def _table(table: Table) -> str:
-    groups = "".join(f'<th class="group" colspan="{len(g.metrics)}">{escape(g.title)}</th>' for g in table.groups)
+def _table(table: Table, said: str = "") -> str:
+    groups = "".join(f'<th class="group" colspan="{len(g.metrics)}">{_text(g.title)}</th>' for g in table.groups)
     metrics = [metric.heading for group in table.groups for metric in group.metrics]
-    heads = "".join(f"<th><button>{escape(text)}</button></th>" for text in (table.stub, *metrics))
-    notes = "".join(f"<li>{escape(f'{note.symbol} {note.text}'.strip())}</li>" for note in table.notes)
+    heads = "".join(f"<th><button>{_text(text)}</button></th>" for text in (table.stub, *metrics))
+    notes = "".join(f"<li>{_text(f'{note.symbol} {note.text}'.strip())}</li>" for note in table.notes)
     return (
-        f"<h3>{escape(table.title)}</h3>\n"
-        f'<p class="caption">{escape(table.caption)}{LEGEND if table.by_column else ""}</p>\n'
-        f'<div class="scroll"><table class="sortable">\n<thead><tr><td></td>{groups}</tr><tr>{heads}</tr></thead>\n'
+        f"<h3>{_text(table.title)}</h3>\n{said}"
+        f'<p class="caption">{_text(table.caption)}{LEGEND if table.by_column else ""}</p>\n'
+        f"{_hint(_table_px(table), 'columns')}"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{_text(table.title)}">\n'
+        f'<table class="sortable">\n<thead><tr><td></td>{groups}</tr><tr>{heads}</tr></thead>\n'
         f"{_bodies(table)}</table></div>\n" + (f'<ul class="notes">{notes}</ul>\n' if notes else "")
     )
+
+
+def _table_px(table: Table) -> float:
+    letters = [max(len(row.title) for row in table.rows) if table.rows else 0]
+    for i, (_, metric) in enumerate(table.columns):
+        cells = (len(row.values[i].text) + len(row.values[i].sd_text) for row in table.rows)
+        letters.append(max(len(metric.heading), *cells))
+    return sum(_LETTER_PX * count + _CELL_PX for count in letters)
+
+
+def _hint(width_px: float, more: str) -> str:
+    """A line that the style sheet shows in windows which are too narrow for the width."""
+    narrow = sum(width_px > window for window in _WINDOWS_PX)
+    return f'<p class="hint w{narrow}">More {more} than fit: scroll sideways →</p>\n' if narrow else ""
 
 
 def _bodies(table: Table) -> str:
@@ -123,23 +205,23 @@ def _bodies(table: Table) -> str:
             parts.append("</tbody>\n" if i else "")
             if row.heading:
                 span = len(row.values) + 1
-                parts.append(f'<tbody><tr><th class="set" colspan="{span}">{escape(row.heading)}</th></tr></tbody>\n')
+                parts.append(f'<tbody><tr><th class="set" colspan="{span}">{_text(row.heading)}</th></tr></tbody>\n')
             parts.append("<tbody>\n")
         parts.append(f"{_row(row)}\n")
     return "".join([*parts, "</tbody>" if parts else ""])
 
 
 def _row(row: Row) -> str:
-    title = escape(row.title + "".join(row.flags))
+    title = _text(row.title + "".join(row.flags))
     return f"<tr><td>{title}</td>{''.join(map(_value, row.values))}</tr>"
 
 
 def _value(value: Value) -> str:
     key = "" if value.mean is None else f"{value.mean:.12g}"
     if not value.cells:
-        return f'<td data-sort="{key}">{escape(value.text)}</td>'
-    text = f'<span class="{value.mark}">{escape(value.text)}</span>' if value.mark else escape(value.text)
-    sd = f" <small>±{escape(value.sd_text)}</small>" if value.sd_text else ""
+        return f'<td data-sort="{key}">{_text(value.text)}</td>'
+    text = f'<span class="{value.mark}">{_text(value.text)}</span>' if value.mark else _text(value.text)
+    sd = f" <small>±{_text(value.sd_text)}</small>" if value.sd_text else ""
     ids = [cell[:ID_CHARS] for cell in value.cells]
     link = f'<a href="#cell-{ids[0]}" data-cells="{" ".join(ids)}">{text}{sd}</a>'
     return f'<td data-sort="{key}">{link}{"".join(value.flags)}</td>'
@@ -147,24 +229,29 @@ def _value(value: Value) -> str:
 
 def _figure(title: str, svg: bytes, number: int) -> str:
     text = svg.decode()
-    body = text[text.index("<svg") :]
+    body = text[text.index("<svg") :].replace("fill: #ffffff", "fill: none")  # the page is its ground, light or dark
     for mark in ('id="', "url(#", 'href="#'):  # figures of one page must not share the names of their parts
         body = body.replace(mark, f"{mark}g{number}-")
-    return f"<figure><div>{body}</div><figcaption>{escape(title)}</figcaption></figure>\n"
+    found = _SVG_WIDTH.search(body)
+    width = float(found[1]) * _FIGURE_PX if found else 0.0
+    return (
+        f'<figure>{_hint(width, "of the figure")}<div class="scroll" style="--least:{width:.0f}px">{body}</div>'
+        f"<figcaption>{_text(title)}</figcaption></figure>\n"
+    )
 
 
 def _failures(cells: Sequence[Record]) -> str:
     found = []
     for cell in cells:
         if cell["status"] != "ok":
-            reason = escape(f"{cell['status']}: {cell['reason'] or 'no reason given'}")
-            trace = f"<pre>{escape(cell['traceback'])}</pre>" if cell["traceback"] else ""
+            reason = _text(f"{cell['status']}: {cell['reason'] or 'no reason given'}")
+            trace = f"<pre>{_text(cell['traceback'])}</pre>" if cell["traceback"] else ""
             found.append(f'<li>{_link(cell)} <span class="bad">{reason}</span>{trace}</li>')
     return f"<ul>{''.join(found)}</ul>" if found else ""
 
 
 def _link(cell: Record) -> str:
-    return f'<a href="#{_anchor(cell)}" data-cells="{cell["config_hash"][:ID_CHARS]}">{escape(_title(cell))}</a>'
+    return f'<a href="#{_anchor(cell)}" data-cells="{cell["config_hash"][:ID_CHARS]}">{_text(_title(cell))}</a>'
 
 
 def _anchor(cell: Record) -> str:
@@ -201,9 +288,9 @@ def _cell(cell: Record) -> str:
     text = "\n".join(f"{key}: {_plain(value)}" for key, value in shown.items())
     quality = f"AUC {cell['auc']:.4f}" if cell["auc"] is not None else cell["status"]
     return (
-        f'<details id="{_anchor(cell)}"><summary>{escape(_title(cell))}: {escape(quality)}</summary>'
+        f'<details id="{_anchor(cell)}"><summary>{_text(_title(cell))}: {_text(quality)}</summary>'
         f'<p>Whole record: <a href="cells/{hash_}.json">cells/{hash_}.json</a></p>'
-        f"<pre>{escape(text)}</pre></details>\n"
+        f"<pre>{_text(text)}</pre></details>\n"
     )
 
 

@@ -1,14 +1,34 @@
-r"""Tables in LaTeX: a document that compiles by itself, and bare tabulars for ``\input``, with booktabs."""
+r"""Tables in LaTeX: a document that compiles by itself, and bare tabulars for ``\input``, with booktabs.
+
+A document is on A4 paper, turned where a table needs it; a table that is wider still is cut between columns.
+"""
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
-from bench.tables.model import Flag, Row, Table, Value
+from bench.report.formats.latex_widths import (
+    GAP_PT,
+    GROUP_PT,
+    LANDSCAPE,
+    MARGIN_MM,
+    PORTRAIT,
+    STUB_PT,
+    Paper,
+    columns_pt,
+    heading_lines,
+    height_mm,
+    stub_pt,
+    text_pt,
+    width_pt,
+)
+from bench.tables.model import Flag, Group, Row, Table, Value
 
-__all__ = ["document", "escape", "tabular"]
+__all__ = ["document", "escape", "parts", "tabular"]
 
 _FLAGS: dict[Flag, str] = {
     "†": r"\dagger", "‡": r"\ddagger", "§": r"\S", "¶": r"\P", "‖": r"\parallel", "◇": r"\diamond",
@@ -26,48 +46,78 @@ _SPECIAL: dict[str, str] = {
     "µ": r"$\mu$", "μ": r"$\mu$", **{symbol: f"$^{{{name}}}$" for symbol, name in _FLAGS.items()},
 }  # fmt: skip
 _LATIN_END = 0x17F
-
-_MARGIN_MM = 12
-_PT_MM = 0.3515
-_DIGIT_PT, _SMALL_PT, _GAP_PT, _LINE_PT = 5.0, 4.4, 26.0, 10.5
+_LACKING = "ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ"
+"""Latin letters that LaTeX's own fonts do not have."""
+_LONG_WORD, _BREAK_EVERY = 30, 10
+"""Letters beyond which a word may be broken, and after how many."""
+_MINUS = re.compile(r"(?:^|(?<=[\s(]))-(?=[\d.])")
+_MM_PT = 2.845
 
 
 @lru_cache(maxsize=4096)
 def escape(text: str) -> str:
-    """``text`` as LaTeX prints it letter by letter; a letter beyond Latin becomes its code point."""
-    return "".join(_SPECIAL.get(char) or _letter(char) for char in unicodedata.normalize("NFC", text))
+    """``text`` as LaTeX prints it letter by letter; a letter that its fonts lack becomes its code point."""
+    words = unicodedata.normalize("NFC", text).split(" ")
+    return _MINUS.sub("$-$", " ".join(map(_word, words)))
+
+
+def _word(word: str) -> str:
+    """A word that may be broken if it is long; dashes typed one after the other stay apart."""
+    signs = [_SPECIAL.get(char) or _letter(char) for char in word]
+    signs = [f"{sign}{{}}" if word[i : i + 2] == "--" else sign for i, sign in enumerate(signs)]
+    if len(signs) <= _LONG_WORD:
+        return "".join(signs)
+    pieces = ("".join(signs[i : i + _BREAK_EVERY]) for i in range(0, len(signs), _BREAK_EVERY))
+    return r"\allowbreak{}".join(pieces)
 
 
 def _letter(char: str) -> str:
     if char.isascii():
         return char if char.isprintable() else " "
-    return char if ord(char) <= _LATIN_END and char.isalpha() else f"{{[}}U+{ord(char):04X}{{]}}"
+    known = ord(char) <= _LATIN_END and char.isalpha() and char not in _LACKING
+    return char if known else f"{{[}}U+{ord(char):04X}{{]}}"
 
 
 def tabular(table: Table) -> str:
     """The tabular alone, its caption and notes as comments before it."""
     comments = [
-        "needs \\usepackage{booktabs}",
+        f"needs \\usepackage{{booktabs}}; about {width_pt(table) / _MM_PT / 10:.0f} cm wide",
         f"{table.title}. {table.caption}",
         *(f"{n.symbol} {n.text}".strip() for n in table.notes),
     ]
     lines = [f"% {' '.join(text.split())}" for text in comments]
+    stub = "l" if stub_pt(table) < STUB_PT + GAP_PT else rf"p{{{STUB_PT:g}pt}}"
     columns = "".join("c" * len(group.metrics) for group in table.groups)
-    lines += [rf"\begin{{tabular}}{{@{{}}l{columns}@{{}}}}", r"\toprule", *_heading(table), r"\midrule"]
+    lines += [rf"\begin{{tabular}}{{@{{}}{stub}{columns}@{{}}}}", r"\toprule", *_heading(table), r"\midrule"]
     for i, row in enumerate(table.rows):
-        lines += [*([r"\midrule"] if row.opens and i else []), *_row_heading(row), _row(row)]
+        title = _title(row) if stub == "l" else rf"\raggedright {_title(row)}"
+        lines += [*([r"\midrule"] if row.opens and i else []), *_row_heading(row), _row(row, title)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def _heading(table: Table) -> list[str]:
-    spans, rules, first = [], [], 2
+    spans, rules, names = [], [], []
+    widths, place = columns_pt(table), 0
     for group in table.groups:
-        last = first + len(group.metrics) - 1
-        spans.append(rf"\multicolumn{{{len(group.metrics)}}}{{c}}{{{escape(group.title)}}}")
-        rules.append(rf"\cmidrule(lr){{{first}-{last}}}")
-        first = last + 1
-    names = [escape(metric.heading) for group in table.groups for metric in group.metrics]
+        last = place + len(group.metrics)
+        spans.append(rf"\multicolumn{{{len(group.metrics)}}}{{c}}{{{_group(group, sum(widths[place:last]))}}}")
+        rules.append(rf"\cmidrule(lr){{{place + 2}-{last + 1}}}")
+        for i, metric in enumerate(group.metrics, place):
+            cells = widths[i] - GAP_PT
+            names.append(_stacked(heading_lines(metric.heading, cells)))
+        place = last
     return [rf"& {' & '.join(spans)} \\", " ".join(rules), rf"{escape(table.stub)} & {' & '.join(names)} \\"]
+
+
+def _group(group: Group, own_pt: float) -> str:
+    """The title over some columns, broken where it would widen them."""
+    title, room = escape(group.title), max(own_pt, GROUP_PT) - GAP_PT
+    return title if text_pt(group.title) <= room else rf"\parbox[b]{{{room:.0f}pt}}{{\centering {title}}}"
+
+
+def _stacked(lines: Sequence[str]) -> str:
+    texts = r"\\".join(map(escape, lines))
+    return rf"\shortstack{{{texts}}}" if len(lines) > 1 else texts
 
 
 def _row_heading(row: Row) -> list[str]:
@@ -75,8 +125,12 @@ def _row_heading(row: Row) -> list[str]:
     return [rf"{span}{{\textit{{{escape(row.heading)}}}}} \\"] if row.heading else []
 
 
-def _row(row: Row) -> str:
-    return rf"{escape(row.title)}{_flags(row.flags)} & {' & '.join(_value(value) for value in row.values)} \\"
+def _title(row: Row) -> str:
+    return f"{escape(row.title)}{_flags(row.flags)}"
+
+
+def _row(row: Row, title: str) -> str:
+    return rf"{title} & {' & '.join(_value(value) for value in row.values)} \\"
 
 
 def _value(value: Value) -> str:
@@ -93,22 +147,65 @@ def _flags(flags: Sequence[Flag]) -> str:
 
 
 def document(tables: Sequence[Table]) -> str:
-    """All tables, one a page, on paper that is large enough for the largest."""
-    width, height = _paper_mm(tables)
-    pages = [_page(table) for table in tables]
+    """All tables, one a page, on A4 paper, which is as long as the longest of them needs it."""
+    paper = PORTRAIT if all(width_pt(table) <= PORTRAIT.text_pt for table in tables) else LANDSCAPE
+    shown = [part for table in tables for part in parts(table, paper)]
+    size = f"paperwidth={paper.width_mm}mm,paperheight={height_mm(shown, paper)}mm,margin={MARGIN_MM}mm"
     return "\n".join(
         [
             r"\documentclass{article}",
-            rf"\usepackage[paperwidth={width}mm,paperheight={height}mm,margin={_MARGIN_MM}mm]{{geometry}}",
+            rf"\usepackage[{size}]{{geometry}}",
             r"\usepackage{booktabs}",
             r"\pagestyle{empty}",
             r"\setlength{\parindent}{0pt}",
+            rf"\setlength{{\tabcolsep}}{{{GAP_PT / 2:g}pt}}",
+            r"\emergencystretch=3em",
             r"\begin{document}",
-            *pages,
+            *map(_page, shown),
             r"\end{document}",
             "",
         ]
     )
+
+
+def parts(table: Table, paper: Paper) -> list[Table]:
+    """``table`` as it fits on ``paper``: whole, or cut between groups of columns, within one that is too wide."""
+    if width_pt(table) <= paper.text_pt:
+        return [table]
+    found: list[list[int]] = []
+    for columns in _pieces(table, paper):
+        joined = [*found[-1], *columns] if found else columns
+        if found and _fits(table, joined, paper):
+            found[-1] = joined
+        else:
+            found.append(columns)
+    whole = [_cut(table, columns) for columns in found]
+    count = len(whole)
+    return [replace(part, title=f"{part.title} (part {i} of {count})") for i, part in enumerate(whole, 1)]
+
+
+def _pieces(table: Table, paper: Paper) -> Iterator[list[int]]:
+    """Numbers of the columns that stay together: a group, or single columns of one that is too wide."""
+    first = 0
+    for group in table.groups:
+        own = list(range(first, first + len(group.metrics)))
+        yield from [own] if _fits(table, own, paper) else [[i] for i in own]
+        first += len(own)
+
+
+def _fits(table: Table, columns: Sequence[int], paper: Paper) -> bool:
+    return width_pt(_cut(table, columns)) <= paper.text_pt
+
+
+def _cut(table: Table, columns: Sequence[int]) -> Table:
+    """``table`` with some of its columns."""
+    groups, first = [], 0
+    for group in table.groups:
+        metrics = tuple(metric for i, metric in enumerate(group.metrics, first) if i in columns)
+        groups += [replace(group, metrics=metrics)] if metrics else []
+        first += len(group.metrics)
+    rows = tuple(replace(row, values=tuple(row.values[i] for i in columns)) for row in table.rows)
+    return replace(table, groups=tuple(groups), rows=rows)
 
 
 def _page(table: Table) -> str:
@@ -131,27 +228,3 @@ def _page(table: Table) -> str:
             r"\clearpage",
         ]
     )
-
-
-def _paper_mm(tables: Sequence[Table]) -> tuple[int, int]:
-    """Width and height in mm, from the letters of the widest table and the lines of the longest."""
-    widths, heights = [500.0], [280.0]
-    for table in tables:
-        titles = max((len(row.title) for row in table.rows), default=0) * _DIGIT_PT
-        columns = [
-            max(
-                len(heading) * _DIGIT_PT,
-                *(len(v.text) * _DIGIT_PT + len(v.sd_text) * _SMALL_PT for v in column),
-            )
-            + _GAP_PT
-            for heading, column in _columns(table)
-        ]
-        widths.append(titles + sum(columns))
-        lines = len(table.rows) + sum(1 + len(note.text) // 120 for note in table.notes)
-        heights.append(150 + lines * _LINE_PT + len(table.caption) / 80 * _LINE_PT)
-    return round(max(widths) * _PT_MM) + 2 * _MARGIN_MM, round(max(heights) * _PT_MM) + 2 * _MARGIN_MM
-
-
-def _columns(table: Table) -> list[tuple[str, list[Value]]]:
-    headings = [metric.heading for group in table.groups for metric in group.metrics]
-    return [(heading, [row.values[i] for row in table.rows]) for i, heading in enumerate(headings)]

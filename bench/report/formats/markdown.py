@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.report.formats.letters import visible
 from bench.tables.model import Table, Value
 
 __all__ = ["document"]
@@ -13,7 +14,7 @@ _LEGEND = " Best **bold**, second best <u>underlined</u>."
 
 
 def escape(text: str) -> str:
-    return " ".join(text.translate(_SPECIAL).split())
+    return " ".join(visible(text).translate(_SPECIAL).split())
 
 
 def document(tables: Sequence[Table], heading: str) -> str:
