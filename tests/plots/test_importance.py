@@ -187,3 +187,32 @@ def test_letters_of_chinese_take_twice_the_room() -> None:
     # the first is cut to 27 + 1 + 12 letters, 30 of the second are as wide as 60
     heights = [figure.get_size_inches()[1] for figure in figures if figure is not None]
     assert heights[1] > heights[0]
+
+
+def bars_of(figure: Figure) -> set[tuple[int, int]]:
+    """(row, column) of every bar of a kept field."""
+    (bars,) = [
+        patch for patch in _heat(figure).patches if patch.get_facecolor() == to_rgba(ACCENT) and patch.get_zorder() < 2
+    ]
+    return {(int(y), int(x)) for x, y in bars.get_path().vertices.tolist()}
+
+
+def test_a_row_that_drops_no_field_has_no_bars_and_is_named() -> None:
+    s: list[float | None] = [1.0, 2.0, 3.0]
+    figure = draw(frame(cell("x", s, kept_fields=[0, 1, 2]), cell("y", s, kept_fields=[1]), cell("z", s, seed=1)), "t")
+    assert figure is not None
+    assert bars_of(figure) == {(1, 1), (2, 0), (2, 1)}
+    assert "Without bars, since no field is dropped at any seed: X." in " ".join(figure.texts[-1].get_text().split())
+
+
+def test_true_roles_are_a_line_of_letters_above_the_rows() -> None:
+    data = frame(cell("x", [1.0, 2.0, 3.0]))
+    roles = {"a": "main", "b": "redundant:a", "c": "noise-low"}
+    figure, plain = draw(data, "t", roles), draw(data, "t")
+    assert figure is not None
+    assert plain is not None
+    letters = {text.get_text(): text.get_position() for text in _heat(figure).texts}
+    assert letters["M"][0] == 0.5 and letters["C"][0] == 1.5
+    assert letters["M"][1] < 0 and letters["true role"][1] < 0, "above the first row"
+    assert figure.get_figheight() > plain.get_figheight()
+    assert "true role" not in {text.get_text() for text in _heat(plain).texts}

@@ -5,9 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bench.records import CellRecord
+from bench.records import CellRecord, to_frame
 from bench.stats.front import front
-from bench.tables.places import Place
+from bench.tables.cells import records_of
+from bench.tables.places import Place, places
+from bench.tables.titles import Titles
 from plots.pareto import draw, panels
 from plots.sheet import legend_labels
 from plots.style import render
@@ -115,3 +117,51 @@ def test_marks_are_the_same_in_every_place(
     first, second = places_of(*cells)
     lean = next(row for row in first.rows if row.label == "lean")
     assert first.order[lean] == second.order[lean] == 1, "the second method of the run"
+
+
+def arranged(record: Record, *controls: CellRecord) -> Place:
+    cells = [
+        record("keep", auc=0.80, ct_s=8.0, it_s=1.0),
+        record("slim", tau=0.5, auc=0.81, pt_s=1.0, ct_s=3.0, it_s=0.5),
+        record("lean", tau=0.5, auc=0.79, pt_s=1.0, ct_s=1.0, it_s=0.75),
+    ]
+    (place,) = places(records_of(to_frame([*cells, *controls])), Titles(), ("bold",))
+    return place
+
+
+def test_a_control_below_the_axis_is_an_arrow_that_the_note_explains(record: Record) -> None:
+    place = arranged(record, record("bold", tau=0.5, auc=0.55, pt_s=0.0, ct_s=0.5))
+    figure, without = draw(place, "t"), draw(arranged(record), "t")
+    assert figure is not None
+    assert without is not None
+    for axes, plain in zip(figure.axes, without.axes, strict=True):
+        assert axes.get_ylim() == plain.get_ylim(), "the axis is as without it"
+        (arrow,) = [text for text in axes.texts if text.arrow_patch is not None and not text.get_text()]
+        assert arrow.xyann[1] > arrow.xy[1] == 0.0, "it points down to the edge"
+    time = figure.axes[0]
+    (arrow,) = [text for text in time.texts if not text.get_text()]
+    assert arrow.xy[0] == 0.5, "at its cost"
+    assert "Arrows: controls beyond the axis, Bold 0.5500." in " ".join(figure.texts[-1].get_text().split())
+    assert "bold" not in {panel.points[i].row.label for panel in panels(place) for i in panel.front}
+
+
+def test_a_control_within_the_axis_is_a_point(record: Record) -> None:
+    figure = draw(arranged(record, record("bold", tau=0.5, auc=0.795, pt_s=0.0, ct_s=0.5)), "t")
+    assert figure is not None
+    assert not any(text.arrow_patch and not text.get_text() for text in figure.axes[0].texts)
+    assert [0.5, 0.795] in [spot for dots in figure.axes[0].collections for spot in dots.get_offsets().tolist()]
+    assert "Arrows" not in figure.texts[-1].get_text()
+
+
+def test_the_front_has_names_that_hide_neither_each_other_nor_a_point(record: Record) -> None:
+    figure = draw(arranged(record), "t")
+    assert figure is not None
+    axes = figure.axes[0]
+    figure.canvas.draw()
+    boxes = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    assert set(boxes) == {"Slim", "Lean"}
+    assert not boxes["Slim"].overlaps(boxes["Lean"])
+    for box in boxes.values():
+        for dots in axes.collections:
+            for spot in axes.transData.transform(dots.get_offsets()):
+                assert not box.contains(*spot)

@@ -4,15 +4,17 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
 from plots import font
-from plots.style import look, new_figure, render
+from plots.style import look, mark, new_figure, render
 
 
 def figure_of(text: str) -> Figure:
@@ -95,3 +97,43 @@ def test_a_font_of_the_machine_lends_its_letters(machine_fonts: list[str], tmp_p
 )
 def test_no_letter_ends_in_a_traceback(machine_fonts: list[str], text: str) -> None:
     assert set(render(figure_of(text))) == {".pdf", ".png", ".svg"}
+
+
+def linear(colour: str) -> np.ndarray:
+    """Light of red, green and blue (sRGB, IEC 61966-2-1)."""
+    shares = np.array(to_rgb(colour))
+    return np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+
+
+def oklab(colour: str) -> np.ndarray:
+    """Ottosson's coordinates, in which equal distances look alike: black and white are 1 apart."""
+    cones = np.array(
+        [
+            [0.4122214708, 0.5363325363, 0.0514459929],
+            [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ]
+    )
+    axes = np.array(
+        [
+            [0.2104542553, 0.7936177850, -0.0040720468],
+            [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660],
+        ]
+    )
+    return np.asarray(axes @ np.cbrt(cones @ linear(colour)))
+
+
+def test_the_first_methods_have_colours_of_their_own_and_all_stand_out_from_paper() -> None:
+    colours = [mark(number).colour for number in range(23)]
+    places = np.array([oklab(colour) for colour in colours])
+    apart = np.linalg.norm(places[:, None] - places[None], axis=2) + np.eye(23)
+    assert apart.min() > 0.08, "several times what an eye can just tell apart"
+    for colour in colours:
+        light = float(linear(colour) @ np.array([0.2126, 0.7152, 0.0722]))
+        assert 1.05 / (light + 0.05) > 2.2, colour
+
+
+def test_no_two_of_two_hundred_methods_look_alike() -> None:
+    looks = {(mark(number).colour, mark(number).marker) for number in range(200)}
+    assert len(looks) == 200

@@ -40,6 +40,16 @@ def test_a_mean_is_taken_apart_into_its_seeds(run: RunFolder, capsys: pytest.Cap
         assert f"command: python -m bench run --seeds {seed}" in lines
 
 
+def test_what_the_seeds_share_is_said_once(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = explained(run, capsys, "table2", "clicks", "alpha", "auc")
+    shared = lines.index("the same for seeds 0, 1:")
+    assert [lines.index(f"command: python -m bench run --seeds {seed}") < shared for seed in (0, 1)] == [True, True]
+    assert len([line for line in lines if line.startswith("profile: ")]) == 1
+    assert lines.index("fields kept: f1, f2") > shared
+    single = explained(run, capsys, "table2", "clicks", "beta", "auc")
+    assert not any(line.startswith("the same for") for line in single)
+
+
 def test_fields_are_named(run: RunFolder, cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
     run.write(cell("coin", seed=0, field_names=["site", "hour", "user"], kept_fields=[0, 2]))
     lines = explained(run, capsys, "table2", "clicks", "coin", "auc")

@@ -8,12 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.data.raw.generated import generated_data
+from bench.datasets import resolve_dataset
 from bench.records import CellRecord, RunFolder, to_frame
 from bench.report import drawing
 from bench.report.build import build_report
 from bench.report.drawing import Drawing
 from bench.tables.cells import records_of
 from bench.tables.places import places
+from bench.tables.roles import true_roles
 from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
@@ -134,3 +137,21 @@ def test_places_without_a_prune_ratio_have_one_block(cell: Cell) -> None:
     assert (first.title, first.taus, len(first.blocks)) == ("clicks, net", (0.25, 0.5), 2)
     assert (second.title, second.taus, len(second.blocks)) == ("other, net", (), 1)
     assert [cells_of for place in (first, second) for cells_of in place.cells] == [0, 1, 2, 3]
+
+
+def test_true_roles_are_those_of_the_data_set_as_it_is_now(cell: Cell) -> None:
+    names = [f"f{i:02d}" for i in range(24)]
+    known = {"dataset": "planted[rows=2000]", "recovery": {"precision_at_k": 1.0}, "field_names": names}
+    card = resolve_dataset("planted[rows=2000]")
+    made, older, real, own = records_of(
+        to_frame(
+            [
+                cell("alpha", 0, dataset_revision=str(card.revision), **known),
+                cell("alpha", 1, dataset_revision="older", **known),
+                cell("alpha", 2, dataset_revision=str(card.revision), **{**known, "recovery": None}),
+                cell("alpha", 3, dataset_revision="1", **{**known, "dataset": "planted.toml"}),
+            ]
+        )
+    )
+    assert dict(true_roles(made)) == dict(generated_data(card).roles)
+    assert [dict(true_roles(one)) for one in (older, real, own)] == [{}, {}, {}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from bench.records import CellRecord, to_frame
 from bench.report.formats import csv as csv_table
 from bench.report.formats import latex, markdown
+from bench.report.formats.latex_widths import LANDSCAPE, PORTRAIT, width_pt
 from bench.report.formats.terminal import terminal_table
 from bench.tables.model import Table
 from bench.tables.overall import efficiency_tables, overall_tables
@@ -21,6 +23,7 @@ from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
 PLAIN = Titles()
+REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 
 
 @pytest.fixture
@@ -139,3 +142,89 @@ def test_latex_compiles_alone_and_as_input(cells: list[CellRecord], tmp_path: Pa
         assert done.returncode == 0, done.stdout[-2000:]
         if name == "all":
             assert "Overfull" not in done.stdout
+
+
+def wide(cell: Cell) -> list[Table]:
+    """Tables that no page can hold: 24 data sets side by side, and one whose titles alone are too wide."""
+    seeds, sets = (0, 1), range(24)
+    every = [cell(name, seed, dataset=f"d{i}") for name in ("keep-all", "alpha") for i in sets for seed in seeds]
+    long = [cell(dataset="y" * 300), cell("alpha", label=f"alpha[{'z' * 300}]", dataset="y" * 300)]
+    return [*overall_tables(to_frame(every), PLAIN), *overall_tables(to_frame(long), PLAIN)]
+
+
+def test_latex_cuts_what_a_page_cannot_hold_between_columns(cell: Cell) -> None:
+    whole, long = wide(cell)
+    pieces = latex.parts(whole, LANDSCAPE)
+    assert len(pieces) > 1
+    assert [pair for part in pieces for pair in part.columns] == whole.columns, "every column once, in order"
+    for part in pieces:
+        assert [row.title for row in part.rows] == [row.title for row in whole.rows]
+        assert {len(group.metrics) for group in part.groups} == {3}, "a data set stays whole"
+    assert pieces[1].title == f"{whole.title} (part 2 of {len(pieces)})"
+    assert latex.parts(long, LANDSCAPE) == [long], "its titles are broken"
+    assert all(width_pt(part) <= LANDSCAPE.text_pt for part in (*pieces, long))
+
+
+def test_latex_keeps_narrow_tables_upright(table: Table) -> None:
+    text = latex.document([table])
+    assert "paperwidth=210mm,paperheight=297mm" in text
+    assert width_pt(table) <= PORTRAIT.text_pt
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("-0.04", "$-$0.04"),
+        ("from -1 to 2", "from $-$1 to 2"),
+        ("with --isolate only", "with -{}-isolate only"),
+        ("a-1 b[x=-1] 2020-01-02", "a-1 b{[}x=-1{]} 2020-01-02"),
+        ("x" * 35, r"xxxxxxxxx\allowbreak{}xxxxxxxxxx\allowbreak{}xxxxxxxxxx\allowbreak{}xxxxxx"),
+    ],
+)
+def test_latex_has_minus_signs_and_what_was_typed(text: str, printed: str) -> None:
+    assert latex.escape(text) == printed
+
+
+@pytest.mark.parametrize("run", sorted(REFERENCE.glob("*/run.toml")), ids=lambda file: file.parent.name)
+def test_every_table_of_the_reference_runs_fits_its_paper(run: Path) -> None:
+    documents = sorted((run.parent / "tables").glob("*.tex"))
+    assert documents
+    for file in documents:
+        text = file.read_text(encoding="utf-8")
+        paper = re.search(r"paperwidth=(\d+)mm", text)
+        assert paper is not None
+        assert int(paper[1]) in (210, 297), f"{file.name} is not on A4"
+        widths = [int(cm) for cm in re.findall(r"about (\d+) cm wide", text)]
+        assert widths
+        assert 10 * max(widths) <= int(paper[1]) - 2 * 12 + 5, f"{file.name}: {widths} cm"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX here: pdflatex is not installed")
+def test_latex_of_wide_tables_has_no_overfull_line(cell: Cell, tmp_path: Path) -> None:
+    (tmp_path / "wide.tex").write_text(latex.document(wide(cell)), encoding="utf-8")
+    argv = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-draftmode", "wide.tex"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert "too large" not in done.stdout
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 160])
+def test_the_terminal_is_never_overrun(cell: Cell, width: int) -> None:
+    names = {"precision_at_k": 0.5, "main_recall": 0.25, "interaction_recall": 1.0, "attainable_auc_share": 0.875}
+    recovered = {"recovery": {**names, "score_cardinality_corr": -0.001}}
+    cells = [cell("alpha", seed, label="alpha[variant=" + "v" * 50 + "]", **recovered) for seed in (0, 1)]
+    cells += [cell("beta", seed, label="beta[budget=field]", budget="native", **recovered) for seed in (0, 1)]
+    text = terminal_table(to_frame(cells), PLAIN, width=width)
+    assert max(map(len, text.splitlines())) <= width
+    for heading in ("Precision", "Attainable", "values"):
+        assert heading in text
+    assert "-0.00" not in text, "a number that is printed as zero has no sign"
+    assert text.count("0.88¹ ±0.00") == 2
+
+
+def test_piped_text_is_as_wide_everywhere(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr("sys.__stdout__", None)
+    frame = to_frame([cell(dataset=f"d{i}") for i in range(9)])
+    assert terminal_table(frame, PLAIN) == terminal_table(frame, PLAIN, width=100)

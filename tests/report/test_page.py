@@ -135,3 +135,35 @@ def test_a_real_browser_opens_it_without_an_error_or_a_request(run: RunFolder, t
     asks = tmp_path / "asks.html"  # what this test would see of a page that asks for more
     asks.write_text(text.replace("</body>", '<img src="http://127.0.0.1:9/x.png"></body>'), encoding="utf-8")
     assert "CONSOLE" in browse(asks, tmp_path / "profile").stderr
+
+
+def test_tables_and_figures_that_may_be_too_wide_say_so_and_can_be_scrolled_by_keys(run: RunFolder) -> None:
+    text = built(run)
+    assert text.count('<p class="hint') > 3
+    assert text.count("<table") == text.count('<div class="scroll" tabindex="0" role="region"')
+    style = text.partition("<style>")[2].partition("</style>")[0]
+    assert "position: sticky" in style
+    assert "@media print" in style
+    assert "@media screen and (prefers-color-scheme: dark)" in style, "paper is never dark"
+
+
+def test_figures_have_the_page_as_their_ground(run: RunFolder) -> None:
+    figures = re.findall(r"<figure>.*?</figure>", built(run), re.DOTALL)
+    assert figures
+    for figure in figures:
+        assert "fill: #ffffff" not in figure
+        width = re.search(r'<svg[^>]* width="([\d.]+)pt"', figure)
+        least = re.search(r"--least:(\d+)px", figure)
+        assert width is not None
+        assert least is not None
+        # letters of 6 points, the smallest, are then 8.8 pixels high: 6 * 96 / 72 * 1.1
+        assert int(least[1]) == round(float(width[1]) * 96 / 72 * 1.1)
+
+
+def test_the_page_is_whole_without_its_script(run: RunFolder) -> None:
+    text = built(run)
+    page = Page(re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL))
+    assert page.rows == Page(text).rows
+    for link in page.links:
+        assert link["href"].removeprefix("#") in page.ids or not link["href"].startswith("#")
+    assert "display: none" not in text.partition("<body>")[2]

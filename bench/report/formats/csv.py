@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from bench.tables.model import Group, Row, Table, Value
 
-__all__ = ["document"]
+__all__ = ["document", "harmless"]
 
 _PLACE = ("table", "backbone", "tau", "dataset", "dataset_title", "dataset_revision", "profile")
 _ROWS = ("train_rows", "valid_rows", "test_rows")
@@ -23,6 +23,7 @@ COLUMNS = (*_PLACE, *_ROWS, *_METHOD, *_NUMBER)
 """Header. ``metric`` is a key of the record or derived, in the record's unit, ``against`` the label of the method that
 the row is compared with; no ``sd`` under two seeds."""
 _FORMULA = re.compile(r"[=+\-@＝＋－＠\t\r\n]")
+_LINE_END = re.compile(r"[\r\n]+")
 _NUMBER_TEXT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -36,15 +37,15 @@ def document(tables: Sequence[Table]) -> str:
             for (group, metric), value in zip(table.columns, row.values, strict=True):
                 column = {"metric": metric.name, "against": group.against}
                 cells = {**_place(table, group, row), **column, **_number(row, value)}
-                writer.writerow({name: _harmless(cell) for name, cell in cells.items()})
+                writer.writerow({name: harmless(cell) for name, cell in cells.items()})
     return text.getvalue()
 
 
-def _harmless(cell: object) -> object:
-    """``cell``, with an apostrophe before text that a spreadsheet would compute."""
-    if not isinstance(cell, str) or not _FORMULA.match(cell) or _NUMBER_TEXT.fullmatch(cell):
+def harmless(cell: object) -> object:
+    """``cell`` in one line, with an apostrophe before text that a spreadsheet would compute."""
+    if not isinstance(cell, str) or _NUMBER_TEXT.fullmatch(cell):
         return cell
-    return f"'{cell}"
+    return ("'" if _FORMULA.match(cell) else "") + _LINE_END.sub(" ", cell)
 
 
 def _place(table: Table, group: Group, row: Row) -> dict[str, object]:

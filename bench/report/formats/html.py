@@ -134,7 +134,7 @@ def _said(table: Table) -> str:
         rows = [row for row in table.rows if row.values[i].mark]
         if rows:
             least = min(rows, key=lambda row: row.values[i].mean or 0.0)
-            number = f"{least.values[i].text} {metric.unit}, {quality.title} {least.values[0].text}"
+            number = f"{least.values[i].text}\u00a0{metric.unit}, {quality.title} {least.values[0].text}"
             name = metric.title if metric.title.isupper() else metric.title.lower()
             parts.append(f"Lowest {_text(name)}: <b>{_text(least.title)}</b> ({_text(number)}).")
     return f'<p class="answer">{" ".join(parts)}</p>\n'
@@ -194,7 +194,7 @@ def _table_px(table: Table) -> float:
 def _hint(width_px: float, more: str) -> str:
     """A line that the style sheet shows in windows which are too narrow for the width."""
     narrow = sum(width_px > window for window in _WINDOWS_PX)
-    return f'<p class="hint w{narrow}">More {more} than fit: scroll sideways →</p>\n' if narrow else ""
+    return f'<p class="hint w{narrow}">More {more}: scroll sideways →</p>\n' if narrow else ""
 
 
 def _bodies(table: Table) -> str:

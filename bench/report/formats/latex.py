@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import accumulate, groupby
 
 from bench.report.formats.latex_widths import (
     GAP_PT,
@@ -50,6 +51,8 @@ _LACKING = "ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ"
 """Latin letters that LaTeX's own fonts do not have."""
 _LONG_WORD, _BREAK_EVERY = 30, 10
 """Letters beyond which a word may be broken, and after how many."""
+_CODE, _CODE_LETTERS = "{[}U+", 8
+"""How the code point of a letter begins, and how many letters it is in print."""
 _MINUS = re.compile(r"(?:^|(?<=[\s(]))-(?=[\d.])")
 _MM_PT = 2.845
 
@@ -65,17 +68,19 @@ def _word(word: str) -> str:
     """A word that may be broken if it is long; dashes typed one after the other stay apart."""
     signs = [_SPECIAL.get(char) or _letter(char) for char in word]
     signs = [f"{sign}{{}}" if word[i : i + 2] == "--" else sign for i, sign in enumerate(signs)]
-    if len(signs) <= _LONG_WORD:
+    lengths = [_CODE_LETTERS if sign.startswith(_CODE) else 1 for sign in signs]
+    if sum(lengths) <= _LONG_WORD:
         return "".join(signs)
-    pieces = ("".join(signs[i : i + _BREAK_EVERY]) for i in range(0, len(signs), _BREAK_EVERY))
-    return r"\allowbreak{}".join(pieces)
+    places = [end // _BREAK_EVERY for end in accumulate(lengths)]
+    runs = groupby(range(len(signs)), lambda i: places[i])
+    return r"\allowbreak{}".join("".join(signs[i] for i in run) for _, run in runs)
 
 
 def _letter(char: str) -> str:
     if char.isascii():
         return char if char.isprintable() else " "
     known = ord(char) <= _LATIN_END and char.isalpha() and char not in _LACKING
-    return char if known else f"{{[}}U+{ord(char):04X}{{]}}"
+    return char if known else f"{_CODE}{ord(char):04X}{{]}}"
 
 
 def tabular(table: Table) -> str:
