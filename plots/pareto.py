@@ -34,6 +34,7 @@ _STAR = 1.5
 """How much larger a star is, which covers little of its square."""
 _ROOM_ABOVE = 0.16
 """Share of the axis that is left for labels above the highest point."""
+_MAX_LABELS = 8
 _ARROW = 0.07
 """Length of an arrow at the edge, as a share of the axis."""
 
@@ -145,10 +146,13 @@ def _below_text(content: Sequence[Panel], place: Place) -> list[str]:
 
 
 def _labels(panel: Panel, place: Place) -> list[Label]:
-    """The names of the methods at the front, best first, with the prune ratio where a method has several."""
+    """The names of the methods at the front, best first, with the prune ratio where a method has several.
+
+    Of points at one place the first has a name, and of many those of the highest AUC.
+    """
     found: list[Label] = []
-    for i in reversed(panel.front):
-        point = panel.points[i]
+    places = {(panel.points[i].cost, panel.points[i].auc): i for i in sorted(panel.front, reverse=True)}
+    for point in sorted((panel.points[i] for i in places.values()), key=lambda point: -point.auc)[:_MAX_LABELS]:
         several = sum(other.row == point.row for other in panel.points) > 1
         tau = f", {tau_text(point.tau)}" if several and point.tau is not None else ""
         text = (place.rows[point.row] + tau).replace(" [", "\n[", 1)

@@ -117,9 +117,12 @@ def _notes(place: Place, content: Sequence[Point]) -> list[str]:
 def _paint(axes: Axes, content: Sequence[Point], rows: Sequence[RowKey], place: Place) -> None:
     for bound in (_EXCELLENT, _POOR):
         axes.axvline(bound, color=MUTED, linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
-    for point in content:
-        shown, y = mark(place.order[point.row]), rows.index(point.row)
-        axes.hlines(y, point.found.low, point.found.high, color=shown.colour, linewidth=1.1)
+    places = [rows.index(point.row) for point in content]
+    colours = [mark(place.order[point.row]).colour for point in content]
+    low, high = [point.found.low for point in content], [point.found.high for point in content]
+    axes.hlines(places, low, high, colors=colours, linewidth=1.1)
+    for point, y in zip(content, places, strict=True):
+        shown = mark(place.order[point.row])
         axes.plot(
             [point.found.value],
             [y],

@@ -143,7 +143,7 @@ def test_true_roles_are_those_of_the_data_set_as_it_is_now(cell: Cell) -> None:
     names = [f"f{i:02d}" for i in range(24)]
     known = {"dataset": "planted[rows=2000]", "recovery": {"precision_at_k": 1.0}, "field_names": names}
     card = resolve_dataset("planted[rows=2000]")
-    made, older, real, own = records_of(
+    cells = records_of(
         to_frame(
             [
                 cell("alpha", 0, dataset_revision=str(card.revision), **known),
@@ -153,5 +153,6 @@ def test_true_roles_are_those_of_the_data_set_as_it_is_now(cell: Cell) -> None:
             ]
         )
     )
+    made, older, real, own = sorted(cells, key=lambda one: one["seed"])
     assert dict(true_roles(made)) == dict(generated_data(card).roles)
     assert [dict(true_roles(one)) for one in (older, real, own)] == [{}, {}, {}]

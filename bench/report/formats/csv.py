@@ -10,6 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from bench.tables.model import Group, Row, Table, Value
 
@@ -43,7 +44,12 @@ def document(tables: Sequence[Table]) -> str:
 
 def harmless(cell: object) -> object:
     """``cell`` in one line, with an apostrophe before text that a spreadsheet would compute."""
-    if not isinstance(cell, str) or _NUMBER_TEXT.fullmatch(cell):
+    return _harmless_text(cell) if isinstance(cell, str) else cell
+
+
+@lru_cache(maxsize=4096)
+def _harmless_text(cell: str) -> str:
+    if _NUMBER_TEXT.fullmatch(cell):
         return cell
     return ("'" if _FORMULA.match(cell) else "") + _LINE_END.sub(" ", cell)
 

@@ -10,6 +10,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bench.tables.model import Group, Table, Value
 
@@ -65,6 +66,7 @@ PORTRAIT, LANDSCAPE = Paper(210, 297), Paper(297, 210)
 """A4."""
 
 
+@lru_cache(maxsize=16384)
 def text_pt(text: str) -> float:
     """Width of ``text`` in one line."""
     return sum(map(_letter_pt, text))
