@@ -40,6 +40,8 @@ _SCALE = LinearSegmentedColormap.from_list("importance", ["#fdf6e9", "#fbd08a", 
 """Light to dark evenly in lightness: readable in grey and with every kind of colour vision."""
 _NO_SCORE = "#e4e4e4"
 _PALE = "#a9c9f2"
+_ON_BLUE = "#fdfdfd"
+"""No pure white, which the page takes out of figures as their ground."""
 _COPY = "C"
 _ROLES = {MAIN: "M", INTERACTION: "I", REDUNDANT: _COPY}
 _TRUTH = "true role"
@@ -267,7 +269,7 @@ def _paint_roles(axes: Axes, roles: Sequence[str], n_rows: int) -> None:
     for column, letter in enumerate(roles):
         colour = {"": _NO_SCORE, _COPY: _PALE}.get(letter, ACCENT)
         axes.add_artist(Rectangle((column + 0.04, top + 0.06), 0.92, 0.88, color=colour, linewidth=0, zorder=2))
-        ink = "white" if colour == ACCENT else INK
+        ink = _ON_BLUE if colour == ACCENT else INK
         axes.text(column + 0.5, (top + bottom) / 2, letter, size=6.5, color=ink, ha="center", va="center", zorder=3)
     aside = offset_copy(axes.transData, axes.get_figure(root=True), *_LABEL_PT[1], "points")
     axes.text(0, (top + bottom) / 2, _TRUTH, ha="right", va="center_baseline", transform=aside)

@@ -214,5 +214,6 @@ def test_true_roles_are_a_line_of_letters_above_the_rows() -> None:
     letters = {text.get_text(): text.get_position() for text in _heat(figure).texts}
     assert letters["M"][0] == 0.5 and letters["C"][0] == 1.5
     assert letters["M"][1] < 0 and letters["true role"][1] < 0, "above the first row"
+    assert {text.get_color() for text in _heat(figure).texts}.isdisjoint({"white", "#ffffff"}), "the page drops white"
     assert figure.get_figheight() > plain.get_figheight()
     assert "true role" not in {text.get_text() for text in _heat(plain).texts}
