@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.card.card_params import Parameter, declared, resolve
-from bench.data.card.layout import Layout, read_layout
+from bench.data.card.layout import MAX_EXPANSION, Layout, read_layout
 from bench.data.card.time_order import TimeOrder, read_order
 from bench.data.card.toml_table import TomlTable, breaks_lines
 from bench.errors import ConfigError
@@ -107,6 +107,11 @@ class DatasetCard:
         return self.params.get("numeric_buckets") == "merged"
 
     @property
+    def max_expansion(self) -> int:
+        """How many times its size a compressed raw file may unpack to."""
+        return max((layout.max_expansion for layout in self.layouts), default=MAX_EXPANSION)
+
+    @property
     def key(self) -> str:
         """Name of the store's folder: the card's name and, with parameters of its own, a hash of them."""
         if not self.overrides:
@@ -138,7 +143,7 @@ class DatasetCard:
     def definition(self) -> str:
         """sha256 over all that decides what the store holds, parameters apart."""
         parts: dict[str, Any] = {
-            "layouts": [asdict(layout) for layout in self.layouts],
+            "layouts": [layout.described for layout in self.layouts],
             "generator": self.generator,
             "shares": self.shares,
         }

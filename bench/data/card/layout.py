@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import fnmatch
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -20,6 +20,8 @@ _ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "cp1251", "gb18030", "shif
 """Some of those that there are, for messages."""
 ROLES = ("categorical", "integer", "numeric", "label", "time", "ignore")
 _COLUMN_KEYS = ("kind", "field", "format", "parts")
+MAX_EXPANSION = 200
+"""How many times its size a compressed file may unpack to unless the card says otherwise."""
 TIME_PARTS = ("year", "month", "day", "weekday", "weekend", "hour")
 
 
@@ -73,6 +75,18 @@ class Layout:
     label_rule: LabelRule = field(default_factory=LabelRule)
     rule: str = ""
     """``module:callable`` that reads side tables."""
+    max_expansion: int = MAX_EXPANSION
+    """How many times its size a compressed file may unpack to."""
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """All that decides how rows are read, by key.
+
+        Keys that came later are there only where they say something, so that older stores stay what they are.
+        """
+        found = asdict(self)
+        del found["max_expansion"]
+        return found
 
     @property
     def is_utf8(self) -> bool:
@@ -118,6 +132,7 @@ def read_layout(table: TomlTable) -> Layout:
         missing=table.take_list("missing", [""]),
         label_rule=read_label_rule(table),
         rule=rule,
+        max_expansion=table.take("max_expansion", int, MAX_EXPANSION),
     )
     table.done()
     _check(layout, made, table.where)
@@ -175,6 +190,8 @@ def _read_column(name: str, entry: TomlTable) -> Column:
 
 
 def _check(layout: Layout, made: list[str], where: str) -> None:
+    if layout.max_expansion < 1:
+        raise ConfigError(f"{where}: max_expansion = {layout.max_expansion} must be at least 1.")
     for name in filter(breaks_lines, layout.fields):
         raise ConfigError(
             f"{where}: the field {name!r} has a control character in its name, which cannot be printed; name it with "

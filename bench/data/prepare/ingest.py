@@ -101,15 +101,17 @@ def ingest_raw(
     y = np.concatenate(labels)
     check_labels(values, y, layout.label_rule, f"{shown(member)}: the label column {layout.label.name!r}")
     moments = np.concatenate(times) if times else None
-    return Ingested(encoder, y, times=moments, extremes=extremes, notes=_notes(long_rows, shown(member)))
+    return Ingested(encoder, y, times=moments, extremes=extremes, notes=_notes(long_rows, shown(member), source))
 
 
-def _notes(long_rows: LongRows, member: str) -> tuple[str, ...]:
-    """A quote that was never closed and one that was never opened look like one value, which only a person can tell."""
+def _notes(long_rows: LongRows, member: str, source: RawSource) -> tuple[str, ...]:
+    ignored = (f"{shown(source.path.name)}: {source.ignored}.",) if source.ignored else ()
     if not long_rows.n_rows:
-        return ()
+        return ignored
+    # A quote that was never closed and one that was never opened look like one value, which only a person can tell.
     n, most = long_rows.n_rows, long_rows.most_lines
     return (
+        *ignored,
         f"{member}: {n:,} row{' runs' if n == 1 else 's run'} over several lines, the longest over {most:,} from line "
         f"{long_rows.line} on; if that is a quote out of place, mend it.",
     )
@@ -167,8 +169,10 @@ def choose_layout(card: DatasetCard, source: RawSource) -> tuple[Layout, str]:
             return layout, member
     wanted = [pattern for layout in card.layouts for pattern in layout.files]
     held = ", ".join(map(shown, source.names()[:8])) or "nothing"
+    ignored = f"; {source.ignored}" if source.ignored else ""
     raise DataError(
-        f"{shown(source.path.name)}: holds no {' or '.join(wanted)} (it holds {held}); pass the table's own file."
+        f"{shown(source.path.name)}: holds no {' or '.join(wanted)} (it holds {held}{ignored}); pass the table's own "
+        f"file."
     )
 
 

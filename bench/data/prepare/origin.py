@@ -58,7 +58,7 @@ def _base(member: str) -> str:
 
 
 def _would_read(card: DatasetCard, folder: Path) -> list[dict[str, object]]:
-    with RawSource(folder) as source:
+    with RawSource(folder, card.max_expansion) as source:
         layout, member = choose_layout(card, source)
         source.stream(member)  # marks it as read
         read_sides(layout, source)

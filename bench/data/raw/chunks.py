@@ -59,6 +59,7 @@ def _check_length(data: bytes, name: str, line: int, dialect: Dialect) -> None:
     """
     if len(data) > LONGEST_ROW:
         dialect.check(Chunk(name, line, data, count_byte(data, _LF)))
+        line += 0 if dialect.newlines_in_values else count_byte(data, _LF)  # rows that came with the header
         raise DataError(f"{name}: line {line} is longer than {LONGEST_ROW} bytes; check that it is a text table.")
 
 

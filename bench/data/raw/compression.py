@@ -9,6 +9,8 @@ import lzma
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import IO, cast
 
 import pyarrow as pa
@@ -19,6 +21,33 @@ SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 """Endings of compressed files; the name before is the table's."""
 _DEPTH = 3
 """Compressions, one inside another, that are undone."""
+FREE_BYTES = 1 << 30
+"""What any file may unpack to, however small it is."""
+
+
+class ExpansionError(Exception):
+    """Data unpack to more than their bound."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a file may unpack to: ``FREE_BYTES``, or ``ratio`` times its size where that is more."""
+
+    size: int
+    """Bytes of the file on disk."""
+    ratio: int
+
+    def check(self, unpacked: int) -> None:
+        """Refuse more bytes than are allowed.
+
+        Raises:
+            ExpansionError: ``unpacked`` is more.
+        """
+        if unpacked > max(FREE_BYTES, self.ratio * self.size):
+            raise ExpansionError(
+                f"unpacks to over {self.ratio} times its {self.size:,} bytes, as files do that are made to fill disks; "
+                f"if you trust it, allow more with max_expansion = {10 * self.ratio} under [raw] of the card"
+            )
 
 
 class _Unclosed:
@@ -36,8 +65,8 @@ class _Unclosed:
 class _Forward(io.RawIOBase, ABC):
     """A stream that is read forwards, made seekable: to go back is to begin again."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    def __init__(self, file: IO[bytes], bound: Bound) -> None:
+        self._file, self._bound = file, bound
         self._start()
 
     def _start(self) -> None:
@@ -63,8 +92,12 @@ class _Forward(io.RawIOBase, ABC):
         view = memoryview(cast("bytearray", buffer))
         data = self._next(len(view))
         view[: len(data)] = data
-        self._place += len(data)
+        self._advance(len(data))
         return len(data)
+
+    def _advance(self, n_bytes: int) -> None:
+        self._place += n_bytes
+        self._bound.check(self._place)
 
     def tell(self) -> int:
         return self._place
@@ -76,16 +109,26 @@ class _Forward(io.RawIOBase, ABC):
         if wanted < self._place:
             self._start()
         while self._place < wanted and (data := self._next(min(wanted - self._place, _BUFFER_BYTES))):
-            self._place += len(data)
+            self._advance(len(data))
         return self._place
+
+
+class _Gzip(_Forward):
+    """What the standard library decompresses."""
+
+    def _begin(self) -> None:
+        self._stream = gzip.GzipFile(fileobj=self._file, mode="rb")
+
+    def _next(self, size: int) -> bytes:
+        return self._stream.read(size)
 
 
 class _Rewindable(_Forward):
     """What pyarrow decompresses."""
 
-    def __init__(self, file: IO[bytes], codec: str) -> None:
+    def __init__(self, file: IO[bytes], bound: Bound, codec: str) -> None:
         self._codec = codec
-        super().__init__(file)
+        super().__init__(file, bound)
 
     def _begin(self) -> None:
         self._stream = pa.CompressedInputStream(pa.PythonFile(_Unclosed(self._file), mode="r"), self._codec)
@@ -100,9 +143,11 @@ class _Streams(_Forward):
     The standard library's own files take it for the end.
     """
 
-    def __init__(self, file: IO[bytes], make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> None:
+    def __init__(
+        self, file: IO[bytes], bound: Bound, make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]
+    ) -> None:
         self._make = make
-        super().__init__(file)
+        super().__init__(file, bound)
 
     def _begin(self) -> None:
         self._decompressor = self._make()
@@ -130,32 +175,29 @@ class _Streams(_Forward):
         return bool(rest)
 
 
-_CODECS: tuple[tuple[re.Pattern[bytes], Callable[[IO[bytes]], object]], ...] = (
-    (re.compile(rb"\x1f\x8b\x08[\x00-\x1f]", re.DOTALL), lambda file: gzip.GzipFile(fileobj=file, mode="rb")),
-    (re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), lambda file: _buffered(_Streams(file, bz2.BZ2Decompressor))),
-    (re.compile(rb"\xfd7zXZ\x00"), lambda file: _buffered(_Streams(file, lzma.LZMADecompressor))),
-    (re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), lambda file: _buffered(_Rewindable(file, "zstd"))),
-    (re.compile(rb"\x04\x22\x4d\x18"), lambda file: _buffered(_Rewindable(file, "lz4"))),
+_CODECS: tuple[tuple[re.Pattern[bytes], Callable[[IO[bytes], Bound], _Forward]], ...] = (
+    (re.compile(rb"\x1f\x8b\x08[\x00-\x1f]", re.DOTALL), _Gzip),
+    (re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), partial(_Streams, make=bz2.BZ2Decompressor)),
+    (re.compile(rb"\xfd7zXZ\x00"), partial(_Streams, make=lzma.LZMADecompressor)),
+    (re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), partial(_Rewindable, codec="zstd")),
+    (re.compile(rb"\x04\x22\x4d\x18"), partial(_Rewindable, codec="lz4")),
 )
 """Signatures in full, and what decompresses; members and frames that follow one another are one stream."""
 
 
-def _buffered(file: io.RawIOBase) -> io.BufferedReader:
-    return io.BufferedReader(file, _BUFFER_BYTES)
-
-
-def decompressed(file: IO[bytes]) -> IO[bytes]:
+def decompressed(file: IO[bytes], bound: Bound) -> IO[bytes]:
     """``file``, decompressed as often as it is compressed.
 
     Args:
         file: seekable, at its beginning.
+        bound: of what it unpacks to, read or skipped; beyond it, reading raises ``ExpansionError``.
     """
     for _ in range(_DEPTH):
         head = first_bytes(file, _SIGNATURE_BYTES)
         found = next((make for signature, make in _CODECS if signature.match(head)), None)
         if found is None:
             break
-        file = cast("IO[bytes]", found(file))
+        file = io.BufferedReader(found(file, bound), _BUFFER_BYTES)
     return file
 
 

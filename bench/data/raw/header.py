@@ -39,8 +39,9 @@ def read_header(stream: TextStream, layout: Layout, chunk_bytes: int) -> tuple[H
     while not end and (more := stream.read(chunk_bytes)):
         data += more
         end = dialect.first_row_end(data)
-        if len(data) > LONGEST_ROW:
-            break
+        if not end and len(data) > LONGEST_ROW:
+            dialect.check(Chunk(stream.name, 1, data, data.count(b"\n")))
+            raise DataError(f"{stream.name}: line 1 is longer than {LONGEST_ROW} bytes; check that it is a text table.")
     if not data.strip(b"\r\n"):
         raise DataError(f"{stream.name}: the file is empty; check the download and pass the file with the rows.")
     if data.startswith((b"\n", b"\r\n")):

@@ -22,6 +22,7 @@ from pyarrow import parquet
 from bench.data.card.layout import Column, Layout
 from bench.data.raw.arrow_texts import finest_unit, has_texts, is_number, is_text, texts
 from bench.data.raw.columns import LocalColumn, recode, smallest_unsigned
+from bench.data.raw.compression import Bound, ExpansionError
 from bench.data.raw.header import check_columns
 from bench.data.raw.readers import RawBlock
 from bench.data.raw.texts import parse_whole
@@ -67,11 +68,21 @@ class ParquetReader:
                 declared = {column.name for column in layout.columns}
                 names = [one for one in schema.names if one in declared or not _PANDAS_INDEX.fullmatch(one)]
                 check_columns(names, layout, name)
+                self._check_size(file.metadata)
                 for column in self._columns:
                     self._check_type(column, schema.field(column.name))
                 self._units = {column.name: self._unit(file, column) for column in self._columns}
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._damaged(error) from None
+
+    def _check_size(self, found: parquet.FileMetaData) -> None:
+        """Hold the table to the bound of compressed files; its text would have two bytes a value or more."""
+        groups = (found.row_group(place) for place in range(found.num_row_groups))
+        unpacked = max(2 * found.num_rows * found.num_columns, sum(group.total_byte_size for group in groups))
+        try:
+            Bound(self._path.stat().st_size, self._layout.max_expansion).check(unpacked)
+        except ExpansionError as error:
+            raise DataError(f"{self._name}: {error}.") from None
 
     def _check_type(self, column: Column, field: pa.Field) -> None:
         kind = _value_type(field.type)

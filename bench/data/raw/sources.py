@@ -10,6 +10,7 @@ import fnmatch
 import gzip
 import io
 import lzma
+import shutil
 import tarfile
 import tempfile
 import zipfile
@@ -18,15 +19,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Protocol, cast
+from typing import IO
 
-from bench.data.raw.compression import decompressed, first_bytes, plain_name
+from bench.data.card.layout import MAX_EXPANSION
+from bench.data.raw.compression import Bound, ExpansionError, decompressed, first_bytes, plain_name
+from bench.data.raw.containers import Container, Folder, Single, Tar, Zip, shown
 from bench.data.raw.signatures import HEAD_BYTES, is_tar, is_zip
 from bench.errors import DataError
 from bench.files import file_sha256
 
 _DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
 _COPY_BYTES = 1 << 22
+_LARGEST_TEXT = 1 << 28
+"""Bytes of a side table, which is read whole."""
+__all__ = ["RawSource", "RawStream", "shown"]
+
 _ONE_FILE = "pass the file that is the table with --raw, or join the parts, the header once"
 _JUNK_NAMES = (
     *("__macosx", "thumbs.db", "desktop.ini"),
@@ -37,91 +44,21 @@ _JUNK_BEGINNINGS = (".", "_started_", "_committed_")
 _JUNK_ENDINGS = (".crc",)
 
 
-class _Container(Protocol):
-    def names(self) -> Iterator[str]: ...
-
-    def open(self, name: str) -> IO[bytes]: ...
-
-
-class _Single:
-    """One file that is no archive, its compression undone."""
-
-    def __init__(self, path: Path, file: IO[bytes]) -> None:
-        self._path, self._file = path, file
-
-    def names(self) -> Iterator[str]:
-        yield self._path.name
-
-    def open(self, name: str) -> IO[bytes]:
-        self._file.seek(0)
-        return self._file
-
-
-class _Folder:
-    """A folder; every file below it is a member."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def names(self) -> Iterator[str]:
-        for path in sorted(self._path.rglob("*")):
-            if path.is_file():
-                yield path.relative_to(self._path).as_posix()
-
-    def open(self, name: str) -> IO[bytes]:
-        return (self._path / name).open("rb")
-
-
-class _Zip:
-    def __init__(self, file: IO[bytes], name: str) -> None:
-        self._zip = zipfile.ZipFile(file)
-        held = self._zip.namelist()
-        if "[Content_Types].xml" in held or "META-INF/manifest.xml" in held:
-            raise DataError(
-                f"{name}: is an Excel workbook or another office file; save the table as CSV and pass that."
-            )
-
-    def names(self) -> Iterator[str]:
-        yield from (info.filename for info in self._zip.infolist() if not info.is_dir())
-
-    def open(self, name: str) -> IO[bytes]:
-        info = self._zip.getinfo(name)
-        if info.flag_bits & 1:
-            raise DataError(f"{shown(name)}: is encrypted; unpack it with its password and pass the file.")
-        try:
-            return self._zip.open(info)
-        except NotImplementedError as error:
-            raise DataError(f"{shown(name)}: cannot be unpacked ({error}); unpack it and pass the file.") from None
-
-
-class _Tar:
-    """A tar archive; members come in the archive's order, so that a search may stop before its end."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 - its file is closed
-        self._members: dict[str, tarfile.TarInfo] = {}
-
-    def names(self) -> Iterator[str]:
-        for member in self._tar:
-            if member.isfile():
-                self._members[member.name] = member
-                yield member.name
-
-    def open(self, name: str) -> IO[bytes]:
-        # By its TarInfo, not by its name: a look-up by name would read the archive to its end.
-        return cast("IO[bytes]", self._tar.extractfile(self._members[name]))
-
-
 class RawSource:
     """The raw data at one path; a context manager."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_expansion: int = MAX_EXPANSION) -> None:
         """Open ``path``.
+
+        Args:
+            path: a file, an archive or a folder.
+            max_expansion: how many times its size a compressed file may unpack to.
 
         Raises:
             DataError: it does not exist, cannot be read or is damaged.
         """
         self.path = path
+        self._ratio = max_expansion
         self.opened: list[str] = []
         """Members read so far."""
         self._plain: IO[bytes] | None = None
@@ -129,9 +66,9 @@ class RawSource:
             self._container = self._open(stack)
             self._stack = stack.pop_all()
 
-    def _open(self, stack: ExitStack) -> _Container:
+    def _open(self, stack: ExitStack) -> Container:
         if self.path.is_dir():
-            return _Folder(self.path)
+            return Folder(self.path)
         name = shown(self.path.name)
         file = stack.enter_context(self.path.open("rb"))
         self._plain = file
@@ -139,11 +76,11 @@ class RawSource:
             raise DataError(f"{name}: is a pipe, which can be read only once; save it as a file and pass that.")
         if not file.peek(1):
             raise DataError(f"{name}: the file is empty; check the download and pass the file with the rows.")
-        stream = decompressed(file)
+        stream = decompressed(file, self._bound(self.path))
         head = first_bytes(stream, HEAD_BYTES)
         if is_zip(head) and stream is file:
-            return _Zip(file, name)
-        return _Tar(stream) if is_tar(head) else _Single(self.path, stream)
+            return Zip(file, name)
+        return Tar(stream) if is_tar(head) else Single(self.path, stream)
 
     def __enter__(self) -> RawSource:
         return self
@@ -156,7 +93,7 @@ class RawSource:
     @property
     def is_single(self) -> bool:
         """Whether the path is one file that is no archive."""
-        return isinstance(self._container, _Single)
+        return isinstance(self._container, Single)
 
     def progress_bytes(self) -> tuple[int, int] | None:
         """Bytes of the file read so far and its size; None for folders and for tables that are no stream."""
@@ -173,7 +110,7 @@ class RawSource:
         Raises:
             DataError: two members are named by exact names, or match the same pattern.
         """
-        return self._find(patterns, stop_early=isinstance(self._container, _Tar))
+        return self._find(patterns, stop_early=isinstance(self._container, Tar))
 
     def check_alone(self, patterns: tuple[str, ...]) -> None:
         """Look for a second table in what ``find`` left unread of a tar; quick once the table was read.
@@ -181,7 +118,7 @@ class RawSource:
         Raises:
             DataError: there is one, or the rest of the archive is damaged.
         """
-        if isinstance(self._container, _Tar):
+        if isinstance(self._container, Tar):
             self._find(patterns, stop_early=False)
 
     def _find(self, patterns: tuple[str, ...], stop_early: bool) -> str | None:
@@ -215,6 +152,13 @@ class RawSource:
             names = self._container.names()
             yield from names if self.is_single else (name for name in names if not _is_junk(name))
 
+    @property
+    def ignored(self) -> str:
+        """Which members of an archive are not seen for what they are, and why, as far as it was read; or nothing."""
+        found = list(self._container.ignored.items())
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        return "; ".join(f"{shown(name)} is ignored: {why}" for name, why in found[:3]) + more
+
     def stream(self, member: str) -> RawStream:
         """The bytes of ``member``, decompressed.
 
@@ -224,9 +168,13 @@ class RawSource:
         if member not in self.opened:
             self.opened.append(member)
         with _readable(member):
-            file = self._container.open(member)
+            bound = self._bound(self.path / member if self.path.is_dir() else self.path)
+            file = self._container.open(member, bound)
             self._stack.callback(file.close)
-            return RawStream(member, decompressed(file))
+            return RawStream(member, decompressed(file, bound))
+
+    def _bound(self, path: Path) -> Bound:
+        return Bound(path.stat().st_size, self._ratio)
 
     def seekable_file(self, member: str, folder: Path) -> Path:
         """A file with the bytes of ``member``, decompressed: its own, or a copy in ``folder`` until the source closes.
@@ -242,7 +190,14 @@ class RawSource:
                 if first_bytes(file, HEAD_BYTES) == stream.head:
                     return path
         copy = self._stack.enter_context(tempfile.NamedTemporaryFile(dir=folder))  # noqa: SIM115 - closed with the rest
+        room = shutil.disk_usage(folder).free // 2  # the store needs the other half
         while data := stream.read(_COPY_BYTES):
+            if (room := room - len(data)) < 0:
+                raise DataError(
+                    f"{shown(member)}: to read a Parquet table inside another file it is copied, and the copy would "
+                    f"take more than half of what is free where the data sets lie; unpack it and pass the file, or "
+                    f"choose another --data-dir."
+                )
             copy.write(data)
         copy.flush()
         return Path(copy.name)
@@ -251,9 +206,13 @@ class RawSource:
         """The whole of a small member as text.
 
         Raises:
-            DataError: damaged, or not of that encoding.
+            DataError: damaged, not small, or not of that encoding.
         """
-        data = self.stream(member).read(-1)
+        data, stream = bytearray(), self.stream(member)
+        while more := stream.read(_COPY_BYTES):
+            data += more
+            if len(data) > _LARGEST_TEXT:
+                raise DataError(f"{shown(member)}: has over {_LARGEST_TEXT:,} bytes; check that it is the side table.")
         try:
             return io.TextIOWrapper(io.BytesIO(data), encoding=encoding).read()
         except UnicodeDecodeError as error:
@@ -296,15 +255,12 @@ class RawStream:
             return self._file.read(size)
 
 
-def shown(name: str) -> str:
-    """A name for messages: as it is, or with its unprintable characters escaped."""
-    return name if name.isprintable() else repr(name)
-
-
 @contextmanager
 def _readable(name: str) -> Iterator[None]:
     try:
         yield
+    except ExpansionError as error:
+        raise DataError(f"{shown(name)}: {error}.") from None
     except _DAMAGE as error:
         raise _damaged(name, error) from None
     except FileNotFoundError:
