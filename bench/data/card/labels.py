@@ -97,6 +97,11 @@ class LabelRule:
         return bool(self.symbol) and _number(self.operand) is not None
 
     @property
+    def compares_texts(self) -> bool:
+        """Whether values count letter by letter."""
+        return bool(self.positive or self.negative or (self.symbol and not self.compares_numbers))
+
+    @property
     def shown(self) -> str:
         """The rule, for messages."""
         lists = [f"{key} = {_toml(values)}" for key, values in self._lists.items() if values]

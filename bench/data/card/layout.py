@@ -25,6 +25,10 @@ MAX_EXPANSION = 200
 TIME_PARTS = ("year", "month", "day", "weekday", "weekend", "hour")
 
 
+_LATER = {"decimal": "."}
+"""Keys of layouts that older stores do not know, and what they mean there."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of the raw table."""
@@ -70,6 +74,8 @@ class Layout:
     newlines_in_values: bool = False
     """Whether quoted (or escaped) values may hold line ends."""
     encoding: str = "utf-8"
+    decimal: str = "."
+    """What stands before the fraction of a number."""
     missing: tuple[str, ...] = ("",)
     """Texts that stand for a missing value."""
     label_rule: LabelRule = field(default_factory=LabelRule)
@@ -86,6 +92,8 @@ class Layout:
         """
         found = asdict(self)
         del found["max_expansion"]
+        for later in (key for key, default in _LATER.items() if found[key] == default):
+            del found[later]
         return found
 
     @property
@@ -129,6 +137,7 @@ def read_layout(table: TomlTable) -> Layout:
         escape=table.take("escape", str, ""),
         newlines_in_values=table.take("newlines_in_values", bool, False),
         encoding=table.take("encoding", str, "utf-8"),
+        decimal=table.take("decimal", str, "."),
         missing=table.take_list("missing", [""]),
         label_rule=read_label_rule(table),
         rule=rule,
@@ -229,6 +238,13 @@ def _check_text(layout: Layout, where: str) -> None:
         others = [other for other, text in signs if other != key and text and text in sign]
         if others:
             raise ConfigError(f"{where}: {key} = {sign!r} and {others[0]} share a character; choose another.")
+    if layout.decimal not in (".", ","):
+        raise ConfigError(f"{where}: decimal = {layout.decimal!r} must be '.' or ','.")
+    if layout.decimal == layout.delimiter and not layout.quote:
+        raise ConfigError(
+            f"{where}: decimal and delimiter are both {layout.decimal!r}, and without quotes nothing tells a number "
+            f"from two values; set quote if the numbers stand in quotes, or mend delimiter."
+        )
     if not layout.delimiter or any(sign in layout.delimiter for sign in "\n\r\0"):
         raise ConfigError(f"{where}: delimiter = {layout.delimiter!r} must be what stands between two values.")
     if layout.newlines_in_values and not layout.quote and not layout.escape:

@@ -67,7 +67,7 @@ def ingest_raw(
     layout, member = choose_layout(card, source)
     sides = read_sides(layout, source)
     parts, parse = _reader(source, member, layout, chunk_bytes, spill.folder)
-    markers = number_markers(layout.missing)
+    markers = number_markers(layout.missing, layout.decimal)
     ordered_by = card.order.column_of(layout, member) if card.temporal and card.order else None
 
     def work(part: Any) -> tuple[FieldBlock, np.ndarray | None, StoredBlock, LongRows]:

@@ -12,6 +12,7 @@ from bench.data.card.labels import LabelRule, LabelValues
 from bench.data.card.layout import ISO, Column, Layout
 from bench.data.raw.buckets import bucket_keys
 from bench.data.raw.columns import LocalColumn, recode
+from bench.data.raw.decimals import with_point
 from bench.data.raw.readers import RawBlock
 from bench.data.raw.sources import RawSource
 from bench.data.raw.texts import as_texts
@@ -117,14 +118,16 @@ def _numbers(block: RawBlock, column: Column) -> tuple[np.ndarray, tuple[Extreme
 def _labels(block: RawBlock, layout: Layout) -> tuple[np.ndarray, LabelValues]:
     column, rule = block.columns[layout.label.name], layout.label_rule
     texts = as_texts(column.values).to_pylist()
-    labels = [rule.label(text) for text in texts]
+    # Where numbers decide, the rule reads them with a point.
+    read = texts if rule.compares_texts else [with_point(text, layout.decimal) for text in texts]
+    labels = [rule.label(text) for text in read]
     table = np.array([2] + [2 if label is None else label for label in labels], dtype=np.uint8)
     found: np.ndarray = table[column.codes]
     if (found == 2).any():
         row = int((found == 2).argmax())
         code = int(column.codes[row])
         raise _bad_value(block, layout.label, row, _no_label(texts[code - 1] if code else None, rule))
-    return found, LabelValues.of(texts, np.bincount(column.codes, minlength=len(texts) + 1)[1:], rule)
+    return found, LabelValues.of(read, np.bincount(column.codes, minlength=len(texts) + 1)[1:], rule)
 
 
 def _no_label(text: str | None, rule: LabelRule) -> str:

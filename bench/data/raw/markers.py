@@ -10,12 +10,14 @@ import pyarrow as pa
 
 from bench.data.card.labels import NUMBER
 from bench.data.raw.columns import LocalColumn, recode
+from bench.data.raw.decimals import with_point
 from bench.data.raw.readers import RawBlock
 
 
-def number_markers(missing: tuple[str, ...]) -> tuple[Decimal, ...]:
-    """Those of the markers that are finite numbers."""
-    return tuple(number for number in map(_number, missing) if number is not None)
+def number_markers(missing: tuple[str, ...], decimal: str = ".") -> tuple[Decimal, ...]:
+    """Those of the markers that are finite numbers, written with ``decimal``."""
+    found = (_number(with_point(text, decimal)) for text in missing)
+    return tuple(number for number in found if number is not None)
 
 
 def _number(text: str) -> Decimal | None:

@@ -23,6 +23,7 @@ from bench.data.card.layout import Column, Layout
 from bench.data.raw.arrow_texts import finest_unit, has_texts, is_number, is_text, texts
 from bench.data.raw.columns import LocalColumn, recode, smallest_unsigned
 from bench.data.raw.compression import Bound, ExpansionError
+from bench.data.raw.decimals import decimal_hint
 from bench.data.raw.header import check_columns
 from bench.data.raw.readers import RawBlock
 from bench.data.raw.texts import parse_whole
@@ -186,10 +187,14 @@ class ParquetReader:
         written = self._texts(batch, column, codes, values)
         if is_number(values.type) and (whole or pa.types.is_boolean(values.type)):
             written = _whole_texts(values, written)
-        found = _parse(written, whole)
+        decimal = self._layout.decimal if is_text(values.type) else "."
+        found = _parse(written, whole, decimal)
         if found is None:
-            bad = next(place for place in range(len(written)) if _parse(written.slice(place, 1), whole) is None)
-            what = f"{quoted(written[bad].as_py())} is not {_WANTED[column.role]}"
+            bad = next(
+                place for place in range(len(written)) if _parse(written.slice(place, 1), whole, decimal) is None
+            )
+            hint = decimal_hint(written[bad].as_py(), decimal)
+            what = f"{quoted(written[bad].as_py())} is not {_WANTED[column.role]}{hint and f' ({hint})'}"
             raise self._bad_value(batch, column, codes, bad, what)
         return found
 
@@ -261,11 +266,16 @@ def _whole_text(value: float | Decimal, text: str) -> str:
     return str(int(value)) if math.isfinite(value) and value == int(value) else text
 
 
-def _parse(written: pa.Array, whole: bool) -> pa.Array | None:
+def _parse(written: pa.Array, whole: bool, decimal: str) -> pa.Array | None:
     """Numbers of texts, as the text reader reads them: int64 where ``whole``, else float64; None if one is none."""
     if whole:
-        return parse_whole(written)
+        return parse_whole(written, decimal)
+    bare = pc.utf8_trim(written, " \t")
+    if decimal != ".":
+        if pc.any(pc.match_substring(bare, "."), min_count=0).as_py():
+            return None
+        bare = pc.replace_substring(bare, decimal, ".")
     try:
-        return pc.utf8_trim(written, " \t").cast(pa.float64())
+        return bare.cast(pa.float64())
     except pa.ArrowInvalid:
         return None

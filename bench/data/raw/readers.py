@@ -16,6 +16,7 @@ from pyarrow import csv as pa_csv
 
 from bench.data.card.layout import Column, Layout
 from bench.data.raw.columns import LocalColumn, code_numbers, local_column, recode
+from bench.data.raw.decimals import decimal_hint
 from bench.data.raw.dialect import SEPARATOR, Chunk, Dialect, RowStarts
 from bench.data.raw.header import Header
 from bench.data.raw.texts import PIECE_BYTES, WIDTH, pack, parse_whole, whole_numbers
@@ -207,9 +208,10 @@ class BlockParser:
         Raises:
             DataError: one is no whole number; the message names its line.
         """
-        numbers = parse_whole(written.values)
+        decimal = self._layout.decimal
+        numbers = parse_whole(written.values, decimal)
         if numbers is None:
-            bad = [parse_whole(written.values.slice(place, 1)) is None for place in range(len(written.values))]
+            bad = [parse_whole(written.values.slice(place, 1), decimal) is None for place in range(len(written.values))]
             row = int(np.isin(written.codes, np.flatnonzero(bad) + 1).argmax())
             raise self._bad_value(part, row, column, written.values[int(written.codes[row]) - 1].as_py())
         return recode(written.codes, numbers)
@@ -220,6 +222,7 @@ class BlockParser:
             include_columns=names,
             column_types={name: texts if name in as_texts else arrow_type(self._columns[name]) for name in names},
             null_values=list(self._layout.missing),
+            decimal_point=self._layout.decimal,
             strings_can_be_null=True,
         )
 
@@ -233,6 +236,8 @@ class BlockParser:
             one_more = row.actual_columns == row.expected_columns + 1
             if one_more and row.text.rstrip("\r\n").endswith(self._dialect.separator.decode()):
                 hint = " A delimiter stands at its end: name one column more, of the kind 'ignore', or take it out."
+            if self._splits_numbers(row.text):
+                hint = " Its decimal commas are delimiters too: such numbers must stand in quotes."
             if more := row.text.count("\n"):
                 hint = f" It runs on to line {part.line(place) + more}: is a quote not closed?"
             return DataError(
@@ -260,6 +265,8 @@ class BlockParser:
         hint = ""
         if value is not None and self._ignores_quotes(value):
             hint = " (quotes are taken for letters; set quote in the card)"
+        elif value is not None and (mend := decimal_hint(value, self._layout.decimal)):
+            hint = f" ({mend})"
         elif value is not None and value.strip() in self._layout.missing:
             hint = " (a missing value has no blanks around it; take them out, or list it so under missing)"
         elif value is not None and value.strip().lower() in _NOTHING:
@@ -269,6 +276,9 @@ class BlockParser:
             f"{part.chunk.member}: line {part.line(row)}, column {column.name!r}: {shown} is not "
             f"{_WANTED[column.role]}{hint}; mend the value or the column's kind."
         )
+
+    def _splits_numbers(self, text: str) -> bool:
+        return self._layout.decimal == self._layout.delimiter and re.search(r"\d,\d", text) is not None
 
     def _ignores_quotes(self, text: str) -> bool:
         return not self._layout.quote and '"' in text

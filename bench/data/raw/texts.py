@@ -95,13 +95,13 @@ def whole_numbers(numbers: np.ndarray) -> np.ndarray | None:
     return np.where(negative, -values, values) if valid.all() else None
 
 
-def parse_whole(texts: pa.Array) -> pa.Array | None:
+def parse_whole(texts: pa.Array, decimal: str = ".") -> pa.Array | None:
     """What ``texts`` say as whole numbers, int64, nulls kept; None where one is none.
 
     Digits and a sign, blanks around them, and a point with nothing but zeros behind it: pandas writes so where a column
     has gaps.
     """
-    bare = pc.replace_substring_regex(pc.utf8_trim(texts, " \t"), r"\.0+$", "")
+    bare = pc.replace_substring_regex(pc.utf8_trim(texts, " \t"), rf"[{decimal}]0+$", "")
     if not pc.all(pc.match_substring_regex(bare, r"^-?[0-9]+$"), min_count=0).as_py():
         return None
     try:
