@@ -20,7 +20,7 @@ _ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "cp1251", "gb18030", "shif
 """Some of those that there are, for messages."""
 ROLES = ("categorical", "integer", "numeric", "label", "time", "ignore")
 _COLUMN_KEYS = ("kind", "field", "format", "parts")
-MAX_EXPANSION = 200
+MAX_EXPANSION = 100
 """How many times its size a compressed file may unpack to unless the card says otherwise."""
 TIME_PARTS = ("year", "month", "day", "weekday", "weekend", "hour")
 
