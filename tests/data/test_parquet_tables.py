@@ -57,7 +57,7 @@ def test_bad_parquet_tables(tmp_path):
     values = columns()
     for changed, message in [
         ({"n": [1.5] * 200}, r"t.parquet: row 1, column 'n': '1.5' is not an integer; mend the value"),
-        ({"c": [[1]] * 200}, r"column 'c' of type list.* cannot be read as categorical; write it as text"),
+        ({"c": [[1]] * 200}, r"column 'c' holds lists \(list.*multi = .combination. makes"),
         ({"y": [2] * 200}, r"t.parquet: row 1, column 'y': the label is '2', not 0 or 1"),
         ({"z": [2] * 200}, r"columns that the card does not name: 'z'"),
     ]:

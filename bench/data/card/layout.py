@@ -19,14 +19,19 @@ TIME_FORMATS = ("unix", "YYMMDDHH", ISO)
 _ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "cp1251", "gb18030", "shift_jis", "euc_kr")
 """Some of those that there are, for messages."""
 ROLES = ("categorical", "integer", "numeric", "label", "time", "ignore")
-_COLUMN_KEYS = ("kind", "field", "format", "parts")
+_COLUMN_KEYS = ("kind", "field", "format", "parts", "multi", "separator", "positions")
+MULTI = ("combination", "first")
+"""Of several values in one row: the set of them is one value, or the first ones have a field each."""
+MULTI_MEND = 'multi = "combination" makes one value of all of them, multi = "first" with positions = 3 three fields'
+_MOST_POSITIONS = 100
 MAX_EXPANSION = 100
 """How many times its size a compressed file may unpack to unless the card says otherwise."""
 TIME_PARTS = ("year", "month", "day", "weekday", "weekend", "hour")
 
 
-_LATER = {"decimal": "."}
-"""Keys of layouts that older stores do not know, and what they mean there."""
+_LATER: dict[str, Any] = {"decimal": "."}
+_LATER_COLUMN: dict[str, Any] = {"multi": "", "separator": "", "positions": 1}
+"""Keys of layouts and of columns that older stores do not know, and what they mean there."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,12 @@ class Column:
     """Of a time column: one of ``TIME_FORMATS``."""
     parts: tuple[tuple[str, str], ...] = ()
     """Of a time column: field name and the part of the time it holds."""
+    multi: str = ""
+    """Of a column with several values in a row: what becomes of them, one of ``MULTI``."""
+    separator: str = ""
+    """What stands between them in a text."""
+    positions: int = 1
+    """Of ``first``: how many of them become fields."""
 
     @property
     def in_whole_numbers(self) -> bool:
@@ -53,6 +64,8 @@ class Column:
         """The fields made of this column."""
         if self.role == "time":
             return tuple(name for name, _ in self.parts)
+        if self.positions > 1:
+            return tuple(f"{self.field}_{place}" for place in range(1, self.positions + 1))
         return (self.field,) if self.role in ("categorical", "integer", "numeric") else ()
 
 
@@ -92,8 +105,9 @@ class Layout:
         """
         found = asdict(self)
         del found["max_expansion"]
-        for later in (key for key, default in _LATER.items() if found[key] == default):
-            del found[later]
+        _forget(found, _LATER)
+        for column in found["columns"]:
+            _forget(column, _LATER_COLUMN)
         return found
 
     @property
@@ -115,6 +129,13 @@ class Layout:
             if name in column.fields and column.role in ("integer", "numeric"):
                 return "integer" if column.role == "integer" else "numeric"
         return "categorical"
+
+
+def _forget(found: dict[str, Any], later: dict[str, Any]) -> None:
+    """Take the keys of ``later`` out where they say what they say there."""
+    for key, default in later.items():
+        if found[key] == default:
+            del found[key]
 
 
 def read_layout(table: TomlTable) -> Layout:
@@ -184,9 +205,10 @@ def _read_column(name: str, entry: TomlTable) -> Column:
     if role not in ROLES:
         raise ConfigError(f"{entry.where}: kind {role!r} does not exist.{suggest(role, ROLES)}")
     if role != "time":
-        column = Column(name, role, entry.take("field", str, name))
+        field_name = entry.take("field", str, name)
+        multi, separator, positions = _read_multi(role, entry)
         entry.done()
-        return column
+        return Column(name, role, field_name, multi=multi, separator=separator, positions=positions)
     time_format = entry.take("format", str)
     if time_format not in TIME_FORMATS:
         raise ConfigError(f"{entry.where}: format {time_format!r} does not exist.{suggest(time_format, TIME_FORMATS)}")
@@ -196,6 +218,32 @@ def _read_column(name: str, entry: TomlTable) -> Column:
             raise ConfigError(f"{entry.where}: part {part!r} does not exist.{suggest(part, TIME_PARTS)}")
     entry.done()
     return Column(name, role, name, time_format, tuple(parts.items()))
+
+
+def _read_multi(role: str, entry: TomlTable) -> tuple[str, str, int]:
+    """What a column says of several values in one row: multi, separator, positions.
+
+    Raises:
+        ConfigError: keys that do not belong together, or to another kind than categorical.
+    """
+    given = [key for key in ("multi", "separator", "positions") if key in entry]
+    multi, separator = entry.take("multi", str, ""), entry.take("separator", str, "")
+    positions = entry.take("positions", int, 1)
+    if given and role != "categorical":
+        raise ConfigError(
+            f"{entry.where}: {given[0]} is a key of the kind 'categorical', not of {role!r}; take it out."
+        )
+    if multi and multi not in MULTI:
+        raise ConfigError(f"{entry.where}: multi {multi!r} does not exist.{suggest(multi, MULTI)}")
+    if given and not multi:
+        raise ConfigError(f"{entry.where}: {given[0]} needs to know what several values become: {MULTI_MEND}.")
+    if "separator" in given and (not separator or breaks_lines(separator.replace("\t", ""))):
+        raise ConfigError(f'{entry.where}: separator = {separator!r} must be what stands between two values, as "|".')
+    if "positions" in given and multi != "first":
+        raise ConfigError(f'{entry.where}: positions = {positions} needs multi = "first"; take one out.')
+    if not 1 <= positions <= _MOST_POSITIONS:
+        raise ConfigError(f"{entry.where}: positions = {positions} must be from 1 to {_MOST_POSITIONS}.")
+    return multi, separator, positions
 
 
 def _check(layout: Layout, made: list[str], where: str) -> None:
@@ -222,6 +270,7 @@ def _check(layout: Layout, made: list[str], where: str) -> None:
     if unread:
         raise ConfigError(f"{where}: {min(unread)!r} is a label and listed under missing; leave it in one list.")
     _check_text(layout, where)
+    _check_signs(layout, where)
 
 
 def _check_text(layout: Layout, where: str) -> None:
@@ -238,13 +287,6 @@ def _check_text(layout: Layout, where: str) -> None:
         others = [other for other, text in signs if other != key and text and text in sign]
         if others:
             raise ConfigError(f"{where}: {key} = {sign!r} and {others[0]} share a character; choose another.")
-    if layout.decimal not in (".", ","):
-        raise ConfigError(f"{where}: decimal = {layout.decimal!r} must be '.' or ','.")
-    if layout.decimal == layout.delimiter and not layout.quote:
-        raise ConfigError(
-            f"{where}: decimal and delimiter are both {layout.decimal!r}, and without quotes nothing tells a number "
-            f"from two values; set quote if the numbers stand in quotes, or mend delimiter."
-        )
     if not layout.delimiter or any(sign in layout.delimiter for sign in "\n\r\0"):
         raise ConfigError(f"{where}: delimiter = {layout.delimiter!r} must be what stands between two values.")
     if layout.newlines_in_values and not layout.quote and not layout.escape:
@@ -256,3 +298,24 @@ def _check_text(layout: Layout, where: str) -> None:
         raise ConfigError(
             f"{where}: encoding = {layout.encoding!r} is unknown.{suggest(layout.encoding, _ENCODINGS)}"
         ) from None
+
+
+def _check_signs(layout: Layout, where: str) -> None:
+    """Make sure that signs inside values do not end them.
+
+    Raises:
+        ConfigError: a decimal comma or a separator that the delimiter would hide.
+    """
+    if layout.decimal not in (".", ","):
+        raise ConfigError(f"{where}: decimal = {layout.decimal!r} must be '.' or ','.")
+    if layout.decimal == layout.delimiter and not layout.quote:
+        raise ConfigError(
+            f"{where}: decimal and delimiter are both {layout.decimal!r}, and without quotes nothing tells a number "
+            f"from two values; set quote if the numbers stand in quotes, or mend delimiter."
+        )
+    for column in layout.columns:
+        if column.separator and layout.delimiter in column.separator and not layout.quote:
+            raise ConfigError(
+                f"{where}: column {column.name!r}: separator = {column.separator!r} holds the delimiter, and without "
+                f"quotes it would end the value; set quote, or mend separator."
+            )

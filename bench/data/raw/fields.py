@@ -13,6 +13,7 @@ from bench.data.card.layout import ISO, Column, Layout
 from bench.data.raw.buckets import bucket_keys
 from bench.data.raw.columns import LocalColumn, recode
 from bench.data.raw.decimals import with_point
+from bench.data.raw.multi import combinations, is_list, positions, split_texts
 from bench.data.raw.readers import RawBlock
 from bench.data.raw.sources import RawSource
 from bench.data.raw.texts import as_texts
@@ -70,7 +71,9 @@ def make_fields(block: RawBlock, layout: Layout, sides: tuple[SideTable, ...], m
     numbers: dict[str, np.ndarray] = {}
     extremes: dict[str, tuple[Extreme, ...]] = {}
     for column in layout.columns:
-        if column.role == "categorical":
+        if column.multi:
+            made |= _several(block, column, layout)
+        elif column.role == "categorical":
             made[column.field] = block.columns[column.name]
         elif column.role == "integer":
             made[column.field] = _bucketed(block.columns[column.name], merged_buckets)
@@ -91,6 +94,27 @@ def make_fields(block: RawBlock, layout: Layout, sides: tuple[SideTable, ...], m
     labels, label_values = _labels(block, layout)
     columns = [made[name] for name in layout.fields]
     return FieldBlock(labels, columns, stacked, tuple(extremes[name] for name in ordered), label_values)
+
+
+def _several(block: RawBlock, column: Column, layout: Layout) -> dict[str, LocalColumn]:
+    """The fields of a column with several values in a row.
+
+    Raises:
+        DataError: a text, of which the card does not say where to cut it.
+    """
+    codes, lists = block.columns[column.name].codes, block.columns[column.name].values
+    if not is_list(lists.type):
+        if not column.separator:
+            raise DataError(
+                f"{block.member}: column {column.name!r} holds texts, and the card does not say what stands between "
+                f'their values; set separator = "|" beside multi.'
+            )
+        lists = split_texts(as_texts(lists), column.separator)
+    if column.multi == "combination":
+        made = [combinations(lists, column.separator, layout.missing)]
+    else:
+        made = positions(lists, column.positions, layout.missing)
+    return {name: recode(codes, values) for name, values in zip(column.fields, made, strict=True)}
 
 
 def _bucketed(column: LocalColumn, merged_buckets: bool) -> LocalColumn:

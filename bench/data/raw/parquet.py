@@ -19,12 +19,13 @@ import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import parquet
 
-from bench.data.card.layout import Column, Layout
+from bench.data.card.layout import MULTI_MEND, Column, Layout
 from bench.data.raw.arrow_texts import finest_unit, has_texts, is_number, is_text, texts
 from bench.data.raw.columns import LocalColumn, recode, smallest_unsigned
 from bench.data.raw.compression import Bound, ExpansionError
 from bench.data.raw.decimals import decimal_hint
 from bench.data.raw.header import check_columns
+from bench.data.raw.multi import is_list, offsets_of
 from bench.data.raw.readers import RawBlock
 from bench.data.raw.texts import parse_whole
 from bench.errors import DataError, quoted
@@ -86,6 +87,11 @@ class ParquetReader:
             raise DataError(f"{self._name}: {error}.") from None
 
     def _check_type(self, column: Column, field: pa.Field) -> None:
+        if is_list(field.type) and not column.multi:
+            raise DataError(
+                f"{self._name}: column {column.name!r} holds lists ({field.type}): give it the kind "
+                f'"categorical" and say what several values become: {MULTI_MEND}.'
+            )
         kind = _value_type(field.type)
         extension = (field.metadata or {}).get(_EXTENSION, b"").decode() or getattr(kind, "extension_name", "")
         wanted = "text or numbers"
@@ -113,7 +119,7 @@ class ParquetReader:
         if column.role == "time":  # read back at once, so that any will do
             return str(kind.unit)
         parts = file.iter_batches(_ROWS_AT_ONCE, columns=[column.name])
-        return finest_unit(_plain(part.column(0)) for part in parts)
+        return finest_unit(_plain(_items(part.column(0))) for part in parts)
 
     def batches(self, chunk_bytes: int) -> Iterator[Batch]:
         """The rows, about ``chunk_bytes`` at a time."""
@@ -144,6 +150,8 @@ class ParquetReader:
         )
 
     def _coded(self, batch: Batch, column: Column) -> LocalColumn:
+        if is_list(batch.columns.column(column.name).type):
+            return self._lists(batch, column)
         codes, values = _distinct(batch.columns.column(column.name))
         if column.in_whole_numbers:
             return recode(codes, self._parsed(batch, column, codes, values))
@@ -154,6 +162,17 @@ class ParquetReader:
             known = [text is None or self._layout.label_rule.label(text) is not None for text in written.to_pylist()]
             written = pc.if_else(pa.array(known), written, _whole_texts(values, written))
         return recode(codes, written)
+
+    def _lists(self, batch: Batch, column: Column) -> LocalColumn:
+        """A column of lists, their values as texts; the codes are the rows."""
+        lists = batch.columns.column(column.name)
+        offsets = offsets_of(lists)
+        codes, values = _distinct(_items(lists))
+        owners = np.repeat(np.arange(len(lists)), np.diff(offsets))
+        written = self._texts(batch, column, codes, values, owners)
+        items = written.take(pa.array(codes.astype(np.int64) - 1, mask=codes == 0))
+        of_texts = pa.LargeListArray.from_arrays(pa.array(offsets), items)
+        return LocalColumn(np.arange(1, len(lists) + 1, dtype=smallest_unsigned(len(lists))), of_texts)
 
     def _numbers(self, batch: Batch, column: Column) -> pa.Array:
         array = batch.columns.column(column.name)
@@ -168,14 +187,17 @@ class ParquetReader:
         found = self._parsed(batch, column, codes, values)
         return found.take(pa.array(codes.astype(np.int64) - 1, mask=codes == 0))
 
-    def _texts(self, batch: Batch, column: Column, codes: np.ndarray, values: pa.Array) -> pa.Array:
-        """The text of each distinct value, null where it stands for a missing one."""
+    def _texts(
+        self, batch: Batch, column: Column, codes: np.ndarray, values: pa.Array, owners: np.ndarray | None = None
+    ) -> pa.Array:
+        """The text of each distinct value, null where it stands for a missing one; ``owners``: rows of the codes."""
         unit = self._units[column.name]
         try:
             written = texts(values, unit)
         except pa.ArrowException:
             bad = next(place for place in range(len(values)) if not _has_text(values.slice(place, 1), unit))
-            raise self._bad_value(batch, column, codes, bad, _without_text(values.slice(bad, 1))) from None
+            what = _without_text(values.slice(bad, 1))
+            raise self._bad_value(batch, column, codes, bad, what, owners) from None
         missing = pc.is_in(written, value_set=pa.array(self._layout.missing, pa.large_string()))
         return pc.if_else(missing, pa.scalar(None, pa.large_string()), written)
 
@@ -198,8 +220,11 @@ class ParquetReader:
             raise self._bad_value(batch, column, codes, bad, what)
         return found
 
-    def _bad_value(self, batch: Batch, column: Column, codes: np.ndarray, place: int, what: str) -> DataError:
-        row = batch.first_row + int((codes == place + 1).argmax())
+    def _bad_value(
+        self, batch: Batch, column: Column, codes: np.ndarray, place: int, what: str, owners: np.ndarray | None = None
+    ) -> DataError:
+        first = int((codes == place + 1).argmax())
+        row = batch.first_row + (first if owners is None else int(owners[first]))
         return DataError(
             f"{self._name}: row {row}, column {column.name!r}: {what}; mend the value or the column's kind."
         )
@@ -210,6 +235,9 @@ class ParquetReader:
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:
+    """What the values of a column, or of its lists, are."""
+    if is_list(kind):
+        return kind.value_type
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
@@ -219,6 +247,10 @@ def _is_zone(name: str) -> bool:
     except pa.ArrowInvalid:
         return False
     return True
+
+
+def _items(array: pa.Array) -> pa.Array:
+    return array.flatten() if is_list(array.type) else array
 
 
 def _plain(array: pa.Array) -> pa.Array:
