@@ -24,6 +24,8 @@ PROG = "python -m bench prepare"
 PHASES = {"fetch": "fetching", "read": "reading", "count": "counting", "write": "writing"}
 LINE_EVERY_S = 10.0
 """Seconds between two plain lines of progress."""
+Raw = Path | list[Path] | None
+"""A file, an archive or a folder; several files; or nothing."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,9 @@ class PrepareFlags:
     dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
     """Name of a data set, with parameters in brackets if need be, e.g. "criteo[min_count=2]"; or the path of a
     card of your own, my.toml."""
-    raw: Path | None = None
-    """The raw data: text or Parquet, plain or as .gz, .bz2, .xz, .zst, .lz4, .zip, .tar, .tar.gz, or in a folder."""
+    raw: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
+    """The raw data: text or Parquet, plain or as .gz, .bz2, .xz, .zst, .lz4, .zip, .tar, .tar.gz, or in a folder; given
+    more than once, or as a pattern ('part-*.csv'), files that are the parts of one table, in that order."""
     data_dir: Path = Path("data")
     """Where encoded data sets lie."""
     download: bool = False
@@ -55,7 +58,7 @@ def command(argv: Sequence[str]) -> int:
     """Prepare one data set."""
     flags = tyro.cli(
         PrepareFlags,
-        args=list(argv),
+        args=_spread(argv),
         prog=PROG,
         config=(tyro.conf.HelptextFromCommentsOff, tyro.conf.FlagCreatePairsOff),
     )
@@ -64,27 +67,63 @@ def command(argv: Sequence[str]) -> int:
         raise ConfigError(f"--device {flags.device}: data set {card.name!r} is not generated; leave --device out.")
     if flags.raw_out is not None:
         return _write_raw(card, flags, flags.raw_out)
-    if flags.download and flags.raw is not None:
-        raise ConfigError(f"--download and --raw {flags.raw} exclude each other; give one.")
-    if flags.raw is not None and not flags.raw.exists():
-        raise DataError(f"--raw {flags.raw}: there is no such file or folder; check the path.")
-    if flags.raw is not None and card.generator:
-        raise DataError(f"data set {card.name!r} is generated: leave out --raw {flags.raw}.")
+    raw = _raw_paths(card, flags)
     from bench.data.store.store import store_folder, unprepared_message  # noqa: PLC0415 - loads pyarrow
 
     folder = store_folder(flags.data_dir, card)
-    if not flags.force and _is_there(card, folder, flags):
+    if not flags.force and _is_there(card, folder, flags, raw):
         return 0
-    if flags.raw is None and not flags.download and not card.generator:
+    if raw is None and not flags.download and not card.generator:
         raise DataError(unprepared_message(folder, card))
     from bench.data.prepare.workspace import reserved  # noqa: PLC0415
 
     before = _made_at(folder)
     with reserved(folder, lambda line: sys.stderr.write(f"{line}\n")):
         made_meanwhile = _made_at(folder) != before
-        if flags.force or not made_meanwhile or not _is_there(card, folder, flags):
-            _make(card, flags, folder)
+        if flags.force or not made_meanwhile or not _is_there(card, folder, flags, raw):
+            _make(card, flags, folder, raw)
     return 0
+
+
+def _spread(argv: Sequence[str]) -> list[str]:
+    """The arguments with ``--raw`` before each of several files behind it, which is what shells make of a pattern.
+
+    Only where the data set stands first; else a file could be meant for it.
+    """
+    spread: list[str] = []
+    for text in argv:
+        behind_a_file = len(spread) > 1 and spread[-2] == "--raw" and not argv[0].startswith("-")
+        spread += ["--raw", text] if behind_a_file and not text.startswith("-") else [text]
+    return spread
+
+
+def _raw_paths(card: DatasetCard, flags: PrepareFlags) -> Raw:
+    """What ``--raw`` names: one path, or several files.
+
+    Raises:
+        ConfigError: raw data and ``--download``.
+        DataError: no such file, or raw data of a generated data set.
+    """
+    if not flags.raw:
+        return None
+    given = " ".join(map(str, flags.raw))
+    if flags.download:
+        raise ConfigError(f"--download and --raw {given} exclude each other; give one.")
+    if card.generator:
+        raise DataError(f"data set {card.name!r} is generated: leave out --raw {given}.")
+    paths = [found for path in flags.raw for found in _matching(path)]
+    return paths[0] if len(paths) == 1 else paths
+
+
+def _matching(path: Path) -> list[Path]:
+    """The path, or the files that it is a pattern of, in the order of their names."""
+    if path.exists():
+        return [path]
+    anchor = Path(path.anchor)
+    found = sorted(anchor.glob(str(path.relative_to(anchor)))) if any(sign in str(path) for sign in "*?[") else []
+    if not found:
+        raise DataError(f"--raw {path}: there is no such file or folder; check the path.")
+    return found
 
 
 def _resolve(flags: PrepareFlags) -> DatasetCard:
@@ -113,7 +152,7 @@ def _write_raw(card: DatasetCard, flags: PrepareFlags, path: Path) -> int:
     from bench.data.prepare.prepare import Progress, Settings  # noqa: PLC0415
     from bench.data.prepare.raw_text import write_raw  # noqa: PLC0415
 
-    if flags.raw is not None or flags.download:
+    if flags.raw or flags.download:
         raise ConfigError(f"--raw-out {path} writes generated rows; leave out --raw and --download.")
     if path.is_dir() or (path.exists() and not flags.force):
         raise DataError(f"--raw-out {path} is there already; name another file, or replace a file with --force.")
@@ -130,7 +169,7 @@ def _write_raw(card: DatasetCard, flags: PrepareFlags, path: Path) -> int:
     return 0
 
 
-def _is_there(card: DatasetCard, folder: Path, flags: PrepareFlags) -> bool:
+def _is_there(card: DatasetCard, folder: Path, flags: PrepareFlags, raw: Raw) -> bool:
     """Whether a sound store of this card lies in ``folder``; says so, or why one is replaced.
 
     Raises:
@@ -147,14 +186,14 @@ def _is_there(card: DatasetCard, folder: Path, flags: PrepareFlags) -> bool:
         manifest = read_checked(folder, card)
         verify_files(folder, manifest, manifest["files"], remake_command(folder, card, manifest))
     except DataError as error:
-        if flags.raw is None and not flags.download and not card.generator:
+        if raw is None and not flags.download and not card.generator:
             raise
         sys.stderr.write(f"{str(error).partition(' Make ')[0]} It is replaced.\n")
         return False
     made_from = manifest["raw"]
     different = download_differs(card, flags.data_dir, made_from) if flags.download else ""
-    if flags.raw is not None:
-        different = raw_differs(card, flags.raw, made_from)
+    if raw is not None:
+        different = raw_differs(card, raw, made_from)
     if different:
         names = ", ".join(one["name"] for one in made_from)
         made = f"{folder} is there already, made from {names} ({manifest['n_rows']:,} rows)"
@@ -174,14 +213,13 @@ def _made_at(folder: Path) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_ino
 
 
-def _make(card: DatasetCard, flags: PrepareFlags, folder: Path) -> None:
+def _make(card: DatasetCard, flags: PrepareFlags, folder: Path, raw: Raw) -> None:
     from bench.data.prepare.fetch import fetch_raw  # noqa: PLC0415
     from bench.data.prepare.prepare import Settings, prepare  # noqa: PLC0415
     from bench.data.store.manifest import read_manifest  # noqa: PLC0415
 
     started = time.perf_counter()
     with _meter() as show:
-        raw = flags.raw
         if flags.download:
             raw = fetch_raw(card, flags.data_dir, lambda done, total: show("fetch", done, total, "bytes"))
         tell = _teller(show)

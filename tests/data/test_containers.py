@@ -289,7 +289,8 @@ def test_two_tables_that_files_names_are_refused(tmp_path, files_of, beside):
     members = {"a.csv": TEXT, "other.csv": TEXT, beside: TEXT}
     for data in (zip_of(members), tar_of(members), tar_of(dict(reversed(members.items())))):
         with pytest.raises(
-            DataError, match=r"holds .* and .*, but one file is wanted, called 'a.csv' or .*--raw, or join the"
+            DataError,
+            match=r"holds .* and .*, but one file is wanted, called 'a.csv' or .*, set join = true",
         ):
             files_of(data, files='["a.csv", "b.csv", "c.csv"]')
     for name, data in members.items():

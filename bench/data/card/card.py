@@ -68,7 +68,7 @@ class DatasetCard:
     generator: str
     """``module:callable`` that makes the data, or nothing."""
     shares: tuple[float, float, float]
-    """Of the rows: train, valid, test."""
+    """Of the rows: train, valid, test; 0 for test where that has files of its own."""
     parameters: tuple[Parameter, ...]
     """What ``name[parameter=value]`` may set."""
     params: dict[str, Any]
@@ -86,6 +86,8 @@ class DatasetCard:
     order: TimeOrder | None = None
     """What orders the rows in time; None where nothing does."""
     anchor: Anchor | None = None
+    test_files: tuple[str, ...] = ()
+    """Names (or patterns) of files whose rows are the test split; nothing where it is drawn from all rows."""
 
     @property
     def min_count(self) -> int:
@@ -149,6 +151,8 @@ class DatasetCard:
         }
         if self.temporal and self.order is not None:
             parts["order"] = asdict(self.order)
+        if self.test_files:
+            parts["test_files"] = self.test_files
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -175,6 +179,7 @@ def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> Dataset
         raise ConfigError(f"{path.name}: a card has either a [raw] table or a generator.")
     parameters = declared(table, any(column.role == "integer" for one in layouts for column in one.columns))
     params, changed = resolve(name, parameters, overrides or {})
+    shares, test_files = _read_split(table)
     card = DatasetCard(
         name=name,
         title=table.take("title", str, name),
@@ -186,7 +191,7 @@ def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> Dataset
         downloads=_read_downloads(table),
         layouts=layouts,
         generator=generator,
-        shares=_read_shares(table),
+        shares=shares,
         parameters=parameters,
         params=params,
         overrides=changed,
@@ -195,9 +200,11 @@ def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> Dataset
         evaluate_every=table.take("evaluate_every", float, 1.0),
         order=read_order(table, layouts),
         anchor=_read_anchor(table),
+        test_files=test_files,
     )
     table.done()
     _check(card, path.name)
+    _check_test_files(card, path.name)
     _check_profiles(card, path.name)
     return card
 
@@ -218,6 +225,21 @@ def _check(card: DatasetCard, where: str) -> None:
         raise ConfigError(f"{where}: title = {card.title!r} must be one line without control characters.")
     if card.temporal and card.order is None:
         raise ConfigError(f"data set {name!r}: split=temporal needs rows in an order of time, and {_no_order(card)}.")
+
+
+def _check_test_files(card: DatasetCard, where: str) -> None:
+    """Make sure that a test split of its own can be read and is asked for.
+
+    Raises:
+        ConfigError: generated rows, or a split by time.
+    """
+    if card.test_files and card.generator:
+        raise ConfigError(f"{where}: [split] test = {{ files = … }}: generated rows have no files; give a share.")
+    if card.test_files and card.temporal:
+        raise ConfigError(
+            f"data set {card.name!r}: split=temporal takes the latest rows for the test split, and the card has test "
+            f"files of its own; leave split=temporal out, or give [split] test a share."
+        )
 
 
 def _check_profiles(card: DatasetCard, where: str) -> None:
@@ -272,8 +294,25 @@ def _read_anchor(table: TomlTable) -> Anchor | None:
     return anchor
 
 
-def _read_shares(table: TomlTable) -> tuple[float, float, float]:
+def _read_split(table: TomlTable) -> tuple[tuple[float, float, float], tuple[str, ...]]:
+    """The shares of the splits, and the files of a test split of its own."""
     split = table.table("split")
+    if not split.holds_table("test"):
+        return _read_shares(split), ()
+    train, valid = split.take("train", float, 0.8), split.take("valid", float, 0.1)
+    test = split.table("test")
+    files = test.take_list("files")
+    test.done()
+    split.done()
+    if not files:
+        raise ConfigError(f"{test.where}: files = [] names no file; name the one that holds the test rows.")
+    if not (math.isfinite(train) and math.isfinite(valid) and min(train, valid) > 0):
+        raise ConfigError(f"{split.where}: train = {train}, valid = {valid} must be above 0.")
+    whole = Fraction(str(train)) + Fraction(str(valid))
+    return (float(Fraction(str(train)) / whole), float(Fraction(str(valid)) / whole), 0.0), files
+
+
+def _read_shares(split: TomlTable) -> tuple[float, float, float]:
     train, valid, test = (split.take(name, float, share) for name, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True))
     split.done()
     finite = all(map(math.isfinite, (train, valid, test)))

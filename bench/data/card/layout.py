@@ -29,7 +29,7 @@ MAX_EXPANSION = 100
 TIME_PARTS = ("year", "month", "day", "weekday", "weekend", "hour")
 
 
-_LATER: dict[str, Any] = {"decimal": "."}
+_LATER: dict[str, Any] = {"decimal": ".", "join": False}
 _LATER_COLUMN: dict[str, Any] = {"multi": "", "separator": "", "positions": 1}
 """Keys of layouts and of columns that older stores do not know, and what they mean there."""
 
@@ -74,7 +74,8 @@ class Layout:
     """One shape in which the raw table comes."""
 
     files: tuple[str, ...]
-    """Names (or patterns) of the table's file inside a folder or an archive, the preferred one first."""
+    """Names (or patterns) of the table's file inside a folder or an archive, the preferred one first; of its parts in
+    their order where they are joined."""
     columns: tuple[Column, ...]
     fields: tuple[str, ...]
     """The fields in their order; those that no column makes are looked up by the ``rule``."""
@@ -87,6 +88,8 @@ class Layout:
     newlines_in_values: bool = False
     """Whether quoted (or escaped) values may hold line ends."""
     encoding: str = "utf-8"
+    join: bool = False
+    """Whether all ``files`` are read, as one table."""
     decimal: str = "."
     """What stands before the fraction of a number."""
     missing: tuple[str, ...] = ("",)
@@ -158,6 +161,7 @@ def read_layout(table: TomlTable) -> Layout:
         escape=table.take("escape", str, ""),
         newlines_in_values=table.take("newlines_in_values", bool, False),
         encoding=table.take("encoding", str, "utf-8"),
+        join=table.take("join", bool, False),
         decimal=table.take("decimal", str, "."),
         missing=table.take_list("missing", [""]),
         label_rule=read_label_rule(table),

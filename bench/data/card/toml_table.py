@@ -124,6 +124,10 @@ class TomlTable:
         """The sub-table of ``key``; empty when missing."""
         return TomlTable(self.take(key, dict, {}), f"{self.where}: [{key}]")
 
+    def holds_table(self, key: str) -> bool:
+        """Whether the value of ``key`` is a table."""
+        return isinstance(self._values.get(key), dict)
+
     def names(self) -> list[str]:
         """The keys not taken yet, in the file's order."""
         return list(self._values)

@@ -17,10 +17,10 @@ from bench.data.card.layout import Layout
 from bench.data.prepare.encode import Encoder, StoredBlock, store_block
 from bench.data.prepare.parallel import map_ordered
 from bench.data.prepare.spill import Spill
+from bench.data.prepare.tables import Tables, choose_tables
 from bench.data.raw.buckets import bucket_keys
 from bench.data.raw.chunks import chunks
 from bench.data.raw.columns import LocalColumn, code_numbers, recode
-from bench.data.raw.compression import plain_name
 from bench.data.raw.dialect import Dialect
 from bench.data.raw.fields import Extreme, FieldBlock, SideTable, make_fields, row_times
 from bench.data.raw.generated import Content, GeneratedBlock, generated_data, hex_words, load_callable
@@ -29,7 +29,7 @@ from bench.data.raw.markers import number_markers, without_markers
 from bench.data.raw.parquet import ParquetReader
 from bench.data.raw.readers import BlockParser, LongRows, RawBlock
 from bench.data.raw.signatures import is_parquet, refuse_binary
-from bench.data.raw.sources import RawSource, shown
+from bench.data.raw.sources import RawSource, RawStream, shown
 from bench.data.raw.text_stream import TextStream
 from bench.data.schema import Kind
 from bench.errors import ConfigError, DataError, suggest
@@ -53,6 +53,8 @@ class Ingested:
     """Of each numeric field: the smallest and largest number of every block that has any."""
     notes: tuple[str, ...] = ()
     """What a person should know of the table."""
+    test_rows: int = 0
+    """The last so many rows are the test split by the card's word."""
 
 
 def ingest_raw(
@@ -64,64 +66,120 @@ def ingest_raw(
         DataError: no such table in the source, a line that cannot be read, labels that the card does not know or of one
             class alone, or no times where the split needs them.
     """
-    layout, member = choose_layout(card, source)
-    sides = read_sides(layout, source)
-    parts, parse = _reader(source, member, layout, chunk_bytes, spill.folder)
-    markers = number_markers(layout.missing, layout.decimal)
-    ordered_by = card.order.column_of(layout, member) if card.temporal and card.order else None
-
-    def work(part: Any) -> tuple[FieldBlock, np.ndarray | None, StoredBlock, LongRows]:
-        raw = without_markers(parse(part), markers)
-        block = make_fields(raw, layout, sides, card.merged_buckets)
-        times = None if ordered_by is None else row_times(raw, ordered_by)
-        stored = store_block(block, spill)
-        block.columns.clear()  # they are parked now
-        return block, times, stored, raw.long_rows()
-
+    tables = choose_tables(card, source)
+    layout = tables.layout
+    work = _Work(card, tables, read_sides(layout, source), spill)
     kinds = [layout.kind(name) for name in layout.fields]
     encoder = Encoder(layout.fields, kinds, spill)
     labels: list[np.ndarray] = []
     values = LabelValues()
     times: list[np.ndarray] = []
     extremes: list[list[Extreme]] = [[] for kind in kinds if kind == "numeric"]
-    rows, long_rows = 0, LongRows()
-    for block, when, stored, spanning in map_ordered(work, parts, pool):
+    members = (*tables.members, *tables.tests)
+    counts = [Counted() for _ in members]
+    parts = _parts(source, tables, chunk_bytes, spill.folder)
+    for place, block, when, stored, spanning in map_ordered(work, parts, pool):
         encoder.add(stored, pool)
-        long_rows += spanning
+        counts[place].add(len(block.labels), spanning)
         labels.append(block.labels)
         values.add(block.label_values)
         times += [] if when is None else [when]
-        for place, found in enumerate(block.extremes):
-            extremes[place] += found
-        rows += len(block.labels)
-        tick(rows)
-    if not labels:
-        raise DataError(f"{shown(member)}: there are no rows below the header; pass the file with the rows.")
-    source.check_alone(layout.files or ("*",))
+        for field, found in enumerate(block.extremes):
+            extremes[field] += found
+        tick(sum(one.rows for one in counts))
+    test_rows = sum(one.rows for one in counts[len(tables.members) :])
+    if sum(map(len, labels)) == test_rows:
+        raise _no_rows(tables.members[0])
+    if tables.tests and not test_rows:
+        raise _no_rows(tables.tests[0])
+    tables.check_alone(source)
     y = np.concatenate(labels)
-    check_labels(values, y, layout.label_rule, f"{shown(member)}: the label column {layout.label.name!r}")
+    check_labels(values, y, layout.label_rule, f"{tables.shown}: the label column {layout.label.name!r}")
     moments = np.concatenate(times) if times else None
-    return Ingested(encoder, y, times=moments, extremes=extremes, notes=_notes(long_rows, shown(member), source))
+    notes = _notes(tables, counts, source)
+    return Ingested(encoder, y, times=moments, extremes=extremes, notes=notes, test_rows=test_rows)
 
 
-def _notes(long_rows: LongRows, member: str, source: RawSource) -> tuple[str, ...]:
-    ignored = (f"{shown(source.path.name)}: {source.ignored}.",) if source.ignored else ()
-    if not long_rows.n_rows:
-        return ignored
-    # A quote that was never closed and one that was never opened look like one value, which only a person can tell.
-    n, most = long_rows.n_rows, long_rows.most_lines
-    return (
-        *ignored,
-        f"{member}: {n:,} row{' runs' if n == 1 else 's run'} over several lines, the longest over {most:,} from line "
-        f"{long_rows.line} on; if that is a quote out of place, mend it.",
-    )
+def _no_rows(member: str) -> DataError:
+    return DataError(f"{shown(member)}: there are no rows below the header; pass the file with the rows.")
+
+
+@dataclass
+class Counted:
+    """What was found in one file so far."""
+
+    rows: int = 0
+    long_rows: LongRows = LongRows()  # noqa: RUF009 - frozen
+
+    def add(self, rows: int, long_rows: LongRows) -> None:
+        """Take in a block."""
+        self.rows += rows
+        self.long_rows += long_rows
+
+
+class _Work:
+    """Makes fields of parts; called by several threads."""
+
+    def __init__(self, card: DatasetCard, tables: Tables, sides: tuple[SideTable, ...], spill: Spill) -> None:
+        self._card, self._layout, self._sides, self._spill = card, tables.layout, sides, spill
+        self._markers = number_markers(tables.layout.missing, tables.layout.decimal)
+        order = card.order if card.temporal else None
+        self._ordered_by = order.column_of(tables.layout, tables.members[0]) if order else None
+
+    def __call__(self, given: _Part) -> tuple[int, FieldBlock, np.ndarray | None, StoredBlock, LongRows]:
+        place, parse, part = given
+        raw = without_markers(parse(part), self._markers)
+        block = make_fields(raw, self._layout, self._sides, self._card.merged_buckets)
+        times = None if self._ordered_by is None else row_times(raw, self._ordered_by)
+        stored = store_block(block, self._spill)
+        block.columns.clear()  # they are parked now
+        return place, block, times, stored, raw.long_rows()
+
+
+_Part = tuple[int, Callable[[Any], RawBlock], Any]
+"""The place of its file, what parses it, and what is parsed."""
+
+
+def _parts(source: RawSource, tables: Tables, chunk_bytes: int, folder: Path) -> Iterator[_Part]:
+    """All rows, file after file, each opened when it is its turn."""
+    several = len(tables.members) + len(tables.tests) > 1
+    for place, member in enumerate((*tables.members, *tables.tests)):
+        raw = source.stream(member)
+        try:
+            parts, parse = _reader(source, raw, member, tables.layout, chunk_bytes, folder)
+        except DataError as error:
+            if member not in tables.tests:
+                raise
+            raise DataError(f"{error} (The test files need the columns of the others, the label among them.)") from None
+        yield from ((place, parse, part) for part in parts)
+        if several:
+            raw.close()
+
+
+def _notes(tables: Tables, counts: Sequence[Counted], source: RawSource) -> tuple[str, ...]:
+    notes = [f"{shown(source.path.name)}: {source.ignored}."] if source.ignored else []
+    members = (*tables.members, *tables.tests)
+    if len(members) > 1:
+        read = [f"{shown(name)} ({one.rows:,})" for name, one in zip(members, counts, strict=True)]
+        main, tests = read[: len(tables.members)], read[len(tables.members) :]
+        more = f" and {len(main) - 10} more" if len(main) > 10 else ""
+        of_test = f"; test rows of {', '.join(tests)}" if tests else ""
+        notes.append(f"rows of {', '.join(main[:10])}{more}{of_test}.")
+    for member, one in zip(members, counts, strict=True):
+        if n := one.long_rows.n_rows:
+            # A quote never closed and one never opened look like one value, which only a person can tell.
+            most, line = one.long_rows.most_lines, one.long_rows.line
+            notes.append(
+                f"{shown(member)}: {n:,} row{' runs' if n == 1 else 's run'} over several lines, the longest over "
+                f"{most:,} from line {line} on; if that is a quote out of place, mend it."
+            )
+    return tuple(notes)
 
 
 def _reader(
-    source: RawSource, member: str, layout: Layout, chunk_bytes: int, folder: Path
+    source: RawSource, raw: RawStream, member: str, layout: Layout, chunk_bytes: int, folder: Path
 ) -> tuple[Iterator[Any], Callable[[Any], RawBlock]]:
     """The table's parts in order, and what turns one into a block; ``folder`` takes what cannot be streamed."""
-    raw = source.stream(member)
     if is_parquet(raw.head):
         reader = ParquetReader(source.seekable_file(member, folder), layout, shown(member))
         return reader.batches(chunk_bytes), reader.block
@@ -150,30 +208,6 @@ def read_sides(layout: Layout, source: RawSource) -> tuple[SideTable, ...]:
         if name not in made:
             raise ConfigError(f"rule {layout.rule!r} gives no values of the field {name!r}.{suggest(name, made)}")
     return sides
-
-
-def choose_layout(card: DatasetCard, source: RawSource) -> tuple[Layout, str]:
-    """The layout in which the source holds the table, and the table's member.
-
-    Raises:
-        DataError: no member has a name that the card knows.
-    """
-    if source.is_single:
-        name = source.names()[0]
-        plain = plain_name(name)
-        known = (one for one in card.layouts if one.matches(plain) or one.matches(name))
-        return next(known, card.layouts[0]), name
-    for layout in card.layouts:
-        member = source.find(layout.files or ("*",))
-        if member is not None:
-            return layout, member
-    wanted = [pattern for layout in card.layouts for pattern in layout.files]
-    held = ", ".join(map(shown, source.names()[:8])) or "nothing"
-    ignored = f"; {source.ignored}" if source.ignored else ""
-    raise DataError(
-        f"{shown(source.path.name)}: holds no {' or '.join(wanted)} (it holds {held}{ignored}); pass the table's own "
-        f"file."
-    )
 
 
 def ingest_generated(

@@ -7,26 +7,31 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.card.card import DOWNLOADS, DatasetCard
-from bench.data.prepare.ingest import choose_layout, read_sides
+from bench.data.prepare.ingest import read_sides
+from bench.data.prepare.tables import choose_tables
 from bench.data.raw.sources import RawSource
 from bench.files import file_sha256
 
 __all__ = ["download_differs", "raw_differs"]
 
 
-def raw_differs(card: DatasetCard, raw: Path, made_from: Sequence[dict[str, Any]]) -> str:
+def raw_differs(card: DatasetCard, raw: Path | Sequence[Path], made_from: Sequence[dict[str, Any]]) -> str:
     """How ``raw`` differs from the files that a store was made from; nothing where it does not.
 
     Of a folder, what counts are the files that preparing it now would read: the table and its side tables.
 
     Args:
         card: the data set.
-        raw: a file, an archive or a folder.
+        raw: a file, an archive or a folder; or several files.
         made_from: ``raw`` of the store's manifest: name and sha256 of every file.
 
     Raises:
         DataError: no file of the folder, or more than one, can be the table; or a file cannot be read.
     """
+    if not isinstance(raw, Path):
+        sums = [file_sha256(path) for path in raw]
+        same = sums == [one["sha256"] for one in made_from]
+        return "" if same else f"not from {', '.join(path.name for path in raw)} as they are"
     if not raw.is_dir():
         if [one["sha256"] for one in made_from] == [file_sha256(raw)]:
             return ""
@@ -59,7 +64,8 @@ def _base(member: str) -> str:
 
 def _would_read(card: DatasetCard, folder: Path) -> list[dict[str, object]]:
     with RawSource(folder, card.max_expansion) as source:
-        layout, member = choose_layout(card, source)
-        source.stream(member)  # marks it as read
-        read_sides(layout, source)
+        tables = choose_tables(card, source)
+        for member in (*tables.members, *tables.tests):
+            source.stream(member).close()  # marks it as read
+        read_sides(tables.layout, source)
         return source.fingerprints()

@@ -68,7 +68,7 @@ class Settings:
 
 def prepare(
     card: DatasetCard,
-    raw: Path | None,
+    raw: Path | Sequence[Path] | None,
     out: Path,
     *,
     progress: Tell | None = None,
@@ -78,7 +78,7 @@ def prepare(
 
     Args:
         card: the data set.
-        raw: its raw data: a file, an archive or a folder; None for generated data.
+        raw: its raw data: a file, an archive or a folder, or the files that are its parts; None for generated data.
         out: the store's folder.
         progress: is told how far the work is.
         settings: chunk size and threads.
@@ -125,7 +125,7 @@ class _Preparer:
         """Prepare ``card`` in ``folder``."""
         self._card, self._folder, self._tools = card, folder, tools
 
-    def build(self, raw: Path | None) -> dict[str, Any]:
+    def build(self, raw: Path | Sequence[Path] | None) -> dict[str, Any]:
         """Write all files but the manifest, and return it."""
         card, tools = self._card, self._tools
         data, prints = self._ingest(raw)
@@ -141,9 +141,11 @@ class _Preparer:
         card = self._card
         if card.temporal and card.order:
             return temporal_splits(len(data.labels), card.shares, data.times, card.order.cut)
-        return assign_splits(data.labels, card.split_seed, card.shares)
+        n_rows = len(data.labels)
+        own_test = np.arange(n_rows) >= n_rows - data.test_rows if card.test_files else None
+        return assign_splits(data.labels, card.split_seed, card.shares, own_test=own_test)
 
-    def _ingest(self, raw: Path | None) -> tuple[Ingested, Future[list[dict[str, object]]]]:
+    def _ingest(self, raw: Path | Sequence[Path] | None) -> tuple[Ingested, Future[list[dict[str, object]]]]:
         """All rows, and the checksums of the raw files on their way."""
         tools = self._tools
         if raw is None:

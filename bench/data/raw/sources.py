@@ -15,7 +15,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,7 @@ from typing import IO
 
 from bench.data.card.layout import MAX_EXPANSION
 from bench.data.raw.compression import Bound, ExpansionError, decompressed, first_bytes, plain_name
-from bench.data.raw.containers import Container, Folder, Single, Tar, Zip, shown
+from bench.data.raw.containers import Container, Folder, Several, Single, Tar, Zip, shown
 from bench.data.raw.signatures import HEAD_BYTES, is_tar, is_zip
 from bench.errors import DataError
 from bench.files import file_sha256
@@ -34,7 +34,7 @@ _LARGEST_TEXT = 1 << 28
 """Bytes of a side table, which is read whole."""
 __all__ = ["RawSource", "RawStream", "shown"]
 
-_ONE_FILE = "pass the file that is the table with --raw, or join the parts, the header once"
+_ONE_FILE = "pass the file that is the table with --raw, or, if all are parts of it, set join = true under [raw]"
 _JUNK_NAMES = (
     *("__macosx", "thumbs.db", "desktop.ini"),
     *("_success", "_metadata", "_common_metadata", "_temporary", "_delta_log"),
@@ -47,26 +47,29 @@ _JUNK_ENDINGS = (".crc",)
 class RawSource:
     """The raw data at one path; a context manager."""
 
-    def __init__(self, path: Path, max_expansion: int = MAX_EXPANSION) -> None:
+    def __init__(self, path: Path | Sequence[Path], max_expansion: int = MAX_EXPANSION) -> None:
         """Open ``path``.
 
         Args:
-            path: a file, an archive or a folder.
+            path: a file, an archive or a folder; or files that are no archives, in their order.
             max_expansion: how many times its size a compressed file may unpack to.
 
         Raises:
             DataError: it does not exist, cannot be read or is damaged.
         """
-        self.path = path
+        self._paths = (path,) if isinstance(path, Path) else tuple(path)
+        self.path = self._paths[0]
         self._ratio = max_expansion
         self.opened: list[str] = []
         """Members read so far."""
         self._plain: IO[bytes] | None = None
-        with ExitStack() as stack, _readable(path.name):
+        with ExitStack() as stack, _readable(self.path.name):
             self._container = self._open(stack)
             self._stack = stack.pop_all()
 
     def _open(self, stack: ExitStack) -> Container:
+        if len(self._paths) > 1:
+            return _several(self._paths)
         if self.path.is_dir():
             return Folder(self.path)
         name = shown(self.path.name)
@@ -95,36 +98,78 @@ class RawSource:
         """Whether the path is one file that is no archive."""
         return isinstance(self._container, Single)
 
+    @property
+    def is_several(self) -> bool:
+        """Whether it is files named one by one."""
+        return isinstance(self._container, Several)
+
+    def _path_of(self, member: str) -> Path:
+        """The file on disk that is ``member``, or holds it."""
+        if self.is_several:
+            return Path(member)
+        return self.path / member if self.path.is_dir() else self.path
+
     def progress_bytes(self) -> tuple[int, int] | None:
         """Bytes of the file read so far and its size; None for folders and for tables that are no stream."""
         if self._plain is None or self._plain.closed:
             return None
         return self._plain.tell(), self.path.stat().st_size
 
-    def find(self, patterns: tuple[str, ...]) -> str | None:
+    def find(self, patterns: tuple[str, ...], without: Collection[str] = ()) -> str | None:
         """The member that ``patterns`` name: by an exact name, else by the earliest pattern that matches one.
 
-        The member's folder and the ending of a compressed file do not count. A tar is read no further than to the
-        first exact name.
+        The member's folder and the ending of a compressed file do not count, nor do the members ``without``. A tar is
+        read no further than to the first exact name.
 
         Raises:
             DataError: two members are named by exact names, or match the same pattern.
         """
-        return self._find(patterns, stop_early=isinstance(self._container, Tar))
+        return self._find(patterns, without, stop_early=isinstance(self._container, Tar))
 
-    def check_alone(self, patterns: tuple[str, ...]) -> None:
+    def check_alone(self, patterns: tuple[str, ...], without: Collection[str] = ()) -> None:
         """Look for a second table in what ``find`` left unread of a tar; quick once the table was read.
 
         Raises:
             DataError: there is one, or the rest of the archive is damaged.
         """
         if isinstance(self._container, Tar):
-            self._find(patterns, stop_early=False)
+            self._find(patterns, without, stop_early=False)
 
-    def _find(self, patterns: tuple[str, ...], stop_early: bool) -> str | None:
+    def find_parts(self, patterns: tuple[str, ...], without: Collection[str] = ()) -> tuple[str, ...]:
+        """All members that ``patterns`` name, in the order of the patterns and, of one, of the names.
+
+        Raises:
+            DataError: some patterns name a member and another names none, or a part seems to be there twice.
+        """
+        names = [name for name in self._members() if name not in without] if patterns else []
+        where, found, empty = shown(self.path.name), [], []
+        for pattern in patterns:
+            exact = [name for name in names if _named(name, pattern)]
+            if len(exact) > 1:
+                raise DataError(
+                    f"{where}: {_listed(exact)} are both called {pattern!r}; take one away, or name folders."
+                )
+            held = exact or sorted(name for name in names if _matches(name, pattern))
+            found += [name for name in held if name not in found]
+            empty += [] if held else [pattern]
+        if found and empty:
+            raise DataError(
+                f"{where}: holds {_listed(found)}, but no {empty[0]}; all files that the card names are read."
+            )
+        plain = [plain_name(name) for name in found]
+        twice = [name for name in found if plain.count(plain_name(name)) > 1]
+        if twice:
+            raise DataError(
+                f"{where}: {_listed(twice)} seem to be one part, with and without compression; take one away."
+            )
+        return tuple(found)
+
+    def _find(self, patterns: tuple[str, ...], without: Collection[str], stop_early: bool) -> str | None:
         matching: list[list[str]] = [[] for _ in patterns]
         exact: list[str] = []
         for name in self._members():
+            if name in without:
+                continue
             exact += [name] if any(_named(name, pattern) for pattern in patterns) else []
             for pattern, held in zip(patterns, matching, strict=True):
                 held.extend([name] if _matches(name, pattern) else [])
@@ -150,7 +195,7 @@ class RawSource:
     def _members(self) -> Iterator[str]:
         with _readable(self.path.name):
             names = self._container.names()
-            yield from names if self.is_single else (name for name in names if not _is_junk(name))
+            yield from names if self.is_single or self.is_several else (name for name in names if not _is_junk(name))
 
     @property
     def ignored(self) -> str:
@@ -168,10 +213,10 @@ class RawSource:
         if member not in self.opened:
             self.opened.append(member)
         with _readable(member):
-            bound = self._bound(self.path / member if self.path.is_dir() else self.path)
+            bound = self._bound(self._path_of(member))
             file = self._container.open(member, bound)
             self._stack.callback(file.close)
-            return RawStream(member, decompressed(file, bound))
+            return RawStream(member, decompressed(file, bound), file)
 
     def _bound(self, path: Path) -> Bound:
         return Bound(path.stat().st_size, self._ratio)
@@ -184,8 +229,8 @@ class RawSource:
         """
         stream = self.stream(member)
         self._plain = None
-        path = self.path / member if self.path.is_dir() else self.path
-        if path.is_file() and (self.path.is_dir() or self.is_single):
+        path = self._path_of(member)
+        if path.is_file() and (self.path.is_dir() or self.is_single or self.is_several):
             with path.open("rb") as file:
                 if first_bytes(file, HEAD_BYTES) == stream.head:
                     return path
@@ -220,11 +265,10 @@ class RawSource:
             raise DataError(f"{member}: line {line} is not {encoding} text; fetch the original file again.") from None
 
     def fingerprints(self) -> list[dict[str, object]]:
-        """Name, size and sha256 of the file at the path, or of the members of the folder that were read."""
-        if self.path.is_dir():
+        """Name, size and sha256 of the files at the paths, or of the members of the folder that were read."""
+        files = [(path.name, path) for path in self._paths]
+        if not self.is_several and self.path.is_dir():
             files = [(name, self.path / name) for name in sorted(self.opened)]
-        else:
-            files = [(self.path.name, self.path)]
         with _readable(self.path.name):
             return [{"name": name, "bytes": path.stat().st_size, "sha256": file_sha256(path)} for name, path in files]
 
@@ -232,8 +276,13 @@ class RawSource:
 class RawStream:
     """Decompressed bytes of one member; damage met while reading becomes a DataError."""
 
-    def __init__(self, name: str, file: IO[bytes]) -> None:
-        self.name, self._file = shown(name), file
+    def __init__(self, name: str, file: IO[bytes], packed: IO[bytes]) -> None:
+        self.name, self._file, self._packed = shown(name), file, packed
+
+    def close(self) -> None:
+        """Let go of the member's file."""
+        self._file.close()
+        self._packed.close()
 
     @property
     def head(self) -> bytes:
@@ -253,6 +302,23 @@ class RawStream:
         """
         with _readable(self.name):
             return self._file.read(size)
+
+
+def _several(paths: Sequence[Path]) -> Several:
+    """Files named one by one.
+
+    Raises:
+        DataError: one is there twice, is a folder, or is empty or cannot be read.
+    """
+    for path in paths:
+        with _readable(path.name):
+            if paths.count(path) > 1:
+                raise DataError(f"--raw {path}: is given twice; its rows would count twice.")
+            if path.is_dir():
+                raise DataError(f"--raw {path}: is a folder; give one folder alone, or files one by one.")
+            if not path.stat().st_size:
+                raise DataError(f"{shown(path.name)}: the file is empty; take it out.")
+    return Several(paths)
 
 
 @contextmanager

@@ -69,7 +69,13 @@ def class_cuts(n: int, shares: Sequence[float], positive: bool) -> tuple[int, in
     return int(-((half - train) // 1)), int(-((half - valid) // 1))
 
 
-def assign_splits(labels: np.ndarray, seed: int, shares: Sequence[float], rows: np.ndarray | None = None) -> np.ndarray:
+def assign_splits(
+    labels: np.ndarray,
+    seed: int,
+    shares: Sequence[float],
+    rows: np.ndarray | None = None,
+    own_test: np.ndarray | None = None,
+) -> np.ndarray:
     """The split of each row, uint8 [n]: 0 train, 1 valid, 2 test.
 
     Args:
@@ -77,10 +83,19 @@ def assign_splits(labels: np.ndarray, seed: int, shares: Sequence[float], rows: 
         seed: the split seed.
         shares: of train, valid and test.
         rows: row numbers of ``labels``, int64 [n]; None: 0, 1, ….
+        own_test: the rows that are the test split by the card's word, bool [n]; the others are cut by ``shares``, of
+            which that of test is 0.
     """
     splits = np.full(len(labels), TRAIN, dtype=np.uint8)
+    if own_test is not None:
+        splits[own_test] = TEST
+
+    def of_class(part: slice, label: int) -> np.ndarray:
+        mine: np.ndarray = labels[part] == label
+        return mine if own_test is None else mine & ~own_test[part]
+
     for label in (0, 1):
-        parts = [_hashes(seed, part, rows)[labels[part] == label] for part in _blocks(len(labels))]
+        parts = [_hashes(seed, part, rows)[of_class(part, label)] for part in _blocks(len(labels))]
         hashes = np.concatenate(parts) if parts else np.empty(0, np.uint64)
         del parts
         cuts = [cut for cut in class_cuts(len(hashes), shares, positive=label == 1) if cut < len(hashes)]
@@ -88,7 +103,7 @@ def assign_splits(labels: np.ndarray, seed: int, shares: Sequence[float], rows: 
             continue
         hashes.partition(cuts)
         for part in _blocks(len(labels)):
-            members = labels[part] == label
+            members = of_class(part, label)
             found = _hashes(seed, part, rows)
             for cut in cuts:
                 splits[part] += members & (found >= hashes[cut])
@@ -136,6 +151,8 @@ def _mend(shares: Sequence[float] | None) -> str:
     """What a split without both labels needs."""
     if shares is None:
         return "rows are split by time: give more rows, change [split], or leave split=temporal out"
+    if not shares[-1]:
+        return "the test split is that of the card's test files, the others are drawn from the other rows: give more"
     ones, zeros = _fewest(shares, positive=True), _fewest(shares, positive=False)
     return f"these shares need at least {ones} of label 1 and {zeros} of label 0: give more rows, or change [split]"
 

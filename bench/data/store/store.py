@@ -18,7 +18,7 @@ import numpy as np
 from bench.data.card.card import SPLITS, DatasetCard
 from bench.data.schema import FIRST_VALUE, Field, Schema
 from bench.data.store import manifest as files
-from bench.data.store.splits import MIN_ROWS, TRAIN, assign_splits, check_splits, smallest_hashes
+from bench.data.store.splits import MIN_ROWS, TEST, TRAIN, assign_splits, check_splits, smallest_hashes
 from bench.errors import DataError
 
 ROWS_AT_ONCE = 1 << 18
@@ -110,8 +110,9 @@ class Store:
         seed, shares = self.manifest["split_seed"], self.manifest["shares"]
         subset = smallest_hashes(len(self.labels), seed, rows)
         self.labels = self.labels[subset]
-        temporal = self._card.temporal
-        self.splits = self.splits[subset] if temporal else assign_splits(self.labels, seed, shares, subset)
+        kept = self.splits[subset]
+        own_test = kept == TEST if self._card.test_files else None
+        self.splits = kept if self._card.temporal else assign_splits(self.labels, seed, shares, subset, own_test)
         self._subset = subset
 
     @property
