@@ -256,11 +256,22 @@ def test_the_flag_adds_the_parameter_where_none_is_named():
     assert with_split("planted[split=random]", "temporal") == "planted[split=random]"
 
 
+def _as_first_described(layout):
+    """What the first stores knew of a layout; what came later says nothing in their cards."""
+    keys = (
+        ["files", "columns", "fields", "delimiter", "header", "quote", "escape", "newlines_in_values", "encoding", "missing", "label_rule", "rule"]
+    )
+    columns = [
+        {key: column[key] for key in ("name", "role", "field", "time_format", "parts")} for column in layout["columns"]
+    ]
+    return {key: layout[key] for key in keys} | {"columns": columns}
+
+
 @pytest.mark.parametrize("name", list(TABLE))
 def test_stores_split_by_lot_are_what_they_were(name):
     card = load_card(card_path(TABLE[name]))
     parts = {
-        "layouts": [asdict(layout) for layout in card.layouts],
+        "layouts": [_as_first_described(asdict(layout)) for layout in card.layouts],
         "generator": card.generator,
         "shares": card.shares,
     }

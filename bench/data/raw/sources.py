@@ -276,8 +276,8 @@ class RawSource:
 class RawStream:
     """Decompressed bytes of one member; damage met while reading becomes a DataError."""
 
-    def __init__(self, name: str, file: IO[bytes], packed: IO[bytes]) -> None:
-        self.name, self._file, self._packed = shown(name), file, packed
+    def __init__(self, name: str, file: IO[bytes], packed: IO[bytes] | None = None) -> None:
+        self.name, self._file, self._packed = shown(name), file, packed or file
 
     def close(self) -> None:
         """Let go of the member's file."""
