@@ -109,7 +109,7 @@ BOTH = r'positive = \["…"\], negative = \["…"\]'
         ),
         ('label_rule = "!= no"', ["no", "yes", "maybe"] * 20, r"'maybe' \(20 rows\), 'no' \(20 rows\), 'yes'"),
         # The operand has no blank before it, the values do: the rule names none of them.
-        ('label_rule = "== a"', [" a", " b"] * 30, r"holds ' a' \(30 rows\), ' b' \(30 rows\)"),
+        ('label_rule = "== a"', [" a", " b"] * 30, r"holds ' a', which is 'a' but for blanks; .* trim = true"),
         (
             'positive = [">50K", ">50K."]',
             INCOME,
@@ -148,9 +148,13 @@ BOTH = r'positive = \["…"\], negative = \["…"\]'
             ["1", "true"] * 20,
             r"line 3, column 'y': the label is 'true', not 0 or 1; mend the line, or say .*" + BOTH,
         ),
-        ("", ["1.00", "0.0"] * 20, r"line 2, column 'y': the label is '1.00', not 0 or 1; .*" + BOTH),
-        ("", ["1", "-1"] * 20, r"line 3, column 'y': the label is '-1', not 0 or 1; .*" + BOTH),
-        ("", ["0", " 1"] * 20, r"line 3, column 'y': the label is ' 1', not 0 or 1; .*" + BOTH),
+        ("", ["1.00", "0.0"] * 20, r"line 2, column 'y': the label is '1.00', not 0 or 1; .*positive = ..1.00"),
+        (
+            "",
+            ["1", "-1"] * 20,
+            r"line 3, column 'y': the label is '-1', not 0 or 1; .*positive = ..1.., negative = ..-1",
+        ),
+        ("", ["0", " 1"] * 20, r"line 3, column 'y': the label is ' 1', not 0 or 1; .*trim = true"),
         (
             "",
             ["0", ""] * 20,

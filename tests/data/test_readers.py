@@ -79,7 +79,7 @@ def test_a_long_delimiter_and_another_encoding(tmp_path, size):
 def test_words_for_missing_values(tmp_path):
     card = TABBED.replace("header = false", 'header = false\nmissing = ["", "NA"]')
     for data in (b"1\tq\t NA\tNA\tNA\n", b"1\tq\tNA\tNA \tNA\n"):
-        with pytest.raises(DataError, match=r"line 1, .*a missing value has no blanks around it; take them"):
+        with pytest.raises(DataError, match=r"line 1, .*a missing value has no blanks around it; set trim = true"):
             rows_of(tmp_path, card, data)
     assert rows_of(tmp_path, card, b"1\tq\tNA\tNA\tNA\n") == [("1", None, None, None)]
 

@@ -258,9 +258,20 @@ def test_the_flag_adds_the_parameter_where_none_is_named():
 
 def _as_first_described(layout):
     """What the first stores knew of a layout; what came later says nothing in their cards."""
-    keys = (
-        ["files", "columns", "fields", "delimiter", "header", "quote", "escape", "newlines_in_values", "encoding", "missing", "label_rule", "rule"]
-    )
+    keys = [
+        "files",
+        "columns",
+        "fields",
+        "delimiter",
+        "header",
+        "quote",
+        "escape",
+        "newlines_in_values",
+        "encoding",
+        "missing",
+        "label_rule",
+        "rule",
+    ]
     columns = [
         {key: column[key] for key in ("name", "role", "field", "time_format", "parts")} for column in layout["columns"]
     ]

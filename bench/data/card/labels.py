@@ -30,6 +30,8 @@ NUMBER = re.compile(r" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? *", re.ASCII)
 """How a finite number is written."""
 _PLAIN = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "False": 0, "True": 1}
 """What a column holds of which the card says nothing: 0 and 1, also as pandas writes floats and truth values."""
+_LIKELY = ("yes", "y", "true", "t", "positive", "pos", "click", "clicked", "buy", "good", "success")
+"""What rather counts as 1, in small letters."""
 _MOST = 1000
 """Distinct values that are counted."""
 _SHOWN = 10
@@ -122,6 +124,22 @@ class LabelRule:
         if self.compares_numbers:
             return "mend label_rule under [raw] of the card"
         return 'say under [raw] of the card which values count as 1 and which as 0: positive = ["…"], negative = ["…"]'
+
+    def mend_for(self, seen: Sequence[str]) -> str:
+        """``mend``, with the words that would do for the values ``seen``, where that can be told."""
+        if self.symbol or self.positive or self.negative or len(seen) < 2:
+            return self.mend
+        ranked = sorted(seen, key=lambda text: (text.strip().lower() in _LIKELY, _number(text) or 0.0, text))
+        numbers = [_number(text) is not None for text in seen]
+        if len(seen) == 2 and (all(numbers) or not any(numbers)):
+            lists = f"positive = {_toml(ranked[1:])}, negative = {_toml(ranked[:1])}"
+            return (
+                f"say under [raw] of the card which value counts as 1 and which as 0: {lists}, or the other way round"
+            )
+        if all(numbers):
+            bound = ranked[(len(ranked) + 1) // 2].strip()
+            return f'say under [raw] of the card which numbers count as 1, as label_rule = ">= {bound}"'
+        return self.mend
 
     @property
     def _lists(self) -> dict[str, tuple[str, ...]]:
@@ -223,6 +241,12 @@ def check_labels(values: LabelValues, labels: np.ndarray, rule: LabelRule, where
         DataError: more than one value that the rule does not name, or no row of one label.
     """
     others = [text for text in values.counts if text not in rule.named]
+    blanks = [text for text in others if text.strip() in rule.named]
+    if blanks:
+        raise DataError(
+            f"{where} holds {quoted(blanks[0])}, which is {quoted(blanks[0].strip())} but for blanks; take them off "
+            f"with trim = true under [raw] of the card."
+        )
     if rule.named and (len(others) > 1 or values.more):
         if rule.positive or rule.negative:
             missing, mend = ("negative", "0") if rule.positive else ("positive", "1")

@@ -29,7 +29,7 @@ MAX_EXPANSION = 100
 TIME_PARTS = ("year", "month", "day", "weekday", "weekend", "hour")
 
 
-_LATER: dict[str, Any] = {"decimal": ".", "join": False}
+_LATER: dict[str, Any] = {"decimal": ".", "join": False, "trim": False}
 _LATER_COLUMN: dict[str, Any] = {"multi": "", "separator": "", "positions": 1}
 """Keys of layouts and of columns that older stores do not know, and what they mean there."""
 
@@ -92,6 +92,8 @@ class Layout:
     """Whether all ``files`` are read, as one table."""
     decimal: str = "."
     """What stands before the fraction of a number."""
+    trim: bool = False
+    """Whether blanks around values are taken off."""
     missing: tuple[str, ...] = ("",)
     """Texts that stand for a missing value."""
     label_rule: LabelRule = field(default_factory=LabelRule)
@@ -161,6 +163,7 @@ def read_layout(table: TomlTable) -> Layout:
         escape=table.take("escape", str, ""),
         newlines_in_values=table.take("newlines_in_values", bool, False),
         encoding=table.take("encoding", str, "utf-8"),
+        trim=table.take("trim", bool, False),
         join=table.take("join", bool, False),
         decimal=table.take("decimal", str, "."),
         missing=table.take_list("missing", [""]),

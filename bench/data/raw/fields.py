@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from bench.data.card.labels import LabelRule, LabelValues
+from bench.data.card.labels import LabelValues
 from bench.data.card.layout import ISO, Column, Layout
 from bench.data.raw.buckets import bucket_keys
 from bench.data.raw.columns import LocalColumn, recode
@@ -109,7 +109,7 @@ def _several(block: RawBlock, column: Column, layout: Layout) -> dict[str, Local
                 f"{block.member}: column {column.name!r} holds texts, and the card does not say what stands between "
                 f'their values; set separator = "|" beside multi.'
             )
-        lists = split_texts(as_texts(lists), column.separator)
+        lists = split_texts(as_texts(lists), column.separator, layout.trim)
     if column.multi == "combination":
         made = [combinations(lists, column.separator, layout.missing)]
     else:
@@ -150,18 +150,23 @@ def _labels(block: RawBlock, layout: Layout) -> tuple[np.ndarray, LabelValues]:
     if (found == 2).any():
         row = int((found == 2).argmax())
         code = int(column.codes[row])
-        raise _bad_value(block, layout.label, row, _no_label(texts[code - 1] if code else None, rule))
+        raise _bad_value(block, layout.label, row, _no_label(texts[code - 1] if code else None, texts, layout))
     return found, LabelValues.of(read, np.bincount(column.codes, minlength=len(texts) + 1)[1:], rule)
 
 
-def _no_label(text: str | None, rule: LabelRule) -> str:
-    """What is wrong with the label ``text``, None being a missing one, and the mend."""
+def _no_label(text: str | None, texts: list[str], layout: Layout) -> str:
+    """What is wrong with the label ``text``, None being a missing one, and the mend; ``texts``: those around it."""
+    rule = layout.label_rule
     if text is None:
         mend = (
             "if that is a label, take it out of missing and list it" if rule.named else "mend the line or leave it out"
         )
         return f"the label is missing, and must be {rule.wanted}; {mend}"
-    return f"the label is {quoted(text)}, not {rule.wanted}; mend the line, or {rule.mend}"
+    wrong = f"the label is {quoted(text)}, not {rule.wanted}"
+    bare = text.strip()
+    if bare != text and (rule.label(bare) is not None or bare in layout.missing):
+        return f"{wrong}; take off the blanks around it with trim = true under [raw] of the card"
+    return f"{wrong}; mend the line, or {rule.mend_for(texts)}"
 
 
 def _bad_value(block: RawBlock, column: Column, row: int, what: str) -> DataError:

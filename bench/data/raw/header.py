@@ -60,6 +60,7 @@ def read_header(stream: TextStream, layout: Layout, chunk_bytes: int) -> tuple[H
         names = _split(text, layout)
     except csv.Error as error:
         raise DataError(f"{stream.name}: the header (line 1) cannot be read: {error}; mend its quotes.") from None
+    names = [name.strip() for name in names] if layout.trim else names
     check_columns(names, layout, stream.name)
     return Header(tuple(names), line.count(b"\n")), data[len(line) :]
 
@@ -86,6 +87,8 @@ def _meant(name: str, names: list[str], layout: Layout) -> str:
             return f" With delimiter = {layout.delimiter!r} it is one column; its own seems to be {most!r}."
     if not layout.quote and any(one.strip("'\"") == name for one in names):
         return " Its names stand in quotes: set quote in the card."
+    if any(one.strip() == name for one in names):
+        return " Its names have blanks around them: set trim = true in the card."
     if not any(column.name in names for column in layout.columns):
         return " If the file has no header, set header = false in the card."
     near = get_close_matches(name, names, n=1)

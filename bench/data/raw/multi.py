@@ -21,9 +21,12 @@ def is_list(kind: pa.DataType) -> bool:
     return any(test(kind) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
 
 
-def split_texts(texts: pa.Array, separator: str) -> pa.Array:
-    """The lists of large strings that ``texts`` are, cut at ``separator``."""
-    return pc.split_pattern(texts.cast(pa.large_string()), separator).cast(pa.large_list(pa.large_string()))
+def split_texts(texts: pa.Array, separator: str, trim: bool = False) -> pa.Array:
+    """The lists of large strings that ``texts`` are, cut at ``separator``, blanks around each taken off if wanted."""
+    lists = pc.split_pattern(texts.cast(pa.large_string()), separator).cast(pa.large_list(pa.large_string()))
+    if not trim:
+        return lists
+    return pa.LargeListArray.from_arrays(pa.array(offsets_of(lists)), pc.utf8_trim_whitespace(lists.flatten()))
 
 
 def offsets_of(lists: pa.Array) -> np.ndarray:

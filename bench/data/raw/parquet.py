@@ -27,7 +27,7 @@ from bench.data.raw.decimals import decimal_hint
 from bench.data.raw.header import check_columns
 from bench.data.raw.multi import is_list, offsets_of
 from bench.data.raw.readers import RawBlock
-from bench.data.raw.texts import parse_whole
+from bench.data.raw.texts import parse_numbers, parse_whole, trimmed
 from bench.errors import DataError, quoted
 
 _BYTES_PER_VALUE = 8
@@ -198,6 +198,8 @@ class ParquetReader:
             bad = next(place for place in range(len(values)) if not _has_text(values.slice(place, 1), unit))
             what = _without_text(values.slice(bad, 1))
             raise self._bad_value(batch, column, codes, bad, what, owners) from None
+        if self._layout.trim and is_text(values.type):
+            return trimmed(written, self._layout.missing)
         missing = pc.is_in(written, value_set=pa.array(self._layout.missing, pa.large_string()))
         return pc.if_else(missing, pa.scalar(None, pa.large_string()), written)
 
@@ -300,14 +302,4 @@ def _whole_text(value: float | Decimal, text: str) -> str:
 
 def _parse(written: pa.Array, whole: bool, decimal: str) -> pa.Array | None:
     """Numbers of texts, as the text reader reads them: int64 where ``whole``, else float64; None if one is none."""
-    if whole:
-        return parse_whole(written, decimal)
-    bare = pc.utf8_trim(written, " \t")
-    if decimal != ".":
-        if pc.any(pc.match_substring(bare, "."), min_count=0).as_py():
-            return None
-        bare = pc.replace_substring(bare, decimal, ".")
-    try:
-        return bare.cast(pa.float64())
-    except pa.ArrowInvalid:
-        return None
+    return parse_whole(written, decimal) if whole else parse_numbers(written, decimal)

@@ -19,7 +19,16 @@ from bench.data.raw.columns import LocalColumn, code_numbers, local_column, reco
 from bench.data.raw.decimals import decimal_hint
 from bench.data.raw.dialect import SEPARATOR, Chunk, Dialect, RowStarts
 from bench.data.raw.header import Header
-from bench.data.raw.texts import PIECE_BYTES, WIDTH, pack, parse_whole, whole_numbers
+from bench.data.raw.texts import (
+    PIECE_BYTES,
+    WIDTH,
+    as_texts,
+    pack,
+    parse_numbers,
+    parse_whole,
+    trimmed,
+    whole_numbers,
+)
 from bench.data.raw.words import Words, split_words
 from bench.errors import DataError, quoted
 
@@ -97,14 +106,20 @@ class BlockParser:
             for name in names:
                 column, array = self._columns[name], table.column(name).combine_chunks()
                 if column.role == "numeric":
-                    numbers[name] = array
+                    numbers[name] = self._number_column(part, column, array) if self._layout.trim else array
                 elif column.in_whole_numbers and pa.types.is_string(array.type.value_type):
-                    coded[name] = self._whole_column(part, column, local_column(array))
+                    coded[name] = self._whole_column(part, column, self._trimmed(local_column(array)))
                 else:
-                    coded[name] = local_column(self._restored(array))
+                    coded[name] = self._trimmed(local_column(self._restored(array)))
         if _has_nothing(coded[self._layout.label.name]):
             self._dialect.check(chunk)
         return RawBlock(chunk.member, chunk.first_line, rows.count, coded, numbers, rows)
+
+    def _trimmed(self, column: LocalColumn) -> LocalColumn:
+        """The column, without blanks around its texts where the card says so."""
+        if not self._layout.trim:
+            return column
+        return recode(column.codes, trimmed(as_texts(column.values), self._layout.missing))
 
     def _restored(self, array: pa.DictionaryArray) -> pa.DictionaryArray:
         """Texts in which a long delimiter, inside quotes, is what it was."""
@@ -133,7 +148,7 @@ class BlockParser:
         codes, distinct = code_numbers(words.numbers[place], self._missing)
         distinct = distinct.byteswap()
         if not column.in_whole_numbers:
-            return LocalColumn(codes, pa.array(distinct))
+            return self._trimmed(LocalColumn(codes, pa.array(distinct)))
         numbers = whole_numbers(distinct)
         return None if numbers is None else LocalColumn(codes, pa.array(numbers))
 
@@ -147,12 +162,12 @@ class BlockParser:
         self._refuse_odd_nans(part, [name for name in names if self._columns[name].role == "numeric"])
         whole = [name for name in names if self._columns[name].in_whole_numbers]
         # The parser takes 0x10 for 16 and refuses 3.0: where there may be either, whole numbers are read as texts.
-        as_texts = whole if whole and _has_hexadecimals(part.data) else []
+        read_as_texts = names if self._layout.trim else whole if whole and _has_hexadecimals(part.data) else []
         try:
             try:
-                table = self._read(part.data, self._convert_options(names, as_texts), note)
+                table = self._read(part.data, self._convert_options(names, read_as_texts), note)
             except pa.ArrowInvalid:
-                if not whole or as_texts or bad_rows:
+                if not whole or read_as_texts or bad_rows:
                     raise
                 table = self._read(part.data, self._convert_options(names, whole), note)
         except pa.ArrowInvalid as error:
@@ -216,11 +231,27 @@ class BlockParser:
             raise self._bad_value(part, row, column, written.values[int(written.codes[row]) - 1].as_py())
         return recode(written.codes, numbers)
 
-    def _convert_options(self, names: list[str], as_texts: list[str]) -> pa_csv.ConvertOptions:
+    def _number_column(self, part: _Part, column: Column, array: pa.DictionaryArray) -> pa.Array:
+        """A column of numbers from its texts, blanks around them taken off, float64.
+
+        Raises:
+            DataError: one is no number; the message names its line.
+        """
+        written, decimal = self._trimmed(local_column(array)), self._layout.decimal
+        numbers = parse_numbers(written.values, decimal)
+        if numbers is None:
+            bad = [
+                parse_numbers(written.values.slice(place, 1), decimal) is None for place in range(len(written.values))
+            ]
+            row = int(np.isin(written.codes, np.flatnonzero(bad) + 1).argmax())
+            raise self._bad_value(part, row, column, written.values[int(written.codes[row]) - 1].as_py())
+        return numbers.take(pa.array(written.codes.astype(np.int64) - 1, mask=written.codes == 0))
+
+    def _convert_options(self, names: list[str], read_as_texts: list[str]) -> pa_csv.ConvertOptions:
         texts = pa.dictionary(pa.int32(), pa.string())
         return pa_csv.ConvertOptions(
             include_columns=names,
-            column_types={name: texts if name in as_texts else arrow_type(self._columns[name]) for name in names},
+            column_types={name: texts if name in read_as_texts else arrow_type(self._columns[name]) for name in names},
             null_values=list(self._layout.missing),
             decimal_point=self._layout.decimal,
             strings_can_be_null=True,
@@ -268,7 +299,9 @@ class BlockParser:
         elif value is not None and (mend := decimal_hint(value, self._layout.decimal)):
             hint = f" ({mend})"
         elif value is not None and value.strip() in self._layout.missing:
-            hint = " (a missing value has no blanks around it; take them out, or list it so under missing)"
+            hint = (
+                " (a missing value has no blanks around it; set trim = true in the card, or list it so under missing)"
+            )
         elif value is not None and value.strip().lower() in _NOTHING:
             markers = ", ".join(f'"{word}"' for word in dict.fromkeys((*self._layout.missing, value)))
             hint = f" (if it stands for a missing value: missing = [{markers}])"

@@ -6,6 +6,8 @@ behind the last. The order of the numbers is the order of the texts (byte by byt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 from pyarrow import compute as pc
@@ -108,3 +110,23 @@ def parse_whole(texts: pa.Array, decimal: str = ".") -> pa.Array | None:
         return bare.cast(pa.int64())
     except pa.ArrowInvalid:  # beyond 64 bits
         return None
+
+
+def parse_numbers(texts: pa.Array, decimal: str = ".") -> pa.Array | None:
+    """What ``texts`` say as numbers, float64, nulls kept; None where one is none."""
+    bare = pc.utf8_trim(texts, " \t")
+    if decimal != ".":
+        if pc.any(pc.match_substring(bare, "."), min_count=0).as_py():
+            return None
+        bare = pc.replace_substring(bare, decimal, ".")
+    try:
+        return bare.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return None
+
+
+def trimmed(texts: pa.Array, missing: Sequence[str]) -> pa.Array:
+    """Large strings without the blanks around them, null where one of ``missing`` is left."""
+    bare = pc.utf8_trim_whitespace(texts.cast(pa.large_string()))
+    gone = pc.is_in(bare, value_set=pa.array(missing, pa.large_string()))
+    return pc.if_else(gone, pa.scalar(None, pa.large_string()), bare)
