@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -65,7 +66,20 @@ def resolve_dataset(spec: str) -> DatasetCard:
     own = Path(f"{parsed.name.partition('.')[0]}.toml")
     if parsed.name not in datasets().names() and own.is_file():
         raise ConfigError(f"data set {parsed.name!r} is unknown. A table of your own is named by its card: {own}")
+    if parsed.name not in datasets().names() and Path(parsed.name).is_file():
+        raise ConfigError(_needs_card(Path(parsed.name)))
     return load_card(card_path(datasets().entry(parsed.name)), parsed.given)
+
+
+def _needs_card(table: Path) -> str:
+    from bench.data.card.starter import starter_card  # noqa: PLC0415
+
+    card = f"{table.name.partition('.')[0]}.toml"
+    return (
+        f"{table} is a table, and a data set is named by its card, which says what each column is for. Save this as "
+        f"{card}, mend it (bench/datasets/README.md has all keys), and run: python -m bench prepare "
+        f"{shlex.quote(card)} --raw {shlex.quote(str(table))}\n\n{starter_card(table)}"
+    )
 
 
 def with_split(spec: str, split: str) -> str:

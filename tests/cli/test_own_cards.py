@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,51 @@ def test_an_out_that_is_no_folder_is_refused_before_anything_is_computed(bench):
         assert refused.code == 2
         assert refused.err.startswith(f"error: {out}: {reason}") and "choose another folder." in refused.err
     assert Path("file.txt").read_text() == "mine"
+
+
+TABLES = {
+    "clicks.csv": 'user,click,"a ""b"", c"\n' + "".join(f"u{i % 7},{i % 2},{i % 3}\n" for i in range(60)),
+    "my table.v2.tsv": "user\tY\tü\n" + "".join(f"u{i % 7}\t{i % 2}\t{i % 3}\n" for i in range(60)),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_without_a_card_is_answered_with_the_beginning_of_one(bench, name):
+    Path(name).write_text(TABLES[name], encoding="utf-8")
+    answer = bench("prepare", name)
+    assert answer.code == 2
+    assert f"{name} is a table, and a data set is named by its card" in answer.err
+    command, _, card = answer.err.partition("\n\n")
+    _, *argv = shlex.split(command.partition("python -m bench ")[2])
+    Path(argv[0]).write_text(card, encoding="utf-8")
+    made = bench("prepare", *argv)
+    assert made.out.startswith(f"data/{'clicks' if name == 'clicks.csv' else 'my-table'}: 60 rows"), made.err
+    assert "2 fields" in made.out
+    assert f"named by its card: {argv[0]}" in bench("run", "--datasets", name, "--methods", "no-selection").err
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"a,b\n1,2\n", '# write "label" at the column'),
+        (b"PAR1\x00\x01\n", 'clicked = "label"'),
+        (b"", 'clicked = "label"'),
+        (b"a,a\n1,2\n", 'clicked = "label"'),
+        (",".join(f"c{i}" for i in range(50)).encode() + b"\n", "# … and 10 more"),
+    ],
+)
+def test_the_beginning_of_a_card_says_what_it_cannot_know(bench, data, shown):
+    Path("t").write_bytes(data)
+    answer = bench("prepare", "./t")
+    assert answer.code == 2
+    assert shown in answer.err
+
+
+def test_data_prepared_from_a_card_of_ones_own_are_listed(bench):
+    Path("mine.toml").write_text('name = "mine"\ntitle = "My clicks"\n[raw.columns]\ny = "label"\nc = "categorical"\n')
+    Path("t.csv").write_text("y,c\n" + "1,a\n0,b\n" * 30)
+    assert bench("prepare", "mine.toml", "--raw", "t.csv").code == 0
+    lines = bench("list", "datasets").out.splitlines()
+    assert [line.split("  ")[-1] for line in lines if line.strip().startswith("mine ")] == [
+        "My clicks: prepared, from a card of your own"
+    ]
