@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from bench.data.raw.header import read_header
 from bench.data.raw.markers import number_markers, without_markers
 from bench.data.raw.parquet import ParquetReader
 from bench.data.raw.readers import BlockParser, LongRows, RawBlock
+from bench.data.raw.row_numbers import Numbered, index_notes, numbered
 from bench.data.raw.signatures import is_parquet, refuse_binary
 from bench.data.raw.sources import RawSource, RawStream, shown
 from bench.data.raw.text_stream import TextStream
@@ -78,14 +79,14 @@ def ingest_raw(
     members = (*tables.members, *tables.tests)
     counts = [Counted() for _ in members]
     parts = _parts(source, tables, chunk_bytes, spill.folder)
-    for place, block, when, stored, spanning in map_ordered(work, parts, pool):
+    for place, block, when, stored, seen in map_ordered(work, parts, pool):
         encoder.add(stored, pool)
-        counts[place].add(len(block.labels), spanning)
+        counts[place].add(seen)
         labels.append(block.labels)
         values.add(block.label_values)
         times += [] if when is None else [when]
-        for field, found in enumerate(block.extremes):
-            extremes[field] += found
+        for number, found in enumerate(block.extremes):
+            extremes[number] += found
         tick(sum(one.rows for one in counts))
     test_rows = sum(one.rows for one in counts[len(tables.members) :])
     if sum(map(len, labels)) == test_rows:
@@ -104,17 +105,28 @@ def _no_rows(member: str) -> DataError:
     return DataError(f"{shown(member)}: there are no rows below the header; pass the file with the rows.")
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What is worth a note in one block."""
+
+    rows: int
+    long_rows: LongRows
+    numbered: dict[str, int]
+
+
 @dataclass
 class Counted:
     """What was found in one file so far."""
 
     rows: int = 0
     long_rows: LongRows = LongRows()  # noqa: RUF009 - frozen
+    numbered: Numbered = field(default_factory=Numbered)
 
-    def add(self, rows: int, long_rows: LongRows) -> None:
+    def add(self, seen: Seen) -> None:
         """Take in a block."""
-        self.rows += rows
-        self.long_rows += long_rows
+        self.rows += seen.rows
+        self.long_rows += seen.long_rows
+        self.numbered.add(seen.rows, seen.numbered)
 
 
 class _Work:
@@ -126,14 +138,15 @@ class _Work:
         order = card.order if card.temporal else None
         self._ordered_by = order.column_of(tables.layout, tables.members[0]) if order else None
 
-    def __call__(self, given: _Part) -> tuple[int, FieldBlock, np.ndarray | None, StoredBlock, LongRows]:
+    def __call__(self, given: _Part) -> tuple[int, FieldBlock, np.ndarray | None, StoredBlock, Seen]:
         place, parse, part = given
         raw = without_markers(parse(part), self._markers)
         block = make_fields(raw, self._layout, self._sides, self._card.merged_buckets)
         times = None if self._ordered_by is None else row_times(raw, self._ordered_by)
         stored = store_block(block, self._spill)
         block.columns.clear()  # they are parked now
-        return place, block, times, stored, raw.long_rows()
+        seen = Seen(raw.n_rows, raw.long_rows(), numbered(raw, self._layout))
+        return place, block, times, stored, seen
 
 
 _Part = tuple[int, Callable[[Any], RawBlock], Any]
@@ -173,7 +186,7 @@ def _notes(tables: Tables, counts: Sequence[Counted], source: RawSource) -> tupl
                 f"{shown(member)}: {n:,} row{' runs' if n == 1 else 's run'} over several lines, the longest over "
                 f"{most:,} from line {line} on; if that is a quote out of place, mend it."
             )
-    return tuple(notes)
+    return (*notes, *index_notes(tables.layout, [one.numbered for one in counts if one.rows]))
 
 
 def _reader(

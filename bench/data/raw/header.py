@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -17,6 +19,14 @@ LONGEST_ROW = 1 << 26
 """Bytes of a row beyond which a file is taken for something other than a table."""
 _DELIMITERS = (",", ";", "\t", "|")
 """What stands between columns in most tables: the one that a card may have meant."""
+
+
+_INDEX = re.compile(r"(Unnamed: \d+.*)?")
+
+
+def is_index_name(name: str) -> bool:
+    """Whether a column has no name, or the one that pandas gives it then."""
+    return _INDEX.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
@@ -115,7 +125,9 @@ def check_columns(names: list[str], layout: Layout, member: str) -> None:
             )
     unknown = [name for name in names if name not in declared]
     if unknown:
+        index = [name for name in unknown if is_index_name(name)]
+        hint = f' The index that pandas writes is one of them: {json.dumps(index[0])} = "ignore".' if index else ""
         raise DataError(
             f"{member}: the header has columns that the card does not name: {', '.join(map(quoted, unknown[:5]))}; "
-            f"add them under [raw.columns], with the kind 'ignore' if they are no fields."
+            f"add them under [raw.columns], with the kind 'ignore' if they are no fields.{hint}"
         )
