@@ -277,8 +277,21 @@ def _read_downloads(table: TomlTable) -> tuple[Download, ...]:
     downloads = []
     for entry in table.take("download", list, []):
         one = TomlTable(entry, f"{table.where}: [[download]]")
-        downloads.append(Download(one.take("url", str), one.take("md5", str, "")))
+        found = Download(one.take("url", str), one.take("md5", str, ""))
         one.done()
+        name = found.file_name
+        if (
+            not name
+            or name.startswith(".")
+            or "\\" in name
+            or breaks_lines(name)
+            or len(name.encode()) > MAX_NAME_BYTES
+        ):
+            raise ConfigError(
+                f"{one.where}: url = {found.url[:80]!r} must end in the file's name, of at most {MAX_NAME_BYTES} bytes "
+                f"and without control characters: it is kept under that name."
+            )
+        downloads.append(found)
     return tuple(downloads)
 
 
