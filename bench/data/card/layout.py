@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import fnmatch
+import re
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -24,12 +25,15 @@ MULTI = ("combination", "first")
 """Of several values in one row: the set of them is one value, or the first ones have a field each."""
 MULTI_MEND = 'multi = "combination" makes one value of all of them, multi = "first" with positions = 3 three fields'
 _MOST_POSITIONS = 100
+FORMATS = ("table", "libsvm", "libffm")
+"""Text with a value for every column, or Parquet; lines of index:value; lines of field:index:value."""
+_INDICES = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
 MAX_EXPANSION = 100
 """How many times its size a compressed file may unpack to unless the card says otherwise."""
 TIME_PARTS = ("year", "month", "day", "weekday", "weekend", "hour")
 
 
-_LATER: dict[str, Any] = {"decimal": ".", "join": False, "trim": False}
+_LATER: dict[str, Any] = {"decimal": ".", "join": False, "trim": False, "format": "table"}
 _LATER_COLUMN: dict[str, Any] = {"multi": "", "separator": "", "positions": 1}
 """Keys of layouts and of columns that older stores do not know, and what they mean there."""
 
@@ -53,6 +57,18 @@ class Column:
     """What stands between them in a text."""
     positions: int = 1
     """Of ``first``: how many of them become fields."""
+
+    @property
+    def index_range(self) -> tuple[int, int]:
+        """Of libsvm and libffm: the first and the last index (or field) that the name stands for, as 7 or 1-100.
+
+        Raises:
+            ConfigError: the name is none.
+        """
+        found = _INDICES.fullmatch(self.name)
+        if found is None:
+            raise ConfigError(f"column {self.name!r} must be an index, as 7, or a range of them, as 1-100.")
+        return int(found[1]), int(found[2] or found[1])
 
     @property
     def in_whole_numbers(self) -> bool:
@@ -92,6 +108,8 @@ class Layout:
     """Whether all ``files`` are read, as one table."""
     decimal: str = "."
     """What stands before the fraction of a number."""
+    format: str = "table"
+    """One of ``FORMATS``."""
     trim: bool = False
     """Whether blanks around values are taken off."""
     missing: tuple[str, ...] = ("",)
@@ -163,6 +181,7 @@ def read_layout(table: TomlTable) -> Layout:
         escape=table.take("escape", str, ""),
         newlines_in_values=table.take("newlines_in_values", bool, False),
         encoding=table.take("encoding", str, "utf-8"),
+        format=table.take("format", str, "table"),
         trim=table.take("trim", bool, False),
         join=table.take("join", bool, False),
         decimal=table.take("decimal", str, "."),
@@ -254,8 +273,6 @@ def _read_multi(role: str, entry: TomlTable) -> tuple[str, str, int]:
 
 
 def _check(layout: Layout, made: list[str], where: str) -> None:
-    if layout.max_expansion < 1:
-        raise ConfigError(f"{where}: max_expansion = {layout.max_expansion} must be at least 1.")
     for name in filter(breaks_lines, layout.fields):
         raise ConfigError(
             f"{where}: the field {name!r} has a control character in its name, which cannot be printed; name it with "
@@ -276,6 +293,7 @@ def _check(layout: Layout, made: list[str], where: str) -> None:
     unread = set(layout.missing) & {*layout.label_rule.positive, *layout.label_rule.negative}
     if unread:
         raise ConfigError(f"{where}: {min(unread)!r} is a label and listed under missing; leave it in one list.")
+    _check_sparse(layout, where)
     _check_text(layout, where)
     _check_signs(layout, where)
 
@@ -308,11 +326,13 @@ def _check_text(layout: Layout, where: str) -> None:
 
 
 def _check_signs(layout: Layout, where: str) -> None:
-    """Make sure that signs inside values do not end them.
+    """Make sure that signs inside values do not end them, and that files may unpack to something.
 
     Raises:
-        ConfigError: a decimal comma or a separator that the delimiter would hide.
+        ConfigError: a decimal comma or a separator that the delimiter would hide, or a bound below 1.
     """
+    if layout.max_expansion < 1:
+        raise ConfigError(f"{where}: max_expansion = {layout.max_expansion} must be at least 1.")
     if layout.decimal not in (".", ","):
         raise ConfigError(f"{where}: decimal = {layout.decimal!r} must be '.' or ','.")
     if layout.decimal == layout.delimiter and not layout.quote:
@@ -326,3 +346,28 @@ def _check_signs(layout: Layout, where: str) -> None:
                 f"{where}: column {column.name!r}: separator = {column.separator!r} holds the delimiter, and without "
                 f"quotes it would end the value; set quote, or mend separator."
             )
+
+
+def _check_sparse(layout: Layout, where: str) -> None:
+    """Make sure that every index of libsvm and libffm belongs to one column.
+
+    Raises:
+        ConfigError: an unknown format, a name that is no range, ranges that overlap, or a column that cannot be.
+    """
+    if layout.format not in FORMATS:
+        raise ConfigError(f"{where}: format {layout.format!r} does not exist.{suggest(layout.format, FORMATS)}")
+    if layout.format == "table":
+        return
+    end = -1
+    columns = [column for column in layout.columns if column.role != "label"]
+    try:
+        columns.sort(key=lambda column: column.index_range)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    for column in columns:
+        low, high = column.index_range
+        if low <= end or high < low:
+            raise ConfigError(f"{where}: the indices {column.name!r} begin before others end; let ranges not overlap.")
+        if column.role == "time" or (column.role in ("integer", "numeric") and low != high):
+            raise ConfigError(f"{where}: column {column.name!r}: {column.role} cannot be made of it; give one index.")
+        end = high

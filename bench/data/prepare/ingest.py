@@ -24,13 +24,14 @@ from bench.data.raw.columns import LocalColumn, code_numbers, recode
 from bench.data.raw.dialect import Dialect
 from bench.data.raw.fields import Extreme, FieldBlock, SideTable, make_fields, row_times
 from bench.data.raw.generated import Content, GeneratedBlock, generated_data, hex_words, load_callable
-from bench.data.raw.header import read_header
+from bench.data.raw.header import Header, read_header
 from bench.data.raw.markers import number_markers, without_markers
 from bench.data.raw.parquet import ParquetReader
 from bench.data.raw.readers import BlockParser, LongRows, RawBlock
 from bench.data.raw.row_numbers import Numbered, index_notes, numbered
 from bench.data.raw.signatures import is_parquet, refuse_binary
 from bench.data.raw.sources import RawSource, RawStream, shown
+from bench.data.raw.sparse import SparseParser
 from bench.data.raw.text_stream import TextStream
 from bench.data.schema import Kind
 from bench.errors import ConfigError, DataError, suggest
@@ -198,6 +199,9 @@ def _reader(
         return reader.batches(chunk_bytes), reader.block
     refuse_binary(raw.head, raw.name, layout.encoding, layout.delimiter)
     stream = TextStream(raw, layout)
+    if layout.format != "table":
+        lines = Dialect(b" ", b"", b"", newlines_in_values=False)
+        return chunks(stream, lines, chunk_bytes, Header((), 0), b""), SparseParser(layout).parse
     header, rest = read_header(stream, layout, chunk_bytes)
     return chunks(stream, Dialect.of(layout), chunk_bytes, header, rest), BlockParser(layout, header).parse
 
