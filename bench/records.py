@@ -6,7 +6,6 @@ is not finite is stored as ``None``, because JSON has no word for it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import typing
@@ -28,8 +27,6 @@ __all__ = [
     "CellRecord",
     "RunFolder",
     "Status",
-    "canonical_json",
-    "config_hash",
     "display_title",
     "load_frame",
     "plain",
@@ -42,7 +39,6 @@ STATUSES: tuple[Status, ...] = typing.get_args(Status)
 timeout: out of either."""
 
 _HASH_CHARS = 16
-_EXACT_INT = 2**53
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +82,8 @@ class CellRecord:
     what the run set itself to other values than the named profile's, and ``base`` where the profile is a user's own."""
     tuning: dict[str, Any] | None = None
     """How the learning rate was tuned: ``lr``, the one chosen, and every trial with validation AUC and seconds."""
+    penalty: dict[str, Any] | None = None
+    """How the L2 of a table of one's own was chosen, in the same form; None where card or settings name it."""
     budget: str | None = None
     """Rule that turns τ into what is kept: native, exact or field."""
     tau: float | None = None
@@ -271,41 +269,6 @@ def display_title(label: str, title: str | None) -> str:
     """A title with the overrides of its label: ``name[a=1]`` titled "Name" is ``Name [a=1]``."""
     base, bracket, overrides = label.partition("[")
     return f"{title or base} [{overrides}" if bracket else title or base
-
-
-def canonical_json(config: Mapping[str, Any]) -> str:
-    """One text for equal configurations: keys sorted, no blanks, 1.0 written as 1.
-
-    Raises:
-        ConfigError: a value that JSON cannot hold, or a number that is not finite.
-    """
-    return json.dumps(_canonical(config, ""), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-
-
-def _canonical(value: object, where: str) -> object:
-    if isinstance(value, Mapping):
-        return {_text_key(key, where): _canonical(item, f"{where}.{key}") for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_canonical(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return int(value) if value.is_integer() and abs(value) <= _EXACT_INT else value
-    raise ConfigError(
-        f"{where.lstrip('.') or 'configuration'}={value!r} cannot be part of a cell's identity: "
-        "use text, whole or finite numbers, true/false, lists and tables."
-    )
-
-
-def _text_key(key: object, where: str) -> str:
-    if isinstance(key, str):
-        return key
-    raise ConfigError(f"{where.lstrip('.') or 'configuration'} has the key {key!r}: use text for keys.")
-
-
-def config_hash(config: Mapping[str, Any]) -> str:
-    """sha256 (64 hexadecimal digits) of the canonical JSON of ``config``."""
-    return hashlib.sha256(canonical_json(config).encode()).hexdigest()
 
 
 class RunFolder:

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from bench.errors import ConfigError, DataError
-from bench.records import CellRecord, RunFolder, canonical_json, config_hash, load_frame, to_frame
+from bench.identity import canonical_json, config_hash
+from bench.records import CellRecord, RunFolder, load_frame, to_frame
 
 
 def record(**changes: Any) -> CellRecord:

@@ -128,6 +128,7 @@ def _settings(cell: CellRecord) -> dict[str, str]:
         "params": cell.params,
         "profile": cell.profile,
         "tuning": cell.tuning,
+        "penalty": cell.penalty,
         "backbone_params": cell.backbone_params,
         "split_rows": cell.split_rows,
         "dataset_revision": cell.dataset_revision,

@@ -75,10 +75,10 @@ def run_cell(job: Job) -> CellRecord:
     return replace(job.record(), **_attempt(job, _measure))
 
 
-def run_trial(job: Job) -> Trial:
-    """Try the learning rate of the job's profile: select and train without test rows, evaluate on validation."""
+def run_trial(job: Job, parameter: str = "lr") -> Trial:
+    """Try the ``parameter`` of the job's profile: select and train without test rows, evaluate on validation."""
     blind = replace(job, data=job.data.without_test())
-    return Trial(lr=job.profile.lr, **_attempt(blind, _validate))
+    return Trial(parameter=parameter, value=getattr(job.profile, parameter), **_attempt(blind, _validate))
 
 
 def _attempt(job: Job, work: Work) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from bench.lease import SUFFIX, Lease, LeaseLost, Leases, Owner
 from bench.run.context import Emit
 from bench.run.job import ResolvedCell
 from bench.run.selections import ranking_key
-from bench.run.session import SELECTIONS, TRIALS, Session
+from bench.run.session import PENALTIES_TRIED, SELECTIONS, TRIALS, Session
 
 R = TypeVar("R")
 
@@ -49,7 +49,10 @@ class Claims:
     def __init__(self, session: Session, leases: Leases) -> None:
         """Look at what is there."""
         self._session, self._leases = session, leases
-        self._folders = [session.folder.cells, *(session.folder.path / name for name in (SELECTIONS, TRIALS))]
+        self._folders = [
+            session.folder.cells,
+            *(session.folder.path / name for name in (SELECTIONS, TRIALS, PENALTIES_TRIED)),
+        ]
         self._before = {file: _stamp(file) for folder in self._folders for file in folder.glob("*.json")}
 
     def clear(self) -> None:

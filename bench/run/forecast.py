@@ -89,8 +89,7 @@ def pending(session: Session) -> dict[_Key, list[Cell]]:
     left: dict[_Key, list[Cell]] = defaultdict(list)
     for cell in session.plan.cells():
         found = session.cell(cell)
-        known = found.tuning is None or found.tuning.decided
-        done = session.folder.read(found.hash) if known and session.plan.config.rerun == "missing" else None
+        done = session.folder.read(found.hash) if found.decided and session.plan.config.rerun == "missing" else None
         if done is None or done.status not in DONE:
             left[cell.dataset, cell.backbone].append(cell)
     return left
@@ -109,11 +108,14 @@ def _forecast(
     if pace.epoch_s is not None:
         training_s = pace.epoch_s + (pace.valid_s or 0.0) / profile.evaluate_every
         work = [_work(session, cells, trials, ranked) for cells in _by_label(left).values()]
+        work += _penalties(session, size.cell) if left else []
         timed = [record for record in like if _is_timed(record, session)]
         fixed = _fixed_s(session, pace, len(left))
         spent = _spent(work, timed, (epochs[0] * training_s, epochs[1] * training_s))
         seconds = (spent[0] * NOISE[0] + fixed[0], spent[1] * NOISE[1] + fixed[1]) if left else (0.0, 0.0)
-    return Forecast(pace, len(left), sum(trials.values()), epochs, basis, seconds)
+    penalty = session.penalty(size.cell) if left else None
+    more = 0 if penalty is None else len(penalty.missing)
+    return Forecast(pace, len(left), sum(trials.values()) + more, epochs, basis, seconds)
 
 
 def epochs_of(like: Sequence[CellRecord], profile: Profile) -> tuple[Span, str]:
@@ -146,6 +148,15 @@ def _work(session: Session, cells: Sequence[Cell], trials: dict[Cell, int], rank
     searches = sum(_searches(session, session.cell(cell), ranked) for cell in cells)
     entry = choice.entry
     return Work(choice.label, searches + more, len(cells) + more, len(cells), entry.search_cost, entry.retrain_cost)
+
+
+def _penalties(session: Session, cell: Cell) -> list[Work]:
+    """What the trials of the L2 of ``cell`` take, if it is to be chosen."""
+    penalty, baseline = session.penalty(cell), session.plan.baseline
+    if penalty is None or not penalty.missing:
+        return []
+    n, entry = len(penalty.missing), baseline.entry
+    return [Work(baseline.label, n, n, 0, entry.search_cost, entry.retrain_cost)]
 
 
 def _searches(session: Session, cell: ResolvedCell, ranked: set[str]) -> bool:

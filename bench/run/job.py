@@ -14,10 +14,11 @@ from bench.budget import n_keep
 from bench.data.store.store import StoreFacts
 from bench.engine.backbone import Backbone
 from bench.engine.clock import Clock
+from bench.identity import config_hash
 from bench.method import NoParams
 from bench.params import fill, parse_spec
 from bench.profiles import Profile, profile_dict
-from bench.records import CellRecord, config_hash
+from bench.records import CellRecord
 from bench.rows.load import LoadedData
 from bench.run.context import BackboneChoice, CellContext, Emit, silent
 from bench.run.grid import Cell, MethodChoice
@@ -41,6 +42,8 @@ class ResolvedCell:
     device: torch.device
     tuning: Tuning | None = None
     """The trials that chose the profile's learning rate; None: it is the profile's own."""
+    penalty: Tuning | None = None
+    """The trials that chose its L2."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -62,6 +65,14 @@ class ResolvedCell:
             "seed": self.cell.seed,
             **tuned,
         }
+
+    @property
+    def decided(self) -> bool:
+        """Whether the trials that its settings are chosen by are done, so that it has an identity.
+
+        Where every L2 has failed, the cell runs with the profile's own, to fail with its own reason.
+        """
+        return (self.penalty is None or not self.penalty.missing) and (self.tuning is None or self.tuning.decided)
 
     @property
     def hash(self) -> str:
@@ -90,6 +101,7 @@ class ResolvedCell:
             profile=profile_dict(self.profile) | ({} if tuning is None else {"lr": list(tuning.grid)}) | self._set(),
             tuning=None if tuning is None else tuning.to_dict(),
             tune_s=None if tuning is None else tuning.seconds,
+            penalty=None if self.penalty is None else self.penalty.to_dict(),
             budget=method.budget,
             tau=self.cell.tau,
             seed=self.cell.seed,

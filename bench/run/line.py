@@ -22,7 +22,7 @@ from bench.engine.evaluate import auc, predict
 from bench.engine.model import CTRModel
 from bench.errors import DataError
 from bench.files import write_atomically
-from bench.records import config_hash
+from bench.identity import config_hash
 from bench.rows.load import LoadedData
 from bench.rows.residency import settle
 from bench.rows.rows import Rows, stratified_sample

@@ -15,8 +15,9 @@ import numpy as np
 
 from bench.errors import StorageError
 from bench.files import read_text, write_atomically
+from bench.identity import config_hash
 from bench.method import Decision, HandOver, Method, Remarks, Selection
-from bench.records import config_hash, plain
+from bench.records import plain
 from bench.run.grid import MethodChoice
 
 _AXES = {"tau": "tau", "backbone": "backbone", "seed": "seed"}

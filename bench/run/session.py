@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,7 +15,7 @@ from bench.data.store.store import StoreFacts, read_facts, store_folder, verify_
 from bench.datasets import resolve_dataset, with_split
 from bench.engine.device import choose_device
 from bench.errors import ConfigError
-from bench.profiles import Profile, resolve_profile
+from bench.profiles import OwnProfile, Profile, resolve_profile
 from bench.records import RunFolder
 from bench.rows.load import LoadedData, load, place
 from bench.rows.residency import table_bytes
@@ -24,7 +25,7 @@ from bench.run.grid import Cell, MethodChoice, cells, choose_backbone, choose_me
 from bench.run.job import Job, ResolvedCell, resolve_backbone
 from bench.run.line import LineStore
 from bench.run.selections import SelectionStore
-from bench.run.tuning import SEED, TrialStore, Tuning
+from bench.run.tuning import PENALTIES, SEED, TrialStore, Tuning
 
 SELECTIONS = "selections"
 """Folder of the rankings that cells share, within the run folder."""
@@ -34,6 +35,8 @@ LINES = "lines"
 """Folder of the reference lines, within the run folder."""
 TRIALS = "trials"
 """Folder of what was tried to choose learning rates, within the run folder."""
+PENALTIES_TRIED = "penalties"
+"""Folder of what was tried to choose the L2 of a table of one's own, within the run folder."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Plan:
     """By label."""
     backbones: list[str]
     device: torch.device
+    baseline: MethodChoice
+    """What keeps every field, and chooses the L2 that all methods train with."""
 
     def cells(self) -> Iterator[Cell]:
         config = self.config
@@ -61,7 +66,7 @@ def resolve(config: RunConfig) -> Plan:
         ConfigError: an unknown name or parameter, a value out of range, a device that is not there.
         DataError: a data set that is not prepared, damaged, or of another revision.
     """
-    config = in_full(config)
+    config, known = in_full(config), plugins.methods()
     methods = [choose_method(text) for text in config.methods]
     backbones = [choose_backbone(text).label for text in config.backbones]
     cards = [resolve_dataset(with_split(text, config.split)) for text in config.datasets]
@@ -74,6 +79,7 @@ def resolve(config: RunConfig) -> Plan:
         {method.label: method for method in methods},
         list(dict.fromkeys(backbones)),
         device,
+        choose_method(next(name for name in known.names() if known.entry(name).family == "baseline")),
     )
     for text in plan.backbones:  # bad parameters must not wait for the first cell
         resolve_backbone(text, resolve_profile(config.training, 0, {}, config.profile_changes))
@@ -135,6 +141,8 @@ class Session:
     warmed: set[str] = field(default_factory=set)
     tunings: dict[Cell, Tuning] = field(default_factory=dict)
     """Trials known so far, by the cell of their seed."""
+    penalties: dict[Cell, Tuning] = field(default_factory=dict)
+    """Those of L2, by the cell of the baseline."""
     _facts: dict[str, StoreFacts] = field(default_factory=dict)
     _data: tuple[str, LoadedData] | None = None
 
@@ -185,37 +193,76 @@ class Session:
         if unit not in self.tunings:
             profile = self.profile(cell.dataset)
             none = Tuning(profile.lr_grid, profile.lr)
-            stored = (self.trials.read(self.trial(unit, lr).hash) for lr in none.grid)
-            found = replace(none, trials=tuple(trial for trial in stored if trial is not None))
-            self.tunings[unit] = found if found.missing or found.decided else none
+            self.tunings[unit] = self._stored(self.trials, unit, none)
         return self.tunings[unit]
+
+    def penalised(self, cell: Cell) -> Cell | None:
+        """The cell that chooses the L2 of ``cell``, the baseline's with its data set and backbone.
+
+        None where the L2 is given: by the card of a registered data set, or by name in card, profile or settings.
+        """
+        card, config = self.plan.cards[cell.dataset], self.plan.config
+        own = config.training.values if isinstance(config.training, OwnProfile) else {}
+        by_card = self.profile(cell.dataset).name in card.profile_values.get("l2", {})
+        if not card.typed or by_card or "l2" in own or "l2" in config.profile_changes:
+            return None
+        return Cell(cell.dataset, cell.backbone, self.plan.baseline.label, None, SEED)
+
+    def penalty(self, cell: Cell) -> Tuning | None:
+        """The trials that the L2 of ``cell`` is chosen by, as far as they are done; None where it is given."""
+        unit = self.penalised(cell)
+        if unit is None:
+            return None
+        if unit not in self.penalties:
+            own = self.profile(cell.dataset).l2
+            none = Tuning(tuple(sorted({own, *PENALTIES})), own, parameter="l2")
+            self.penalties[unit] = self._stored(self.penalty_trials, unit, none)
+        return self.penalties[unit]
+
+    def _stored(self, store: TrialStore, unit: Cell, none: Tuning) -> Tuning:
+        stored = (store.read(self.trial(unit, none.parameter, value).hash) for value in none.grid)
+        found = replace(none, trials=tuple(trial for trial in stored if trial is not None))
+        return found if found.missing or found.decided else none
 
     @property
     def trials(self) -> TrialStore:
         return TrialStore(self.folder.path / TRIALS)
 
     @property
+    def penalty_trials(self) -> TrialStore:
+        return TrialStore(self.folder.path / PENALTIES_TRIED)
+
+    @property
     def selections(self) -> SelectionStore:
         return SelectionStore(self.folder.path / SELECTIONS)
 
     def cell(self, cell: Cell) -> ResolvedCell:
-        """``cell`` at the learning rate that is tuned for it, as far as trials are done."""
+        """``cell`` with the L2 and at the learning rate that are chosen for it, as far as trials are done."""
         found, tuning = self._resolved(cell), self.tuning(cell)
         if tuning is None:
             return found
-        return replace(found, profile=replace(found.profile, lr=tuning.lr), tuning=tuning)
+        return replace(found, profile=replace(found.profile, lr=tuning.value), tuning=tuning)
 
-    def trial(self, cell: Cell, lr: float) -> ResolvedCell:
-        """What tries the learning rate ``lr`` for ``cell`` and its other seeds."""
-        found = self._resolved(replace(cell, seed=SEED))
-        return replace(found, profile=replace(found.profile, lr=lr))
+    def trial(self, cell: Cell, parameter: str, value: float) -> ResolvedCell:
+        """What tries ``value`` of the setting ``parameter``, ``lr`` or ``l2``, for ``cell`` and its other seeds."""
+        unit = replace(cell, seed=SEED)
+        found = self._with_profile(unit, self.profile(cell.dataset)) if parameter == "l2" else self._resolved(unit)
+        changes: dict[str, Any] = {parameter: value}
+        return replace(found, profile=replace(found.profile, **changes))
 
     def _resolved(self, cell: Cell) -> ResolvedCell:
-        profile = self.profile(cell.dataset)
+        """``cell`` with the L2 that is chosen for it, as far as trials are done."""
+        found, penalty = self._with_profile(cell, self.profile(cell.dataset)), self.penalty(cell)
+        if penalty is None:
+            return found
+        return replace(found, profile=replace(found.profile, l2=penalty.value), penalty=penalty)
+
+    def _with_profile(self, cell: Cell, profile: Profile) -> ResolvedCell:
+        methods = {self.plan.baseline.label: self.plan.baseline} | self.plan.methods
         return ResolvedCell(
             cell=cell,
             data=self.facts(cell.dataset),
-            method=self.plan.methods[cell.method],
+            method=methods[cell.method],
             backbone=resolve_backbone(cell.backbone, profile),
             profile=profile,
             device=self.plan.device,

@@ -23,8 +23,8 @@ from bench.run.executors.base import CellTask, Executor, TrialTask
 from bench.run.grid import Cell
 from bench.run.job import ResolvedCell
 from bench.run.progress import Reporter
-from bench.run.session import CHECKPOINTS, LINES, SELECTIONS, TRIALS, Plan, Session, use_threads
-from bench.run.tuning import SEED, Trial
+from bench.run.session import CHECKPOINTS, LINES, PENALTIES_TRIED, SELECTIONS, TRIALS, Plan, Session, use_threads
+from bench.run.tuning import SEED, Trial, TrialStore, Tuning
 
 DONE = ("ok", "skipped")
 """Statuses that are not computed again."""
@@ -64,8 +64,7 @@ def _finished(session: Session, grid: Sequence[Cell]) -> dict[Cell, CellRecord]:
     records = {}
     for cell in grid:
         resolved = session.cell(cell)
-        known = resolved.tuning is None or resolved.tuning.decided
-        done = session.folder.read(resolved.hash) if known else None
+        done = session.folder.read(resolved.hash) if resolved.decided else None
         if done is not None and done.status in DONE and session.plan.config.rerun == "missing":
             records[cell] = done
     return records
@@ -88,13 +87,14 @@ def _begin(session: Session, claims: Claims, leases: Leases) -> None:
 def _forget(session: Session, leases: Leases) -> None:
     """Remove what cells share, and their inner state where no other process is at them."""
     folder = session.folder
-    for name in (SELECTIONS, TRIALS, LINES):
+    for name in (SELECTIONS, TRIALS, PENALTIES_TRIED, LINES):
         for file in (folder.path / name).glob("*.json"):
             file.unlink(missing_ok=True)
     for kept in (folder.path / CHECKPOINTS).glob("*"):
         if leases.is_free(folder.cells / f"{kept.name}{SUFFIX}"):
             shutil.rmtree(kept, ignore_errors=True)
     session.tunings.clear()
+    session.penalties.clear()
 
 
 def _retitled(session: Session, record: CellRecord) -> CellRecord:
@@ -144,7 +144,7 @@ class _Sweep:
 
     def _compute(self, cell: Cell) -> CellRecord | Owner:
         start = time.perf_counter()
-        at_trials = self._tune(cell)
+        at_trials = self._penalise(cell) or self._tune(cell)
         if at_trials is not None:
             return at_trials
         resolved = self._session.cell(cell)
@@ -182,33 +182,49 @@ class _Sweep:
         if checkpoints is not None and record.status in DONE:
             shutil.rmtree(checkpoints, ignore_errors=True)
 
+    def _penalise(self, cell: Cell) -> Owner | None:
+        """Try what was not yet tried of the L2 of ``cell``, if it is to be chosen; else who is at a trial."""
+        session = self._session
+        unit, tuning = session.penalised(cell), session.penalty(cell)
+        if unit is None or tuning is None:
+            return None
+        return self._try(cell, unit, tuning, session.penalties, session.penalty_trials)
+
     def _tune(self, cell: Cell) -> Owner | None:
-        """Try the learning rates that were not yet tried for ``cell``, if rates are tuned; else who is at one."""
-        session, unit = self._session, replace(cell, seed=SEED)
-        tuning, other = session.tuning(cell), None
-        for lr in () if tuning is None else tuning.missing:
-            found = self._claims.once(self._trial(cell, lr), self._reporter.event)
+        """Try the learning rates that were not yet tried for ``cell``, if rates are tuned; else who is at a trial."""
+        session, tuning = self._session, self._session.tuning(cell)
+        if tuning is None:
+            return None
+        return self._try(cell, replace(cell, seed=SEED), tuning, session.tunings, session.trials)
+
+    def _try(
+        self, cell: Cell, unit: Cell, tuning: Tuning, known: dict[Cell, Tuning], store: TrialStore
+    ) -> Owner | None:
+        """Try the missing values of ``tuning`` with ``unit``, before ``cell``; results join ``known``."""
+        other = None
+        for value in tuning.missing:
+            found = self._claims.once(self._trial(cell, unit, tuning.parameter, value, store), self._reporter.event)
             if isinstance(found, Owner):
                 other = found
                 continue
-            session.tunings[unit] = session.tunings[unit].add(found.result)
+            known[unit] = known[unit].add(found.result)
             if found.here:
                 self._reporter.event({"event": "trial", "text": f"{unit.title}, {found.result.text}"})
         return other
 
-    def _trial(self, cell: Cell, lr: float) -> Work[Trial]:
-        resolved, trials = self._session.trial(cell, lr), self._session.trials
+    def _trial(self, cell: Cell, unit: Cell, parameter: str, value: float, store: TrialStore) -> Work[Trial]:
+        resolved = self._session.trial(unit, parameter, value)
 
         def compute(emit: Emit) -> Trial:
             self._show(cell)
-            return self._executor.submit(TrialTask(cell, lr), emit)
+            return self._executor.submit(TrialTask(unit, parameter, value), emit)
 
         return Work(
-            file=trials.file(resolved.hash),
+            file=store.file(resolved.hash),
             cell=resolved,
-            read=lambda: trials.read(resolved.hash),
+            read=lambda: store.read(resolved.hash),
             compute=compute,
-            write=lambda trial: trials.write(resolved.hash, trial),
+            write=lambda trial: store.write(resolved.hash, trial),
         )
 
 

@@ -1,8 +1,10 @@
-"""``--tune lr``: the learning rate of a method's cells, chosen by validation AUC.
+"""Settings that are chosen by validation AUC: learning rates with ``--tune lr``, and the L2 of the user's own data.
 
 Before the first cell of a (data set, backbone, method, τ) runs, the method is tried at every rate of the profile's
-grid, with one seed; the cells of all seeds then use the rate of the highest validation AUC. A trial selects and trains
-as a cell does, without test rows. Trials are kept in the run folder under the identity of what they tried.
+grid, with one seed; the cells of all seeds then use the rate of the highest validation AUC. For a table of the user's
+own, whose card names no L2, every L2 of ``PENALTIES`` is tried with the baseline before that, once a backbone; all
+methods then train with the best. A trial selects and trains as a cell does, without test rows. Trials are kept in the
+run folder under the identity of what they tried.
 """
 
 from __future__ import annotations
@@ -19,14 +21,18 @@ from bench.records import STATUSES, Status, plain
 
 SEED = 0
 """Seed of every trial."""
+PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)
+"""L2 that is tried beside the profile's own. Rare ids want more than shipped data sets with their ``min_count``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What came of one learning rate."""
+    """What came of one value of a setting."""
 
-    lr: float
+    value: float
     status: Status
+    parameter: str = "lr"
+    """The setting: a field of the profile."""
     valid_auc: float | None = None
     """AUC of the trained model on the validation split; None where the trial has no result."""
     seconds: float | None = None
@@ -43,8 +49,8 @@ class Trial:
         """
         try:
             trial = cls(**values)
-            if trial.status not in STATUSES or not isinstance(trial.lr, float):
-                raise ValueError(f"lr={trial.lr!r}, status={trial.status!r}")
+            if trial.status not in STATUSES or not isinstance(trial.value, float):
+                raise ValueError(f"value={trial.value!r}, status={trial.status!r}")
         except (ValueError, TypeError) as error:
             raise DataError(f"{source} is not a readable trial ({error}). Delete it and run again.") from error
         return trial
@@ -57,8 +63,8 @@ class Trial:
     def text(self) -> str:
         """One line on what came of it."""
         if self.valid_auc is None:
-            return f"lr {self.lr:g}: {self.status}: {self.reason}"
-        return f"lr {self.lr:g}: validation AUC {self.valid_auc:.4f}  TT {self.seconds:.1f}s"
+            return f"{self.parameter} {self.value:g}: {self.status}: {self.reason}"
+        return f"{self.parameter} {self.value:g}: validation AUC {self.valid_auc:.4f}  TT {self.seconds:.1f}s"
 
 
 @dataclass(frozen=True)
@@ -67,22 +73,23 @@ class Tuning:
 
     grid: tuple[float, ...]
     own: float
-    """The profile's own rate."""
+    """The profile's own value."""
     trials: tuple[Trial, ...] = ()
+    parameter: str = "lr"
 
     @property
     def missing(self) -> tuple[float, ...]:
-        """Rates that were not tried yet."""
-        tried = {trial.lr for trial in self.trials}
-        return tuple(lr for lr in self.grid if lr not in tried)
+        """Values that were not tried yet."""
+        tried = {trial.value for trial in self.trials}
+        return tuple(value for value in self.grid if value not in tried)
 
     @property
-    def lr(self) -> float:
-        """The rate of the highest validation AUC; of equal ones the profile's own, else the smallest.
+    def value(self) -> float:
+        """The value of the highest validation AUC; of equal ones the profile's own, else the smallest.
 
         Where no trial has a result it is the profile's own.
         """
-        scored = [(trial.valid_auc, trial.lr == self.own, -trial.lr) for trial in self._scored]
+        scored = [(trial.valid_auc, trial.value == self.own, -trial.value) for trial in self._scored]
         return -max(scored)[2] if scored else self.own
 
     @property
@@ -114,17 +121,20 @@ class Tuning:
 
     def add(self, trial: Trial) -> Tuning:
         """The same with one more trial, in the order of the grid, whoever came first."""
-        trials = sorted((*self.trials, trial), key=lambda one: self.grid.index(one.lr))
+        trials = sorted((*self.trials, trial), key=lambda one: self.grid.index(one.value))
         return replace(self, trials=tuple(trials))
 
     def identity(self) -> dict[str, Any]:
-        """The part of a cell's identity that says how its rate was chosen."""
-        return {"lr": list(self.grid), "seed": SEED}
+        """The part of a cell's identity that says how its value was chosen."""
+        return {self.parameter: list(self.grid), "seed": SEED}
 
     def to_dict(self) -> dict[str, Any]:
         """What a cell's record says of it."""
-        trials = [{k: v for k, v in trial.to_dict().items() if k != "traceback"} for trial in self.trials]
-        return {"parameter": "lr", "grid": list(self.grid), "seed": SEED, "lr": self.lr, "trials": trials}
+        left_out = ("traceback", "value", "parameter")
+        told = [{key: known for key, known in one.to_dict().items() if key not in left_out} for one in self.trials]
+        trials = [{self.parameter: one.value, **more} for one, more in zip(self.trials, told, strict=True)]
+        chosen = {self.parameter: self.value, "trials": trials}
+        return {"parameter": self.parameter, "grid": list(self.grid), "seed": SEED, **chosen}
 
 
 class TrialStore:

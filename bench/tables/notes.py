@@ -56,6 +56,7 @@ def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tupl
         *time_doubts(block, values, names),
         *_without_baseline(block, values, names),
         *_tuned(block, values, names),
+        *_penalised(block, values, names),
         *_at_an_end(block, places, names),
         *doubts(block, values, names, titles),
         *_shared(block, values, names),
@@ -251,6 +252,17 @@ def _tuned(block: Block, values: Values, names: Names) -> list[Note]:
         )
         for rates, groups in grids.items()
     ]
+
+
+def _penalised(block: Block, values: Values, names: Names) -> list[Note]:
+    """Which L2 was chosen for the columns whose data set names none."""
+    items: dict[str, list[Item]] = defaultdict(list)
+    for group in dict.fromkeys(group for group, _, _ in values):
+        if (found := block.sample(group)["penalty"]) is not None:
+            grid, title = ", ".join(f"{l2:g}" for l2 in found["grid"]), names.groups[group]
+            items[grid].append(Item(f"{found['l2']:g} on {title}", group=title))
+    lead = "L2 for every row, of {{{}}} the one with which a model of all fields has the highest validation AUC"
+    return [Note(REMARK, lead.format(grid), tuple(found)) for grid, found in items.items()]
 
 
 def _at_an_end(block: Block, places: Places, names: Names) -> list[Note]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench import plugins
 from bench.engine.arithmetic import PLAIN, Arithmetic, compile_ahead, matmul_precision
 from bench.engine.clock import COMPILE, Clock
-from bench.records import config_hash
+from bench.identity import config_hash
 from bench.rows.rows import batch_sizes
 from bench.run.cell import run_cell
 from bench.run.job import Job

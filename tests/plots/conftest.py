@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bench.records import CellRecord, config_hash, to_frame
+from bench.identity import config_hash
+from bench.records import CellRecord, to_frame
 from bench.tables.cells import records_of
 from bench.tables.places import Place, places
 from bench.tables.titles import Titles

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from bench.records import CellRecord, config_hash
+from bench.identity import config_hash
+from bench.records import CellRecord
 
 ORDER = {"keep-all": 0, "coin": 1, "alpha": 2, "beta": 3}
 

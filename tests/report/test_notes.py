@@ -112,3 +112,11 @@ def test_a_flag_is_one_entry(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> Non
     page = html.page([one.to_dict() for one in cells], [html.Section("Results", [table])], {})
     assert "</a>⋆</td>" in page and f"<li>⋆ {text}</li>" in page
     assert f"⋆ {text}" in terminal_table(to_frame(cells), PLAIN, width=200)
+
+
+def test_the_chosen_l2_is_named(cell: Callable[..., CellRecord]) -> None:
+    penalty = {"parameter": "l2", "grid": [1e-5, 1e-3], "seed": 0, "l2": 1e-3, "trials": []}
+    (table,) = overall_tables(to_frame([cell(penalty=penalty), cell("alpha", penalty=penalty)]), Titles())
+    texts = [note.text for note in table.notes]
+    lead = "L2 for every row, of {1e-05, 0.001} the one with which a model of all fields has the highest validation AUC"
+    assert f"{lead}: 0.001 on clicks." in texts

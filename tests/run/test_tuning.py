@@ -53,15 +53,17 @@ def compute(config: RunConfig, interrupt_at: int = 0) -> tuple[list[CellRecord],
 
 
 def tuned(own: float, *scores: tuple[float, float | None]) -> Tuning:
-    trials = [Trial(lr=lr, status="failed" if auc is None else "ok", valid_auc=auc, seconds=1.5) for lr, auc in scores]
+    trials = [
+        Trial(value=lr, status="failed" if auc is None else "ok", valid_auc=auc, seconds=1.5) for lr, auc in scores
+    ]
     return Tuning(tuple(lr for lr, _ in scores), own, tuple(trials))
 
 
 def test_trials_stand_in_the_order_of_the_grid_whoever_made_them_first() -> None:
     tuning = Tuning((0.1, 0.2, 0.3), 0.2)
     for lr in (0.3, 0.1, 0.2):
-        tuning = tuning.add(Trial(lr=lr, status="ok", valid_auc=0.5, seconds=1.0))
-    assert [trial.lr for trial in tuning.trials] == [0.1, 0.2, 0.3]
+        tuning = tuning.add(Trial(value=lr, status="ok", valid_auc=0.5, seconds=1.0))
+    assert [trial.value for trial in tuning.trials] == [0.1, 0.2, 0.3]
 
 
 @pytest.mark.parametrize(
@@ -76,22 +78,24 @@ def test_trials_stand_in_the_order_of_the_grid_whoever_made_them_first() -> None
     ],
 )
 def test_the_highest_validation_auc_wins(own: float, scores: list[tuple[float, float | None]], winner: float) -> None:
-    assert tuned(own, *scores).lr == winner
+    assert tuned(own, *scores).value == winner
 
 
 def test_what_is_missing_and_when_cells_can_run() -> None:
     none = Tuning(GRID, 1e-3)
     assert (none.missing, none.failure, none.decided) == (GRID, None, False)
-    one = none.add(Trial(lr=1e-4, status="ok", valid_auc=0.5, seconds=2.0))
+    one = none.add(Trial(value=1e-4, status="ok", valid_auc=0.5, seconds=2.0))
     assert (one.missing, one.decided) == ((1e-5, 3e-4, 1e-3), False)
     assert tuned(1e-3, (1e-4, 0.5), (1e-3, None)).decided
     assert tuned(1e-3, (1e-4, 0.5), (1e-3, None)).seconds == 3.0
-    skipped = Tuning((1e-4,), 1e-4).add(Trial(lr=1e-4, status="skipped", reason="no"))
+    skipped = Tuning((1e-4,), 1e-4).add(Trial(value=1e-4, status="skipped", reason="no"))
     assert (skipped.failure, skipped.decided, skipped.seconds) == (None, True, 0.0)
 
 
 def test_where_every_trial_failed_the_cells_get_their_reasons() -> None:
-    trials = [Trial(lr=lr, status=status, reason="why", traceback="T") for lr, status in ((1e-4, "oom"), (1e-3, "oom"))]
+    trials = [
+        Trial(value=lr, status=status, reason="why", traceback="T") for lr, status in ((1e-4, "oom"), (1e-3, "oom"))
+    ]
     tuning = Tuning((1e-4, 1e-3), 1e-3, tuple(trials))
     assert not tuning.decided
     assert tuning.failure is not None
@@ -134,7 +138,7 @@ def test_an_untuned_cell_is_identified_as_ever_and_a_tuned_one_by_grid_and_rate(
     other = replace(cell, profile=replace(job.profile, lr=1e-4))
     narrow = replace(cell, tuning=Tuning((1e-4, 1e-3), 1e-3))
     assert len({job.hash, cell.hash, other.hash, narrow.hash}) == 4
-    scored = replace(cell, tuning=tuning.add(Trial(lr=1e-3, status="ok", valid_auc=0.7, seconds=1.0)))
+    scored = replace(cell, tuning=tuning.add(Trial(value=1e-3, status="ok", valid_auc=0.7, seconds=1.0)))
     assert scored.hash == cell.hash
     method = job.method.make()
     assert shared_key(cell.identity, method) == shared_key(job.identity, method)

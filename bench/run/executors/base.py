@@ -60,17 +60,18 @@ class CellTask(Task[CellRecord]):
 
 @dataclass(frozen=True)
 class TrialTask(Task[Trial]):
-    """The trial of one learning rate, for a cell and its other seeds."""
+    """The trial of one value of a setting, for a cell and others that share it."""
 
     cell: Cell
-    lr: float
+    parameter: str
+    value: float
     result = Trial
 
     def compute(self, session: Session, emit: Emit) -> Trial:
-        return run_trial(session.job(session.trial(self.cell, self.lr), emit))
+        return run_trial(session.job(session.trial(self.cell, self.parameter, self.value), emit), self.parameter)
 
     def ended(self, session: Session, status: Status, reason: str) -> Trial:
-        return Trial(lr=self.lr, status=status, reason=reason)
+        return Trial(parameter=self.parameter, value=self.value, status=status, reason=reason)
 
 
 def read_task(text: str) -> Task[Any]:
