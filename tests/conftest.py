@@ -19,6 +19,7 @@ from bench.cli import main
 from bench.data.prepare.prepare import prepare
 from bench.data.store.store import store_folder
 from bench.datasets import datasets, resolve_dataset
+from bench.engine import disturbance
 from bench.profiles import resolve_profile
 from bench.rows.load import LoadedData, load
 from bench.run.grid import Cell, choose_method
@@ -269,6 +270,13 @@ def make_job(tiny: LoadedData) -> Callable[..., Job]:
         return Job(cell, tiny, choice, net, profile, torch.device("cpu"), **fields)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def undisturbed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """What else runs on the machine of the tests decides nothing, but in the tests of that."""
+    if request.path.name != "test_disturbance.py":
+        monkeypatch.setattr(disturbance, "reading", lambda: None)
 
 
 @pytest.fixture
