@@ -14,7 +14,8 @@ from bench.checks import rounding
 from bench.checks.rounding import Key, Sensitivity, Variant
 from bench.cli import main
 from bench.errors import ConfigError
-from bench.records import CellRecord, RunFolder, config_hash, to_frame
+from bench.identity import config_hash
+from bench.records import CellRecord, RunFolder, to_frame
 from bench.tables.overall import overall_tables
 from bench.tables.titles import Titles
 
