@@ -115,7 +115,7 @@ TABLE = {
     "no epoch": run("--epochs", "0", says=("epochs=0 is out of range",)),
     "no thread": run("--threads", "0", says=("threads=0 is out of range",)),
     "no such device": run("--device", "gpu", says=("device='gpu' is unknown; choose auto",)),
-    "no such profile": run("--profile", "huge", says=("--profile", "huge")),
+    "no such profile": run("--profile", "huge", says=("profile='huge' is unknown",)),
     "no such executor": run("--executor", "proces", says=("Did you mean 'process'?",)),
     "limit that nobody can keep": run("--timeout-s", "5", says=("timeout-s=5 needs --isolate",)),
     "no such experiment": run("--experiment", "table9", says=("experiment 'table9' is unknown",)),
@@ -161,7 +161,7 @@ TABLE = {
         (*RUN, "--out", "x"), ("x: something else is there", "choose another folder"), before=in_a_circle
     ),
     "out with too long a name": Bad((*RUN, "--out", "n" * 300), ("a name of 300 bytes is too long",)),
-    "data folder is a file": Bad(("prepare", TINY, "--data-dir", "x"), ("x: ", "choose another --data-dir"), {"x": ""}),
+    "data folder is a file": Bad(("prepare", TINY, "--data-dir", "x"), ("x/planted", "a part of the path is a file", "choose another folder"), {"x": ""}),
     "raw text over a folder": Bad(("prepare", TINY, "--raw-out", "data"), ("--raw-out data is there already",)),
     "control characters": Bad(("report", "no\x1b[31mwhere"), ("no\\x1b[31mwhere is no run folder",)),
 }

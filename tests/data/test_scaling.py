@@ -175,7 +175,7 @@ def test_numbers_far_from_zero_are_learnt_and_kept_as_those_near_it(bench, tmp_p
         out = tmp_path / "cwd" / str(base)
         done = bench("run", "--datasets", "m.toml", *flags, "--epochs", "4", "--prune-ratio", "0.6", "--out", str(out))
         assert done.code == 0, done.err
-        found[base] = [line.partition("AUC ")[2][:6] for line in done.err.splitlines() if "AUC" in line]
+        found[base] = [line.partition("AUC ")[2][:6] for line in done.err.splitlines() if "seed 0: AUC" in line]
         for method in ("lasso", "xgboost"):
             told = bench("explain", str(out), "table2", "m", method, "auc").out
             assert re.search(r"kept +t\b|[Kk]ept.*\bt\b", told), told
