@@ -42,7 +42,7 @@ def test_a_disturbed_time_is_a_dash_and_others_of_the_cell_stay(cell: Cell) -> N
     cells = [cell(), cell("alpha", disturbed={"ct": BUSY.format(43)}), cell("beta", disturbed={"it": BUSY.format(9)})]
     table = costs(*cells)
     texts = {m: value(table, "Alpha", m).text for m in ("pt_s", "ct_s", "tt_s", "it_s")}
-    assert texts == {"pt_s": "1.000", "ct_s": "—", "tt_s": "—", "it_s": "0.2500"}
+    assert texts == {"pt_s": "1.000", "ct_s": "—", "tt_s": "—", "it_s": "250.0"}
     assert (value(table, "Beta", "it_s").text, value(table, "Beta", "tt_s").text) == ("—", "4.000")
     wanted = f"times left out, because other work disturbed them (e.g. {BUSY.format(43)}): Alpha, Beta on clicks."
     assert told(table, "times left out, because") == [wanted]
