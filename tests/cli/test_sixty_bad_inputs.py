@@ -161,7 +161,11 @@ TABLE = {
         (*RUN, "--out", "x"), ("x: something else is there", "choose another folder"), before=in_a_circle
     ),
     "out with too long a name": Bad((*RUN, "--out", "n" * 300), ("a name of 300 bytes is too long",)),
-    "data folder is a file": Bad(("prepare", TINY, "--data-dir", "x"), ("x/planted", "a part of the path is a file", "choose another folder"), {"x": ""}),
+    "data folder is a file": Bad(
+        ("prepare", TINY, "--data-dir", "x"),
+        ("x/planted", "a part of the path is a file", "choose another folder"),
+        {"x": ""},
+    ),
     "raw text over a folder": Bad(("prepare", TINY, "--raw-out", "data"), ("--raw-out data is there already",)),
     "control characters": Bad(("report", "no\x1b[31mwhere"), ("no\\x1b[31mwhere is no run folder",)),
 }

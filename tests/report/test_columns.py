@@ -75,7 +75,7 @@ def test_one_entry_is_a_column_in_every_format(
     }  # fmt: skip
     assert "1.500 <sub>±0.707</sub>" in text
     assert LOST.meaning in text
-    # spreads of the three pairs: 0.707, 0.707 and 0 points; two seeds can show 11.6 times the median
+    # spreads of the three pairs: 0.707, 0.707 and 0 points; two seeds can show 11.5 times the median
     assert "AUC lost 8.2 points on criteo" in text
     assert main(["explain", str(run.path), kind, "criteo", "light-fmp", "auc_lost", "--backbone", "dnn"]) == 0
     assert f"{heading} = 1.500 ± 0.707" in capsys.readouterr().out

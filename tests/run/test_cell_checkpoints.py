@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,11 +67,9 @@ def test_a_cell_that_goes_on_elsewhere_says_what_differs(
 
 def test_a_damaged_note_of_circumstances_is_named(make_job: MakeJob, tmp_path: Path) -> None:
     (tmp_path / CIRCUMSTANCES).write_text('[{"host": 3}]')
-    record = run_cell(make_job("no-selection", checkpoints=tmp_path))
-    assert record.status == "failed"
-    assert record.reason is not None and record.reason.endswith(
-        f"{CIRCUMSTANCES} is damaged. Delete the folder {tmp_path.name}; the cell begins anew."
-    )
+    mend = f"{CIRCUMSTANCES} is damaged. Delete the folder {tmp_path.name}; the cell begins anew."
+    with pytest.raises(StorageError, match=re.escape(mend)):
+        run_cell(make_job("no-selection", checkpoints=tmp_path))
 
 
 def test_pretraining_killed_in_the_middle_goes_on_with_the_same_average(

@@ -106,7 +106,7 @@ def test_an_executor_of_one_file_gives_the_same_records(config: RunConfig, tmp_p
         assert (one.config_hash, one.auc, one.kept_fields) == (other.config_hash, other.auc, other.kept_fields)
     grid = resolve_profile("small", 960, {}).lr_grid
     assert [type(task).__name__ for task in farm.SUBMITTED] == [*["TrialTask"] * len(grid), "CellTask"] * 2
-    assert [task.lr for task in farm.SUBMITTED[: len(grid)]] == list(grid)
+    assert [task.value for task in farm.SUBMITTED[: len(grid)]] == list(grid)
     assert run(resolve(replace(config, executor="down")), Watcher()) == there  # all is done; nothing is submitted
 
 
@@ -173,7 +173,7 @@ def test_settings_and_tasks_travel_as_text(config: RunConfig) -> None:
     given = replace(config, prune_ratio=(0.25, 0.5), timeout_s=3.0, executor="process", config=Path("τ.toml"))
     assert from_json(to_json(given)) == given
     cell = Cell("planted", "dnn[mlp=8]", "light-fmp", None, 3)
-    for task in (CellTask(cell), TrialTask(replace(cell, tau=0.5), 1e-3)):
+    for task in (CellTask(cell), TrialTask(replace(cell, tau=0.5), "lr", 1e-3)):
         assert read_task(task.text) == task
 
 
