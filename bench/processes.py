@@ -16,11 +16,22 @@ _TERMINALS = (signal.SIGINT, signal.SIGHUP)
 @contextmanager
 def left_to_parent() -> Iterator[None]:
     """Processes started in here never see the signals of the terminal; for this process they wait until it is over."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINALS)
+    late: list[int] = []
+    handlers = {}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINALS)  # inherited by what is started
+    if threading.current_thread() is threading.main_thread():  # another thread may take a signal all the same
+        for number in _TERMINALS:
+            if callable(known := signal.getsignal(number)):
+                handlers[number] = known
+                signal.signal(number, lambda caught, frame: late.append(caught))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # what has waited arrives here
+        for number, known in handlers.items():
+            signal.signal(number, known)
+        for number in dict.fromkeys(late):
+            signal.raise_signal(number)
 
 
 def end_with_parent() -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -55,7 +56,13 @@ def test_a_child_started_in_here_does_not_see_ctrl_c() -> None:
     assert child.returncode == 0
 
 
-def test_ctrl_c_waits_until_a_child_is_started() -> None:
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside a thread"])
+def test_ctrl_c_waits_until_a_child_is_started(beside: bool) -> None:
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait, daemon=True)
+    if beside:  # which the system may deliver the signal to
+        thread.start()
+
     def interrupted() -> None:
         with left_to_parent():
             os.kill(os.getpid(), signal.SIGINT)
@@ -64,4 +71,5 @@ def test_ctrl_c_waits_until_a_child_is_started() -> None:
     reached: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         interrupted()
+    over.set()
     assert reached == ["end"]

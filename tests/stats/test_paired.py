@@ -122,7 +122,7 @@ def test_detectable_difference_agrees_with_known_spreads() -> None:
         detectable_difference(math.nan, 3)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.tuples(FINITE, FINITE), min_size=2, max_size=10), st.floats(0.1, 10))
 def test_paired_test_is_antisymmetric_and_scale_free(pairs: list[tuple[float, float]], scale: float) -> None:
     a, b = np.array(pairs).T
