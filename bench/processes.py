@@ -23,15 +23,15 @@ def left_to_parent() -> Iterator[None]:
         for number in _TERMINALS:
             if callable(known := signal.getsignal(number)):
                 handlers[number] = known
-                signal.signal(number, lambda caught, frame: late.append(caught))
+                signal.signal(number, lambda which, frame: late.append(which))
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)  # what has waited arrives here
         for number, known in handlers.items():
             signal.signal(number, known)
-        for number in dict.fromkeys(late):
-            signal.raise_signal(number)
+        for caught in dict.fromkeys(late):
+            signal.raise_signal(caught)
 
 
 def end_with_parent() -> None:
