@@ -39,6 +39,7 @@ _KEPT = {
     "run": "finished cells are kept, the same command goes on from here",
     "prepare": "the data folder is as it was, the same command begins anew",
     "report": "the files that were written are whole, the same command writes the rest",
+    "rounding": "finished cells of the repetitions are kept, the same command goes on from here",
     "speed": "measurements are not kept, the same command begins anew",
 }
 """What is left of a command that was ended, and how to go on."""

@@ -206,6 +206,8 @@ def _disturbed(clock: Clock, selection: Selection) -> dict[str, str] | None:
 
 def _warm_up(job: Job) -> None:
     """Train a throw-away model for a few steps, once a process and backbone, so that no cell pays for start-up."""
+    if job.checkpoints is not None:  # the first state of an optimiser that is asked for imports torch's compiler: 1 s
+        torch.optim.SGD([torch.zeros(1, requires_grad=True)]).state_dict()
     if job.backbone.label in job.warmed:
         return
     ctx = replace(job, checkpoints=None, emit=silent).context(Clock(job.device))

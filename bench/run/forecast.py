@@ -26,7 +26,7 @@ from bench.run.job import ResolvedCell
 from bench.run.progress import duration
 from bench.run.selections import SelectionStore, is_shared, shared_key
 from bench.run.session import SELECTIONS, Session
-from bench.run.tuning import SEED
+from bench.run.tuning import SEED, Tuning
 
 DONE = ("ok", "skipped")
 NOISE: Span = (0.85, 1.25)
@@ -101,21 +101,21 @@ def _forecast(
     size, profile = pace.size, session.profile(pace.size.cell.dataset)
     units = {replace(cell, seed=SEED) for cell in left}
     tunings = {unit: session.tuning(unit) for unit in units}
-    trials = {unit: len(tuning.missing) for unit, tuning in tunings.items() if tuning is not None}
+    trials = {unit: _untried(session, tuning) for unit, tuning in tunings.items() if tuning is not None}
+    more = _untried(session, session.penalty(size.cell)) if left else 0
+    tries = sum(trials.values()) + more
     like = [record for record in records if _is_like(record, session, size.cell)]
     epochs, basis = epochs_of(like, profile)
     seconds = None
     if pace.epoch_s is not None:
         training_s = pace.epoch_s + (pace.valid_s or 0.0) / profile.evaluate_every
         work = [_work(session, cells, trials, ranked) for cells in _by_label(left).values()]
-        work += _penalties(session, size.cell) if left else []
+        work += _penalties(session, more)
         timed = [record for record in like if _is_timed(record, session)]
-        fixed = _fixed_s(session, pace, len(left))
+        fixed = _fixed_s(session, pace, len(left), tries)
         spent = _spent(work, timed, (epochs[0] * training_s, epochs[1] * training_s))
         seconds = (spent[0] * NOISE[0] + fixed[0], spent[1] * NOISE[1] + fixed[1]) if left else (0.0, 0.0)
-    penalty = session.penalty(size.cell) if left else None
-    more = 0 if penalty is None else len(penalty.missing)
-    return Forecast(pace, len(left), sum(trials.values()) + more, epochs, basis, seconds)
+    return Forecast(pace, len(left), tries, epochs, basis, seconds)
 
 
 def epochs_of(like: Sequence[CellRecord], profile: Profile) -> tuple[Span, str]:
@@ -150,13 +150,18 @@ def _work(session: Session, cells: Sequence[Cell], trials: dict[Cell, int], rank
     return Work(choice.label, searches + more, len(cells) + more, len(cells), entry.search_cost, entry.retrain_cost)
 
 
-def _penalties(session: Session, cell: Cell) -> list[Work]:
-    """What the trials of the L2 of ``cell`` take, if it is to be chosen."""
-    penalty, baseline = session.penalty(cell), session.plan.baseline
-    if penalty is None or not penalty.missing:
-        return []
-    n, entry = len(penalty.missing), baseline.entry
-    return [Work(baseline.label, n, n, 0, entry.search_cost, entry.retrain_cost)]
+def _untried(session: Session, tuning: Tuning | None) -> int:
+    """Trials that the run would make; those that are kept are forgotten where all is computed again."""
+    if tuning is None:
+        return 0
+    return len(tuning.grid if session.plan.config.rerun == "always" else tuning.missing)
+
+
+def _penalties(session: Session, n: int) -> list[Work]:
+    """What ``n`` trials of the L2 take."""
+    baseline = session.plan.baseline
+    entry = baseline.entry
+    return [Work(baseline.label, n, n, 0, entry.search_cost, entry.retrain_cost)] if n else []
 
 
 def _searches(session: Session, cell: ResolvedCell, ranked: set[str]) -> bool:
@@ -217,12 +222,13 @@ def _seconds_of(one: Work, seen: Sequence[CellRecord], training_s: float) -> Spa
     return low * training_s, high * training_s
 
 
-def _fixed_s(session: Session, pace: Pace, cells: int) -> Span:
-    """Seconds of evaluation, and of processes."""
+def _fixed_s(session: Session, pace: Pace, cells: int, trials: int) -> Span:
+    """Seconds of evaluation, and of processes, which trials have too."""
     rows = pace.size.rows
     passes = INFERENCE_PASSES * (pace.valid_s or 0.0) * rows["test"] / max(rows["valid"], 1)
     start = PROCESS_S if session.plan.config.executor_name != "inline" else (0.0, 0.0)
-    return cells * (passes * NOISE[0] + CELL_S[0] + start[0]), cells * (passes * NOISE[1] + CELL_S[1] + start[1])
+    low, high = (cells * (passes * NOISE[end] + CELL_S[end]) + (cells + trials) * start[end] for end in (0, 1))
+    return low, high
 
 
 def total(found: Sequence[Forecast]) -> Span | None:

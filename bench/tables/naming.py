@@ -187,8 +187,8 @@ def _apart_text(cell: Record) -> str:
 
 
 def _setting_text(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return "-".join(map(str, value)) or "none"
+    if isinstance(value, list | tuple):  # sizes with a dash, as papers do; "1e-05-0.001" would not be read as two rates
+        return ("-" if all(isinstance(item, int) for item in value) else ",").join(map(str, value)) or "none"
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 

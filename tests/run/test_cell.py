@@ -380,7 +380,7 @@ def test_the_record_is_complete(make_job: MakeJob) -> None:
     optional = {"reason", "traceback", "compile_s", "warmup_s", "peak_mem_bytes", "git", "tuning", "tune_s", "line"}
     optional |= {"penalty", "disturbed"}
     empty = {name for name, value in dataclasses.asdict(record).items() if value is None}
-    assert empty <= optional | {"dataset_title"}
+    assert empty <= optional | {"dataset_title", "penalty", "disturbed"}  # tests do not look at what else runs
     assert record.recovery is not None
     data = make_job("light-fmp").data
     best = roc_auc_score(data.test.labels.numpy(), data.test_truth)

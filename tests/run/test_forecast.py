@@ -21,6 +21,7 @@ from bench.run.config import RunConfig
 from bench.run.estimate import Pace
 from bench.run.forecast import epochs_of, forecast_table, forecasts, total
 from bench.run.session import Session, resolve
+from bench.run.tuning import Trial
 
 NET = "dnn[mlp=8]"
 
@@ -117,6 +118,26 @@ def test_processes_of_their_own_take_their_start(make_session: Callable[..., Ses
     assert inline.seconds is not None and process.seconds is not None
     more = [b - a for a, b in zip(inline.seconds, process.seconds, strict=True)]
     assert more == pytest.approx([9 * start for start in module.PROCESS_S])
+
+
+def test_trials_are_processes_too(make_session: Callable[..., Session]) -> None:
+    tuned = {"tune": "lr", "prune_ratio": (0.5,)}
+    session = make_session(**tuned)
+    (inline,), (process,) = (forecasts(one, paces(session)) for one in (session, make_session(isolate=True, **tuned)))
+    assert inline.seconds is not None and process.seconds is not None
+    more = [b - a for a, b in zip(inline.seconds, process.seconds, strict=True)]
+    assert more == pytest.approx([(6 + 8) * start for start in module.PROCESS_S])
+
+
+def test_trials_that_are_kept_are_made_again_where_all_is(make_session: Callable[..., Session]) -> None:
+    session = make_session(tune="lr", prune_ratio=(0.5,))
+    for cell in session.plan.cells():
+        for rate in SMALL.lr_grid:
+            session.trials.write(session.trial(cell, "lr", rate).hash, Trial(value=rate, status="ok", valid_auc=0.6))
+    session.tunings.clear()
+    again = make_session(tune="lr", prune_ratio=(0.5,), rerun="always")
+    assert forecasts(session, paces(session))[0].trials == 0
+    assert forecasts(again, paces(session))[0].trials == 2 * len(SMALL.lr_grid)
 
 
 @pytest.mark.usefixtures("quick_timing")
