@@ -19,6 +19,7 @@ from bench.records import load_frame
 from bench.run.config import RunConfig, to_toml
 from bench.run.session import Session, resolve
 from bench.run.settings import settings, spelled
+from bench.tables import naming
 
 Bench = Callable[..., Any]
 ONE_CELL = ("--datasets", TINY, "--methods", "no-selection", "--backbones", "dnn[mlp=8]", "--seeds", "1")
@@ -309,3 +310,8 @@ def test_hints_say_what_a_setting_is() -> None:
         if name in SETTINGS:
             value = getattr(SMALL, name)
             assert settings([f"{name}={spelled(value)}"], "here") == {name: value}
+
+
+def test_captions_part_sizes_by_dashes_and_rates_by_commas() -> None:
+    own = {"base": "small", "mlp": [20, 10], "lr_grid": [1e-5, 0.001], "cin": []}
+    assert naming._apart_text({"profile": {"set": own}}) == " (small with mlp=20-10, lr_grid=1e-05,0.001, cin=none)"
