@@ -43,8 +43,8 @@ def command(argv: Sequence[str]) -> int:
     config = tyro.cli(RoundingConfig, args=list(argv), prog=PROG)
     if not config.threads or min(config.threads) < 1:
         raise ConfigError(f"threads={' '.join(map(str, config.threads))}: give numbers of at least 1.")
-    if config.seeds < 1:
-        raise ConfigError(f"seeds={config.seeds} is out of range; give at least 1.")
+    if config.seeds < 2:
+        raise ConfigError(f"seeds={config.seeds} is out of range; give at least 2, to tell rounding from seeds.")
     from bench.checks import rounding  # noqa: PLC0415 - loads NumPy, which --help does not need
     from bench.records import RunFolder, display_title  # noqa: PLC0415
 

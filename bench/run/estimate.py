@@ -52,7 +52,7 @@ class Size:
     """Any of them."""
     cells: int
     trials: int
-    """Of learning rates, for all cells together."""
+    """Of learning rates, for all cells together; those of an L2 are in the forecast."""
     rows: dict[str, int]
     """Rows of train, valid and test."""
     fields: int

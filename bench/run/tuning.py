@@ -21,6 +21,7 @@ from bench.records import STATUSES, Status, plain
 
 SEED = 0
 """Seed of every trial."""
+_NAMES = {"lr": "the learning rate", "l2": "the L2"}
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)
 """L2 that is tried beside the profile's own. Rare ids want more than shipped data sets with their ``min_count``."""
 
@@ -105,7 +106,7 @@ class Tuning:
         statuses = {trial.status for trial in failed}
         return {
             "status": statuses.pop() if len(statuses) == 1 else "failed",
-            "reason": f"every trial of the learning rate failed: {'; '.join(trial.text for trial in failed)}",
+            "reason": f"every trial of {_NAMES[self.parameter]} failed: {'; '.join(trial.text for trial in failed)}",
             "traceback": failed[-1].traceback,
         }
 

@@ -260,7 +260,8 @@ def _penalised(block: Block, values: Values, names: Names) -> list[Note]:
     for group in dict.fromkeys(group for group, _, _ in values):
         if (found := block.sample(group)["penalty"]) is not None:
             grid, title = ", ".join(f"{l2:g}" for l2 in found["grid"]), names.groups[group]
-            items[grid].append(Item(f"{found['l2']:g} on {title}", group=title))
+            end = {found["grid"][0]: ", the smallest", found["grid"][-1]: ", the largest"}.get(found["l2"], "")
+            items[grid].append(Item(f"{found['l2']:g}{end} on {title}", group=title))
     lead = "L2 for every row, of {{{}}} the one with which a model of all fields has the highest validation AUC"
     return [Note(REMARK, lead.format(grid), tuple(found)) for grid, found in items.items()]
 

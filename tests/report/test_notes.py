@@ -119,4 +119,4 @@ def test_the_chosen_l2_is_named(cell: Callable[..., CellRecord]) -> None:
     (table,) = overall_tables(to_frame([cell(penalty=penalty), cell("alpha", penalty=penalty)]), Titles())
     texts = [note.text for note in table.notes]
     lead = "L2 for every row, of {1e-05, 0.001} the one with which a model of all fields has the highest validation AUC"
-    assert f"{lead}: 0.001 on clicks." in texts
+    assert f"{lead}: 0.001, the largest on clicks." in texts
