@@ -25,20 +25,21 @@ def stream(sources: Sequence[Tensor], parts: Iterable[Part], device: torch.devic
     copier = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
     lanes = deque(_Lane(sources, copier) for _ in range(AHEAD))
     waiting: deque[tuple[list[Tensor], Future[torch.cuda.Event | None]]] = deque()
-    with ThreadPoolExecutor(1) as worker:
-        try:
-            for part in parts:
-                lanes.rotate()
-                out = [source.new_empty(_length(part), *source.shape[1:], device=device) for source in sources]
-                free = None if copier is None else torch.cuda.current_stream(device).record_event()
-                waiting.append((out, worker.submit(lanes[0].send, part, out, free)))
-                if len(waiting) == AHEAD:
-                    yield _arrived(*waiting.popleft())
-            while waiting:
+    worker = ThreadPoolExecutor(1)
+    try:
+        for part in parts:
+            lanes.rotate()
+            out = [source.new_empty(_length(part), *source.shape[1:], device=device) for source in sources]
+            free = None if copier is None else torch.cuda.current_stream(device).record_event()
+            waiting.append((out, worker.submit(lanes[0].send, part, out, free)))
+            if len(waiting) == AHEAD:
                 yield _arrived(*waiting.popleft())
-        finally:  # memory that a copy still writes to must not be handed out again
-            for sent in waiting:
-                _arrived(*sent)
+        while waiting:
+            yield _arrived(*waiting.popleft())
+    finally:
+        for sent in waiting:  # memory that a copy still writes to must not be handed out again
+            _arrived(*sent)
+        worker.shutdown(wait=False)  # the collector may be the caller, in a thread that holds a lock of threading's
 
 
 def _length(part: Part) -> int:
