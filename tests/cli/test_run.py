@@ -37,7 +37,7 @@ def test_cells_of_a_table_that_has_changed_are_run_again_and_stand_apart(bench: 
     card = 'name = "clicks"\n[raw.columns]\ny = "label"\na = "categorical"\nb = "categorical"\nc = "categorical"\n'
     rows = [(i * i % 7 % 2, i % 7, i % 5, i % 3) for i in range(600)]
     flags = ["--datasets", "clicks.toml", "--methods", "no-selection", "cardinality", "--backbones", "dnn[mlp=8]"]
-    argv = ["run", *flags, "--epochs", "1", "--seeds", "1", "--out", "runs/x"]
+    argv = ["run", *flags, "--epochs", "1", "--seeds", "1", "--set", "l2=1e-5", "--out", "runs/x"]
 
     def outcome(card: str, flipped: bool) -> str:
         lines = ["y,a,b,c", *(f"{y ^ flipped},{a},{b},{c}" for y, a, b, c in rows)]
@@ -151,6 +151,7 @@ def test_a_plug_in_s_parameters_are_checked(bench: Bench, common: list[str]) -> 
 
 
 @pytest.mark.usefixtures("quick_timing")
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_of_a_cell_goes_on_inside_it(
     bench_process: Bench, bench: Bench, common: list[str], zoo: Path, tmp_path: Path
 ) -> None:

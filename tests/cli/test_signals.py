@@ -188,9 +188,8 @@ def family(group: int) -> list[str]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
-@pytest.mark.parametrize(
-    ("isolate", "number"), [pytest.param(False, signal.SIGTERM, marks=pytest.mark.slow), (True, signal.SIGINT)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("isolate", "number"), [(False, signal.SIGTERM), (True, signal.SIGINT)])
 def test_a_terminal_s_signal_ends_the_whole_family_with_one_line(
     data_dir: Path, zoo_folder: Path, tmp_path: Path, isolate: bool, number: signal.Signals
 ) -> None:

@@ -264,6 +264,7 @@ def test_a_method_that_fails_at_every_rate_fails_its_cells_and_is_tried_again(co
         assert records[2].reason == "not on Sundays"
 
 
+@pytest.mark.slow
 def test_isolated_trials_and_cells_find_the_same(config: RunConfig, tmp_path: Path) -> None:
     config = replace(config, methods=("random-k",), threads=1)
     (here,), _ = compute(config)
