@@ -129,6 +129,7 @@ def test_movielens_100k(tmp_path):
     assert_frame(opened("movielens-100k", raw, tmp_path), frame[columns], labels, 1)
 
 
+@pytest.mark.slow
 def test_movielens_1m(tmp_path):
     raw = sample("movielens_1m.tar.gz")
     columns = ["user", "movie", "genres", "release_year", "gender", "age", "occupation", "zip"]

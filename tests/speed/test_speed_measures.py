@@ -95,6 +95,7 @@ def test_the_bound_adds_up_what_a_step_must_do() -> None:
     assert bound_rows_per_s(model, batch, flops, LIMITS) == pytest.approx(50 / seconds)
 
 
+@pytest.mark.slow
 def test_limits_are_measured() -> None:
     found = measure_limits(replace(TINY, vocabulary=500))
     assert all(math.isfinite(value) and value > 0 for value in vars(found).values())
