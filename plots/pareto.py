@@ -173,6 +173,8 @@ def _paint(axes: Axes, panel: Panel, place: Place, taus: Sequence[float]) -> Non
     axes.autoscale_view()
     end = axes.get_xlim()[1]
     axes.set_xlim(right=end)
+    if not panel.front:  # controls alone, or none that may be compared
+        return
     steps = [panel.points[i] for i in panel.front]
     cost, auc = [point.cost for point in steps], [point.auc for point in steps]
     axes.step([*cost, end], [*auc, *auc[-1:]], where="post", color=MUTED, linewidth=1.6, alpha=0.5, zorder=1)

@@ -223,3 +223,9 @@ def test_an_interruption_says_that_finished_cells_are_kept(
     found = bench("run", *common, "--methods", "random-k")
     assert found.code == 130
     assert "finished cells are kept" in found.err
+
+
+def test_controls_alone_make_a_report(bench: Bench, common: list[str], quick_timing: None) -> None:
+    found = bench("run", *common, "--methods", "random-k", "cardinality", "--out", "x")
+    assert found.code == 0, found.err
+    assert any(Path("x/figures").glob("pareto*.svg"))
