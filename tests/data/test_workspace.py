@@ -133,7 +133,7 @@ def test_a_second_preparation_waits_for_the_first_and_says_so_once(tmp_path, mon
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"file: cannot be written .*; choose another --data-dir"):
+    with pytest.raises(DataError, match=r"file: something else is there already; .* choose another --data-dir"):
         Workspace(tmp_path / "file" / "criteo")
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from bench.errors import DataError
+from bench.errors import DataError, storage_error
 from bench.lease import SUFFIX as LEASE
 from bench.lease import Lease, Leases, Owner
 
@@ -106,7 +106,7 @@ def _take(leases: Leases, place: Path, flag: str) -> Lease | Owner:
 
 
 def _unwritable(target: Path, flag: str, error: OSError) -> DataError:
-    return DataError(f"{target.parent}: cannot be written ({error.strerror}); choose another {flag}.")
+    return storage_error(error, target.parent, flag)
 
 
 def remove_leftovers(target: Path) -> None:
@@ -131,7 +131,11 @@ def _lease_of(folder: Path) -> Path:
 def _make(target: Path, leases: Leases) -> Path:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_prefix(target), suffix=_SUFFIX, dir=target.parent))
-        lease = leases.take(_lease_of(folder))
+        try:
+            lease = leases.take(_lease_of(folder))
+        except BaseException:  # a full disk, or a signal
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         # Another run may have taken the folder for a leftover in the moment before it was leased.
         if isinstance(lease, Lease) and folder.exists():
             folder.chmod(0o755)
