@@ -39,10 +39,6 @@ TABLE: dict[str, DatasetEntry] = {
 }
 
 
-EXAMPLE = "planted"
-"""Made in seconds, with a known answer: what checks run on."""
-
-
 @cache
 def datasets() -> Registry[DatasetEntry]:
     """The registry of data sets, installed entry points included."""

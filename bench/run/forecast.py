@@ -28,7 +28,6 @@ from bench.run.selections import SelectionStore, is_shared, shared_key
 from bench.run.session import SELECTIONS, Session
 from bench.run.tuning import SEED, Tuning
 
-DONE = ("ok", "skipped")
 NOISE: Span = (0.85, 1.25)
 """What a machine makes of the same work, from one time to another."""
 INFERENCE_PASSES = 8
@@ -88,9 +87,7 @@ def pending(session: Session) -> dict[_Key, list[Cell]]:
     """The cells that the run would compute, by data set and backbone; those with nothing left have no cells."""
     left: dict[_Key, list[Cell]] = defaultdict(list)
     for cell in session.plan.cells():
-        found = session.cell(cell)
-        done = session.folder.read(found.hash) if found.decided and session.plan.config.rerun == "missing" else None
-        if done is None or done.status not in DONE:
+        if session.done(cell) is None:
             left[cell.dataset, cell.backbone].append(cell)
     return left
 

@@ -16,7 +16,7 @@ from bench.datasets import resolve_dataset, with_split
 from bench.engine.device import choose_device
 from bench.errors import ConfigError
 from bench.profiles import OwnProfile, Profile, resolve_profile
-from bench.records import RunFolder
+from bench.records import CellRecord, RunFolder
 from bench.rows.load import LoadedData, load, place
 from bench.rows.residency import table_bytes
 from bench.run.config import RunConfig
@@ -27,6 +27,8 @@ from bench.run.line import LineStore
 from bench.run.selections import SelectionStore
 from bench.run.tuning import PENALTIES, SEED, TrialStore, Tuning
 
+DONE = ("ok", "skipped")
+"""Statuses that are not computed again."""
 SELECTIONS = "selections"
 """Folder of the rankings that cells share, within the run folder."""
 CHECKPOINTS = "checkpoints"
@@ -242,6 +244,18 @@ class Session:
         if tuning is None:
             return found
         return replace(found, profile=replace(found.profile, lr=tuning.value), tuning=tuning)
+
+    def done(self, cell: Cell) -> CellRecord | None:
+        """The record of ``cell`` where it need not be computed.
+
+        Raises:
+            DataError: there is a file in its place that is no readable record.
+        """
+        found = self.cell(cell)
+        if self.plan.config.rerun == "always" or not found.decided:
+            return None
+        record = self.folder.read(found.hash)
+        return record if record is not None and record.status in DONE else None
 
     def trial(self, cell: Cell, parameter: str, value: float) -> ResolvedCell:
         """What tries ``value`` of the setting ``parameter``, ``lr`` or ``l2``, for ``cell`` and its other seeds."""

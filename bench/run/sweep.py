@@ -23,11 +23,9 @@ from bench.run.executors.base import CellTask, Executor, TrialTask
 from bench.run.grid import Cell
 from bench.run.job import ResolvedCell
 from bench.run.progress import Reporter
-from bench.run.session import CHECKPOINTS, LINES, PENALTIES_TRIED, SELECTIONS, TRIALS, Plan, Session, use_threads
+from bench.run.session import CHECKPOINTS, DONE, LINES, PENALTIES_TRIED, SELECTIONS, TRIALS, Plan, Session, use_threads
 from bench.run.tuning import SEED, Trial, TrialStore, Tuning
 
-DONE = ("ok", "skipped")
-"""Statuses that are not computed again."""
 POLL_S = 0.5
 """Seconds between two looks at what other processes are at."""
 
@@ -48,7 +46,7 @@ def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
     grid = list(plan.cells())
     with Leases() as leases:
         claims = Claims(session, leases)  # looks at the folder before the records are read
-        records = _finished(session, grid)
+        records = {cell: done for cell in grid if (done := session.done(cell)) is not None}
         used = dict.fromkeys(cell.dataset for cell in grid if cell not in records)
         for label in reversed(used):  # before anything is written; the first one is then at hand
             executor.check(label)
@@ -57,17 +55,6 @@ def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
         reporter.plan(len(grid), len(records))
         records |= _Sweep(executor, claims, reporter).all([cell for cell in grid if cell not in records])
     return [records[cell] for cell in grid]
-
-
-def _finished(session: Session, grid: Sequence[Cell]) -> dict[Cell, CellRecord]:
-    """The cells of ``grid`` that need not be computed."""
-    records = {}
-    for cell in grid:
-        resolved = session.cell(cell)
-        done = session.folder.read(resolved.hash) if resolved.decided else None
-        if done is not None and done.status in DONE and session.plan.config.rerun == "missing":
-            records[cell] = done
-    return records
 
 
 def _begin(session: Session, claims: Claims, leases: Leases) -> None:
