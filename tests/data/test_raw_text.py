@@ -58,7 +58,7 @@ def test_places_that_cannot_be_written(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with ThreadPoolExecutor(1) as pool:
-        with pytest.raises(DataError, match=r"file: cannot be written .*; choose another --raw-out"):
+        with pytest.raises(DataError, match=r"file: something else is there already; .* choose another --raw-out"):
             write_raw(card, tmp_path / "file" / "rows.tsv", pool, lambda *_: None)
         monkeypatch.setattr("pathlib.Path.replace", full)
         with pytest.raises(DataError, match=r"rows.tsv: the disk is full; .* or choose another --raw-out"):
