@@ -139,6 +139,7 @@ def test_a_folder_name_that_is_too_long_is_refused_before_anything_is_computed(b
         assert "xxx…: a name of 300 bytes is too long for a file here; choose a shorter one." in refused.err
 
 
+@pytest.mark.slow
 def test_folders_with_brackets_in_their_names_are_folders(bench, monkeypatch):
     """Every path flag, and the working directory, where a bracket opens neither parameters nor a pattern."""
     card = make_card("exp[v=1]")

@@ -70,6 +70,7 @@ def test_every_kind_that_the_records_allow_is_drawn_in_three_formats(cell: Cell)
     assert "Alpha, start warm against cold: clicks, τ = 0.5" in titles
 
 
+@pytest.mark.slow
 def test_figures_do_not_depend_on_the_order_of_records(cell: Cell) -> None:
     cells = full_run(cell)
     first, second = (figure_files(to_frame(order)) for order in (cells, cells[::-1]))
