@@ -42,6 +42,8 @@ STALE_S = 120.0
 """Seconds without one after which a lease of another host may be taken over."""
 SUFFIX = ".lease"
 
+_WRITING_S = 0.1
+"""How long who looks waits for the words of a lease that is just being made."""
 _STOPPED = ("T", "t")
 _DEAD = ("Z", "X", "x")
 
@@ -189,7 +191,7 @@ class Leases:
             OSError: the folder cannot be written.
         """
         while True:
-            chain = _chain(path)
+            chain = _settled(path)
             if chain and not self._stale(chain[-1]):
                 return chain[-1].owner
             lease = self._new(path, chain)
@@ -296,6 +298,16 @@ def _chain(path: Path) -> list[_Link]:
             owner = Owner("", "", 0, "", str(len(chain)))
         chain.append(_Link(place, owner, changed_ns))
         place = _after(path, owner.token)
+
+
+def _settled(path: Path) -> list[_Link]:
+    """The chain, looked at again where its last file is there and its words are not yet: also a seal is such a file."""
+    for _ in range(20):
+        chain = _chain(path)
+        if not chain or chain[-1].owner.pid:
+            break
+        time.sleep(_WRITING_S / 20)
+    return chain
 
 
 def _read_owner(text: bytes) -> Owner | None:

@@ -204,6 +204,16 @@ def test_an_unreadable_lease_is_somebodys_until_it_is_silent(world: World, path:
     assert names(path) == []
 
 
+def test_who_looks_while_a_lease_is_being_written_learns_whose_it_is(
+    world: World, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    path.write_text("")
+    other = replace(ME, pid=200, started="start-2", token="a1")
+    monkeypatch.setattr(time, "sleep", lambda seconds: path.write_text(json.dumps(asdict(other))))
+    assert world.leases().take(path) == other
+
+
 def test_a_writer_paused_inside_its_first_write_has_lost(
     world: World, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
