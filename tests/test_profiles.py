@@ -18,7 +18,7 @@ def test_auto_is_small_below_two_hundred_thousand_training_rows() -> None:
     [
         ("paper", (3e-4, 1e-5, 4096, 20, 1, None, None, 10, 1e-2, 0.0, (100, 100), True)),
         ("anchor", (1e-3, 1e-5, 4096, 50, 2, 0.1, 10.0, 10, 1e-4, 0.1, (16, 16), False)),
-        ("small", (1e-3, 1e-5, 256, 10, 2, None, None, 8, 1e-2, 0.1, (16, 16), False)),
+        ("small", (1e-3, 1e-2, 256, 20, 3, 0.3, None, 8, 1e-2, 0.1, (16, 16), False)),
     ],
 )
 def test_the_protocol_s_profiles(name: str, expected: tuple[object, ...]) -> None:
@@ -34,8 +34,8 @@ def test_a_card_sets_embedding_size_and_l2_of_the_profiles_it_names() -> None:
     card = {"embedding_dim": {"paper": 64, "small": 16}, "l2": {"anchor": 0.0}, "evaluate_every": 0.5}
     paper, anchor, small = (resolve_profile(name, 1, card) for name in ("paper", "anchor", "small"))
     assert (paper.dim, anchor.dim, small.dim) == (64, 10, 16)
-    assert (paper.l2, anchor.l2, small.l2) == (1e-5, 0.0, 1e-5)
-    assert (paper.evaluate_every, anchor.evaluate_every, small.evaluate_every) == (1.0, 0.5, 1.0)
+    assert (paper.l2, anchor.l2, small.l2) == (PROFILES["paper"].l2, 0.0, PROFILES["small"].l2)
+    assert (paper.evaluate_every, anchor.evaluate_every, small.evaluate_every) == (1.0, 0.5, 0.5)  # where rates fall
 
 
 def test_epochs_replace_the_profile_s() -> None:

@@ -48,20 +48,22 @@ def paces(session: Session, epoch_s: float | None = 10.0, valid_s: float = 2.0) 
 
 
 def test_the_guess_of_epochs_follows_patience_decay_and_the_most_allowed() -> None:
-    assert epochs_of([], SMALL) == ((3, 5), "guessed")  # patience 2: the first evaluation, and two without gain
+    flat = replace(SMALL, patience=2, lr_decay=None)
+    assert epochs_of([], flat) == ((3, 5), "guessed")  # patience 2: the first evaluation, and two without gain
     assert epochs_of([], ANCHOR) == ((3, 9), "guessed")
-    assert epochs_of([], replace(SMALL, patience=4)) == ((5, 9), "guessed")
-    assert epochs_of([], replace(SMALL, patience=1)) == ((2, 4), "guessed")
-    assert epochs_of([], replace(SMALL, max_epochs=2)) == ((2, 2), "guessed")
-    assert epochs_of([], replace(SMALL, evaluate_every=0.5)) == ((1.5, 2.5), "guessed")
+    assert epochs_of([], SMALL) == ((4, 12), "guessed")  # patience 3, and the rate falls
+    assert epochs_of([], replace(flat, patience=4)) == ((5, 9), "guessed")
+    assert epochs_of([], replace(flat, patience=1)) == ((2, 4), "guessed")
+    assert epochs_of([], replace(flat, max_epochs=2)) == ((2, 2), "guessed")
+    assert epochs_of([], replace(flat, evaluate_every=0.5)) == ((1.5, 2.5), "guessed")
 
 
 def test_a_range_is_made_of_epochs_validations_costs_and_evaluations(make_session: Callable[..., Session]) -> None:
     session = make_session()
     (found,) = forecasts(session, paces(session))
-    assert (found.cells, found.trials, found.epochs) == (3 * (1 + 2), 0, (3, 5))
+    assert (found.cells, found.trials, found.epochs) == (3 * (1 + 2), 0, (4, 12))
     # three trainings of the baseline and six of the control, 10 s an epoch and 2 s its validation
-    low, high = 3 * 12, 5 * 12
+    low, high = 4 * 12, 12 * 12
     narrow, wide = RETRAIN["control"]
     least = low * (3 + 6 * narrow)
     most = high * (3 + 6 * wide)
@@ -70,7 +72,7 @@ def test_a_range_is_made_of_epochs_validations_costs_and_evaluations(make_sessio
     assert found.seconds == pytest.approx((least * 0.85 + fixed[0], most * 1.25 + fixed[1]))
     whole = total([found, found])
     assert whole == pytest.approx(tuple(2 * end + more for end, more in zip(found.seconds, module.RUN_S, strict=True)))
-    assert "3 to 5 (guessed)" in forecast_table([found])
+    assert "4 to 12 (guessed)" in forecast_table([found])
 
 
 def test_half_widths_of_methods_add_up_in_squares() -> None:

@@ -13,6 +13,7 @@ from cell_records import TINY, Watcher, without_circumstances
 from bench.data.prepare.prepare import prepare
 from bench.data.store.store import store_folder
 from bench.datasets import resolve_dataset
+from bench.profiles import SMALL
 from bench.records import CellRecord
 from bench.run.config import RunConfig
 from bench.run.forecast import pending
@@ -73,7 +74,7 @@ def test_every_cell_trains_with_the_l2_of_the_highest_validation_auc(tmp_path: P
         assert [trial["l2"] for trial in trials] == list(PENALTIES) == record.penalty["grid"]
         best = max(trial["valid_auc"] for trial in trials)
         winners = [trial["l2"] for trial in trials if trial["valid_auc"] == best]
-        chosen = 1e-5 if 1e-5 in winners else winners[0]  # of equal ones the profile's own, else the smallest
+        chosen = SMALL.l2 if SMALL.l2 in winners else winners[0]  # of equal ones the profile's own, else the smallest
         assert record.penalty["l2"] == record.profile["l2"] == chosen
     # a trial is a cell without test rows: the chosen one has the validation AUC of the cell of its seed
     assert alone[0].penalty is not None
@@ -103,22 +104,22 @@ def without_penalty_times(record: CellRecord) -> str:
 
 
 @pytest.mark.parametrize(
-    ("more", "changes"),
+    ("more", "changes", "l2"),
     [
-        ("[l2]\nsmall = 1e-5", {}),
-        ("", {"set": ("l2=1e-5",)}),
-        ("", {"datasets": (TINY,)}),
+        ("[l2]\nsmall = 1e-5", {}, 1e-5),
+        ("", {"set": ("l2=1e-5",)}, 1e-5),
+        ("", {"datasets": (TINY,)}, SMALL.l2),
     ],
     ids=["card", "settings", "registered"],
 )
 def test_an_l2_that_is_given_stays(
-    tmp_path: Path, data_dir: Path, more: str, changes: dict[str, tuple[str, ...]]
+    tmp_path: Path, data_dir: Path, more: str, changes: dict[str, tuple[str, ...]], l2: float
 ) -> None:
     config = replace(make(tmp_path, more), **changes)  # type: ignore[arg-type]
     if "datasets" in changes:
         config = replace(config, data_dir=data_dir)
     records, watcher = compute(replace(config, methods=("random-k",), seeds=1))
-    assert (watcher.trials, records[0].penalty, records[0].profile["l2"]) == ([], None, 1e-5)
+    assert (watcher.trials, records[0].penalty, records[0].profile["l2"]) == ([], None, l2)
 
 
 def test_where_no_trial_works_cells_fail_with_their_own_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,4 +132,4 @@ def test_where_no_trial_works_cells_fail_with_their_own_reason(tmp_path: Path, m
     records, _ = compute(config)
     assert [record.status for record in records] == ["failed", "ok"]
     assert records[0].reason == "RuntimeError: no such thing"
-    assert records[1].profile["l2"] == 1e-5
+    assert records[1].profile["l2"] == SMALL.l2

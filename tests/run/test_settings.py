@@ -29,7 +29,7 @@ OTHER: dict[str, Any] = {
     "l2": 0.0,
     "batch_size": 64,
     "max_epochs": 4,
-    "patience": 3,
+    "patience": 4,
     "lr_decay": 0.5,
     "clip_norm": 5.0,
     "dim": 16,
