@@ -5,9 +5,9 @@ With ``restart=true`` it is a control of procedure. Methods that warm their mode
     warm up    for some epochs; the best validated weights stay
     train      from those weights, with a fresh optimiser, as long as any training
 
-A fresh Adam alone may be worth more than a gate: it forgets the second moments, so that the first steps are of full
-length everywhere and the coupled L2 pulls rows of rare values back to 0 before they are seen again. What such a method
-gains over this row is its gate's. Both phases are continued training, so that they count as CT.
+A fresh Adam alone may be worth more than a gate: it forgets the second moments, so that even a small coupled L2 pulls
+rows of rare values towards 0 by full steps until they are seen again. What such a method gains over this row is its
+gate's. Both phases are continued training, so that they count as CT.
 """
 
 from __future__ import annotations
