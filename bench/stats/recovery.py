@@ -10,6 +10,7 @@ A role is one of the constants below. ``interaction`` and ``redundant`` carry th
 the metrics of a kept set S and of scores s, whose K highest fields are top(K), ties to the lower index:
 
     precision_at_k            found(top(K)) / K       without scores: found(S) / K where |S| = K, else NaN
+    precision_by_lot          its mean over all sets of K fields: what a draw by lot has, on average
     precision_at_n_keep       found(S) / |S|
     recall_at_n_keep          found(S) / K
     main_recall               the same over the main fields alone
@@ -72,6 +73,7 @@ def recovery(
         correlation = spearman(values, np.log(cardinalities))
     return {
         "precision_at_k": precision,
+        "precision_by_lot": _precision_by_lot(roots, true),
         "precision_at_n_keep": _share(len(found), len(kept)),
         "recall_at_n_keep": _share(len(found), len(true)),
         "main_recall": _share(len(found & main), len(main)),
@@ -125,6 +127,13 @@ def _mid_ranks(values: np.ndarray) -> np.ndarray:
 
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else math.nan
+
+
+def _precision_by_lot(roots: Sequence[int], true: set[int]) -> float:
+    """The mean over true fields of the chance that K of F fields drawn by lot hold the field or a copy of it."""
+    n_fields, k = len(roots), len(true)
+    found = sum(1 - math.comb(n_fields - roots.count(f), k) / math.comb(n_fields, k) for f in true)
+    return found / k if k else math.nan
 
 
 def _kinds_and_roots(names: Sequence[str], roles: Mapping[str, str]) -> tuple[list[str], list[int]]:

@@ -93,7 +93,10 @@ _SIZE = TableKind(
 _RECOVERY = TableKind(
     "recovery",
     (
-        Metric("precision_at_k", "Precision at K", "higher", 2, _recovered("precision_at_k")),
+        Metric(
+            "precision_at_k", "Precision at K", "higher", 2, _recovered("precision_at_k"),
+            by_lot=_recovered("precision_by_lot"),
+        ),
         Metric("main_recall", "Main fields kept", None, 2, _recovered("main_recall")),
         Metric("interaction_recall", "Interaction fields kept", None, 2, _recovered("interaction_recall")),
         Metric("attainable_auc_share", "Attainable AUC", "higher", 2, _recovered("attainable_auc_share")),

@@ -76,6 +76,8 @@ class Metric:
     """Left out of a table where no cell has it."""
     unless_equal: Metric | None = None
     """The metric of the same table whose equal, cell by cell, need not be shown."""
+    by_lot: Measure | None = None
+    """What fields drawn by lot have on average, where that is known: said under the table."""
     meaning: str = ""
     """For the caption; ``{baseline}`` becomes the baseline and its seconds."""
     origin: str = ""

@@ -30,6 +30,7 @@ __all__ = ["cell_flags", "merged", "notes_of", "of_data", "optimizers"]
 
 _REASON_CHARS = 160
 _AT_AN_END = NoteKind("rate at an end", joined=True)
+_BY_LOT = NoteKind("by lot", joined=True)
 Places = Sequence[tuple[GroupKey, RowKey]]
 
 
@@ -61,6 +62,7 @@ def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tupl
         *doubts(block, values, names, titles),
         *_shared(block, values, names),
         *_of_methods(block, values, names, titles),
+        *_by_lot(block, values, names),
         *detectable(block, values, names),
     )
 
@@ -290,3 +292,16 @@ def _of_methods(block: Block, values: Values, names: Names, titles: Titles) -> l
         for method, rows in shown.items()
         if method in notes
     ]
+
+
+def _by_lot(block: Block, values: Values, names: Names) -> list[Note]:
+    """What chance alone gives, so that no row is read against the few draws of a control."""
+    items = []
+    for group, metric in dict.fromkeys((group, metric) for group, _, metric in values):
+        cells = [cell for row in block.rows for cell in block.ok(group, row).values()]
+        known = (metric.by_lot(cell, None) for cell in cells) if metric.by_lot else ()
+        expected = next((number for number in known if number is not None), None)
+        if expected is not None:
+            title = names.groups[group]
+            items.append(Item(f"{metric.title} {metric.text(expected)} on {title}", group=title))
+    return _listed(_BY_LOT, "Mean over all draws of the fields by lot", items)

@@ -357,3 +357,13 @@ def test_recovery_is_tabled_for_generated_data_alone(cell):
     assert [value.mean for value in table.rows[0].values] == [*found.values(), None]
     assert [m.name for m in KINDS["recovery"].columns[:-1]] == list(found)
     assert "true fields among the K highest scores" in table.caption
+
+
+def test_the_recovery_of_fields_drawn_by_lot_is_said_once_by_data_set(cell: Cell) -> None:
+    found = {"precision_at_k": 0.8, "precision_by_lot": 0.4674}
+    cells = [cell(name, seed, dataset="made", recovery=found) for name in ("alpha", "coin") for seed in (0, 1)]
+    (table,) = recovery_tables(to_frame(cells), PLAIN)
+    said = [note.text for note in table.notes if "by lot" in note.text]
+    assert said == ["Mean over all draws of the fields by lot: Precision at K 0.47 on made."]
+    (older,) = recovery_tables(to_frame([cell("alpha", dataset="made", recovery={"precision_at_k": 0.8})]), PLAIN)
+    assert not any("by lot" in note.text for note in older.notes), "a record that does not hold it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -52,6 +53,16 @@ def test_precision_at_k_follows_the_scores_and_not_the_kept_set() -> None:
     assert got["precision_at_k"] == 2 / 4
     assert got["precision_at_n_keep"] == 4 / 8
     assert got["recall_at_n_keep"] == 1.0
+
+
+def test_precision_by_lot_is_the_mean_over_all_draws() -> None:
+    """A control's draws, all of them: 70 sets of 4 of the 8 fields."""
+    draws = list(combinations(range(8), 4))
+    mean = sum(recovery(NAMES, ROLES, kept=draw)["precision_at_k"] for draw in draws) / len(draws)
+    assert recovery(NAMES, ROLES, kept=[0])["precision_by_lot"] == pytest.approx(mean)
+    alone = {name: "noise-low" if name == "b" else role for name, role in ROLES.items()}
+    assert recovery(NAMES, alone, kept=[0])["precision_by_lot"] == pytest.approx(4 / 8), "without copies K / F"
+    assert math.isnan(recovery(["a"], {"a": "constant"}, kept=[0])["precision_by_lot"])
 
 
 def test_ties_go_to_the_lower_index_and_nan_scores_count_as_none() -> None:
