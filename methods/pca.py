@@ -1,17 +1,23 @@
-"""PCA as a field selector: fields ranked by their part in the principal components.
+"""PCA as a field selector: fields ranked by the principal components of their columns.
 
 Pearson, Philosophical Magazine 1901. The paper reproduced here names the method and gives no settings. Variants:
 
     published    codes taken for numbers and not scaled; |loading| on the first component. The field with the most
                  codes is nearly all of that component, whatever it means.
-    sound        standardised columns: the codes of ``methods/parts/target_encoding.py``, or with
-                 ``supervised=false`` the logarithm of how often a value occurs. q is the fewest components that reach
-                 the share ``explained`` of the variance; a field's score is its communality, sum over c <= q of
-                 λ_c v_fc².
+    sound        method B4 of Jolliffe, Discarding Variables in a Principal Component Analysis. I: Artificial Data,
+                 Applied Statistics 21, 1972: each component in turn, the largest variance first, picks the field of
+                 the largest |loading| that none before it has picked. The order of picks is the ranking. Two fields
+                 that say the same share a component, which picks one of them.
 
-PCA is not a relevance method: it asks which fields vary together, not which ones tell about the label. A field of noise
-that varies alone is a component of its own, and what ranks low is redundant or constant. Its row is here because the
-paper has it.
+The columns of ``sound`` are the out-of-fold click rates of ``methods/parts/target_encoding.py``, a number counting as
+one of ``buckets`` ranges. All are log odds, one unit, so the components are those of their covariance, and a field
+whose click rates lie far apart comes early: labels have a part in the columns, and none in what follows. With
+``supervised=false`` a column is the logarithm of how often a value occurs, or the number itself; these have no common
+unit, so the components are those of their correlations, and the ranking asks which fields vary together, not which
+tell about the label.
+
+Jolliffe has neither click rates nor a ranking: he keeps as many variables as there are components above a variance.
+Components without variance pick nothing here; fields that none has picked score 0.
 
 Deviations: at most ``max_rows`` rows, where the public code takes all; codes come from the train split alone.
 Shapes: N rows, F fields.
@@ -26,9 +32,14 @@ import numpy as np
 
 from bench.api import Context, Method, Only, Range, Rows, Selection
 from methods.parts import shallow
-from methods.parts.target_encoding import standard_codes
+from methods.parts.target_encoding import centred_codes
 
-_DECIMALS = 6  # columns are float32: where all components are counted, a communality is 1 but for rounding
+_DECIMALS = 6  # columns are float32: loadings of twins are equal but for rounding
+_RULE = {
+    True: "Jolliffe's B4 on the covariance of click rates in log odds: labels enter through these columns alone",
+    False: "Jolliffe's B4 on the correlations of frequencies and numbers: labels have no part",
+}
+_NO_VARIANCE = 1e-9  # as a share of the first component's; of rounding, and of codes shrunk to the mean
 
 
 @dataclass(frozen=True)
@@ -45,12 +56,12 @@ class PCAParams:
     """Columns of ``sound``: click rates out of fold, or without labels the frequency of a value."""
     folds: Annotated[int, Range(2, 100), Only(variant="sound", supervised=True)] = 5
     """Folds of the target encoding."""
-    explained: Annotated[float, Range(0, 1, open_low=True), Only(variant="sound")] = 0.9
-    """Share of the variance that the counted components of ``sound`` reach."""
+    buckets: Annotated[int, Range(2), Only(variant="sound", supervised=True)] = 16
+    """Ranges of a numeric field, whose click rates are its codes."""
 
 
 class PCA(Method[PCAParams]):
-    """Ranks fields by their loadings."""
+    """Ranks fields by the components that they lead."""
 
     Params = PCAParams
 
@@ -64,12 +75,12 @@ class PCA(Method[PCAParams]):
         deadline.check("the components")
         if self.params.variant == "published":
             return Selection(scores=np.abs(vectors[:, 0]), rows_seen=len(rows), notes={"rows": len(rows)})
-        share = np.cumsum(values) / max(float(values.sum()), np.finfo(float).tiny)
-        count = min(int(np.searchsorted(share, self.params.explained)) + 1, len(values))
-        scores = np.round(vectors[:, :count] ** 2 @ values[:count], _DECIMALS)
-        notes = {"rows": len(rows), "components": count}
-        every = f"explained={self.params.explained:g} takes every component, and so every field whole; lower it"
-        hint = every if values[0] > 0 else f"no column varies on {len(rows):,} rows; give more"
+        count = int((values > _NO_VARIANCE * values[0]).sum())
+        picks = picked(vectors[:, :count])
+        scores = np.zeros(len(values))
+        scores[picks] = np.arange(len(values), len(values) - len(picks), -1)
+        hint = None if picks else f"no column varies on {len(rows):,} rows; give more"
+        notes = {"rows": len(rows), "components": count, "rule": _RULE[self.params.supervised]}
         return Selection(scores=scores, hint=hint, rows_seen=len(rows), notes=notes)
 
     def _matrix(self, ctx: Context[PCAParams], rows: Rows) -> np.ndarray:
@@ -77,7 +88,18 @@ class PCA(Method[PCAParams]):
             return shallow.code_matrix(rows)
         if not self.params.supervised:
             return shallow.standardise(shallow.frequency_matrix(rows))
-        return standard_codes(rows, self.params.folds, shallow.draw_number(ctx.rng("folds")))
+        draw = shallow.draw_number(ctx.rng("folds"))
+        return centred_codes(rows.bucketed(self.params.buckets), self.params.folds, draw)
+
+
+def picked(vectors: np.ndarray) -> list[int]:
+    """B4: the field of the largest |loading| of each component in turn, of loadings [F, C], that is not yet picked."""
+    picks: list[int] = []
+    for column in np.round(np.abs(vectors), _DECIMALS).T:
+        column[picks] = 0.0
+        if column.any():
+            picks.append(int(np.argmax(column)))
+    return picks
 
 
 def covariance(matrix: np.ndarray) -> np.ndarray:

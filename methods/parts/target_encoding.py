@@ -22,7 +22,7 @@ import torch
 from bench.api import Rows
 from methods.parts.shallow import labels_of, local_codes, put_numeric
 
-__all__ = ["encode", "fold_numbers", "out_of_fold", "prior_strength", "standard_codes", "value_logits"]
+__all__ = ["centred_codes", "encode", "fold_numbers", "out_of_fold", "prior_strength", "standard_codes", "value_logits"]
 
 _SMALLEST_VARIANCE = 1e-9
 _ROUNDING = 1e-9  # a column of float32 numbers that differ at all differs by more
@@ -57,12 +57,20 @@ def encode(train: Rows, others: Rows, folds: int, salt: int) -> tuple[np.ndarray
 def standard_codes(train: Rows, folds: int, salt: int) -> np.ndarray:
     """The training rows encoded, each column with mean 0 in every fold and variance 1; a constant field becomes 0.
 
-    Without the centring a field that says nothing would still tell the folds apart by the share of clicks in the
-    other folds, which runs against the share in its own.
-
     Returns:
         float32 [N, F], column-major.
     """
+    return _centred(train, folds, salt, scaled=True)
+
+
+def centred_codes(train: Rows, folds: int, salt: int) -> np.ndarray:
+    """The same, in log odds: not scaled."""
+    return _centred(train, folds, salt, scaled=False)
+
+
+def _centred(train: Rows, folds: int, salt: int, scaled: bool) -> np.ndarray:
+    # Without the centring a field that says nothing would still tell the folds apart by the share of clicks in the
+    # other folds, which runs against the share in its own.
     encoded, _ = encode(train, train.take(torch.arange(0)), folds, salt)
     fold = fold_numbers(train.index.numpy(), folds, salt)
     rows = np.maximum(np.bincount(fold, minlength=folds), 1)
@@ -71,7 +79,7 @@ def standard_codes(train: Rows, folds: int, salt: int) -> np.ndarray:
         centred = column - (np.bincount(fold, column, folds) / rows)[fold]
         deviation = float(centred.std())
         constant = deviation <= _ROUNDING * float(np.abs(column).max(initial=0.0))
-        encoded[:, f] = 0.0 if constant else centred / deviation
+        encoded[:, f] = 0.0 if constant else centred / (deviation if scaled else 1.0)
     return encoded
 
 

@@ -149,22 +149,6 @@ def test_columns_that_do_not_vary_give_equal_scores_and_the_reason(
     assert str(selection.hint).startswith(hint)
 
 
-@pytest.mark.parametrize("supervised", ["true", "false"])
-def test_pca_of_few_independent_fields_is_no_ranking(
-    supervised: str, toy_rows: Callable[..., Any], select: Select
-) -> None:
-    """Of six independent columns five hold at most 5/6 < 0.9 of the variance: all six count, each with the whole of 1.
-
-    Were rounding left in, it alone would rank them.
-    """
-    toy = toy_rows(8000, 0.4, seed=0, cardinalities=(9, 5, 10, 30, 4, 40))
-    selection = select(f"pca[supervised={supervised}]", toy.train, toy.held)
-    assert scores_of(selection).tolist() == [1.0] * 6
-    assert selection.hint == "explained=0.9 takes every component, and so every field whole; lower it"
-    lower = select(f"pca[supervised={supervised},explained=0.5]", toy.train, toy.held)
-    assert len(set(scores_of(lower).tolist())) == 6
-
-
 @pytest.mark.usefixtures("quick_timing")
 def test_the_cell_of_a_method_without_a_ranking_ends_with_its_reason(make_job: Callable[..., Job]) -> None:
     record = run_cell(make_job("xgboost[min_child_weight=1000]"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from bench.run.job import Job
 from bench.run.selections import SelectionStore
 from methods.parts import shallow
 from methods.parts.target_encoding import standard_codes
-from methods.pca import components, covariance
+from methods.pca import components, covariance, picked
 
 MakeJob = Callable[..., Job]
 SMALL = (2, 5, 10, 30, 4, 40)
@@ -43,6 +43,11 @@ def select(context: Callable[..., Any]) -> Callable[..., Selection]:
 @pytest.fixture(scope="module")
 def toy(toy_rows: Callable[..., Any]) -> Any:
     return toy_rows(8000, 0.4, seed=0, cardinalities=SMALL)
+
+
+class Both(NamedTuple):
+    train: Rows
+    held: Rows
 
 
 def scores_of(selection: Selection) -> np.ndarray:
@@ -145,30 +150,67 @@ def test_covariance_does_not_depend_on_the_size_of_a_block(monkeypatch: pytest.M
     np.testing.assert_allclose(covariance(matrix), expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize(("explained", "count"), [(0.5, 1), (0.7, 2), (0.95, 3), (1.0, 3)])
-def test_the_sound_score_is_the_communality_of_the_first_components(
-    explained: float, count: int, context: Callable[..., Any]
+@pytest.mark.parametrize(("r", "scores"), [(0.6, [3, 1, 2]), (-0.6, [3, 1, 2]), (1.0, [3, 0, 2])])
+def test_of_two_fields_that_vary_together_the_first_component_picks_one(
+    r: float, scores: list[int], context: Callable[..., Any]
 ) -> None:
-    """Numeric fields of correlation matrix R = [[1, r, 0], [r, 1, 0], [0, 0, 1]]: eigenvalues 1 + r, 1, 1 - r."""
-    n, r = 4000, 0.6
+    """Numeric fields of correlation matrix R = [[1, r, 0], [r, 1, 0], [0, 0, 1]], whatever their scales.
+
+    Its eigenvalues are 1 + |r|, 1, 1 - |r|: the first and the last component have both a and b, the second c alone.
+    The first picks a (loadings equal, the lower index), the second c, the last what is left; with r = 1 it is empty.
+    """
+    n = 4000
     white = np.random.default_rng(0).normal(size=(n, 3))
     white = np.linalg.qr(white - white.mean(axis=0))[0] * np.sqrt(n)  # exactly uncorrelated, variance 1
-    values = white @ np.linalg.cholesky([[1, r, 0], [r, 1, 0], [0, 0, 1]]).T * [3, 1, 50] + 7
+    root = np.array([[1, 0, 0], [r, np.sqrt(1 - r * r), 0], [0, 0, 1]])
+    values = white @ root.T * [3, 3 if r == 1 else 1, 50] + 7
     schema = Schema(tuple(Field(name, "numeric", 2) for name in "abc"))
     ids = torch.tensor([[0, 2, 4]], dtype=torch.int32).repeat(n, 1)
     rows = Rows(schema, ids, torch.from_numpy(values.astype(np.float32)), torch.zeros(n), torch.arange(n))
-    method = choose_method(f"pca[supervised=false,explained={explained}]").make()
+    method = choose_method("pca[supervised=false]").make()
     selection = method.select(context(schema, 1, method.params), rows, rows)
-    # shares 1.6/3 = .53, 1/3, .4/3; loadings of a and b 1/2 in both of their components, c alone in the second
-    pair = (1 + r) / 2 + ((1 - r) / 2 if count == 3 else 0)
-    np.testing.assert_allclose(scores_of(selection), [pair, pair, 1.0 if count >= 2 else 0.0], atol=1e-4)
-    assert selection.notes["components"] == count
+    assert scores_of(selection).tolist() == scores
+    assert selection.notes["components"] == (3 if abs(r) < 1 else 2)
 
 
-def test_pca_ranks_noise_as_high_as_signal(toy: Any, select: Callable[..., Selection]) -> None:
-    """Independent fields, all components counted: every communality is 1, whatever a field tells."""
-    np.testing.assert_allclose(scores_of(select("pca[explained=1]", toy)), 1.0, atol=1e-3)
-    assert "not a relevance method" in plugins.methods().entry("pca").note
+def crossed(*sizes: int) -> np.ndarray:
+    """Every combination of codes equally often: the columns of fields of these sizes, independent of each other."""
+    return np.stack([grid.ravel() for grid in np.meshgrid(*(np.arange(size) for size in sizes), indexing="ij")], axis=1)
+
+
+def test_the_sound_pca_picks_by_the_spread_of_log_odds_and_a_copy_last(
+    rows_of: Callable[..., Rows], select: Callable[..., Selection]
+) -> None:
+    """Three independent fields of two values, click rates .5 ± .02, ± .1, ± .3; the last is a copy of the third.
+
+    The copies share a component, which has twice the variance of one; the next picks the middle, the third the weak
+    field, and what sets the copies apart has no variance.
+    """
+    codes = np.repeat(crossed(2, 2, 2), 2500, axis=0)
+    rate = 0.5 + np.array([0.02, 0.1, 0.3]) @ (2 * codes - 1).T
+    clicks = np.random.default_rng(0).random(len(rate)) < rate
+    codes = np.column_stack([codes, 1 - codes[:, 2]])  # under codes of its own
+    rows = rows_of(codes, np.full(4, 2), clicks)
+    assert scores_of(select("pca", Both(rows, rows))).tolist() == [2, 3, 4, 0]
+
+
+def test_each_component_picks_its_largest_loading_that_is_left() -> None:
+    loadings = np.array([[-0.9, 0.8, 0.0], [0.4, 0.5, 0.0], [0.1, -0.3, 0.0]])
+    assert picked(loadings) == [0, 1], "|-.9|, then .5 as .8 is gone; a component without loadings picks nothing"
+    twins = np.array([[0.70710678, 0.0], [0.70710679, 0.0], [0.0, 1.0]])
+    assert picked(twins) == [0, 2], "rounding does not choose between twins"
+
+
+@pytest.mark.parametrize(("supervised", "part"), [("true", True), ("false", False)])
+def test_labels_enter_the_pca_where_its_note_says(
+    supervised: str, part: bool, toy: Any, select: Callable[..., Selection]
+) -> None:
+    spec = f"pca[supervised={supervised}]"
+    before = select(spec, toy)
+    order = torch.randperm(len(toy.train), generator=torch.Generator().manual_seed(0))
+    after = select(spec, Both(replace(toy.train, labels=toy.train.labels[order]), toy.held))
+    assert np.array_equal(scores_of(before), scores_of(after)) is not part
+    assert ("labels enter" in before.notes["rule"]) is part
 
 
 def test_standard_codes_have_no_mean_in_any_fold_and_constants_are_nothing(rows_of: Callable[..., Rows]) -> None:
@@ -285,9 +327,9 @@ def test_a_deadline_counts_from_its_making() -> None:
         ("lasso[variant=grouped]", ["variant=grouped", "published, sound, group"]),
         ("lasso[max_rows=9]", ["max_rows=9", "[100, inf)"]),
         ("lasso[time_budget_s=0]", ["time_budget_s=0", "(0, inf)"]),
-        ("pca[variant=published,explained=0.5]", ["variant=published", "explained=0.5", "leave it out"]),
+        ("pca[variant=published,buckets=9]", ["variant=published", "buckets=9", "leave it out"]),
         ("pca[supervised=false,folds=3]", ["supervised=false", "folds"]),
-        ("pca[explained=0]", ["explained=0", "(0, 1]"]),
+        ("pca[explained=0.5]", ["pca", "explained"]),
         ("xgboost[time_budget_s=0]", ["time_budget_s=0", "(0, inf)"]),
         ("cardinality[largest=true]", ["cardinality", "largest"]),
     ],
