@@ -10,6 +10,16 @@ method and gives no settings. Variants:
     categorical  trees that split sets of codes, the rare ones in one category; ranked by the log loss lost on
                  shuffled selection rows, because gain on training rows favours fields of many values.
 
+``sound`` sees one number a field, and so no field that tells something only beside another; ``categorical`` does, and
+may pass over fields of hundreds of values, of which XGBoost considers 64 at a split. The default was chosen by the
+validation AUC of a DNN trained anew on half of the fields, three seeds, on data that are not in our tables:
+
+                                         sound    categorical
+    movielens-100k, 30,000 rows          .7571    .7194    (without user)
+    movielens-latest-small, 30,000 rows  .7555    .7201    (without movie)
+    criteo-like, 20,000 rows             .7134    .7090
+    planted, 30,000 rows, 32 fields      .7410    .7425
+
 Deviations: at most ``max_rows`` rows, where the public code takes all; codes come from the train split alone.
 Shapes: N rows, F fields.
 """
