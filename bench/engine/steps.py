@@ -67,6 +67,8 @@ class FitPlan:
     """Evaluations without gain before training stops."""
     evaluate_every: float = 1.0
     """Epochs between validations."""
+    burn_in: float = 0.0
+    """Epochs before the first validation, so that nothing earlier is kept or stops the training."""
     lr_decay: float | None = None
     """Factor on all learning rates after an evaluation without gain."""
     clip_norm: float | None = None
@@ -84,7 +86,8 @@ class FitPlan:
         total = self.epochs * steps_per_epoch
         count = math.ceil(self.epochs / self.evaluate_every)
         points = {round(k * self.evaluate_every * steps_per_epoch) for k in range(1, count)}
-        return sorted({p for p in points if 0 < p < total} | {total})
+        first = max(1, round(self.burn_in * steps_per_epoch))
+        return sorted({p for p in points if first <= p < total} | {total})
 
 
 @dataclass
