@@ -137,8 +137,10 @@ class AdaFS(PerSampleMethod[AdaFSParams]):
     def training(self, ctx: Context[AdaFSParams], model: CTRModel, train: Rows, held: Rows) -> GatedTraining:
         p = self.params
         lr = ctx.profile.lr if p.gate_lr is None else p.gate_lr
+        assert isinstance(model.gate, ControllerGate)
+        of_model = list(model.gate.channels.parameters())
         if p.schedule == "joint":
-            return GatedTraining(joint_step(ctx, model, lr))
+            return GatedTraining(joint_step(ctx, model, lr, of_model))
         every = gate_interval(ctx, len(train), p.update_every)
         ctx.log(gate_every=every)
-        return GatedTraining(bilevel_steps(ctx, model, held, lr, every))
+        return GatedTraining(bilevel_steps(ctx, model, held, lr, every, of_model))

@@ -10,8 +10,9 @@ batches by their own moments, but keeps running statistics of training rows alon
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -27,23 +28,33 @@ STEPS_PER_EPOCH = 10
 """Gate steps an epoch has at least, if it has as many iterations: chosen here, for small data."""
 
 
-def bilevel_steps(ctx: Context[Any], model: CTRModel, held: Rows, gate_lr: float, every: int) -> list[Step]:
-    """The weights' step, and the gate's on ``held`` at every ``every``-th iteration."""
+def bilevel_steps(
+    ctx: Context[Any],
+    model: CTRModel,
+    held: Rows,
+    gate_lr: float,
+    every: int,
+    of_model: Sequence[nn.Parameter] = (),
+) -> list[Step]:
+    """The weights' step, and the gate's on ``held`` at every ``every``-th iteration.
+
+    ``of_model`` are parameters inside the gate that belong to the weights: their step trains them, at its rate.
+    """
     gate = _gate(model)
-    weights = ctx.step(model)
+    weights = _with_weights(ctx, model, of_model)
 
     def loss(model: CTRModel, batch: Batch) -> Tensor:
         with _without_statistics(gate):
             return weights.loss(model, batch)
 
-    groups = [Group(list(gate.parameters()), gate_lr)]
+    groups = [Group(_own(gate, of_model), gate_lr)]
     return [weights, Step(groups, loss, name="gate", batches=held, every=every, batch_scale=HELD_OUT_SCALE)]
 
 
-def joint_step(ctx: Context[Any], model: CTRModel, gate_lr: float) -> list[Step]:
-    """One step of weights and gate together, on the training rows."""
-    base = ctx.step(model)
-    return [ctx.step(model, groups=[*base.groups, Group(list(_gate(model).parameters()), gate_lr)])]
+def joint_step(ctx: Context[Any], model: CTRModel, gate_lr: float, of_model: Sequence[nn.Parameter] = ()) -> list[Step]:
+    """One step of weights and gate together, on the training rows; ``of_model`` as in ``bilevel_steps``."""
+    weights = _with_weights(ctx, model, of_model)
+    return [replace(weights, groups=[*weights.groups, Group(_own(_gate(model), of_model), gate_lr)])]
 
 
 def gate_interval(ctx: Context[Any], rows: int, update_every: int) -> int:
@@ -70,6 +81,18 @@ def linear_schedule(
         buffer.fill_(start + (end - start) * done)
 
     return move
+
+
+def _with_weights(ctx: Context[Any], model: CTRModel, more: Sequence[nn.Parameter]) -> Step:
+    """The weights' step, which trains ``more`` too."""
+    base = ctx.step(model)
+    return replace(base, groups=[*base.groups, *([Group(list(more), ctx.profile.lr)] if more else [])])
+
+
+def _own(gate: Gate, of_model: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    """Parameters of the gate that are none of the weights'."""
+    others = {id(param) for param in of_model}
+    return [param for param in gate.parameters() if id(param) not in others]
 
 
 def _gate(model: CTRModel) -> Gate:

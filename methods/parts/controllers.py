@@ -15,11 +15,15 @@ __all__ = ["BatchNorm", "ChannelNorm", "FieldScorer", "largest"]
 class BatchNorm(nn.Module):
     """Batch normalisation of C channels: z γ + β with z of mean 0 and variance 1 over the rows.
 
-    One row has no variance: a training batch of one row is normalised by the running statistics.
+    Running statistics are means over the batches so far, and from the tenth on move by a tenth a batch, as torch's do:
+    a norm that comes into a trained model would else divide by its start of (0, 1) long after. One row has no variance:
+    a training batch of one row is normalised by the running statistics.
     """
 
     running_mean: Tensor
     running_var: Tensor
+    batches: Tensor
+    """Training batches that the running statistics have seen, float32 scalar."""
     momentum, eps = 0.1, 1e-5
 
     def __init__(self, channels: int) -> None:
@@ -29,15 +33,28 @@ class BatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
+        self.register_buffer("batches", torch.zeros(()))
         self.frozen = False
         """Whether training batches leave the running statistics alone."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x [B, C]."""
-        of_batch = self.training and len(x) > 1
-        aside = of_batch and self.frozen
-        mean, var = (None, None) if aside else (self.running_mean, self.running_var)
-        return F.batch_norm(x, mean, var, self.weight, self.bias, of_batch, self.momentum, self.eps)
+        if not self.training or len(x) == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        mean, var = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
+        y = F.batch_norm(x, mean, var, self.weight, self.bias, True, 1.0, self.eps)  # at 1, they become the batch's own
+        self._follow(mean, var)
+        return y
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, var: Tensor) -> None:
+        """Move the running statistics towards those of a batch; ``var`` is unbiased."""
+        if self.frozen:
+            return
+        self.batches.add_(1)
+        step = self.batches.reciprocal().clamp_min(self.momentum)
+        self.running_mean.lerp_(mean, step)
+        self.running_var.lerp_(var, step)
 
 
 class ChannelNorm(BatchNorm):
@@ -55,11 +72,8 @@ class ChannelNorm(BatchNorm):
         """Scale and shift [D] of this batch."""
         if self.training and len(e) > 1:
             var, mean = _moments(e)
-            if not self.frozen:
-                n = e.shape[0] * e.shape[1]
-                with torch.no_grad():
-                    self.running_mean.lerp_(mean, self.momentum)
-                    self.running_var.lerp_(var * (n / (n - 1)), self.momentum)
+            n = e.shape[0] * e.shape[1]
+            self._follow(mean.detach(), var.detach() * (n / (n - 1)))
         else:
             var, mean = self.running_var, self.running_mean
         scale = self.weight * torch.rsqrt(var + self.eps)

@@ -85,9 +85,9 @@ def test_running_statistics_are_those_of_the_training_rows(gated: tuple[Any, CTR
     assert torch.equal(model.gate.channels.running_mean, torch.zeros(model.dim))
     torch.manual_seed(0)  # dropout
     assert loss.item() == log_loss(model, next(held.slices(160))).item()
-    model.gate.channels.running_mean.zero_()
+    model.gate.channels.batches.zero_()
     steps[0].loss(model, next(train.slices(80)))
-    torch.testing.assert_close(model.gate.channels.running_mean, 0.1 * e.mean((0, 1)))
+    torch.testing.assert_close(model.gate.channels.running_mean, e.mean((0, 1)))
 
 
 def test_the_gate_has_a_rate_of_its_own_and_no_weight_decay(gated: tuple[Any, CTRModel, Rows, Rows]) -> None:
@@ -100,6 +100,25 @@ def test_the_gate_has_a_rate_of_its_own_and_no_weight_decay(gated: tuple[Any, CT
     assert {id(p) for p in joint.params} == {id(p) for p in model.parameters()}
     assert [(group.lr, group.weight_decay) for group in joint.groups][-1] == (0.02, 0.0)
     assert joint.batches is None
+
+
+def test_parameters_of_the_model_inside_a_gate_learn_with_the_weights(
+    gated: tuple[Any, CTRModel, Rows, Rows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ctx, model, train, held = gated
+    assert isinstance(model.gate, ControllerGate)
+    of_model = list(model.gate.channels.parameters())
+    names = {"gate.channels.weight", "gate.channels.bias"}
+    steps = bilevel_steps(ctx, model, held, 1e-2, every=3, of_model=of_model)
+    watched = Watched(model, steps, monkeypatch)
+    ctx.fit(model, train, steps=steps, epochs=2, batch_size=80)
+    buffers = {name for name, _ in model.named_buffers()}
+    assert watched.changes[0] - buffers == parameters(model, of_gate=False) | names
+    assert watched.changes[1] == parameters(model, of_gate=True) - names
+    (joint,) = joint_step(ctx, model, 0.02, of_model)
+    assert [param for group in joint.groups[-2:] for param in group.params][:2] == of_model
+    assert [group.lr for group in joint.groups[-2:]] == [ctx.profile.lr, 0.02]
+    assert len({id(p) for p in joint.params}) == len(joint.params) == len(list(model.parameters()))
 
 
 def test_a_model_without_a_gate_is_refused(gated: tuple[Any, CTRModel, Rows, Rows]) -> None:

@@ -26,18 +26,43 @@ def moved(norm: BatchNorm) -> BatchNorm:
 
 
 def test_batch_norm_is_torch_s() -> None:
-    ours, theirs, x = moved(BatchNorm(D)), nn.BatchNorm1d(D), embeddings()[:, 0]
+    ours, theirs, x = moved(BatchNorm(D)), nn.BatchNorm1d(D, momentum=None), embeddings()[:, 0]  # None: means
     theirs.weight, theirs.bias = ours.weight, ours.bias
-    for _ in range(3):
+    for number in range(13):
+        if number == 10:
+            theirs.momentum = 0.1
         torch.testing.assert_close(ours(x), theirs(x))
-        x = x * 2 + 1
-    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
-    torch.testing.assert_close(ours.running_var, theirs.running_var)
+        torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+        torch.testing.assert_close(ours.running_var, theirs.running_var)
+        x = x.roll(1, 1) * 1.1 + 0.2
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
 
 
+@pytest.mark.parametrize("norm", [BatchNorm(D), ChannelNorm(D)])
+def test_a_norm_is_of_its_batches_from_the_first_on(norm: BatchNorm) -> None:
+    """Nothing of the start, mean 0 and variance 1, is left: embeddings may be a hundred times smaller."""
+    x = (embeddings() if isinstance(norm, ChannelNorm) else embeddings()[:, 0]) * 0.01
+    norm(x)
+    torch.testing.assert_close(norm.running_mean, x.flatten(0, -2).mean(0))
+    torch.testing.assert_close(norm.running_var, x.flatten(0, -2).var(0))
+
+
+@pytest.mark.parametrize("norm", [BatchNorm(D), ChannelNorm(D)])
+def test_a_norm_taken_up_again_goes_on_counting(norm: BatchNorm) -> None:
+    parts = [e if isinstance(norm, ChannelNorm) else e[:, 0] for e in (embeddings(seed=seed) for seed in range(4))]
+    again = type(norm)(D)
+    for x in parts[:3]:
+        norm(x)
+    again.load_state_dict(norm.state_dict())
+    for one in (norm, again):
+        one(parts[3])
+    assert torch.equal(norm.running_var, again.running_var)
+    means = torch.stack([x.flatten(0, -2).mean(0) for x in parts])
+    torch.testing.assert_close(again.running_mean, means.mean(0))  # a quarter each
+
+
 def test_channel_norm_takes_moments_over_rows_and_fields() -> None:
-    ours, theirs = moved(ChannelNorm(D)), nn.BatchNorm1d(D)
+    ours, theirs = moved(ChannelNorm(D)), nn.BatchNorm1d(D, momentum=None)
     theirs.weight, theirs.bias = ours.weight, ours.bias
     e = embeddings().requires_grad_()
     again = e.detach().clone().requires_grad_()
