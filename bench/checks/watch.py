@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.checks.example import PROFILE, copy_of
+from bench.checks.gates import GateModes, gates_watched
 from bench.engine.evaluate import evaluate
 from bench.engine.model import CTRModel, Gate
 from bench.method import Decision, HandOver, Method, Selection, Trained
@@ -94,6 +95,8 @@ class Seen:
     """What the final model's gate declares as ``per_sample``; None without a gate."""
     gate_differs: bool = False
     """Whether that gate treats one value of a field differently from row to row."""
+    gate_modes: list[GateModes] = field(default_factory=list)
+    """How the gates of all trainings act in evaluation and in training mode."""
     references: dict[str, weakref.ref[Any]] = field(default_factory=dict)
     """The large things of the cell, by what they are."""
 
@@ -170,7 +173,8 @@ def _watched(cls: type[Method[Any]], seen: Seen, lock: _Lock) -> type[Method[Any
 
         def select(self, ctx: Any, train: Rows, selection_rows: Rows) -> Selection:
             given = {"training": train, "selection": selection_rows}
-            with lock.closed("select"), _unchanged("select", given, seen.changes):
+            watched = gates_watched(ctx, seen.gate_modes)
+            with lock.closed("select"), _unchanged("select", given, seen.changes), watched:
                 selection: Selection = super().select(ctx, train, selection_rows)
             seen.selection = _copies(selection)
             seen.references["the rows given to select"] = weakref.ref(train.ids)
@@ -180,7 +184,8 @@ def _watched(cls: type[Method[Any]], seen: Seen, lock: _Lock) -> type[Method[Any
 
         def train(self, ctx: Any, train: Rows, valid: Rows, selection: Selection) -> Trained:
             given = {"training": train, "validation": valid}
-            with lock.closed("train"), _unchanged("train", given, seen.changes):
+            watched = gates_watched(ctx, seen.gate_modes)
+            with lock.closed("train"), _unchanged("train", given, seen.changes), watched:
                 trained: Trained = super().train(ctx, train, valid, selection)
             _look(trained, valid, seen)
             return trained

@@ -192,6 +192,33 @@ class BoastsOfItsGate(GatesEveryRow):
     gate = FieldGate
 
 
+class ForgetfulGate(RowGate):
+    """Normalises by the batch in training, and by statistics that never left their start (0, 1) in evaluation."""
+
+    def forward(self, e: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        scores = e.sum(2)
+        if self.training:
+            scores = (scores - scores.mean(0)) / (scores.std(0) + 1e-5)
+        return torch.softmax(scores, 1) * e.shape[1]
+
+
+class ForgetsItsStatistics(GatesEveryRow):
+    gate = ForgetfulGate
+
+
+class DoublingGate(Gate):
+    """Scales in one mode only."""
+
+    shape = "BF"
+
+    def forward(self, e: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        return torch.ones_like(e[..., 0]) * (2 if self.training else 1)
+
+
+class EvaluatesAtAnotherScale(GatesEveryRow):
+    gate = DoublingGate
+
+
 class LeavesLastWeights(Honest):
     """Goes on after the best epoch and forgets to return to it."""
 

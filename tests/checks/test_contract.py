@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +12,16 @@ import pytest
 import torch
 
 from bench import plugins
+from bench.api import Gate
 from bench.checks import ContractError, check_method, rules
 from bench.checks.example import BUCKETS, DECISIVE, bucketed, example_data
+from bench.checks.gates import look
 from bench.checks.rules import RULES
+from bench.engine.clock import Clock
 from bench.registry import MethodEntry
 from bench.run.grid import _budgets
+from bench.run.job import Job
+from methods.parts.controllers import BatchNorm
 
 EVERY_METHOD = ("dnn", "xdeepfm")
 EVERY_BACKBONE = ("no-selection", "light-fmp")
@@ -75,6 +81,14 @@ BROKEN = {
     ],
     "HidesItsGate": ["gates_rows_as_declared: the gate declares per_sample=False, but it differs from row to row"],
     "BoastsOfItsGate": ["gates_rows_as_declared: the gate declares per_sample=True, but it does not differ from row"],
+    "ForgetsItsStatistics": [
+        "gates_alike_in_both_modes: the gate of the training 'fit' has 0.",
+        "gates_rows_as_declared: in budget=native the evaluated model gates every row differently",
+    ],
+    "EvaluatesAtAnotherScale": [
+        "gates_alike_in_both_modes: the gate of the training 'fit' multiplies fields by [1.00, 1.00, 1.00, 1.00, ...] "
+        "in evaluation mode and by [2.00, 2.00, 2.00, 2.00, ...] in training mode"
+    ],
     "BlindToNumbers": ["reads_every_kind_of_field: the ranking follows the ids of categorical fields, but is blind to"],
     "LeavesLastWeights": ["ends_on_the_best_weights:", "these are not the best weights"],
     "NeverValidates": ["ends_on_the_best_weights:", "holds no validation"],
@@ -106,7 +120,7 @@ def test_every_rule_but_the_harness_s_own_has_a_method_that_breaks_it() -> None:
     assert set(ALL_RULES) - broken == {"times_add_up"}
     here = broken_methods.__name__
     written = {name for name, thing in vars(broken_methods).items() if getattr(thing, "__module__", "") == here}
-    parts = {"RowGate", "SilentRowGate", "FieldGate", "Pairs"}
+    parts = {"RowGate", "SilentRowGate", "FieldGate", "ForgetfulGate", "DoublingGate", "Pairs"}
     assert written - {"Honest", "Skips", "rows_of_the_caller"} - parts == set(BROKEN)
 
 
@@ -137,6 +151,40 @@ def test_a_registered_method_with_the_other_declaration_is_caught(method: str, d
     assert known.per_sample is declared
     with pytest.raises(ContractError, match="gates_rows_as_declared: "):
         check_method(replace(known, per_sample=not declared, scores="select"), "dnn")
+
+
+@pytest.mark.parametrize("method", ["adafs", "adafs[mode=soft]", "mvfs"])
+def test_a_norm_whose_running_statistics_stay_at_their_start_is_caught(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BatchNorm, "_follow", lambda norm, mean, var: None)
+    with pytest.raises(ContractError, match="gates_alike_in_both_modes: the gate of the training 'train' has 0"):
+        check_method(method, "dnn")
+
+
+class CoinGate(Gate):
+    """Each field is open with a probability of its own; in evaluation where that is above a half."""
+
+    def __init__(self, chances: torch.Tensor) -> None:
+        super().__init__()
+        self.chances = chances
+
+    def forward(self, e: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        return ((torch.rand(len(self.chances)) if self.training else 0.5) < self.chances).float()
+
+
+def test_a_gate_that_draws_is_seen_by_the_mean_and_the_noise_of_its_draws(make_job: Callable[..., Job]) -> None:
+    job = make_job("no-selection")
+    model = job.context(Clock(job.device)).model()
+    chances = torch.linspace(0.2, 0.9, job.data.schema.n_fields, dtype=torch.float64)
+    model.gate, state = CoinGate(chances), torch.get_rng_state()
+    found = look(model, model.gate, job.data.train, "search")
+    assert torch.equal(state, torch.get_rng_state())
+    assert torch.equal(found.evaluated, (chances > 0.5).double())
+    torch.testing.assert_close(found.trained, chances, atol=0.13, rtol=0)  # four standard errors of 256 draws
+    torch.testing.assert_close(found.noise, (found.trained * (1 - found.trained)).sqrt())
+    assert found.gap <= found.spread  # min(p, 1 - p) is at most the square root of p (1 - p)
+    assert found.slope is not None and found.slope > 1
 
 
 def test_no_selection_does_not_pass_for_a_method_with_scores() -> None:
