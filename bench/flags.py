@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FLAGS", "ROUNDING", "SCARCE", "CellFlag", "flags_of", "rarer_class"]
+__all__ = ["FLAGS", "LEARNED_ROWS", "ROUNDING", "SCARCE", "CellFlag", "flags_of", "rarer_class"]
 
 LOW_AUC = 0.55
 """A test AUC below this is hardly better than chance."""
@@ -21,6 +21,9 @@ error of an AUC of 0.75 is 0.06 (Hanley and McNeil, Radiology 1982), its 95 % in
 
 ROUNDING = "rounding"
 """Key of a record's notes: how far its AUC moves by rounding and by seed, where that was measured."""
+
+LEARNED_ROWS = "learned_valid_rows"
+"""Key of a record's notes: validation rows that the selection, or the gates of the final training, learned on."""
 
 Numbers = Mapping[str, Any]
 """A record by key, or the part of one that is known so far."""
@@ -69,6 +72,11 @@ def _unstable(cell: Numbers) -> str | None:
     return f"standard deviation {found['by_rounding']:.4f} by rounding, {found['by_seed']:.4f} by seed"
 
 
+def _learned(cell: Numbers) -> str | None:
+    rows = (cell.get("notes") or {}).get(LEARNED_ROWS)
+    return f"{rows:,} rows" if rows else None
+
+
 def _scarce(cell: Numbers) -> str | None:
     """Count the rarer class of the test rows."""
     if (found := rarer_class(cell)) is None:
@@ -91,6 +99,7 @@ FLAGS: tuple[CellFlag, ...] = (
     CellFlag("HIGH-AUC", "▽", f"test AUC of {HIGH_AUC} or more, so that a field may give the label away", _high),
     CellFlag("TIES", "◇", "the cut falls among fields of one score, of which it keeps those of lower index", _ties),
     CellFlag("UNSTABLE", "♯", "rounding alone moves its AUC at least half as far as a seed does", _unstable),
+    CellFlag("LEARNED-VALIDATION", "♣", "stopped on validation rows that its gates had learned", _learned),
     CellFlag("SCARCE-CLASS", "△", f"fewer than {SCARCE} test rows of one class", _scarce, of_data=True),
 )
 """In the order of their notes."""

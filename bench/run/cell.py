@@ -24,7 +24,7 @@ from bench.engine.clock import Clock
 from bench.engine.evaluate import evaluate_finite
 from bench.errors import StorageError
 from bench.files import read_text, write_atomically
-from bench.flags import flags_of
+from bench.flags import LEARNED_ROWS, flags_of
 from bench.method import Method, Selection, Trained
 from bench.records import CellRecord, Status, plain
 from bench.rows.residency import settle
@@ -159,7 +159,23 @@ def _train(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -
         train = job.data.train
         if chosen.selection.used_rows is not None:
             train = train.without(chosen.selection.used_rows)
+        _warn_of_learned_rows(job, ctx, chosen.selection)
         return chosen, method.train(ctx, train, job.data.valid, chosen.selection)
+
+
+def _warn_of_learned_rows(job: Job, ctx: CellContext[Any], selection: Selection) -> None:
+    """Early stopping sees no overfitting on rows that something of the model has learned."""
+    if selection.used_rows is None:
+        return
+    both = int(torch.isin(job.data.valid.index, selection.used_rows.to(job.data.valid.index.device)).sum())
+    if both:
+        ctx.log(**{LEARNED_ROWS: both})
+        text = (
+            f"{job.method.label}: its gates, or what it selects by, learned on {both:,} validation rows, which say "
+            "when to stop and which weights are best too: its validation AUC is too high and it may stop late; "
+            "sel_split=train learns on a holdout of the training rows"
+        )
+        job.emit({"event": "warning", "text": text})
 
 
 def _validate(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> dict[str, Any]:
@@ -190,7 +206,9 @@ def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock)
         notes["execution"] = execution  # of the fits of both phases
     if chosen.selection.pretrain_rows is not None:
         notes["pretrain_rows"] = chosen.selection.pretrain_rows
-    if flags := flags_of({"positives": job.data.positives, "split_rows": job.data.split_rows, **columns}):
+    if flags := flags_of(
+        {**columns, "positives": job.data.positives, "split_rows": job.data.split_rows, "notes": notes}
+    ):
         notes["flags"] = [flag.name for flag in flags]
     memory = peak_memory(job.device, job.own_process)
     return {**columns, "resumed": ctx.resumed, "notes": notes, "peak_mem_bytes": memory}

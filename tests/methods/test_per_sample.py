@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,16 @@ def test_scores_are_means_over_the_selection_rows(
 def test_sel_split_valid_gives_the_controller_the_validation_rows(
     make_job: MakeJob, fits: dict[str, dict[str, Any]]
 ) -> None:
-    job = make_job("adafs[sel_split=valid]")
+    events: list[dict[str, Any]] = []
+    job = replace(make_job("adafs[sel_split=valid]"), emit=events.append)
+    record = run_cell(job)
+    assert record.status == "ok"
+    rows = len(job.data.valid)
+    assert (record.notes["learned_valid_rows"], "LEARNED-VALIDATION" in record.notes["flags"]) == (rows, True)
+    (warning,) = [event["text"] for event in events if event["event"] == "warning"]
+    assert f"{rows:,} validation rows" in warning and "sel_split=train" in warning
+    for spec in ("adafs", "adafs[schedule=joint,sel_split=valid]", "mvfs[sel_split=valid]"):
+        assert "learned_valid_rows" not in run_cell(make_job(spec)).notes
     assert run_cell(job).status == "ok"
     assert fits["train"]["steps"][1].batches is job.data.valid
     assert sorted(fits["train"]["train"].index.tolist()) == sorted(job.data.train.index.tolist())

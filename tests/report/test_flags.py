@@ -56,6 +56,15 @@ def test_a_cut_among_equal_scores_is_flagged_where_the_record_has_no_flag(cell: 
     ]
 
 
+def test_a_training_that_was_stopped_on_learned_rows_is_flagged(cell: Cell) -> None:
+    table = overall(cell(), cell("alpha", notes={"learned_valid_rows": 1234}), cell("beta", notes={}))
+    assert flags(table, "Alpha")[1] == ("♣",)
+    assert notes(table, "♣") == [
+        "LEARNED-VALIDATION, stopped on validation rows that its gates had learned: Alpha on clicks, seed 0 "
+        "(1,234 rows)."
+    ]
+
+
 def test_a_table_without_auc_flags_the_row(cell: Cell) -> None:
     (costs,) = efficiency_tables(to_frame([cell(), cell("alpha", auc=0.5, **TIED)]), PLAIN)
     assert flags(costs, "Alpha")[0] == ("§", "◇")
