@@ -39,10 +39,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.api import Context, CTRModel, Gate, Only, Range, Rows
+from bench.api import Context, CTRModel, Only, Range, Rows
 from methods.parts.bilevel import bilevel_steps, gate_interval, joint_step
 from methods.parts.controllers import ChannelNorm, FieldScorer, largest
-from methods.parts.per_sample import GatedTraining, PerSampleMethod, PerSampleParams
+from methods.parts.per_sample import GatedTraining, PerSampleGate, PerSampleMethod, PerSampleParams
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,8 @@ class ControllerShape:
     """Who sees the normalised embeddings."""
 
 
-class ControllerGate(Gate):
+class ControllerGate(PerSampleGate):
     """AdaFS: one controller weighs the fields of every row; equal weights are the identity."""
-
-    shape = "BF"
-    per_sample = True
 
     def __init__(self, n_fields: int, dim: int, how: ControllerShape, generator: torch.Generator) -> None:
         """Build the controller; ``generator`` draws its weights."""
@@ -75,6 +72,10 @@ class ControllerGate(Gate):
 
     def forward(self, e: Tensor, ids: Tensor) -> Tensor:
         return self._factors(e, self.channels.affine(e))
+
+    def importance(self, e: Tensor) -> Tensor:
+        y: Tensor = self.scorer(e, self.channels.affine(e))
+        return y
 
     def _factors(self, e: Tensor, affine: tuple[Tensor, Tensor]) -> Tensor:
         y: Tensor = self.scorer(e, affine)  # [B, F]
@@ -128,7 +129,7 @@ class AdaFS(PerSampleMethod[AdaFSParams]):
     def holds_out(self) -> bool:
         return self.params.schedule == "bilevel"
 
-    def gate(self, ctx: Context[AdaFSParams], dim: int) -> Gate:
+    def gate(self, ctx: Context[AdaFSParams], dim: int) -> PerSampleGate:
         p = self.params
         kept = ctx.n_keep if p.mode == "hard" else None
         shape = ControllerShape(kept, p.head, p.dropout, p.reweight, p.normalise)

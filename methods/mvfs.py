@@ -32,13 +32,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.api import Context, CTRModel, Gate, Range, Rows
+from bench.api import Context, CTRModel, Range, Rows
 from methods.parts.bilevel import joint_step, linear_schedule
 from methods.parts.controllers import FieldScorer, largest
-from methods.parts.per_sample import GatedTraining, PerSampleMethod, PerSampleParams
+from methods.parts.per_sample import GatedTraining, PerSampleGate, PerSampleMethod, PerSampleParams
 
 
-class ViewsGate(Gate):
+class ViewsGate(PerSampleGate):
     """MvFS: M scorers, mixed row by row, squashed by a tanh that hardens with T.
 
     Args:
@@ -50,8 +50,6 @@ class ViewsGate(Gate):
         generator: draws the weights.
     """
 
-    shape = "BF"
-    per_sample = True
     temperature: Tensor
 
     def __init__(
@@ -115,7 +113,7 @@ class MvFS(PerSampleMethod[MvFSParams]):
     def holds_out(self) -> bool:
         return False
 
-    def gate(self, ctx: Context[MvFSParams], dim: int) -> Gate:
+    def gate(self, ctx: Context[MvFSParams], dim: int) -> PerSampleGate:
         p = self.params
         kept = ctx.n_keep if p.mode == "hard" else None
         return ViewsGate(ctx.schema.n_fields, dim, p.views, p.threshold, kept, ctx.rng("views"))

@@ -10,15 +10,14 @@ batches by their own moments, but keeps running statistics of training rows alon
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from bench.api import Batch, Context, CTRModel, Gate, Group, Rows, Step
-from methods.parts.controllers import BatchNorm
+from methods.parts.controllers import without_statistics
 
 __all__ = ["bilevel_steps", "gate_interval", "joint_step", "linear_schedule"]
 
@@ -44,7 +43,7 @@ def bilevel_steps(
     weights = _with_weights(ctx, model, of_model)
 
     def loss(model: CTRModel, batch: Batch) -> Tensor:
-        with _without_statistics(gate):
+        with without_statistics(gate):
             return weights.loss(model, batch)
 
     groups = [Group(_own(gate, of_model), gate_lr)]
@@ -99,15 +98,3 @@ def _gate(model: CTRModel) -> Gate:
     if model.gate is None:
         raise ValueError("the model has no gate to train")
     return model.gate
-
-
-@contextmanager
-def _without_statistics(gate: nn.Module) -> Iterator[None]:
-    norms = [module for module in gate.modules() if isinstance(module, BatchNorm)]
-    for norm in norms:
-        norm.frozen = True
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.frozen = False

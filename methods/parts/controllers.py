@@ -5,11 +5,14 @@ Shapes: B rows, F fields, D embedding size, M views, C channels.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["BatchNorm", "ChannelNorm", "FieldScorer", "largest"]
+__all__ = ["BatchNorm", "ChannelNorm", "FieldScorer", "largest", "without_statistics"]
 
 
 class BatchNorm(nn.Module):
@@ -78,6 +81,19 @@ class ChannelNorm(BatchNorm):
             var, mean = self.running_var, self.running_mean
         scale = self.weight * torch.rsqrt(var + self.eps)
         return scale, torch.addcmul(self.bias, mean, scale, value=-1)
+
+
+@contextmanager
+def without_statistics(module: nn.Module) -> Iterator[None]:
+    """Let the norms inside ``module`` normalise training batches by their own moments, and remember none of them."""
+    norms = [norm for norm in module.modules() if isinstance(norm, BatchNorm)]
+    for norm in norms:
+        norm.frozen = True
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.frozen = False
 
 
 def _moments(e: Tensor) -> tuple[Tensor, Tensor]:

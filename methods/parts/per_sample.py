@@ -13,16 +13,19 @@ Shapes: gate z [B, F], scores [F].
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bench.api import Context, CTRModel, FitLog, Gate, Method, Range, Rows, Selection, Step, Trained
+from methods.parts.controllers import largest, without_statistics
 
-__all__ = ["GatedTraining", "PerSampleMethod", "PerSampleParams", "mean_gate"]
+__all__ = ["GatedTraining", "PerSampleGate", "PerSampleMethod", "PerSampleParams", "mean_gate", "moved_places"]
 
 ROWS_AT_ONCE = 16_384
 
@@ -38,6 +41,17 @@ class PerSampleParams:
 
 
 P = TypeVar("P", bound=PerSampleParams)
+
+
+class PerSampleGate(Gate):
+    """A gate that weighs the fields of every row."""
+
+    shape = "BF"
+    per_sample = True
+
+    def importance(self, e: Tensor) -> Tensor:
+        """What orders the fields of a row of embeddings e [B, F, D], without noise: [B, F]."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -60,7 +74,7 @@ class PerSampleMethod(Method[P]):
         """Whether gates learn on selection rows, which the weights must then not see."""
         raise NotImplementedError
 
-    def gate(self, ctx: Context[P], dim: int) -> Gate:
+    def gate(self, ctx: Context[P], dim: int) -> PerSampleGate:
         """A gate over all fields with embeddings of size ``dim``, on the CPU."""
         raise NotImplementedError
 
@@ -95,11 +109,13 @@ class PerSampleMethod(Method[P]):
         if p.warmup_epochs:
             warm = ctx.fit(model, train, valid, name="warmup", epochs=p.warmup_epochs)
         model.gate = self.gate(ctx, model.dim).to(ctx.device)
+        first = copy.deepcopy(model.gate)
         how = self.training(ctx, model, train, held)
         log: FitLog = ctx.fit(model, train, valid, steps=how.steps, schedule=how.schedule, name=name, by_lookup=True)
         log.warmup_s = None if warm is None else warm.total_s
         means = mean_gate(model, held, opened=self.rows_keep_k())
-        ctx.log(gated_epochs=log.epochs, gated_best_epoch=log.best_epoch, **self.notes(model))
+        moved = moved_places(model, first, held, ctx.n_keep if self.rows_keep_k() else ctx.schema.n_fields // 2)
+        ctx.log(gated_epochs=log.epochs, gated_best_epoch=log.best_epoch, gate_moved=moved, **self.notes(model))
         return Trained(model, log, means)
 
     def notes(self, model: CTRModel) -> dict[str, Any]:
@@ -119,3 +135,22 @@ def mean_gate(model: CTRModel, rows: Rows, opened: bool) -> np.ndarray:
         total += (z > 0 if opened else z).sum(0, dtype=torch.float64)
     model.train(was_training)
     return np.asarray((total / len(rows)).cpu().numpy())
+
+
+@torch.inference_mode()
+def moved_places(model: CTRModel, first: PerSampleGate, rows: Rows, k: int) -> float:
+    """Share of the ``k`` places of every row's largest factors that the gate's start, ``first``, would give to others.
+
+    Both read the embeddings of ``model`` and normalise by the rows themselves, since the start has no statistics.
+    """
+    assert isinstance(model.gate, PerSampleGate)
+    if not k:
+        return 0.0
+    now = copy.deepcopy(model.gate)
+    other = torch.zeros((), dtype=torch.float64, device=rows.device)
+    for batch in model.view(rows).slices(ROWS_AT_ONCE):
+        e = model.embed(batch)[0]
+        with without_statistics(now), without_statistics(first):
+            places, before = (largest(gate.train().importance(e), k) for gate in (now, first))
+        other += (places & ~before).sum(dtype=torch.float64)
+    return float(other) / (k * len(rows))

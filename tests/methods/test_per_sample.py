@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +23,7 @@ from bench.run.grid import cells, choose_method
 from bench.run.job import Job
 from methods.adafs import ControllerGate
 from methods.mvfs import ViewsGate
-from methods.parts.per_sample import PerSampleMethod, mean_gate
+from methods.parts.per_sample import PerSampleGate, PerSampleMethod, mean_gate, moved_places
 
 MakeJob = Callable[..., Job]
 
@@ -39,6 +40,10 @@ def gated(job: Job) -> tuple[CellContext[Any], CTRModel, CTRModel]:
     plain, model = ctx.model(), ctx.model()
     model.gate = method.gate(ctx, model.dim)
     return ctx, plain, model
+
+
+def copies(model: CTRModel) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 @pytest.fixture
@@ -226,6 +231,28 @@ def test_the_views_harden_within_a_fifth_of_the_planned_steps(
     assert record.notes["temperature"] == pytest.approx(trace[round(record.best_epoch * 4) - 1])
     run_cell(make_job("mvfs[temperature_steps=3,temperature_start=2,temperature_end=4]", epochs=10))
     assert fits["train"]["trace"][:5] == pytest.approx([2, 2 + 2 / 3, 2 + 4 / 3, 4, 4])
+
+
+@pytest.mark.parametrize("method", ["adafs", SOFT, "mvfs", HARD])
+def test_places_that_a_gate_has_moved_since_its_start(make_job: MakeJob, method: str) -> None:
+    job = make_job(method)
+    _, _, model = gated(job)
+    assert isinstance(model.gate, PerSampleGate)
+    rows, before = job.data.train, copies(model)
+    assert moved_places(model, copy.deepcopy(model.gate), rows, 4) == 0
+    start = copy.deepcopy(model.gate)
+    with torch.no_grad():
+        model.gate.scorer.weight.neg_()
+    assert moved_places(model, start, rows, 8) == 0  # all places, whatever the order
+    moved = moved_places(model, start, rows, 4)
+    if isinstance(model.gate, ControllerGate):
+        assert moved == 1  # the four largest have become the four smallest
+    assert 0.2 < moved <= 1
+    with torch.no_grad():
+        model.gate.scorer.weight.neg_()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    record = run_cell(job)
+    assert 0 < record.notes["gate_moved"] <= 1
 
 
 def test_without_a_warm_up_the_gate_is_there_from_the_start(make_job: MakeJob, fits: dict[str, dict[str, Any]]) -> None:
