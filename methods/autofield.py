@@ -21,18 +21,19 @@ epochs come from the authors' code. Their code runs a plain softmax without temp
 
 Where this differs from paper or code:
 
-* T falls in a line from 1 to 0.01 over the planned search, so that it anneals on data of any size; the code takes
-  5e-5 off at every forward pass, which needs 19,800 of them. Noise and T belong to training: gates are noise-free
-  where the search is validated.
+* f, the gates' rate and the way of T are the authors' at their scale, batches of 2048 of Criteo, and carried over to
+  other data by the rule of ``methods/parts/gate_budget.py``: T falls in a line from 1 to 0.01 in one epoch (the code
+  takes 5e-5 off at every forward pass, which needs 19,800 of them), and nothing earlier is decided on. Noise and T
+  belong to training: gates are noise-free where the search is validated.
 * A learns on a holdout of the training split, on which the search is also stopped; ``sel_split=valid`` reproduces
   the authors. The decision is that of the best validated epoch, as in their code.
-* f shrinks so that an epoch has ten gate steps, where the data are so few that it would have less.
 * No weight decay on A (the code has 1e-6): the two logits of a field stay mirror images.
 * A field's linear weight passes through its gate. Backbone, optimiser and batches are the profile's.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -41,8 +42,15 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import Context, Gate, Method, Only, Range, Rows, Selection
-from methods.parts.bilevel import bilevel_steps, gate_interval, linear_schedule
+from methods.parts.bilevel import bilevel_steps
+from methods.parts.gate_budget import READ_FROM, AuthorsTraining, gate_plan, linear_way, way_in_steps
 
+AUTHORS = AuthorsTraining(batch=2048, lr=1e-3, every=10)
+"""Their code, the same for Criteo, Avazu and MovieLens-1M."""
+ANNEALED_IN = 18_000
+"""Iterations of theirs in which T comes to 0.01: 19,800 forward passes, one of eleven of which is a gate step's."""
+NOISE = math.pi / math.sqrt(3)
+"""Standard deviation of the logistic distribution."""
 INITIAL_LOGIT = 0.5
 """Both logits of every field (the authors' code), so that p = 1/2."""
 NOISE_EDGE = 1e-6
@@ -83,12 +91,12 @@ class AutoFieldParams:
     """Gumbel noise and temperature (paper), or a plain softmax (the authors' code as it runs)."""
     search_epochs: Annotated[int, Range(1)] = 8
     """Epochs of the search at most, and never more than the profile's."""
-    update_every: Annotated[int, Range(1)] = 10
-    """f, iterations between gate steps."""
-    gate_lr: Annotated[float, Range(0, open_low=True)] = 1e-3
-    """Adam's rate for the gate logits."""
+    update_every: Annotated[int | None, Range(1)] = None
+    """f, iterations between gate steps; none: the authors' 10 at their scale."""
+    gate_lr: Annotated[float | None, Range(0, open_low=True)] = None
+    """Adam's rate for the gate logits; none: the authors' 1e-3 at their scale."""
     temperature_end: Annotated[float, Range(0, 1, open_low=True), Only(relaxation="gumbel")] = 0.01
-    """T of the last planned iteration."""
+    """T from the end of its way on."""
 
 
 class AutoField(Method[AutoFieldParams]):
@@ -104,26 +112,27 @@ class AutoField(Method[AutoFieldParams]):
         model = ctx.model()
         gate = TwoLogitGate(ctx.schema.n_fields, p.relaxation).to(ctx.device)
         model.gate = gate
-        every = gate_interval(ctx, len(train), p.update_every)
+        plan = gate_plan(ctx, AUTHORS, len(train), every=p.update_every, lr=p.gate_lr)
         end = p.temperature_end if p.relaxation == "gumbel" else 1.0
         log = ctx.fit(
             model,
             train,
             selection_rows,
-            steps=bilevel_steps(ctx, model, selection_rows, p.gate_lr, every),
-            schedule=linear_schedule(gate.temperature, 1.0, end),
+            steps=bilevel_steps(ctx, model, selection_rows, plan.lr, plan.every),
+            schedule=linear_way(gate.temperature, 1.0, end, way_in_steps(AUTHORS, ANNEALED_IN, plan.steps)),
             name="search",
             epochs=min(p.search_epochs, ctx.profile.max_epochs),
+            burn_in=READ_FROM,
             by_lookup=True,
         )
         scores = np.asarray(gate.preference().detach().cpu(), dtype=np.float64)
+        unit = NOISE if p.relaxation == "gumbel" else 1.0
         notes: dict[str, Any] = {
             "search_epochs": log.epochs,
             "search_best_epoch": log.best_epoch,
-            "gate_every": every,
-            "gate_steps": log.iterations // every,
             "temperature": float(gate.temperature),
             "open_fields": int((scores > 0).sum()),
+            **plan.notes(log, float(np.sqrt(np.mean(scores**2))) / unit),
         }
         own_choice = np.flatnonzero(scores > 0).tolist() or [int(scores.argmax())]
         return Selection(scores=scores, kept=None if ctx.budget == "field" else own_choice, notes=notes)

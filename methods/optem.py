@@ -7,12 +7,13 @@
 
 Budgets, with q_v = ‖e_v‖₁ - t_f: native keeps q > 0 and leaves sizes to the search; exact keeps V·D - floor(τ V D)
 embedding scalars, or fewer than D less, every candidate with its own cut on q (``embedding_sizes``); field removes all
-but the K fields with the highest score, the mean over training rows of 1[kept] · d_f / D.
+but the K fields with the highest score, the mean over training rows of 1[kept] · d_f / D, with d_f averaged over the
+best candidates, as many as breed: the sizes of the best one alone are whole numbers with many ties. Chosen here.
 
 Sources: the paper; its public code for α, the slope, and the sizes of the search. Where things differ here:
 
-* The authors' threshold rate 1e-4 belongs to some 500,000 steps. Here the rate is such that the penalty alone would
-  lift a threshold by ``threshold_travel`` mean initial norms in the planned steps; ``threshold_lr=1e-4`` is theirs.
+* The authors' threshold rate 1e-4 belongs to 18,000 steps an epoch; it is carried over by the rule of
+  ``methods/parts/gate_budget.py``, and the supernet is not validated before its first epoch has ended.
 * Candidates are scored on at most ``search_rows`` of the selection rows, by default a holdout of train, and a candidate
   that comes twice is scored once. Scored candidates never change; any gene can become any of 1, ..., D; crossover cuts
   at any field.
@@ -26,10 +27,10 @@ Sources: the paper; its public code for α, the slope, and the sizes of the sear
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -50,8 +51,12 @@ from bench.api import (
 )
 from methods.parts.embedding_sizes import Candidates
 from methods.parts.evolution import Breeding, Found, evolve
+from methods.parts.gate_budget import READ_FROM, AuthorsTraining, gate_plan
 from methods.parts.supernet import Supernet
 from methods.parts.value_gates import field_means, frequencies, kept_columns, train_masked
+
+AUTHORS = AuthorsTraining(batch=2048, lr=1e-4)
+"""Their code: DeepFM on Criteo."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,8 @@ class OptEmParams:
 
     penalty: Annotated[float, Range(0, open_low=True)] = 1e-4
     """α (public code, DeepFM on Criteo)."""
-    threshold_travel: Annotated[float, Range(0, open_low=True)] = 4.0
-    """Mean initial norms that the penalty alone lifts a threshold by. Chosen here; from 1 to 8 the validation AUC on
-    10,000 to 30,000 rows of three data sets does not change by more than seeds do."""
-    threshold_lr: Annotated[float, Range(0, open_low=True)] | None = None
-    """SGD's rate of the thresholds, in place of ``threshold_travel`` (public code: 1e-4)."""
+    threshold_lr: Annotated[float | None, Range(0, open_low=True)] = None
+    """SGD's rate of the thresholds; none: the authors' 1e-4 at their scale."""
     supernet_epochs: Annotated[int, Range(1)] | None = None
     """Most epochs of the supernet; none: the profile's."""
     generations: Annotated[int, Range(1)] = 10
@@ -118,7 +120,8 @@ class OptEm(Method[OptEmParams]):
 
         found = Found(**ctx.stage("evolution", search))
         mask, dims = candidates.mask(found.genes), torch.tensor(found.genes)
-        scores = field_means(ctx.schema, mask, frequencies(train)) * dims.numpy() / model.dim
+        sizes = np.mean(found.elites, axis=0)
+        scores = field_means(ctx.schema, mask, frequencies(train)) * sizes / model.dim
         ctx.log(
             thresholds=gate.thresholds.tolist(),
             sizes=list(found.genes),
@@ -153,21 +156,21 @@ class OptEm(Method[OptEmParams]):
         """Train weights and thresholds; the best weights on ``valid`` stay, the gate is taken off."""
         params, profile = self.params, ctx.profile
         epochs = profile.max_epochs if params.supernet_epochs is None else params.supernet_epochs
-        steps = epochs * math.ceil(len(train) / profile.batch_size)
+        plan = gate_plan(ctx, AUTHORS, len(train), lr=params.threshold_lr, bounded=False)
         norm = float(model.table.weight[:, : model.dim].detach().abs().sum(1).mean())
-        travel = params.threshold_travel * norm / (params.penalty * steps)
-        threshold_lr = travel if params.threshold_lr is None else params.threshold_lr
 
         def loss(model: CTRModel, batch: Batch) -> Tensor:
             bce = F.binary_cross_entropy_with_logits(model(batch), batch.labels)
             return bce + params.penalty * torch.exp(-gate.thresholds).sum()
 
         step = ctx.step(model, loss=loss, name="supernet")
-        step.groups = [*step.groups, Group([gate.thresholds], threshold_lr, optimizer="sgd")]
+        step.groups = [*step.groups, Group([gate.thresholds], plan.lr, optimizer="sgd")]
         model.gate = gate
-        log = ctx.fit(model, train, valid, steps=[step], name="supernet", epochs=epochs, by_lookup=True)
+        how: dict[str, Any] = {"epochs": epochs, "burn_in": READ_FROM, "by_lookup": True}
+        log = ctx.fit(model, train, valid, steps=[step], name="supernet", **how)
         model.gate = None
-        ctx.log(threshold_lr=threshold_lr, supernet_epochs=log.epochs, supernet_auc=log.valid_auc, mean_norm=norm)
+        travel = float(gate.thresholds.detach().square().mean().sqrt()) / norm
+        ctx.log(supernet_epochs=log.epochs, supernet_auc=log.valid_auc, mean_norm=norm, **plan.notes(log, travel))
 
     def train(self, ctx: Context[OptEmParams], train: Rows, valid: Rows, selection: Selection) -> Trained:
         """Train under the mask and the sizes, or without the fields that were removed."""

@@ -9,13 +9,14 @@
 A field's score is the share of training rows whose value of it has g > 0 (between fields of one share the larger
 mean gate comes first), whatever the budget; ``budget=field`` keeps all values of the K fields it leaves.
 
-Sources: the paper; its public code for S, R, F (the settings of DeepFM on Criteo), w0 and the scale 1 / σ(w0). Where
-things differ here:
+Sources: the paper; its public code for S, R, F (the settings of DeepFM on Criteo), w0 and the scale 1 / σ(w0). For
+DeepFM on Avazu that code has S = 5, R = 3, F = 5000 and λ = 2e-9:
+``search_epochs=5,rewind_epoch=3,final_temperature=5000,value_price=0.065``. Where things differ here:
 
-* The authors' λ = 5e-9 and gate rate (the model's, 3e-4) belong to 33 million rows and 120,000 steps: in a few hundred
+* The authors' λ = 5e-9 and gate rate (the model's, 3e-4) belong to 37 million rows and 130,000 steps: in a few hundred
   steps no gate could reach zero, whatever λ. Here λ is a price in nats of training log loss that a kept value has to
-  earn, divided by the number of rows (5e-9 · 33e6 = 0.165 nats), and the gate rate is raised where the planned
-  steps are few. ``penalty=5e-9`` and ``gate_lr=3e-4`` give the authors' numbers.
+  earn, divided by the number of rows (5e-9 · 36.7e6 = 0.183 nats), and the gate rate follows the rule of
+  ``methods/parts/gate_budget.py``. ``penalty=5e-9`` and ``gate_lr=3e-4`` give the authors' numbers.
 * A gate multiplies the value's linear weight too. Every layer is rewound. Search looks at no validation rows.
 * Adam works number by number, so one optimiser with two groups is the authors' two; L2 on the table alone.
 * The slope of σ is σ(x) σ(-x) and does not round to zero at large t g.
@@ -23,7 +24,6 @@ things differ here:
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -33,7 +33,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.api import Batch, Context, CTRModel, Group, Method, Range, Rows, Selection, Trained, n_keep
+from methods.parts.gate_budget import AuthorsTraining, gate_plan
 from methods.parts.value_gates import AnnealedGate, field_means, frequencies, kept_columns, open_scale, train_masked
+
+AUTHORS = AuthorsTraining(batch=4096, lr=3e-4)
+"""Their code: DeepFM on Criteo."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +52,12 @@ class OptFSParams:
     """F, temperature of the last epoch (public code, DeepFM on Criteo)."""
     gate_init: Annotated[float, Range(0, open_low=True)] = 0.5
     """w0, initial g (public code)."""
-    value_price: Annotated[float, Range(0)] = 0.165
+    value_price: Annotated[float, Range(0)] = 0.183
     """Nats of training log loss that a kept value has to earn: the authors' λ times their rows."""
     penalty: Annotated[float, Range(0)] | None = None
     """λ itself, in place of ``value_price`` over the number of training rows (public code: 5e-9)."""
-    gate_travel: Annotated[float, Range(0, open_low=True)] = 5.0
-    """Way that a gate can go in all planned steps. Chosen here by validation AUC on 10,000 rows of Criteo, as many of
-    Avazu and 30,000 of MovieLens-1M, among 5, 10, 20 and 36, the authors' rate times their steps, which on so few rows
-    drops too much."""
-    gate_lr: Annotated[float, Range(0, open_low=True)] | None = None
-    """Rate of the gates; none: the model's, or ``gate_travel`` over the planned steps where that is more."""
+    gate_lr: Annotated[float | None, Range(0, open_low=True)] = None
+    """Rate of the gates; none: the authors' 3e-4 at their scale."""
     start: Literal["rewound", "searched", "fresh"] = "rewound"
     """Weights that retraining starts from: of epoch R, of the end of the search, or new ones."""
 
@@ -105,8 +105,7 @@ class OptFS(Method[OptFSParams]):
         gate.add_module("snapshot", snapshot)  # so that checkpoints hold it
         model.gate = gate
         penalty = params.value_price / len(train) if params.penalty is None else params.penalty
-        steps = params.search_epochs * math.ceil(len(train) / ctx.profile.batch_size)
-        gate_lr = max(ctx.profile.lr, params.gate_travel / steps) if params.gate_lr is None else params.gate_lr
+        plan = gate_plan(ctx, AUTHORS, len(train), lr=params.gate_lr)
 
         def loss(model: CTRModel, batch: Batch) -> Tensor:
             return F.binary_cross_entropy_with_logits(model(batch), batch.labels) + penalty * gate.open_sum()
@@ -119,14 +118,16 @@ class OptFS(Method[OptFSParams]):
                     snapshot.take()
 
         step = ctx.step(model, loss=loss, name="search")
-        step.groups = [*step.groups, Group([gate.logits.weight], gate_lr)]
-        ctx.fit(model, train, steps=[step], schedule=schedule, name="search", epochs=params.search_epochs)
+        step.groups = [*step.groups, Group([gate.logits.weight], plan.lr)]
+        log = ctx.fit(model, train, steps=[step], schedule=schedule, name="search", epochs=params.search_epochs)
         model.gate = None
         if params.start == "rewound":
             snapshot.restore()
-        ctx.log(penalty=penalty, gate_lr=gate_lr, search_steps=steps)
+        g = gate.logits.weight.detach().squeeze(1)
+        travel = float((g / params.gate_init - 1).square().mean().sqrt())
+        ctx.log(penalty=penalty, **plan.notes(log, travel))
         start = None if params.start == "fresh" else model
-        selection = self._choose(ctx, gate.logits.weight.detach().squeeze(1), frequencies(train))
+        selection = self._choose(ctx, g, frequencies(train))
         return replace(selection, start=start, rows_seen=len(train))
 
     def _choose(self, ctx: Context[OptFSParams], g: Tensor, counts: Tensor) -> Selection:

@@ -38,6 +38,8 @@ class Found:
     """Candidates scored; one that comes again is not scored again."""
     history: tuple[float, ...]
     """Best score after each generation."""
+    elites: tuple[Genes, ...]
+    """The best candidates, best first, as many as breed or as there are."""
 
 
 def evolve(
@@ -72,7 +74,7 @@ def evolve(
                 scored[genes] = fitness(genes)
         ranked = sorted(scored, key=lambda genes: -scored[genes])
         history.append(scored[ranked[0]])
-    return Found(ranked[0], scored[ranked[0]], len(scored), tuple(history))
+    return Found(ranked[0], scored[ranked[0]], len(scored), tuple(history), tuple(ranked[: plan.elites]))
 
 
 def uniform(n: int, high: int, draw: torch.Generator) -> Genes:

@@ -5,10 +5,10 @@ few thousand rows so few steps move no gate. So one rule holds for all methods: 
 With E* steps in an epoch of the authors' training, E in one here,
 
     schedules   a way that takes n steps there takes n / E* epochs here, so n E / E* steps
-    interval    a gate step every f-th iteration, f = f* E / E* rounded down, within 1 and f*: as many gate steps an epoch
-                as theirs, where an epoch has so many iterations
-    rate        η = η* (E* / f*) / (E / f), so that rate times gate steps, the way that Adam can go in an epoch, is theirs;
-                at least η*, and for Adam at most ``MOST`` times the profile's rate
+    interval    a gate step every f-th iteration, f = f* E / E* rounded down, within 1 and f*: as many gate steps an
+                epoch as theirs, where an epoch has so many iterations
+    rate        η = η* (E* / f*) / (E / f), so that rate times gate steps, the way that Adam can go in an epoch, is
+                theirs; at least η*, and for Adam at most ``MOST`` times the profile's rate
     reading     no validation counts before the end of the first epoch: their code validates after whole epochs
 
 At the authors' own scale all four give the authors' numbers. Parameters of a method that name a rate or an interval go
@@ -105,7 +105,7 @@ def gate_plan(
     if every is None:
         every = max(1, min(authors.every, authors.every * steps // authors.steps))
     if lr is None:
-        share = (authors.steps / authors.every) / max(1, steps // every)
+        share = (authors.steps / authors.every) / (steps / every)
         lr = authors.lr * max(1.0, share)
         if bounded:
             lr = max(authors.lr, min(lr, MOST * ctx.profile.lr))

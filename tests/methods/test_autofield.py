@@ -54,16 +54,17 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
     return calls
 
 
-def test_the_temperature_falls_in_a_line_over_the_planned_search(
+def test_the_temperature_falls_in_a_line_over_the_first_epoch(
     make_job: MakeJob, searches: dict[str, dict[str, Any]]
 ) -> None:
     select(make_job("autofield[search_epochs=3]", epochs=50))
     trace = searches["search"]["trace"]
-    planned = 3 * 4  # batches of 256 from 800 rows
-    assert trace == pytest.approx([1 + (0.01 - 1) * i / (planned - 1) for i in range(len(trace))], abs=1e-6)
     assert len(trace) in (8, 12)  # patience may end it an epoch earlier
+    # four batches of 256 from 800 rows; at the authors' scale 18,000 iterations are 1.005 epochs
+    assert trace == pytest.approx([max(0.01, 1 - 0.99 * i / 4) for i in range(len(trace))], abs=1e-6)
+    assert searches["search"]["burn_in"] == 1
     select(make_job("autofield[search_epochs=3,temperature_end=0.5]", epochs=50))
-    assert searches["search"]["trace"][7] == pytest.approx(1 - 0.5 * 7 / 11, abs=1e-6)
+    assert searches["search"]["trace"][:6] == pytest.approx([1, 0.875, 0.75, 0.625, 0.5, 0.5], abs=1e-6)
     select(make_job("autofield[relaxation=softmax]", epochs=3))
     assert set(searches["search"]["trace"]) == {1.0}
 
@@ -79,7 +80,7 @@ def test_the_search_sees_its_own_rows_and_ends_with_the_profile(
     assert gate.batches is call["valid"]
     assert not torch.isin(gate.batches.index, call["train"].index).any()
     assert (gate.every, gate.batch_scale) == (1, 2)  # four iterations an epoch
-    assert [group.lr for group in gate.groups] == [1e-3]
+    assert [group.lr for group in gate.groups] == [pytest.approx(0.01)]  # ten times the profile's: the most
     select(make_job("autofield[search_epochs=1]", epochs=5))
     assert searches["search"]["epochs"] == 1
 

@@ -13,7 +13,7 @@ from bench.engine.steps import log_loss
 from bench.run.context import CellContext
 from bench.run.job import Job
 from methods.adafs import ControllerGate, ControllerShape
-from methods.parts.bilevel import bilevel_steps, gate_interval, joint_step, linear_schedule
+from methods.parts.bilevel import bilevel_steps, joint_step
 
 MakeJob = Callable[..., Job]
 SHAPE = ControllerShape(None, "linear", 0.0, True, "controller")
@@ -126,50 +126,3 @@ def test_a_model_without_a_gate_is_refused(gated: tuple[Any, CTRModel, Rows, Row
     model.gate = None
     with pytest.raises(ValueError, match="no gate"):
         bilevel_steps(ctx, model, held, 0.02, every=4)
-
-
-@pytest.mark.parametrize(
-    ("rows", "asked", "every"),
-    [
-        (256 * 200, 10, 10),
-        (256 * 100, 10, 10),
-        (256 * 99, 10, 9),
-        (256 * 28, 10, 2),
-        (256 * 9, 10, 1),
-        (256, 10, 1),
-        (256 * 28, 1, 1),
-        (256 * 990, 50, 50),
-    ],
-)
-def test_an_epoch_has_ten_gate_steps_if_it_has_ten_iterations(
-    make_job: MakeJob, rows: int, asked: int, every: int
-) -> None:
-    job = make_job("no-selection")
-    ctx = job.context(Clock(job.device))
-    assert ctx.profile.batch_size == 256
-    assert gate_interval(ctx, rows, asked) == every
-    ctx.profile = replace(ctx.profile, batch_size=1)
-    assert gate_interval(ctx, 1000, 10) == 10
-
-
-@pytest.mark.parametrize(
-    ("share", "most", "planned", "at"),
-    [
-        (1.0, None, 101, {0: 1.0, 50: 3.0, 100: 5.0}),
-        (0.5, None, 202, {0: 1.0, 50: 3.0, 100: 5.0, 150: 5.0, 201: 5.0}),
-        (0.5, 20, 202, {0: 1.0, 10: 3.0, 20: 5.0, 100: 5.0}),
-        (0.5, 4000, 22, {0: 1.0, 5: 3.0, 10: 5.0}),
-        (1.0, None, 1, {0: 1.0}),
-        (0.01, None, 10, {0: 1.0, 1: 5.0}),
-    ],
-)
-def test_a_schedule_moves_its_buffer_in_place_in_planned_steps(
-    share: float, most: int | None, planned: int, at: dict[int, float]
-) -> None:
-    buffer = torch.full((), 7.0)
-    place = buffer.data_ptr()
-    move = linear_schedule(buffer, 1.0, 5.0, share, most)
-    for iteration, value in at.items():
-        move(iteration, planned)
-        assert buffer.item() == pytest.approx(value)
-    assert buffer.data_ptr() == place

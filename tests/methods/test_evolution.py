@@ -45,6 +45,7 @@ def test_the_best_is_what_was_scored_and_no_candidate_is_scored_twice() -> None:
     assert len(found.history) == 12
     assert list(found.history) == sorted(found.history)
     assert found.history[-1] == found.score
+    assert found.elites[0] == found.genes
 
 
 def test_it_gets_better_than_its_first_generation_and_finds_an_easy_optimum() -> None:
