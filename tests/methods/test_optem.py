@@ -138,7 +138,7 @@ def test_thresholds_are_trained_by_plain_gradient_descent_at_their_own_rate(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = Watched(monkeypatch)
-    job = make_job(f"optem[generations=3,threshold_lr=0.07,penalty=0.003,supernet_epochs=3]", backbone=NET)
+    job = make_job("optem[generations=3,threshold_lr=0.07,penalty=0.003,supernet_epochs=3]", backbone=NET)
     select(job)
     call = watched.calls["supernet"]
     assert (call["epochs"], len(call["train"]), len(call["valid"])) == (3, N, 96)
