@@ -76,6 +76,11 @@ class Remarks:
     """Diagnostics for the record: plain numbers, strings and lists."""
     rows_seen: int | None = None
     """Rows the decision is based on, for the record; None: all that ``select`` was given."""
+    gates: dict[str, float] | None = None
+    """Of trained gates or controllers: ``steps`` of their own up to the weights that decide, one in ``every``
+    iterations at the rate ``lr``, and ``travel``, how far they have gone in units of what they must get past to say
+    something: the spread of their start, their noise, or the distance from a decision. A table doubts a row of little
+    travel. ``rows`` where they saw a subset of the training rows."""
     pretrain_rows: int | None = None
     """Rows of the subset that a pretraining ran on, for the table of data sets; None: there was none."""
     hint: str | None = None

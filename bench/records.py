@@ -162,6 +162,9 @@ class CellRecord:
     """Importance by field [F], higher is kept first; None for methods that do not score fields."""
     tie_count: int | None = None
     """Fields whose scores tie across the cut between kept and dropped."""
+    gates: dict[str, float] | None = None
+    """How far gates or controllers were trained: ``steps``, ``every``, ``lr``, ``travel`` and ``rows`` as
+    ``bench.method.Remarks`` says; None where there are none."""
     selection: dict[str, Any] | None = None
     """Further details of what was selected: shares of values, dimensions or weights."""
     n_rows_used: int | None = None

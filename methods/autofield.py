@@ -126,13 +126,14 @@ class AutoField(Method[AutoFieldParams]):
             by_lookup=True,
         )
         scores = np.asarray(gate.preference().detach().cpu(), dtype=np.float64)
-        unit = NOISE if p.relaxation == "gumbel" else 1.0
+        travel = float(scores.std()) / (NOISE if p.relaxation == "gumbel" else 1.0)
         notes: dict[str, Any] = {
             "search_epochs": log.epochs,
             "search_best_epoch": log.best_epoch,
             "temperature": float(gate.temperature),
             "open_fields": int((scores > 0).sum()),
-            **plan.notes(log, float(np.sqrt(np.mean(scores**2))) / unit),
         }
         own_choice = np.flatnonzero(scores > 0).tolist() or [int(scores.argmax())]
-        return Selection(scores=scores, kept=None if ctx.budget == "field" else own_choice, notes=notes)
+        return Selection(
+            scores=scores, kept=None if ctx.budget == "field" else own_choice, gates=plan.told(log, travel), notes=notes
+        )

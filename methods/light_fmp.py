@@ -60,5 +60,6 @@ class LightFMP(Method[LightFMPParams]):
             used_rows=done.rows.index,
             rows_seen=len(done.rows),
             pretrain_rows=len(done.rows),
+            gates=done.gates,
             notes=done.notes,
         )

@@ -107,7 +107,7 @@ class OptEm(Method[OptEmParams]):
         params, model = self.params, ctx.model()
         rows = self._slice(ctx, selection_rows)
         gate = Supernet(ctx.schema).to(ctx.device)
-        self._train_supernet(ctx, model, gate, train, selection_rows)
+        gates = self._train_supernet(ctx, model, gate, train, selection_rows)
         q = gate.importance(model.table.weight[:, : model.dim].detach(), ctx.schema)
         limit = n_keep(ctx.tau, len(q) * model.dim) if ctx.budget == "exact" else None
         candidates = Candidates(model, q, limit, rows)
@@ -132,8 +132,8 @@ class OptEm(Method[OptEmParams]):
         )
         start = model if params.init == "adapted" else None
         if ctx.budget == "field":
-            return Selection(scores=scores, start=start)
-        return Selection(scores=scores, value_mask=mask, dims=dims, start=start)
+            return Selection(scores=scores, start=start, gates=gates)
+        return Selection(scores=scores, value_mask=mask, dims=dims, start=start, gates=gates)
 
     def _slice(self, ctx: Context[OptEmParams], rows: Rows) -> Rows:
         """The rows that candidates are scored on.
@@ -152,8 +152,8 @@ class OptEm(Method[OptEmParams]):
 
     def _train_supernet(
         self, ctx: Context[OptEmParams], model: CTRModel, gate: Supernet, train: Rows, valid: Rows
-    ) -> None:
-        """Train weights and thresholds; the best weights on ``valid`` stay, the gate is taken off."""
+    ) -> dict[str, float]:
+        """Train weights and thresholds, keep the best on ``valid``, take the gate off; say how far thresholds went."""
         params, profile = self.params, ctx.profile
         epochs = profile.max_epochs if params.supernet_epochs is None else params.supernet_epochs
         plan = gate_plan(ctx, AUTHORS, len(train), lr=params.threshold_lr, bounded=False)
@@ -170,7 +170,8 @@ class OptEm(Method[OptEmParams]):
         log = ctx.fit(model, train, valid, steps=[step], name="supernet", **how)
         model.gate = None
         travel = float(gate.thresholds.detach().square().mean().sqrt()) / norm
-        ctx.log(supernet_epochs=log.epochs, supernet_auc=log.valid_auc, mean_norm=norm, **plan.notes(log, travel))
+        ctx.log(supernet_epochs=log.epochs, supernet_auc=log.valid_auc, mean_norm=norm)
+        return plan.told(log, travel)
 
     def train(self, ctx: Context[OptEmParams], train: Rows, valid: Rows, selection: Selection) -> Trained:
         """Train under the mask and the sizes, or without the fields that were removed."""

@@ -125,10 +125,10 @@ class OptFS(Method[OptFSParams]):
             snapshot.restore()
         g = gate.logits.weight.detach().squeeze(1)
         travel = float((g / params.gate_init - 1).square().mean().sqrt())
-        ctx.log(penalty=penalty, **plan.notes(log, travel))
+        ctx.log(penalty=penalty)
         start = None if params.start == "fresh" else model
         selection = self._choose(ctx, g, frequencies(train))
-        return replace(selection, start=start, rows_seen=len(train))
+        return replace(selection, start=start, rows_seen=len(train), gates=plan.told(log, travel))
 
     def _choose(self, ctx: Context[OptFSParams], g: Tensor, counts: Tensor) -> Selection:
         """Masks and scores from the gates [V] and how often each value occurs [V]."""

@@ -108,6 +108,8 @@ class FitLog:
     optimizer: str = ""
     warmup_s: float | None = None
     """Seconds of a warm-up that came before, where the method says so; in none of the other numbers."""
+    gates: dict[str, float] | None = None
+    """Of a training that ends with its gates in place, where the method says so; as ``Remarks.gates``."""
     execution: str = ""
     """Which steps a GPU ran as graphs, and whether rows were paged in; empty where there is nothing to say."""
 

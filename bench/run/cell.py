@@ -204,6 +204,7 @@ def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock)
     notes = {**chosen.selection.notes, **ctx.notes}
     if execution := chosen.selection.notes.get("execution", {}) | ctx.notes.get("execution", {}):
         notes["execution"] = execution  # of the fits of both phases
+    columns["gates"] = chosen.selection.gates if trained.log is None or trained.log.gates is None else trained.log.gates
     if chosen.selection.pretrain_rows is not None:
         notes["pretrain_rows"] = chosen.selection.pretrain_rows
     if flags := flags_of(

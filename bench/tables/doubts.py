@@ -24,6 +24,8 @@ FEW_POSITIVES = 100
 is about 0.03 (Hanley and McNeil, Radiology 1982)."""
 STOPPED_EARLIER = 3
 """How many times as long as the baseline a rival was trained, up to its best epoch, to be named."""
+HARDLY = 0.25
+"""Travel of gates below which they are said to have hardly moved: a quarter of their noise, say."""
 UNSTEADY = 2
 """Ratio of the median epochs of two seeds that nothing but the machine explains."""
 MEASURED_EPOCH_S = 0.05
@@ -48,6 +50,8 @@ def doubts(block: Block, values: Values, names: Names, titles: Titles) -> list[N
         *_few_positives(block, groups, names),
         *_last_epoch(block, rows, names),
         *_stopped_earlier(block, rows, names),
+        *_hardly_trained(block, rows, names),
+        *_from_few_rows(block, rows, names),
         *_below_controls(block, rows, names, titles),
         *_begun_elsewhere(block, rows, names),
     ]
@@ -186,6 +190,35 @@ def _stopped_earlier(block: Block, rows: Mapping[GroupKey, Sequence[RowKey]], na
                 items.append(names.item(group, row, f" (best epoch {new:.3g}, {old:.3g} without selection)"))
     lead = "higher AUC than without selection, but also three times as many epochs or more until the best one"
     return _noted(_DOUBT, lead, items)
+
+
+def _hardly_trained(block: Block, rows: Mapping[GroupKey, Sequence[RowKey]], names: Names) -> list[Note]:
+    """Rows whose gates or controllers have not left their start, mean over seeds."""
+    items = []
+    for group, keys in rows.items():
+        for row in keys:
+            told = [cell["gates"] for cell in block.ok(group, row).values() if cell.get("gates")]
+            if told and fmean(gates["travel"] for gates in told) < HARDLY:
+                items.append(names.item(group, row, f" ({_steps(told)})"))
+    lead = "gates or controllers hardly trained, so that the row says little of the method"
+    return _noted(_DOUBT, lead, items)
+
+
+def _from_few_rows(block: Block, rows: Mapping[GroupKey, Sequence[RowKey]], names: Names) -> list[Note]:
+    """Rows whose gates were trained on a subset of the rows."""
+    items = []
+    for group, keys in rows.items():
+        for row in keys:
+            told = [cell["gates"] for cell in block.ok(group, row).values() if cell.get("gates")]
+            if told and all("rows" in gates for gates in told):
+                few = round(fmean(gates["rows"] for gates in told))
+                items.append(names.item(group, row, f" ({few:,} rows, {_steps(told)})"))
+    return _noted(_DOUBT, "gates were trained on a subset of the training rows", items)
+
+
+def _steps(told: Sequence[Mapping[str, float]]) -> str:
+    steps = round(fmean(gates["steps"] for gates in told))
+    return f"{steps:,} step{'s' if steps != 1 else ''}"
 
 
 def _below_controls(

@@ -66,20 +66,17 @@ class GatePlan:
     steps: int
     """Iterations of an epoch, E."""
 
-    def notes(self, log: FitLog, travel: float) -> dict[str, Any]:
-        """What the record says of the gates that are tested.
+    def told(self, log: FitLog, travel: float) -> dict[str, float]:
+        """What the record says of the gates that are tested (``Remarks.gates``).
 
         Args:
             log: the gated training.
             travel: how far gates have gone, in units of what they must get past to say something: the spread of
-                their random start, their noise, or the distance from the decision. Root mean square over gates.
+                their random start, their noise, or the distance from the decision. Root mean square over gates; of
+                gates that place fields row by row the share of places that have changed, of what chance would change.
         """
-        return {
-            "gate_every": self.every,
-            "gate_lr": self.lr,
-            "gate_steps": round(log.best_epoch * self.steps) // self.every,
-            "gate_travel": travel,
-        }
+        steps = round(log.best_epoch * self.steps) // self.every
+        return {"steps": steps, "every": self.every, "lr": self.lr, "travel": travel}
 
 
 def gate_plan(

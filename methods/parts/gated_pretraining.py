@@ -76,6 +76,8 @@ class Pretrained:
     """Averaged gate parameters ā, [F], CPU."""
     gate_values: Tensor
     """Noise-free gates at ā, [F]."""
+    gates: dict[str, float]
+    """``Selection.gates``; travel is the standard deviation over fields of a's way, in those of its start."""
     notes: dict[str, Any]
 
 
@@ -161,7 +163,10 @@ def pretrain(ctx: Context[Any], params: PretrainParams, train: Rows) -> Pretrain
         "init_correlation": correlation(first.cpu(), log_alpha),
         "pretrain_steps": steps,
     }
-    return Pretrained(model, subset, log_alpha, values, notes)
+    moved = float((log_alpha - first.cpu()).std(correction=0))
+    gates = {"steps": steps, "every": 1, "lr": params.gate_lr, "rows": len(subset)}
+    gates["travel"] = moved / params.init_std if params.init_std else math.inf
+    return Pretrained(model, subset, log_alpha, values, gates, notes)
 
 
 def _loss(gate: HardConcreteGate, lagrangian: Lagrangian, sampled: bool, model: CTRModel, batch: Batch) -> Tensor:

@@ -78,9 +78,9 @@ def test_a_way_takes_their_share_of_an_epoch() -> None:
     assert buffer.data_ptr() == place
 
 
-def test_notes_count_gate_steps_up_to_the_weights_that_are_tested() -> None:
-    found = GatePlan(every=3, lr=0.1, steps=10).notes(FitLog(epochs=4.0, best_epoch=2.5), 0.7)
-    assert found == {"gate_every": 3, "gate_lr": 0.1, "gate_steps": 8, "gate_travel": 0.7}  # of 25 iterations
+def test_what_is_told_counts_gate_steps_up_to_the_weights_that_are_tested() -> None:
+    found = GatePlan(every=3, lr=0.1, steps=10).told(FitLog(epochs=4.0, best_epoch=2.5), 0.7)
+    assert found == {"every": 3, "lr": 0.1, "steps": 8, "travel": 0.7}  # of 25 iterations
 
 
 @pytest.mark.parametrize(

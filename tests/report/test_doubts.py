@@ -192,3 +192,24 @@ def test_a_column_of_equal_numbers_marks_nobody(cell: Cell) -> None:
 def test_a_cell_that_was_resumed_elsewhere_is_named_beside_its_auc(cell: Cell) -> None:
     table = overall(cell(), cell("alpha", resumed=True, notes={"begun_elsewhere": ["threads 2 and 1"]}))
     assert [text.rpartition(": ")[2] for text in told(table, "resumed on another")] == ["Alpha on clicks."]
+
+
+def test_gates_that_have_hardly_moved_are_named_with_their_steps(cell: Cell) -> None:
+    moved = {"steps": 12, "every": 1, "lr": 0.01}
+    cells = [
+        cell(),
+        cell("alpha", seed=0, gates={**moved, "travel": 0.1}),
+        cell("alpha", seed=1, gates={**moved, "steps": 15, "travel": 0.3}),
+        cell("beta", gates={**moved, "travel": 0.25}),
+    ]
+    wanted = (
+        "gates or controllers hardly trained, so that the row says little of the method: Alpha on clicks (14 steps)."
+    )
+    assert told(overall(*cells), "gates or controllers") == [wanted]
+    assert not told(overall(cell(), cells[3]), "gates or controllers")
+
+
+def test_gates_that_saw_a_subset_of_the_rows_are_named_with_its_size(cell: Cell) -> None:
+    few = {"steps": 120, "every": 1, "lr": 0.1, "travel": 2.0, "rows": 1648}
+    wanted = "gates were trained on a subset of the training rows: Alpha on clicks (1,648 rows, 120 steps)."
+    assert told(overall(cell(), cell("alpha", gates=few)), "gates were trained") == [wanted]
