@@ -32,7 +32,7 @@ Where this differs from the code:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -40,9 +40,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.api import Context, CTRModel, Only, Range, Rows
-from methods.parts.bilevel import bilevel_steps, gate_interval, joint_step
+from methods.parts.bilevel import bilevel_steps, joint_step
 from methods.parts.controllers import ChannelNorm, FieldScorer, largest
+from methods.parts.gate_budget import AuthorsTraining, gate_plan
 from methods.parts.per_sample import GatedTraining, PerSampleGate, PerSampleMethod, PerSampleParams
+
+AUTHORS = AuthorsTraining(batch=2048, lr=1e-3, every=10)
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,9 @@ class AdaFSParams(PerSampleParams):
     """Keep the K largest fields of each row, or weigh all."""
     schedule: Literal["bilevel", "joint"] = "bilevel"
     """Who trains the controller: steps of its own on selection rows (authors), or the weights' step (ERASE)."""
-    update_every: Annotated[int, Range(1), Only(schedule="bilevel")] = 10
-    """f, iterations between controller steps (authors)."""
+    update_every: Annotated[int | None, Range(1), Only(schedule="bilevel")] = None
+    """f, iterations between controller steps; none: the authors' 10, carried over to the rows at hand
+    (``methods/parts/gate_budget.py``)."""
     reweight: Annotated[bool, Only(mode="hard")] = True
     """Scale the kept weights of a row to sum K (authors); otherwise they stay shares of all fields, times F."""
     head: Literal["relu", "linear"] = "relu"
@@ -137,11 +141,10 @@ class AdaFS(PerSampleMethod[AdaFSParams]):
 
     def training(self, ctx: Context[AdaFSParams], model: CTRModel, train: Rows, held: Rows) -> GatedTraining:
         p = self.params
-        lr = ctx.profile.lr if p.gate_lr is None else p.gate_lr
         assert isinstance(model.gate, ControllerGate)
         of_model = list(model.gate.channels.parameters())
         if p.schedule == "joint":
-            return GatedTraining(joint_step(ctx, model, lr, of_model))
-        every = gate_interval(ctx, len(train), p.update_every)
-        ctx.log(gate_every=every)
-        return GatedTraining(bilevel_steps(ctx, model, held, lr, every, of_model))
+            plan = gate_plan(ctx, replace(AUTHORS, every=1), len(train), lr=p.gate_lr)
+            return GatedTraining(joint_step(ctx, model, plan.lr, of_model), plan)
+        plan = gate_plan(ctx, AUTHORS, len(train), every=p.update_every, lr=p.gate_lr)
+        return GatedTraining(bilevel_steps(ctx, model, held, plan.lr, plan.every, of_model), plan)

@@ -33,9 +33,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.api import Context, CTRModel, Range, Rows
-from methods.parts.bilevel import joint_step, linear_schedule
+from methods.parts.bilevel import joint_step
 from methods.parts.controllers import FieldScorer, largest
+from methods.parts.gate_budget import AuthorsTraining, gate_plan, linear_way, way_in_steps
 from methods.parts.per_sample import GatedTraining, PerSampleGate, PerSampleMethod, PerSampleParams
+
+AUTHORS = AuthorsTraining(batch=4096, lr=3e-4)
 
 
 class ViewsGate(PerSampleGate):
@@ -90,9 +93,7 @@ class MvFSParams(PerSampleParams):
     temperature_end: Annotated[float, Range(0, open_low=True)] = 5.0
     """T from the end of its way on."""
     temperature_steps: Annotated[int, Range(1)] = 4000
-    """Steps of that way at most."""
-    temperature_share: Annotated[float, Range(0, 1, open_low=True)] = 0.2
-    """Its share of the planned steps at most. Chosen here."""
+    """Steps of that way in the authors' training; here they are as large a share of an epoch."""
 
     def __post_init__(self) -> None:
         if self.temperature_end < self.temperature_start:
@@ -120,12 +121,11 @@ class MvFS(PerSampleMethod[MvFSParams]):
 
     def training(self, ctx: Context[MvFSParams], model: CTRModel, train: Rows, held: Rows) -> GatedTraining:
         p = self.params
-        lr = ctx.profile.lr if p.gate_lr is None else p.gate_lr
         assert isinstance(model.gate, ViewsGate)
-        way = linear_schedule(
-            model.gate.temperature, p.temperature_start, p.temperature_end, p.temperature_share, p.temperature_steps
-        )
-        return GatedTraining(joint_step(ctx, model, lr), way)
+        plan = gate_plan(ctx, AUTHORS, len(train), lr=p.gate_lr)
+        way = way_in_steps(AUTHORS, p.temperature_steps, plan.steps)
+        move = linear_way(model.gate.temperature, p.temperature_start, p.temperature_end, way)
+        return GatedTraining(joint_step(ctx, model, plan.lr), plan, move)
 
     def notes(self, model: CTRModel) -> dict[str, Any]:
         assert isinstance(model.gate, ViewsGate)

@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from bench.api import Context, CTRModel, FitLog, Gate, Method, Range, Rows, Selection, Step, Trained
-from methods.parts.controllers import largest, without_statistics
+from methods.parts.controllers import FieldScorer, largest, without_statistics
+from methods.parts.gate_budget import READ_FROM, GatePlan
 
 __all__ = ["GatedTraining", "PerSampleGate", "PerSampleMethod", "PerSampleParams", "mean_gate", "moved_places"]
 
@@ -37,7 +38,7 @@ class PerSampleParams:
     warmup_epochs: Annotated[int, Range(0)] = 2
     """Epochs of the model alone, at most (the authors' code)."""
     gate_lr: Annotated[float | None, Range(0, open_low=True)] = None
-    """Adam's rate for the gate; none: the profile's, as the authors have one rate for all."""
+    """Adam's rate for the gate; none: the authors', carried over to these rows (``methods/parts/gate_budget.py``)."""
 
 
 P = TypeVar("P", bound=PerSampleParams)
@@ -48,6 +49,7 @@ class PerSampleGate(Gate):
 
     shape = "BF"
     per_sample = True
+    scorer: FieldScorer
 
     def importance(self, e: Tensor) -> Tensor:
         """What orders the fields of a row of embeddings e [B, F, D], without noise: [B, F]."""
@@ -59,6 +61,7 @@ class GatedTraining:
     """How model and gate are trained; neither steps nor schedule use weights of tables but by looking rows up."""
 
     steps: list[Step]
+    plan: GatePlan
     schedule: Callable[[int, int], None] | None = None
     """Moves buffers of the gate."""
 
@@ -111,16 +114,26 @@ class PerSampleMethod(Method[P]):
         model.gate = self.gate(ctx, model.dim).to(ctx.device)
         first = copy.deepcopy(model.gate)
         how = self.training(ctx, model, train, held)
-        log: FitLog = ctx.fit(model, train, valid, steps=how.steps, schedule=how.schedule, name=name, by_lookup=True)
+        log: FitLog = ctx.fit(
+            model, train, valid, how.steps, how.schedule, name=name, burn_in=READ_FROM, by_lookup=True
+        )
         log.warmup_s = None if warm is None else warm.total_s
         means = mean_gate(model, held, opened=self.rows_keep_k())
         moved = moved_places(model, first, held, ctx.n_keep if self.rows_keep_k() else ctx.schema.n_fields // 2)
-        ctx.log(gated_epochs=log.epochs, gated_best_epoch=log.best_epoch, gate_moved=moved, **self.notes(model))
+        ctx.log(**how.plan.notes(log, _travel(model.gate, first)), gate_moved=moved)
+        ctx.log(gated_epochs=log.epochs, gated_best_epoch=log.best_epoch, **self.notes(model))
         return Trained(model, log, means)
 
     def notes(self, model: CTRModel) -> dict[str, Any]:
         """Diagnostics of the trained gate."""
         return {}
+
+
+@torch.inference_mode()
+def _travel(gate: PerSampleGate, first: PerSampleGate) -> float:
+    """Root mean square way of the scorer's weights, in units of that of their random start."""
+    start = first.scorer.weight
+    return float((gate.scorer.weight - start).norm() / start.norm())
 
 
 @torch.inference_mode()
