@@ -4,13 +4,13 @@
     every f-th iteration    A <- Adam on ℓ(θ, A; batch of the held-out rows, twice the size)
 
 A step of one never moves the other, and gates have no weight decay. Batch norm inside a gate normalises held-out
-batches by their own moments, but keeps running statistics of training rows alone.
+batches by their own moments, but keeps running statistics of training rows alone. f and the rate of the gates:
+``methods/parts/gate_budget.py``.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +19,10 @@ from torch import Tensor, nn
 from bench.api import Batch, Context, CTRModel, Gate, Group, Rows, Step
 from methods.parts.controllers import without_statistics
 
-__all__ = ["bilevel_steps", "gate_interval", "joint_step", "linear_schedule"]
+__all__ = ["bilevel_steps", "joint_step"]
 
 HELD_OUT_SCALE = 2
 """A gate step's rows as a multiple of the batch size."""
-STEPS_PER_EPOCH = 10
-"""Gate steps an epoch has at least, if it has as many iterations: chosen here, for small data."""
 
 
 def bilevel_steps(
@@ -54,32 +52,6 @@ def joint_step(ctx: Context[Any], model: CTRModel, gate_lr: float, of_model: Seq
     """One step of weights and gate together, on the training rows; ``of_model`` as in ``bilevel_steps``."""
     weights = _with_weights(ctx, model, of_model)
     return [replace(weights, groups=[*weights.groups, Group(_own(_gate(model), of_model), gate_lr)])]
-
-
-def gate_interval(ctx: Context[Any], rows: int, update_every: int) -> int:
-    """Iterations between gate steps: ``update_every``, fewer where an epoch over ``rows`` has few iterations."""
-    return max(1, min(update_every, math.ceil(rows / ctx.profile.batch_size) // STEPS_PER_EPOCH))
-
-
-def linear_schedule(
-    buffer: Tensor, start: float, end: float, share: float = 1.0, most: int | None = None
-) -> Callable[[int, int], None]:
-    """A schedule that moves ``buffer`` in place from ``start`` to ``end``, and leaves it there.
-
-    Args:
-        buffer: scalar.
-        start: value at the first iteration.
-        end: value at the last iteration of the way.
-        share: share of the planned iterations that the way takes.
-        most: its iterations at most; None: no bound.
-    """
-
-    def move(iteration: int, planned: int) -> None:
-        way = max(1, round(share * planned) - 1)
-        done = min(1.0, iteration / (way if most is None else min(way, most)))
-        buffer.fill_(start + (end - start) * done)
-
-    return move
 
 
 def _with_weights(ctx: Context[Any], model: CTRModel, more: Sequence[nn.Parameter]) -> Step:

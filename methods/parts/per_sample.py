@@ -14,6 +14,7 @@ Shapes: gate z [B, F], scores [F].
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 
 from bench.api import Context, CTRModel, FitLog, Gate, Method, Range, Rows, Selection, Step, Trained
-from methods.parts.controllers import FieldScorer, largest, without_statistics
+from methods.parts.controllers import largest, without_statistics
 from methods.parts.gate_budget import READ_FROM, GatePlan
 
 __all__ = ["GatedTraining", "PerSampleGate", "PerSampleMethod", "PerSampleParams", "mean_gate", "moved_places"]
@@ -49,7 +50,6 @@ class PerSampleGate(Gate):
 
     shape = "BF"
     per_sample = True
-    scorer: FieldScorer
 
     def importance(self, e: Tensor) -> Tensor:
         """What orders the fields of a row of embeddings e [B, F, D], without noise: [B, F]."""
@@ -119,21 +119,16 @@ class PerSampleMethod(Method[P]):
         )
         log.warmup_s = None if warm is None else warm.total_s
         means = mean_gate(model, held, opened=self.rows_keep_k())
-        moved = moved_places(model, first, held, ctx.n_keep if self.rows_keep_k() else ctx.schema.n_fields // 2)
-        ctx.log(**how.plan.notes(log, _travel(model.gate, first)), gate_moved=moved)
+        n_fields = ctx.schema.n_fields
+        k = ctx.n_keep if self.rows_keep_k() else n_fields // 2
+        moved = moved_places(model, first, held, k)
+        log.gates = how.plan.told(log, moved / (1 - k / n_fields) if k < n_fields else math.inf)
         ctx.log(gated_epochs=log.epochs, gated_best_epoch=log.best_epoch, **self.notes(model))
         return Trained(model, log, means)
 
     def notes(self, model: CTRModel) -> dict[str, Any]:
         """Diagnostics of the trained gate."""
         return {}
-
-
-@torch.inference_mode()
-def _travel(gate: PerSampleGate, first: PerSampleGate) -> float:
-    """Root mean square way of the scorer's weights, in units of that of their random start."""
-    start = first.scorer.weight
-    return float((gate.scorer.weight - start).norm() / start.norm())
 
 
 @torch.inference_mode()
