@@ -13,14 +13,20 @@ Shapes: e [B, F, D], s, z, I [B, F], c [B, M, F], r [B, M]; T a scalar buffer. T
 σ(-1) = 0.27, so that nothing is ever shut. ``mode=hard`` zeroes all but the K largest factors of each row. Nothing is
 removed: the model is served with its views.
 
-Sources: M = 5, l = 0.1, T from 1 to 5 in 4,000 steps and two warm-up epochs come from the authors' code.
+Sources: M = 5, l = 0.1, T from 1 to 5 in 4,000 steps, rate 3e-4 at batches of 4,096 and two warm-up epochs come from
+the authors' code. Rate and way of T are carried over to the rows at hand by the rule for all gates
+(``methods/parts/gate_budget.py``): 4,000 steps are 0.45 of an epoch of theirs (Criteo), and of one here.
 
 Where this differs from the code:
 
-* T moves with training steps alone, is kept with the weights, and takes a fifth of the planned steps at most, so
-  that it hardens on small data too; the code raises it in every forward pass, validation included.
+* T moves with training steps alone and is kept with the weights; the code raises it in every forward pass, validation
+  included.
+* The gate has a rate of its own, since one epoch here has a hundredth of their steps; there one rate trains all.
+* Running statistics of batch norm are means over the first ten batches, and exponential means after that.
 * The views start from Xavier's draw and are one matrix product; rows are shuffled. No weight decay on the gate.
-* A field's linear weight passes through its gate. Backbone, optimiser and batches are the profile's.
+* A field's linear weight passes through its gate. Backbone, optimiser, batches and patience are the profile's: its MLP
+  has no batch norm, theirs has; patience is 2 there.
+* Both phases keep their best validated weights, the second not before its first epoch has ended.
 """
 
 from __future__ import annotations

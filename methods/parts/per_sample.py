@@ -115,7 +115,14 @@ class PerSampleMethod(Method[P]):
         first = copy.deepcopy(model.gate)
         how = self.training(ctx, model, train, held)
         log: FitLog = ctx.fit(
-            model, train, valid, how.steps, how.schedule, name=name, burn_in=READ_FROM, by_lookup=True
+            model,
+            train,
+            valid,
+            steps=how.steps,
+            schedule=how.schedule,
+            name=name,
+            burn_in=READ_FROM,
+            by_lookup=True,
         )
         log.warmup_s = None if warm is None else warm.total_s
         means = mean_gate(model, held, opened=self.rows_keep_k())
