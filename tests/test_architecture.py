@@ -110,7 +110,7 @@ def test_the_harness_reads_no_phase_and_no_note_of_a_method() -> None:
     phases = set().union(*map(phases_of, trees))
     assert {"warmup", "search", "pretrain", "supernet", "evolution"} <= phases
     notes = set().union(*map(notes_of, trees))
-    assert {"pretrain_steps", "gate_every", "fields_at_the_end", "gated_best_epoch"} <= notes
+    assert {"pretrain_steps", "gate_moved", "fields_at_the_end", "gated_best_epoch"} <= notes
     own = {"train"}  # the split, and the harness's phase
     for file in sources("bench"):
         stage_of_speed = {"search"} if file.parent.name == "speed" else set()

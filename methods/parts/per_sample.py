@@ -130,7 +130,7 @@ class PerSampleMethod(Method[P]):
         k = ctx.n_keep if self.rows_keep_k() else n_fields // 2
         moved = moved_places(model, first, held, k)
         log.gates = how.plan.told(log, moved / (1 - k / n_fields) if k < n_fields else math.inf)
-        ctx.log(gated_epochs=log.epochs, gated_best_epoch=log.best_epoch, **self.notes(model))
+        ctx.log(gated_epochs=log.epochs, gated_best_epoch=log.best_epoch, gate_moved=moved, **self.notes(model))
         return Trained(model, log, means)
 
     def notes(self, model: CTRModel) -> dict[str, Any]:

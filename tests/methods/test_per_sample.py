@@ -235,11 +235,13 @@ def test_the_views_harden_in_the_authors_share_of_an_epoch(make_job: MakeJob, fi
 def test_the_record_says_how_far_the_gate_was_trained(
     make_job: MakeJob, fits: dict[str, dict[str, Any]], method: str
 ) -> None:
-    notes = run_cell(make_job(method, epochs=3)).notes
+    record = run_cell(make_job(method, epochs=3))
     every = 2 if "update_every" in method else 1
-    assert (notes["gate_every"], notes["gate_lr"]) == (every, 0.01)
-    assert notes["gate_steps"] == 4 * notes["gated_best_epoch"] // every  # four iterations an epoch
-    assert notes["gate_travel"] > 0 and notes["gate_moved"] > 0
+    assert record.gates is not None
+    assert (record.gates["every"], record.gates["lr"]) == (every, 0.01)
+    assert record.gates["steps"] == 4 * record.notes["gated_best_epoch"] // every  # four iterations an epoch
+    assert record.gates["travel"] == pytest.approx(2 * record.notes["gate_moved"])  # by chance, half would move
+    assert record.gates["travel"] > 0
     assert fits["train"]["burn_in"] == 1
     assert fits["train"]["steps"][-1].every == every
 
