@@ -32,6 +32,10 @@ class StorageError(DataError):
     """
 
 
+class BusyError(UserError):
+    """The machine or the run folder is at something else; the same command will do later."""
+
+
 _TROUBLES: dict[int, tuple[str, str]] = {
     errno.ENOSPC: ("the disk is full", "free some space there, or choose another {place}"),
     errno.EDQUOT: ("the quota of disk space is used up", "free some space there, or choose another {place}"),

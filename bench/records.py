@@ -147,7 +147,12 @@ class CellRecord:
     phases: dict[str, float] = field(default_factory=dict)
     """Seconds by named phase, the untracked remainder included."""
     disturbed: dict[str, str] | None = None
-    """Which of ``pt``, ``ct`` and ``it`` other work disturbed, and how; tables leave them out. None: not known."""
+    """Which of ``pt``, ``ct`` and ``it`` other work disturbed, and how; tables leave them out. None: not known. With a
+    timing pass: those of which no repeat was undisturbed."""
+    timing: dict[str, Any] | None = None
+    """The timing pass (``run --timing``) whose medians the times above are: ``repeats``, how many; ``pt_s``, ``ct_s``,
+    ``it_s`` and ``disturbed`` of each; ``host``, ``device`` and ``threads`` of all; ``differs``, which repeat gave
+    another result than the record, or None. Without a pass None: the times are of the run that made the record."""
 
     # -- training and selection ----------------------------------------------------------------------------
     epochs: float | None = None

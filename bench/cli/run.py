@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PROG = "python -m bench run"
 SET = "--set"
+TIMING, REPEATS = "--timing", "3"
+"""A flag that may stand without its number, and the number that it then has."""
 
 
 def parse(argv: Sequence[str]) -> RunConfig:
@@ -42,17 +44,21 @@ def _read_flags(argv: Sequence[str], default: RunConfig) -> RunConfig:
 
 
 def _gathered(argv: Sequence[str]) -> list[str]:
-    """The command line with all values of ``--set`` behind the last one, for whom it is natural to repeat it."""
+    """The command line with all values of ``--set`` behind the last one, for whom it is natural to repeat it.
+
+    ``--timing`` without a number gets one, where none but another flag follows.
+    """
     rest: list[str] = []
     values: list[str] = []
     inside = False
-    for text in argv:
+    for text, following in zip(argv, [*argv[1:], "-"], strict=False):
         if text == SET or text.startswith(f"{SET}="):
             inside = True
             values += [text.removeprefix(f"{SET}=")] if text != SET else []
         elif text.startswith("-"):
             inside = False
-            rest.append(text)
+            bare = following.startswith("-") and not following.lstrip("-").isdigit()
+            rest += [text, REPEATS] if text == TIMING and bare else [text]
         else:
             (values if inside else rest).append(text)
     return [*rest, SET, *values] if SET in argv or values else rest
@@ -67,7 +73,7 @@ def command(argv: Sequence[str]) -> int:
     from bench.records import load_frame  # noqa: PLC0415
     from bench.report.build import build_report  # noqa: PLC0415
     from bench.report.formats.terminal import terminal_table, written_line  # noqa: PLC0415
-    from bench.run import growth, session, sweep  # noqa: PLC0415 - loads torch
+    from bench.run import growth, session, sweep, timing  # noqa: PLC0415 - loads torch
     from bench.run.progress import reporter  # noqa: PLC0415
 
     plan = session.resolve(config)
@@ -77,12 +83,16 @@ def command(argv: Sequence[str]) -> int:
     if config.plan:
         return _show_plan(plan)
     remove_leftovers(config.out)
+    if config.timing is not None:
+        timing.check(plan)
     with reporter() as progress:
         records = sweep.run(plan, progress)
+        faults = [] if config.timing is None else timing.run(plan, progress)
     files = build_report(config.out)
     sys.stdout.write(f"\n{terminal_table(load_frame(config.out), colour=sys.stdout.isatty())}\n\n")
     sys.stdout.write(f"{written_line(config.out, len(files))}\n")
-    return _list_failures(records)
+    sys.stderr.write("".join(f"{text}\n" for text in faults))
+    return 1 if _list_failures(records) or faults else 0
 
 
 def _show_plan(plan: Plan) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["LEAST_S", "SHARE", "Load", "Reading", "reading"]
+__all__ = ["LEAST_S", "SHARE", "Load", "Reading", "reading", "taken_s"]
 
 SHARE = 0.1
 """Lost share from which a time is not shown. A busy process on every core takes half; a quiet machine's kernel threads
@@ -57,6 +57,12 @@ def reading() -> Reading | None:
     tick = 1 / os.sysconf("SC_CLK_TCK")
     busy = sum(n for place, n in enumerate(numbers[:_GUEST]) if place not in (*_IDLE, _STEAL))
     return Reading(waited, time.process_time(), busy * tick, numbers[_STEAL] * tick)
+
+
+def taken_s(before: Reading, after: Reading) -> float:
+    """CPU seconds that everything but this process had between two readings, what a host took away included."""
+    others = (after.busy - before.busy) - (after.cpu - before.cpu)
+    return max(others, 0.0) + max(after.stolen - before.stolen, 0.0)
 
 
 def _waited(task: Path) -> float:

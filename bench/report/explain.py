@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.errors import ConfigError, suggest
 from bench.records import CellRecord, RunFolder, to_frame
 from bench.report.formats.letters import visible
 from bench.tables.kinds import KINDS
-from bench.tables.metrics import Metric
+from bench.tables.metrics import CT_S, IT_S, PT_S, Metric
 from bench.tables.model import Group, Row, Table, Value
 from bench.tables.overall import tables_of
 
@@ -89,6 +90,7 @@ def _narrow(places: list[Place], name: str, asked: str | float | None) -> list[P
 def _explained(place: Place, cells: Sequence[CellRecord], run: RunFolder) -> str:
     metric, value = place.metric, place.value
     sd = f" ± {value.sd_text}" if value.sd_text else ""
+    sd += f" ({value.range_text})" if value.range_text else ""
     lines = [
         f"{place.table.title}",
         f"{place.row.title} on {place.group.title}: {metric.heading} = {value.text}{sd}{''.join(value.flags)}",
@@ -104,10 +106,24 @@ def _explained(place: Place, cells: Sequence[CellRecord], run: RunFolder) -> str
     shared = _shared(settings)
     for cell, number, own in zip(cells, value.numbers, settings, strict=True):
         lines += ["", f"seed {cell.seed}: {number!r} in {run.cell_file(cell.config_hash)}"]
+        if metric.clock is not None and cell.timing is not None:
+            lines += _listed(_repeats(cell.timing))
         lines += _listed({name: text for name, text in own.items() if name not in shared})
     if shared:
         lines += ["", f"the same for seeds {', '.join(str(cell.seed) for cell in cells)}:", *_listed(shared)]
     return visible("\n".join(lines))
+
+
+def _repeats(timing: Mapping[str, Any]) -> dict[str, str]:
+    """The repeats of a timing pass, of whose times the medians are taken."""
+    found = {}
+    for metric in (PT_S, CT_S, IT_S):
+        times = [metric.text(seconds) for seconds in timing[metric.name]]
+        found[f"{metric.title} of {timing['repeats']} repeats"] = f"{', '.join(times)} {metric.unit}"
+    for number, phases in enumerate(timing["disturbed"], 1):
+        if phases:
+            found[f"repeat {number}, disturbed"] = "; ".join(f"{phase.upper()}: {why}" for phase, why in phases.items())
+    return found
 
 
 def _shared(settings: Sequence[Mapping[str, str]]) -> dict[str, str]:

@@ -84,6 +84,10 @@ class RunConfig:
     """Keep the inner state of the running cell, so that it resumes inside; its times are then not tabulated."""
     rerun: Literal["missing", "always"] = "missing"
     """missing: compute cells that have no result yet; always: compute all again."""
+    timing: int | None = None
+    """Time the cells for tables that are meant to be read: train every cell so many times more (3 where no number is
+    given), the methods of a data set, backbone and seed in turn, each in a process of its own, on an idle machine.
+    Times become medians with their range; results stay."""
     threads: int | None = None
     """CPU threads; all cores by default."""
     plan: bool = False
@@ -232,7 +236,7 @@ def check(config: RunConfig) -> RunConfig:
     for name in ("datasets", "methods", "backbones", "prune_ratio"):
         if not getattr(config, name):
             raise ConfigError(f"{name.replace('_', '-')} is empty: name at least one.")
-    for name, low in (("seeds", 1), ("rows", 10), ("epochs", 1), ("threads", 1)):
+    for name, low in (("seeds", 1), ("rows", 10), ("epochs", 1), ("threads", 1), ("timing", 2)):
         value = getattr(config, name)
         if value is not None and value < low:
             raise ConfigError(f"{name}={value} is out of range; allowed: [{low}, inf).")

@@ -26,6 +26,7 @@ from bench.run.job import ResolvedCell
 from bench.run.progress import duration
 from bench.run.selections import SelectionStore, is_shared, shared_key
 from bench.run.session import SELECTIONS, Session
+from bench.run.timing import to_do
 from bench.run.tuning import SEED, Tuning
 
 NOISE: Span = (0.85, 1.25)
@@ -69,6 +70,10 @@ class Forecast:
     """Where the epochs come from."""
     seconds: Span | None
     """None where the pace is not known."""
+    repeats: int = 0
+    """What a timing pass would compute again."""
+    timing: Span | None = (0.0, 0.0)
+    """Seconds of those."""
 
 
 def forecasts(session: Session, paces: Sequence[Pace]) -> list[Forecast]:
@@ -103,16 +108,35 @@ def _forecast(
     tries = sum(trials.values()) + more
     like = [record for record in records if _is_like(record, session, size.cell)]
     epochs, basis = epochs_of(like, profile)
-    seconds = None
+    seconds, again, repeats = None, None, _repeats(session, size.cell)
     if pace.epoch_s is not None:
         training_s = pace.epoch_s + (pace.valid_s or 0.0) / profile.evaluate_every
         work = [_work(session, cells, trials, ranked) for cells in _by_label(left).values()]
         work += _penalties(session, more)
         timed = [record for record in like if _is_timed(record, session)]
-        fixed = _fixed_s(session, pace, len(left), tries)
-        spent = _spent(work, timed, (epochs[0] * training_s, epochs[1] * training_s))
-        seconds = (spent[0] * NOISE[0] + fixed[0], spent[1] * NOISE[1] + fixed[1]) if left else (0.0, 0.0)
-    return Forecast(pace, len(left), tries, epochs, basis, seconds)
+        trainings_s = epochs[0] * training_s, epochs[1] * training_s
+        fixed = _fixed_s(pace, len(left), len(left) + tries if session.plan.config.executor_name != "inline" else 0)
+        seconds = _noisy(_spent(work, timed, trainings_s), fixed) if left else (0.0, 0.0)
+        number = sum(one.cells for one in repeats)
+        fixed = _fixed_s(pace, number, number)
+        again = _noisy(_spent(repeats, timed, trainings_s), fixed) if repeats else (0.0, 0.0)
+    return Forecast(pace, len(left), tries, epochs, basis, seconds, sum(one.cells for one in repeats), again)
+
+
+def _noisy(spent: Span, fixed: Span) -> Span:
+    return spent[0] * NOISE[0] + fixed[0], spent[1] * NOISE[1] + fixed[1]
+
+
+def _repeats(session: Session, place: Cell) -> list[Work]:
+    """What a timing pass computes again, of which every repeat searches by itself."""
+    if session.plan.config.timing is None:
+        return []
+    cells = [one for one in session.plan.cells() if (one.dataset, one.backbone) == (place.dataset, place.backbone)]
+    found = []
+    for label, own in _by_label(cells).items():
+        entry, count = session.plan.methods[label].entry, to_do(session, own)
+        found += [Work(label, count, count, count, entry.search_cost, entry.retrain_cost)] if count else []
+    return found
 
 
 def epochs_of(like: Sequence[CellRecord], profile: Profile) -> tuple[Span, str]:
@@ -219,18 +243,17 @@ def _seconds_of(one: Work, seen: Sequence[CellRecord], training_s: float) -> Spa
     return low * training_s, high * training_s
 
 
-def _fixed_s(session: Session, pace: Pace, cells: int, trials: int) -> Span:
-    """Seconds of evaluation, and of processes, which trials have too."""
+def _fixed_s(pace: Pace, cells: int, processes: int) -> Span:
+    """Seconds of evaluation, and of processes that start."""
     rows = pace.size.rows
     passes = INFERENCE_PASSES * (pace.valid_s or 0.0) * rows["test"] / max(rows["valid"], 1)
-    start = PROCESS_S if session.plan.config.executor_name != "inline" else (0.0, 0.0)
-    low, high = (cells * (passes * NOISE[end] + CELL_S[end]) + (cells + trials) * start[end] for end in (0, 1))
+    low, high = (cells * (passes * NOISE[end] + CELL_S[end]) + processes * PROCESS_S[end] for end in (0, 1))
     return low, high
 
 
 def total(found: Sequence[Forecast]) -> Span | None:
     """Seconds of the whole run; None where a part is not known."""
-    parts = [one.seconds for one in found]
+    parts = [part for one in found for part in (one.seconds, one.timing)]
     if any(part is None for part in parts):
         return None
     known = [part for part in parts if part is not None]
@@ -253,6 +276,7 @@ def forecast_table(found: Sequence[Forecast]) -> str:
     ]
     whole = total(found)
     notes = [
+        *_timing_lines(found),
         f"The whole run: {'not known' if whole is None else _span_text(*map(duration, whole))}, its report included.",
         "epochs: of a training with all fields. time: searches, trainings, validation, evaluation and trials; rankings "
         "that\ncells share count once. Methods cost what cells of this folder took, or what their entries declare in "
@@ -266,6 +290,19 @@ def forecast_table(found: Sequence[Forecast]) -> str:
         ),
     ]
     return "\n".join([tabulate(lines, headers, disable_numparse=True), "", *notes])
+
+
+def _timing_lines(found: Sequence[Forecast]) -> list[str]:
+    """What the timing pass takes; nothing without one."""
+    number, parts = sum(one.repeats for one in found), [one.timing for one in found if one.repeats]
+    if not number:
+        return []
+    known = [part for part in parts if part is not None]
+    ends = [duration(sum(part[end] for part in known)) for end in (0, 1)]
+    return [
+        f"The timing pass: {number} repeats of whole cells, each in a process of its own, "
+        f"{_span_text(*ends) if len(known) == len(parts) else 'not known'}, on an idle machine."
+    ]
 
 
 def _span_text(low: str, high: str) -> str:

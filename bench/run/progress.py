@@ -25,7 +25,7 @@ class Reporter(Protocol):
     def start(self, cell: Cell) -> None: ...
 
     def event(self, event: dict[str, Any]) -> None:
-        """A phase or a validation inside the running cell, a trial that ended, a wait, or a warning, shown once."""
+        """A phase or a validation inside the running cell, a trial or repeat that ended, a wait, or a warning."""
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None: ...
 
@@ -116,7 +116,7 @@ class Lines:
             self._say(f"warning: {event['text']}")
         elif event["event"] == "trial":
             self._say(f"trial: {event['text']}")
-        elif event["event"] == "waiting":
+        elif event["event"] in ("waiting", "timing"):
             self._say(event["text"])
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None:
@@ -157,7 +157,7 @@ class Display:
             self._warn(event["text"])
         elif event["event"] == "trial":
             self._tell(f"trial: {event['text']}", "dim")
-        elif event["event"] == "waiting":
+        elif event["event"] in ("waiting", "timing"):
             self._tell(event["text"], "dim")
         elif event["event"] == "epoch":
             self.epoch = event

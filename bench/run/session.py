@@ -40,6 +40,9 @@ TRIALS = "trials"
 PENALTIES_TRIED = "penalties"
 """Folder of what was tried to choose the L2 of a table of one's own, within the run folder."""
 
+TIMINGS = "timings"
+"""Folder of the repeats of timing passes, within the run folder."""
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -23,7 +23,18 @@ from bench.run.executors.base import CellTask, Executor, TrialTask
 from bench.run.grid import Cell
 from bench.run.job import ResolvedCell
 from bench.run.progress import Reporter
-from bench.run.session import CHECKPOINTS, DONE, LINES, PENALTIES_TRIED, SELECTIONS, TRIALS, Plan, Session, use_threads
+from bench.run.session import (
+    CHECKPOINTS,
+    DONE,
+    LINES,
+    PENALTIES_TRIED,
+    SELECTIONS,
+    TIMINGS,
+    TRIALS,
+    Plan,
+    Session,
+    use_threads,
+)
 from bench.run.tuning import SEED, Trial, TrialStore, Tuning
 
 POLL_S = 0.5
@@ -74,7 +85,7 @@ def _begin(session: Session, claims: Claims, leases: Leases) -> None:
 def _forget(session: Session, leases: Leases) -> None:
     """Remove what cells share, and their inner state where no other process is at them."""
     folder = session.folder
-    for name in (SELECTIONS, TRIALS, PENALTIES_TRIED, LINES):
+    for name in (SELECTIONS, TRIALS, PENALTIES_TRIED, LINES, TIMINGS):
         for file in (folder.path / name).glob("*.json"):
             file.unlink(missing_ok=True)
     for kept in (folder.path / CHECKPOINTS).glob("*"):

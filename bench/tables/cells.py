@@ -158,7 +158,25 @@ class Block:
         sd_text = "" if one_by_definition else _sd_text(metric, mean, sd)
         cells = self.ok(group, row)
         hashes = tuple(cells[seed]["config_hash"] for seed in found)
-        return Value(mean, sd, tuple(found), tuple(numbers), hashes, metric.text(mean), sd_text)
+        text = metric.text(mean)
+        low, high = self._range(group, row, metric, found)
+        range_text = ""
+        if low is not None and high is not None and not one_by_definition and text != "0":
+            range_text = f"{metric.text(low, like=mean)}–{metric.text(high, like=mean)}"
+        return Value(mean, sd, tuple(found), tuple(numbers), hashes, text, sd_text, low, high, range_text)
+
+    def _range(
+        self, group: GroupKey, row: RowKey, metric: Metric, found: Mapping[int, float]
+    ) -> tuple[float, float] | tuple[None, None]:
+        """Means over the seeds ``found`` of the smallest and the largest repeat, where each seed has some."""
+        reference = self.baseline(group)
+        base = self.ok(group, reference) if reference else {}
+        cells = self.ok(group, row)
+        by_seed = [metric.over_repeats(cells[seed], base.get(seed)) for seed in found]
+        if not all(by_seed):
+            return None, None
+        ends = [(min(*one, own), max(*one, own)) for one, own in zip(by_seed, found.values(), strict=True)]
+        return fmean(low for low, _ in ends), fmean(high for _, high in ends)
 
 
 def sample_sd(numbers: Collection[float]) -> float | None:

@@ -12,7 +12,7 @@ from statistics import fmean
 from bench.environment import unlike
 from bench.flags import SCARCE, rarer_class
 from bench.tables.cells import Block, GroupKey, RowKey, Values
-from bench.tables.metrics import AUC, CT_S, Metric
+from bench.tables.metrics import AUC, CT_S, Metric, as_timed
 from bench.tables.model import ABSENT, Item, Note, NoteKind
 from bench.tables.naming import Names, seeds_text
 from bench.tables.titles import Titles
@@ -39,7 +39,12 @@ def time_doubts(block: Block, values: Values, names: Names) -> list[Note]:
     """Why times are left out, make no ratio, or are not steady."""
     timed = dict.fromkeys((group, metric) for group, _, metric in values if metric.clock is not None)
     groups = dict.fromkeys(group for group, _ in timed)
-    return [*_disturbed(block, timed, names), *_elsewhere(block, timed, names), *_unsteady(block, timed, groups, names)]
+    return [
+        *_disturbed(block, timed, names),
+        *_elsewhere(block, timed, names),
+        *_unsteady(block, timed, groups, names),
+        *_not_repeated(block, groups, names),
+    ]
 
 
 def doubts(block: Block, values: Values, names: Names, titles: Titles) -> list[Note]:
@@ -68,7 +73,7 @@ def elsewhere(block: Block, group: GroupKey) -> dict[RowKey, dict[int, str]]:
     found: dict[RowKey, dict[int, str]] = {}
     for row in order:
         for seed, cell in block.ok(group, row).items():
-            if differ := unlike(cell, base.setdefault(seed, cell)):
+            if differ := unlike(as_timed(cell), as_timed(base.setdefault(seed, cell))):
                 found.setdefault(row, {})[seed] = ", ".join(differ)
     return found
 
@@ -144,6 +149,17 @@ def _unsteady(
         titles = tuple(names.rows[row] for row in rows)
         items.append(Item(f"{text} on {names.groups[group]}{detail}", titles, names.groups[group]))
     return _noted(_DOUBT, "an epoch took seeds very different times, so that the machine was busy meanwhile", items)
+
+
+def _not_repeated(block: Block, groups: Iterable[GroupKey], names: Names) -> list[Note]:
+    """Cells whose repeats for their times gave other results than their records."""
+    items = []
+    for group in groups:
+        for row in block.rows:
+            for seed, cell in block.ok(group, row).items():
+                if differs := (cell["timing"] or {}).get("differs"):
+                    items.append(names.item(group, row, f", seed {seed} ({differs})"))
+    return _noted(_DOUBT, "a repeat of the timing pass gave another result, so that what was timed may differ", items)
 
 
 def _few_positives(block: Block, groups: Iterable[GroupKey], names: Names) -> list[Note]:

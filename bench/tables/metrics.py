@@ -29,15 +29,18 @@ __all__ = [
     "Format",
     "Measure",
     "Metric",
+    "as_timed",
     "count",
     "duration",
     "recorded",
+    "repeats",
     "signed",
     "significant",
 ]
 
 MEASURABLE_S = 1e-3
 """Training times below this are printed as 0, and are neither best nor second."""
+_CIRCUMSTANCES = ("host", "device", "threads")
 Format = Callable[[float, float], str]
 """(value, like) -> text of ``value`` with as many decimals as suit ``like``."""
 Cell = Mapping[str, Any]
@@ -110,8 +113,10 @@ class Metric:
 
     def number(self, cell: Cell, baseline: Cell | None = None) -> float | None:
         """One cell's number, or None: not measured, no time of the method's own, or no ratio of comparable times."""
-        if self.clock is not None and (cell["resumed"] or self.disturbance(cell)):
-            return None
+        if self.clock is not None:
+            cell, baseline = as_timed(cell), None if baseline is None else as_timed(baseline)
+            if cell["resumed"] or self.disturbance(cell):
+                return None
         if self.ratio_of is not None:
             if self.clock is not None and baseline is not None and unlike(cell, baseline):
                 return None
@@ -119,6 +124,15 @@ class Metric:
             return own / base if own is not None and base else None
         found = cell[self.name] if self.measure is None else self.measure(cell, baseline)
         return None if found is None else float(found)
+
+    def over_repeats(self, cell: Cell, baseline: Cell | None = None) -> list[float]:
+        """The number by each repeat of a timing pass; a ratio is to the baseline's repeat of the same round."""
+        own = repeats(cell) if self.clock is not None else []
+        if self.ratio_of is None:
+            pairs: list[tuple[Cell, Cell | None]] = [(one, None) for one in own]
+        else:
+            pairs = list(zip(own, [] if baseline is None else repeats(baseline), strict=False))
+        return [number for one, base in pairs if (number := self.number(one, base)) is not None]
 
     def disturbance(self, cell: Cell) -> str:
         """What other work did to the cell's time; empty where it did nothing, or is not known to."""
@@ -128,6 +142,25 @@ class Metric:
     def text(self, value: float, like: float | None = None) -> str:
         """Print a recorded ``value`` with the decimals that suit ``like`` (default: itself)."""
         return _text(self.decimals, value / self.scale, (value if like is None else like) / self.scale)
+
+
+def as_timed(cell: Cell) -> Cell:
+    """The cell in the circumstances of its times: of its timing pass, where it had one."""
+    timing = cell.get("timing")
+    return {**cell, "resumed": False, **{key: timing[key] for key in _CIRCUMSTANCES}} if timing else cell
+
+
+def repeats(cell: Cell) -> list[Cell]:
+    """The cell as each repeat of its timing pass measured it, round by round; none without a pass."""
+    timing, place = cell.get("timing"), as_timed(cell)
+    found: list[Cell] = []
+    if not timing:
+        return found
+    for number in range(timing["repeats"]):
+        times = {key: timing[key][number] for key in ("pt_s", "ct_s", "it_s")}
+        total = times["pt_s"] + times["ct_s"]
+        found.append({**place, **times, "tt_s": total, "disturbed": timing["disturbed"][number], "timing": None})
+    return found
 
 
 def _text(decimals: int | Format, value: float, like: float) -> str:

@@ -52,6 +52,11 @@ class Value:
     """Hashes of the cells behind the number, seed by seed."""
     text: str = MISSING
     sd_text: str = ""
+    low: float | None = None
+    """Of a time with a timing pass: mean over seeds of the smallest repeat; None of other numbers."""
+    high: float | None = None
+    """Of the largest."""
+    range_text: str = ""
     mark: Mark = ""
     flags: tuple[Flag, ...] = ()
     rankable: bool = False
@@ -183,7 +188,8 @@ class Table:
 def ranked(values: Sequence[Value], metric: Metric) -> list[Value]:
     """Mark the best and the second best of a column, as printed: numbers that look alike share a mark.
 
-    Needs two comparable numbers that differ, otherwise nothing is marked; a time that is printed as 0 never is.
+    Needs two comparable numbers that differ, otherwise nothing is marked; a time that is printed as 0 never is, nor one
+    whose repeats overlap with those of another number, or on both sides of 1 where it is a ratio to the baseline.
     """
     shown = {i: number_of(value.text) for i, value in enumerate(values) if value.rankable}
     if metric.better is None or len(set(shown.values())) < 2:
@@ -192,7 +198,26 @@ def ranked(values: Sequence[Value], metric: Metric) -> list[Value]:
         shown = {i: number for i, number in shown.items() if number > 0}
     places = sorted(set(shown.values()), reverse=metric.better == "higher")
     marks: dict[float, Mark] = dict(zip(places, ("best", "second"), strict=False))
-    return [replace(v, mark=marks.get(shown[i], "")) if i in shown else v for i, v in enumerate(values)]
+    comparable = [values[i] for i in shown]
+    return [
+        replace(value, mark=marks.get(shown[i], "")) if i in shown and _is_apart(value, comparable, metric) else value
+        for i, value in enumerate(values)
+    ]
+
+
+def _is_apart(value: Value, others: Sequence[Value], metric: Metric) -> bool:
+    """Whether the repeats of ``value`` tell it from all others that are printed otherwise, and a ratio from 1."""
+    low, high = _ends(value)
+    if metric.ratio_of is not None and low <= 1 <= high and low < high:
+        return False
+    rivals = (_ends(other) for other in others if other.text != value.text)
+    return all(high < below or above < low for below, above in rivals)
+
+
+def _ends(value: Value) -> tuple[float, float]:
+    """Smallest and largest of what the repeats say; the number itself without any."""
+    assert value.mean is not None
+    return (value.mean, value.mean) if value.low is None or value.high is None else (value.low, value.high)
 
 
 def number_of(text: str) -> float:

@@ -10,7 +10,7 @@ from bench.flags import FLAGS, CellFlag, flags_of
 from bench.tables.cells import Block, GroupKey, Record, RowKey, Values
 from bench.tables.detectable import detectable
 from bench.tables.doubts import doubts, time_doubts
-from bench.tables.metrics import AUC, PT_S, Metric
+from bench.tables.metrics import AUC, PT_S, Metric, as_timed
 from bench.tables.model import (
     ABSENT,
     BELOW_ANCHOR,
@@ -111,7 +111,7 @@ def _flagged(kind: NoteKind, values: Values) -> Places:
 def _resumed(block: Block, values: Values, names: Names) -> list[Item]:
     items = []
     for group, row in _flagged(RESUMED, values):
-        seeds = [seed for seed, cell in block.ok(group, row).items() if cell["resumed"]]
+        seeds = [seed for seed, cell in block.ok(group, row).items() if as_timed(cell)["resumed"]]
         items.append(names.item(group, row, f", {seeds_text(seeds)}"))
     return items
 

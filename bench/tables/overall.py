@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bench.tables.cells import Block, GroupKey, RowKey, Values, blocks
 from bench.tables.doubts import elsewhere
 from bench.tables.kinds import KINDS, TableKind
-from bench.tables.metrics import AUC, Metric
+from bench.tables.metrics import AUC, Metric, as_timed
 from bench.tables.model import (
     BELOW_ANCHOR,
     BELOW_LINEAR,
@@ -97,7 +97,9 @@ def _table(block: Block, groups: Sequence[GroupKey], kind: TableKind, titles: Ti
             values.update(column_of(block, group, metric, rows))
     shown = _shown(kind.columns, values)
     values = {place: value for place, value in values.items() if place[2] in shown}
-    meaning = " ".join(text for text in (kind.meaning, *(metric.meaning for metric in shown)) if text)
+    meaning = " ".join(
+        text for text in (kind.meaning, *(metric.meaning for metric in shown), _repeats_text(block, values)) if text
+    )
     return Table(
         name=table_name(block, groups if kind.by_dataset else []),
         backbone=block.backbone,
@@ -124,6 +126,24 @@ def _shown(columns: Sequence[Metric], values: Values) -> tuple[Metric, ...]:
     return tuple(metric for metric in columns if needed(metric))
 
 
+def _repeats_text(block: Block, values: Values) -> str:
+    """What the ranges in brackets are; nothing where no time was measured more than once."""
+    counts = {
+        cell["timing"]["repeats"]
+        for (group, row, _), value in values.items()
+        if value.range_text
+        for cell in block.ok(group, row).values()
+        if cell["timing"]
+    }
+    if not counts:
+        return ""
+    many = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+    over = ", means over seeds" if any(len(value.seeds) > 1 for value in values.values() if value.range_text) else ""
+    return (
+        f"Times with brackets: median of {many} repeats, interleaved; in brackets the smallest and the largest{over}."
+    )
+
+
 def column_of(block: Block, group: GroupKey, metric: Metric, rows: Sequence[RowKey]) -> Values:
     """The flagged and ranked numbers of one column."""
     values = {row: block.value(group, row, metric) for row in rows}
@@ -135,7 +155,7 @@ def column_of(block: Block, group: GroupKey, metric: Metric, rows: Sequence[RowK
         flags: list[Flag] = []
         if value.seeds and set(value.seeds) != seeds:
             flags.append(FEWER_SEEDS.symbol)
-        if metric.clock and any(cell["resumed"] for cell in block.ok(group, row).values()):
+        if metric.clock and any(as_timed(cell)["resumed"] for cell in block.ok(group, row).values()):
             flags.append(RESUMED.symbol)
         if metric is AUC:
             flags += [flag.symbol for flag in cell_flags(block, [group], row)]

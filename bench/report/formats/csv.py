@@ -23,6 +23,8 @@ _NUMBER = ("metric", "against", "mean", "sd", "n_seeds", "seeds", "mark", "flags
 COLUMNS = (*_PLACE, *_ROWS, *_METHOD, *_NUMBER)
 """Header. ``metric`` is a key of the record or derived, in the record's unit, ``against`` the label of the method that
 the row is compared with; no ``sd`` under two seeds."""
+_RANGE = ("low", "high")
+"""Further columns where a timing pass has repeats: means over seeds of the smallest and of the largest."""
 _FORMULA = re.compile(r"[=+\-@＝＋－＠\t\r\n]")
 _LINE_END = re.compile(r"[\r\n]+")
 _NUMBER_TEXT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -31,13 +33,16 @@ _NUMBER_TEXT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 def document(tables: Sequence[Table]) -> str:
     """All numbers of all tables, missing means empty; to 12 digits, since further ones vary with the processor."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    ranged = any(value.low is not None for table in tables for row in table.rows for value in row.values)
+    writer = csv.DictWriter(text, (*COLUMNS, *_RANGE) if ranged else COLUMNS, lineterminator="\n")
     writer.writeheader()
     for table in tables:
         for row in table.rows:
             for (group, metric), value in zip(table.columns, row.values, strict=True):
                 column = {"metric": metric.name, "against": group.against}
                 cells = {**_place(table, group, row), **column, **_number(row, value)}
+                if ranged:
+                    cells |= {"low": _digits(value.low), "high": _digits(value.high)}
                 writer.writerow({name: harmless(cell) for name, cell in cells.items()})
     return text.getvalue()
 

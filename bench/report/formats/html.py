@@ -186,7 +186,7 @@ def _table(table: Table, said: str = "") -> str:
 def _table_px(table: Table) -> float:
     letters = [max(len(row.title) for row in table.rows) if table.rows else 0]
     for i, (_, metric) in enumerate(table.columns):
-        cells = (len(row.values[i].text) + len(row.values[i].sd_text) for row in table.rows)
+        cells = (sum(map(len, (v.text, v.sd_text, v.range_text))) for v in (row.values[i] for row in table.rows))
         letters.append(max(len(metric.heading), *cells))
     return sum(_LETTER_PX * count + _CELL_PX for count in letters)
 
@@ -222,8 +222,9 @@ def _value(value: Value) -> str:
         return f'<td data-sort="{key}">{_text(value.text)}</td>'
     text = f'<span class="{value.mark}">{_text(value.text)}</span>' if value.mark else _text(value.text)
     sd = f" <small>±{_text(value.sd_text)}</small>" if value.sd_text else ""
+    ends = f" <small>({_text(value.range_text)})</small>" if value.range_text else ""
     ids = [cell[:ID_CHARS] for cell in value.cells]
-    link = f'<a href="#cell-{ids[0]}" data-cells="{" ".join(ids)}">{text}{sd}</a>'
+    link = f'<a href="#cell-{ids[0]}" data-cells="{" ".join(ids)}">{text}{sd}{ends}</a>'
     return f'<td data-sort="{key}">{link}{"".join(value.flags)}</td>'
 
 

@@ -143,7 +143,8 @@ def _value(value: Value) -> str:
     if value.mark:
         text = rf"\{'textbf' if value.mark == 'best' else 'underline'}{{{text}}}"
     sd = rf"{{\scriptsize\,$\pm$\,{escape(value.sd_text)}}}" if value.sd_text else ""
-    return f"{text}{sd}{_flags(value.flags)}"
+    ends = rf"{{\scriptsize\,({escape(value.range_text)})}}" if value.range_text else ""
+    return f"{text}{sd}{ends}{_flags(value.flags)}"
 
 
 def _flags(flags: Sequence[Flag]) -> str:

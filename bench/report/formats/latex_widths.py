@@ -92,7 +92,9 @@ def heading_lines(heading: str, cells_pt: float) -> list[str]:
 
 def _value_pt(value: Value) -> float:
     text = text_pt(value.text) * (_BOLD if value.mark == "best" else 1.0)
-    return text + (_PLUS_MINUS + text_pt(value.sd_text) * _SMALL if value.sd_text else 0.0)
+    spread = _PLUS_MINUS + text_pt(value.sd_text) * _SMALL if value.sd_text else 0.0
+    ends = text_pt(f" ({value.range_text})") * _SMALL if value.range_text else 0.0
+    return text + spread + ends
 
 
 def columns_pt(table: Table) -> list[float]:

@@ -41,4 +41,5 @@ def _line(cells: Sequence[str]) -> str:
 def _value(value: Value) -> str:
     text = {"best": f"**{value.text}**", "second": f"<u>{value.text}</u>", "": value.text}[value.mark]
     sd = f" <sub>±{value.sd_text}</sub>" if value.sd_text else ""
-    return f"{text}{sd}{''.join(value.flags)}"
+    ends = f" <sub>({value.range_text})</sub>" if value.range_text else ""
+    return f"{text}{sd}{ends}{''.join(value.flags)}"

@@ -158,4 +158,5 @@ def _value(value: Value, colour: bool) -> str:
     elif not colour:
         text += {"best": "¹", "second": "²", "": ""}[value.mark]
     sd = f" ±{value.sd_text}" if value.sd_text else ""
-    return f"{text}{sd}{''.join(value.flags)}"
+    ends = f" ({value.range_text})" if value.range_text else ""
+    return f"{text}{sd}{ends}{''.join(value.flags)}"

@@ -59,6 +59,14 @@ class CellTask(Task[CellRecord]):
 
 
 @dataclass(frozen=True)
+class TimingTask(CellTask):
+    """A whole cell once more, for its times: with its own search, and nothing kept of it on the way."""
+
+    def compute(self, session: Session, emit: Emit) -> CellRecord:
+        return run_cell(replace(session.job(session.cell(self.cell), emit), shared=None, lines=None))
+
+
+@dataclass(frozen=True)
 class TrialTask(Task[Trial]):
     """The trial of one value of a setting, for a cell and others that share it."""
 
@@ -77,7 +85,8 @@ class TrialTask(Task[Trial]):
 def read_task(text: str) -> Task[Any]:
     """The task whose ``text`` this is."""
     values = json.loads(text)
-    kinds: dict[str, type[CellTask] | type[TrialTask]] = {kind.__name__: kind for kind in (CellTask, TrialTask)}
+    tasks: tuple[type[CellTask] | type[TrialTask], ...] = (CellTask, TimingTask, TrialTask)
+    kinds = {kind.__name__: kind for kind in tasks}
     kind = kinds[values.pop("kind")]
     return kind(**values | {"cell": Cell(**values["cell"])})
 
