@@ -27,7 +27,7 @@ from bench.run.grid import Cell
 from bench.run.idle import require_idle
 from bench.run.job import ResolvedCell
 from bench.run.progress import Reporter
-from bench.run.session import DONE, TIMINGS, Plan, Session
+from bench.run.session import DONE, TIMINGS, Plan, Session, use_threads
 
 ATTEMPTS = 3
 """How often a repeat is made that other work disturbs; the last one is kept, and named."""
@@ -152,6 +152,7 @@ def check(plan: Plan) -> None:
         BusyError: there is something to time, and the machine is busy or another process times this folder.
         StorageError: a file of the run folder is damaged.
     """
+    use_threads(plan.config)
     session = Session(plan)
     if not any(to_do(session, [cell]) for cell in plan.cells()):
         return

@@ -208,7 +208,7 @@ def test_every_flag_is_explained(bench: Bench) -> None:
     for flag in (
         "--datasets", "--methods", "--backbones", "--seeds", "--prune-ratio", "--profile", "--epochs", "--rows",
         "--device", "--out", "--data-dir", "--isolate", "--executor", "--timeout-s", "--checkpoint", "--rerun",
-        "--threads", "--experiment", "--config", "--set",
+        "--threads", "--experiment", "--config", "--set", "--timing",
     ):  # fmt: skip
         assert flag in found.out
 

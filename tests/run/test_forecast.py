@@ -172,3 +172,30 @@ def test_a_method_costs_what_its_entry_declares_or_its_family_does() -> None:
     for name in methods().names():
         for low, high in (methods().entry(name).search_cost, methods().entry(name).retrain_cost):
             assert 0 <= low <= high, name
+
+
+def test_a_timing_pass_is_repeats_that_each_search_in_a_process_of_its_own(
+    make_session: Callable[..., Session],
+) -> None:
+    session = make_session(seeds=1, timing=3, methods=("no-selection", "cardinality"))
+    (found,) = forecasts(session, paces(session))
+    assert (found.cells, found.repeats) == (3, 3 * 3)
+    # three rounds of the baseline, and of a control at two prune ratios: nothing is known of any
+    low, high = 3 * 12, 5 * 12
+    entry = methods().entry("cardinality")
+    ends = [entry.search_cost[end] + entry.retrain_cost[end] for end in (0, 1)]
+    baseline = 3 * low, 3 * high
+    control = 6 * ends[0] * low, 6 * ends[1] * low, 6 * ends[0] * high, 6 * ends[1] * high
+    least = baseline[0] + control[0]
+    most = baseline[1] + control[3]
+    starts = zip(module.NOISE, module.CELL_S, module.PROCESS_S, strict=True)
+    fixed = [9 * (8 * 2 * noise + more + start) for noise, more, start in starts]
+    assert found.timing == pytest.approx((least * 0.85 + fixed[0], most * 1.25 + fixed[1]))
+    assert found.seconds is not None and found.timing is not None
+    whole = total([found])
+    assert whole is not None and whole[1] == pytest.approx(found.seconds[1] + found.timing[1] + module.RUN_S[1])
+    assert "The timing pass: 9 repeats of whole cells, each in a process of its own, " in forecast_table([found])
+    (without,) = forecasts(make_session(seeds=1), paces(session))
+    assert (without.repeats, "timing pass" in forecast_table([without])) == (0, False)
+    (unknown,) = forecasts(session, paces(session, None))
+    assert unknown.timing is None and "process of its own, not known, on an idle" in forecast_table([unknown])
