@@ -27,6 +27,8 @@ QUICK_START = "quickstart"
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SHORT = {"epochs": "max_epochs", "precision": "precision", "optimizer": "optimizer", "compile": "compile"}
 """Flags that stand for a setting of the profile."""
+_NOT_KEPT = ("config", "experiment", "plan", "timing", "own")
+"""What run.toml does not hold: whence settings came, and what is done with a run once it is what they say."""
 
 
 @dataclass(frozen=True)
@@ -285,7 +287,18 @@ def to_toml(config: RunConfig, comment: str) -> str:
     for field in dataclasses.fields(RunConfig):
         value = getattr(config, field.name)
         own = field.name == "profile" and config.own is not None
-        if value is not None and not own and field.name not in ("config", "experiment", "plan", "own"):
+        if (
+            value is not None
+            and not own
+            and field.name
+            not in (
+                "config",
+                "experiment",
+                "plan",
+                "timing",
+                "own",
+            )
+        ):
             lines.append(f"{field.name} = {_toml(value)}")
     if config.own is not None:
         named = {"name": config.own.name, "base": config.own.base}

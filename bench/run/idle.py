@@ -35,6 +35,6 @@ def require_idle() -> None:
         if least < disturbance.SHARE * cores:
             return
     raise BusyError(
-        f"the machine is busy: other processes have {least:.1f} of its {cores} cores, and --timing needs an idle one, "
-        f"less than {disturbance.SHARE * cores:g}. End them or wait, then repeat the command: what is done is kept."
+        f"the machine is busy: other processes have {least:.1f} of its {cores} cores, and --timing allows less "
+        f"than {disturbance.SHARE * cores:g}. End them or wait, then repeat the command: what is done is kept."
     )

@@ -212,7 +212,8 @@ def _baseline_text(block: Block, groups: Sequence[GroupKey], names: Names) -> st
     times = []
     for group, row in rows.items():
         time = block.value(group, row, TT_S)
-        times.append(f"{time.text} s on {names.groups[group]}" if time.seeds else "")
+        ends = f" ({time.range_text})" if time.range_text else ""
+        times.append(f"{time.text} s{ends} on {names.groups[group]}" if time.seeds else "")
     who = " or ".join(dict.fromkeys(names.rows[row] for row in rows.values()))
     return f"the training time of {who} ({', '.join(filter(None, times)) or 'not measured'})"
 

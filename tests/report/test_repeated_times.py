@@ -134,6 +134,7 @@ def test_the_caption_says_what_brackets_are_and_every_format_prints_them(cell: C
     rows = list(csv.DictReader(io.StringIO(csv_format.document(tables))))
     (found,) = [row for row in rows if (row["label"], row["metric"]) == ("alpha", "tt_ratio")]
     assert (found["mean"], found["low"], found["high"]) == ("0.6", "0.5", "0.6")
+    assert "the training time of Keep-All (5.000 s (4.000–8.000) on " in table.caption
     plain = overall_tables(to_frame([cell("keep-all"), cell("alpha")]), Titles())
     assert "repeats" not in plain[0].caption
     assert csv_format.document(plain).splitlines()[0].endswith(",flags")

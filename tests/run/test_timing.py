@@ -265,7 +265,7 @@ def test_a_busy_machine_is_refused_before_anything_is_written(
 ) -> None:
     monkeypatch.setattr(idle, "LOOK_S", 0.0)
     monkeypatch.setattr(disturbance, "reading", busy_reading(1e6))
-    with pytest.raises(BusyError, match=r"machine is busy: other processes have .* cores, and --timing needs"):
+    with pytest.raises(BusyError, match=r"machine is busy: other processes have .* cores, and --timing allows"):
         timing.check(resolve(config))
     assert not config.out.exists()
     shutil.copytree(once, config.out)
