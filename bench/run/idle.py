@@ -8,24 +8,24 @@ import time
 from bench.engine import disturbance
 from bench.errors import BusyError
 
-LOOKS = 3
-"""A machine is busy where it is at each of so many looks: what has just ended need not be waited for."""
 LOOK_S = 1.0
 """Seconds of a look."""
+LOOKS = 3
+"""Looks before a pass: what has just ended need not be waited for."""
 
 
-def require_idle() -> None:
-    """Do nothing on a machine that is idle, or of which that cannot be known.
+def require_idle(looks: int = LOOKS) -> None:
+    """Return as soon as the machine is idle, at once where that cannot be known.
 
     Idle is one whose other processes, and other guests of whose host, take less than the share of its cores from which
     a phase counts as disturbed.
 
     Raises:
-        BusyError: they take more.
+        BusyError: they take more, at each of so many ``looks``.
     """
     cores = os.cpu_count() or 1
     least = cores * 1.0
-    for _ in range(LOOKS):
+    for _ in range(looks):
         before, start = disturbance.reading(), time.perf_counter()
         time.sleep(LOOK_S)
         after, took = disturbance.reading(), time.perf_counter() - start

@@ -31,6 +31,8 @@ from bench.run.session import DONE, TIMINGS, Plan, Session, use_threads
 
 ATTEMPTS = 3
 """How often a repeat is made that other work disturbs; the last one is kept, and named."""
+WAITING_LOOKS = 600
+"""How often the machine is looked at before such a repeat is made again: about so many seconds."""
 _LEASE = f"pass{SUFFIX}"
 _PHASES = {
     "pt_s": "pt",
@@ -247,7 +249,11 @@ class _Pass:
         return list(self._faults.values())
 
     def _time(self, cell: Cell, number: int) -> None:
-        """Measure round ``number`` of ``cell``, again where other work disturbs it."""
+        """Measure round ``number`` of ``cell``, again where other work disturbs it.
+
+        Raises:
+            BusyError: the machine stays busy.
+        """
         repeats = self._repeats[cell]
         self._done += 1
         self._reporter.start(cell)
@@ -261,6 +267,7 @@ class _Pass:
             self._tell(cell, number, found, again)
             if not again:
                 break
+            require_idle(WAITING_LOOKS)
         repeats.put(number, found)
         self._store.write(self._session.cell(cell), repeats)
 
@@ -274,7 +281,7 @@ class _Pass:
     def _tell(self, cell: Cell, number: int, found: CellRecord, again: bool) -> None:
         times = f"PT {found.pt_s:.2f}s  CT {found.ct_s:.2f}s  IT {found.it_s:.3f}s"
         why = next(iter((found.disturbed or {}).values()), "")
-        doubt = f"  disturbed ({why}){', made again' if again else ''}" if why else ""
+        doubt = f"  disturbed ({why}){', made again when the machine is idle' if again else ''}" if why else ""
         where = f"timing [{self._done}/{self._total}] {cell.title}, repeat {number + 1} of {self._wanted}"
         self._reporter.event({"event": "timing", "text": f"{where}: {times}{doubt}"})
 

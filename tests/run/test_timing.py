@@ -183,6 +183,27 @@ def test_a_disturbed_repeat_is_made_again_at_most_twice_and_then_counts_for_noth
     assert found is not None and (found["ct_s"], found["disturbed"]) == ([2.0, 2.0, 6.0], [{}, {}, {}])
 
 
+def test_a_machine_that_stays_busy_ends_the_pass_which_keeps_what_it_has(
+    config: RunConfig, done: dict[str, CellRecord], clockwork: type[Clockwork], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = clockwork.script
+    quiet = iter([{}, {}, BUSY])
+    clockwork.script = staticmethod(lambda method, n: plain(method, n) | {"disturbed": next(quiet)})
+    looks: list[int] = []
+
+    def require_idle(most: int = 3) -> None:
+        looks.append(most)
+        if len(clockwork.submitted) == 3:
+            raise BusyError("the machine is busy")
+
+    monkeypatch.setattr(timing, "require_idle", require_idle)
+    with pytest.raises(BusyError):
+        time(config)
+    assert looks == [3, timing.WAITING_LOOKS]
+    assert sorted(lengths(config)) == [1, 1]
+    assert not list(config.out.rglob("*.lease"))
+
+
 def test_a_time_that_was_never_undisturbed_is_left_out_of_tables(
     config: RunConfig, done: dict[str, CellRecord], clockwork: type[Clockwork]
 ) -> None:
