@@ -145,9 +145,11 @@ class Metric:
 
 
 def as_timed(cell: Cell) -> Cell:
-    """The cell in the circumstances of its times: of its timing pass, where it had one."""
+    """The cell in the circumstances of its times: of its timing pass, if any, which shares and resumes nothing."""
     timing = cell.get("timing")
-    return {**cell, "resumed": False, **{key: timing[key] for key in _CIRCUMSTANCES}} if timing else cell
+    if not timing:
+        return cell
+    return {**cell, "resumed": False, "pt_shared": False, **{key: timing[key] for key in _CIRCUMSTANCES}}
 
 
 def repeats(cell: Cell) -> list[Cell]:

@@ -232,7 +232,9 @@ def _without_baseline(block: Block, values: Values, names: Names) -> list[Note]:
 def _shared(block: Block, values: Values, names: Names) -> list[Note]:
     places = dict.fromkeys((group, row) for group, row, metric in values if metric is PT_S)
     shared = dict.fromkeys(
-        names.rows[row] for group, row in places if any(cell["pt_shared"] for cell in block.ok(group, row).values())
+        names.rows[row]
+        for group, row in places
+        if any(as_timed(cell)["pt_shared"] for cell in block.ok(group, row).values())
     )
     lead = "PT computed once for several cells and charged to each in full"
     return [Note(REMARK, lead, (Item.listing(shared),))] if shared else []

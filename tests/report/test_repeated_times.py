@@ -91,6 +91,15 @@ def test_a_ratio_on_both_sides_of_one_has_no_mark_nor_has_one(cell: Cell) -> Non
     assert marks(ratios(base, timed(cell, "alpha", (0.9, 0.95, 0.99)))) == {"alpha": "best", "keep-all": "second"}
 
 
+def test_searches_of_a_pass_are_shared_with_nobody(cell: Cell) -> None:
+    def notes(record: CellRecord) -> list[str]:
+        (table,) = efficiency_tables(to_frame([record]), Titles())
+        return [note.text for note in table.notes if "charged to each" in note.text]
+
+    assert len(notes(cell("alpha", pt_shared=True))) == 1
+    assert notes(timed(cell, "alpha", (1.0, 2.0, 3.0), pt_shared=True)) == []
+
+
 def test_without_repeats_marks_stay(cell: Cell) -> None:
     found = ratios(cell("keep-all", ct_s=3.0, pt_s=0.0), cell("alpha", ct_s=2.99, pt_s=0.0))
     assert marks(found) == {"alpha": "best", "keep-all": "second"}
