@@ -20,8 +20,10 @@ from bench.data.prepare.prepare import prepare
 from bench.data.store.store import store_folder
 from bench.datasets import datasets, resolve_dataset
 from bench.engine import disturbance
+from bench.engine.evaluate import inference_time
 from bench.profiles import resolve_profile
 from bench.rows.load import LoadedData, load
+from bench.run import columns
 from bench.run.grid import Cell, choose_method
 from bench.run.job import Job, resolve_backbone
 
@@ -239,6 +241,19 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def short_waits() -> Iterator[None]:
+    """In this process inference is timed once a cell instead of for half a second, and no file waits for the disk.
+
+    The tests of ``inference_time`` call it itself; what ``fsync`` is for is a power cut, which no test has.
+    """
+    quick = {"repeats": 1, "at_least_s": 0.0, "calls": 20}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "inference_time", lambda model, rows, **own: inference_time(model, rows, **quick | own))
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the store of ``TINY``."""
@@ -277,15 +292,6 @@ def undisturbed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest)
     """What else runs on the machine of the tests decides nothing, but in the tests of that."""
     if request.path.name != "test_disturbance.py":
         monkeypatch.setattr(disturbance, "reading", lambda: None)
-
-
-@pytest.fixture
-def quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure inference once instead of for half a second."""
-    from bench.engine.evaluate import inference_time
-    from bench.run import columns
-
-    monkeypatch.setattr(columns, "inference_time", lambda model, rows: inference_time(model, rows, 1, 0.0))
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from bench.speed.gates import GATES
 from bench.speed.limits import Limits
 from bench.speed.settings import SpeedConfig
 
-pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("quick_timing")]
+pytestmark = pytest.mark.gpu
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 PLANTED = "planted[rows=40000]"

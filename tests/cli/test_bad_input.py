@@ -125,7 +125,7 @@ def test_data_are_not_made_when_others_are_missing(bench: Bench) -> None:
     assert left() == []
 
 
-def test_run_refuses_a_damaged_record_in_its_folder(bench: Bench, data_dir: Path, quick_timing: None) -> None:
+def test_run_refuses_a_damaged_record_in_its_folder(bench: Bench, data_dir: Path) -> None:
     argv = ["run", "--datasets", TINY, "--methods", "random-k", "--backbones", "dnn[mlp=4]", "--epochs", "1"]
     argv = [*argv, "--seeds", "1", "--out", "x", "--data-dir", str(data_dir)]
     assert bench(*argv).code == 0

@@ -121,8 +121,7 @@ def test_long_names_of_cards_columns_and_methods_reach_the_end_of_a_report(bench
     flags = (
         "--backbones",
         f"dnn[mlp={'-'.join('4' * 28)},dropout=0]",
-        "--epochs",
-        "1",
+        *RUN[-4:],
     )
     done = bench("run", "--datasets", spec, "--methods", *methods, *flags, "--seeds", "1", "--out", "r")
     assert done.code == 0, done.err

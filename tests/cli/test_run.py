@@ -32,7 +32,6 @@ def result(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if not name.endswith("_s") and name not in left_out}
 
 
-@pytest.mark.usefixtures("quick_timing")
 def test_cells_of_a_table_that_has_changed_are_run_again_and_stand_apart(bench: Bench) -> None:
     card = 'name = "clicks"\n[raw.columns]\ny = "label"\na = "categorical"\nb = "categorical"\nc = "categorical"\n'
     rows = [(i * i % 7 % 2, i % 7, i % 5, i % 3) for i in range(600)]
@@ -66,7 +65,6 @@ def test_cells_of_a_table_that_has_changed_are_run_again_and_stand_apart(bench: 
     assert "made from clicks.csv (600 rows), of another content; --force replaces it." in refused.err
 
 
-@pytest.mark.usefixtures("quick_timing")
 def test_a_run_ends_with_its_table_and_a_repeat_computes_nothing(bench: Bench, common: list[str]) -> None:
     argv = ["run", *common, "--methods", "no-selection", "random-k", "light-fmp", "--prune-ratio", "0.25"]
     first = bench(*argv, "--out", "runs/x")
@@ -92,7 +90,7 @@ def test_a_run_ends_with_its_table_and_a_repeat_computes_nothing(bench: Bench, c
     assert report.out.strip() == first.out.strip()
 
 
-@pytest.mark.usefixtures("quick_timing", "zoo")
+@pytest.mark.usefixtures("zoo")
 def test_a_failing_cell_makes_the_status_one_and_is_listed_last(bench: Bench, common: list[str]) -> None:
     methods = ["no-selection", "zoo-raises", "zoo-broken", "zoo-skips", "zoo-hungry", "random-k"]
     found = bench("run", *common, "--methods", *methods, "--out", "x")
@@ -113,7 +111,7 @@ def test_a_failing_cell_makes_the_status_one_and_is_listed_last(bench: Bench, co
     assert again.err.startswith("6 cells, 3 done before, 3 to run")
 
 
-@pytest.mark.usefixtures("quick_timing", "zoo")
+@pytest.mark.usefixtures("zoo")
 def test_a_run_in_which_everything_fails_still_reports(bench: Bench, common: list[str]) -> None:
     found = bench("run", *common, "--methods", "zoo-raises", "--out", "x")
     assert found.code == 1
@@ -121,15 +119,14 @@ def test_a_run_in_which_everything_fails_still_reports(bench: Bench, common: lis
     assert records(Path("x"))["zoo-raises"]["traceback"].startswith("Traceback")
 
 
-def test_a_plug_in_of_method_and_backbone_runs_end_to_end(
-    bench_process: Bench, common: list[str], zoo_folder: Path, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("zoo")
+def test_a_plug_in_of_method_and_backbone_runs_end_to_end(bench: Bench, common: list[str]) -> None:
     """Written with ``bench.api`` alone, announced by entry points, in a package of its own."""
     methods = ["no-selection", "zoo-plain", "zoo-plain[shift=3]", "light-fmp"]
     flags = ["--methods", *methods, "--backbones", "zoo-linear", "dnn[mlp=8]", "--prune-ratio", "0.5"]
-    found = bench_process("run", *common, *flags, "--out", "x", path=zoo_folder)
+    found = bench("run", *common, *flags, "--out", "x")
     assert found.code == 0, found.err
-    cells = RunFolder(tmp_path / "x").records()
+    cells = RunFolder(Path("x")).records()
     assert len(cells) == 8
     assert {cell.status for cell in cells} == {"ok"}
     kept = {cell.label: cell.kept_fields for cell in cells if cell.backbone.startswith("zoo-linear")}
@@ -150,7 +147,6 @@ def test_a_plug_in_s_parameters_are_checked(bench: Bench, common: list[str]) -> 
     assert list(Path.cwd().iterdir()) == []
 
 
-@pytest.mark.usefixtures("quick_timing")
 @pytest.mark.slow
 def test_a_run_killed_in_the_middle_of_a_cell_goes_on_inside_it(
     bench_process: Bench, bench: Bench, common: list[str], zoo: Path, tmp_path: Path
@@ -185,7 +181,7 @@ def test_the_reference_command_parses_and_says_what_to_do_where_data_are_missing
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_data_that_can_be_made_are_made(bench: Bench, quick_timing: None) -> None:
+def test_data_that_can_be_made_are_made(bench: Bench) -> None:
     found = bench(
         "run", "--datasets", "planted[rows=400,fields=4,main=2,interaction=0,redundant=0]", "--data-dir", "new",
         "--methods", "random-k", "--backbones", "dnn[mlp=4]", "--epochs", "1", "--seeds", "1", "--out", "x",
@@ -225,7 +221,7 @@ def test_an_interruption_says_that_finished_cells_are_kept(
     assert "finished cells are kept" in found.err
 
 
-def test_controls_alone_make_a_report(bench: Bench, common: list[str], quick_timing: None) -> None:
+def test_controls_alone_make_a_report(bench: Bench, common: list[str]) -> None:
     found = bench("run", *common, "--methods", "random-k", "cardinality", "--out", "x")
     assert found.code == 0, found.err
     assert any(Path("x/figures").glob("pareto*.svg"))

@@ -74,7 +74,7 @@ def trouble(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Trouble:
 
 
 @pytest.fixture
-def recorded(bench: Bench, data_dir: Path, monkeypatch: pytest.MonkeyPatch, quick_timing: None) -> list[str]:
+def recorded(bench: Bench, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The flags of a run whose one cell is computed once and remembered; one kind of table, one figure."""
     flags = ["--datasets", TINY, "--data-dir", str(data_dir), "--methods", "random-k", "--backbones", "dnn[mlp=4]"]
     argv = ["run", *flags, "--epochs", "1", "--seeds", "1", "--prune-ratio", "0.5"]

@@ -172,6 +172,7 @@ def test_numbers_far_from_zero_are_learnt_and_kept_as_those_near_it(bench, tmp_p
         rows.assign(d=rows["c"].to_numpy()[::-1]).to_csv(tmp_path / "cwd" / "t.csv", index=False)
         assert bench("prepare", "m.toml", "--raw", "t.csv", "--force").code == 0
         flags = ["--methods", "no-selection", "lasso", "xgboost", "--backbones", "dnn[mlp=8]", "--seeds", "1"]
+        flags += ["--set", "l2=1e-5"]  # given, so that none need be chosen first
         out = tmp_path / "cwd" / str(base)
         done = bench("run", "--datasets", "m.toml", *flags, "--epochs", "4", "--prune-ratio", "0.6", "--out", str(out))
         assert done.code == 0, done.err

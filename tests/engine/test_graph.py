@@ -548,7 +548,6 @@ def test_a_measured_training_is_captured(monkeypatch: pytest.MonkeyPatch) -> Non
     assert backend.replays == 1 + 3 * stages.LEAST_STEPS  # all windows are of replays
 
 
-@pytest.mark.usefixtures("quick_timing")
 @pytest.mark.parametrize("method", ["no-selection", "light-fmp[pretrain_rows=400,pretrain_batch=16,pretrain_epochs=4]"])
 def test_cells_run_as_graphs_and_record_it(
     make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, method: str
@@ -569,7 +568,6 @@ def test_cells_run_as_graphs_and_record_it(
     assert [event for event in events if event["event"] == "warning"] == []
 
 
-@pytest.mark.usefixtures("quick_timing")
 def test_a_cell_says_in_its_progress_why_it_has_no_graph(
     make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,8 +20,6 @@ from methods.autofield import TwoLogitGate
 
 MakeJob = Callable[..., Job]
 
-pytestmark = pytest.mark.usefixtures("quick_timing")
-
 
 def select(job: Job) -> Selection:
     method = plugins.methods().load(job.method.name)(job.method.params, job.method.entry)

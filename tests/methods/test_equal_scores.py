@@ -149,7 +149,6 @@ def test_columns_that_do_not_vary_give_equal_scores_and_the_reason(
     assert str(selection.hint).startswith(hint)
 
 
-@pytest.mark.usefixtures("quick_timing")
 def test_the_cell_of_a_method_without_a_ranking_ends_with_its_reason(make_job: Callable[..., Job]) -> None:
     record = run_cell(make_job("xgboost[min_child_weight=1000]"))
     positives = round(0.9 * record.positives["train"])

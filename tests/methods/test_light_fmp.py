@@ -25,8 +25,6 @@ from methods.parts.gated_pretraining import Pretrained, PretrainParams, draw_sub
 
 MakeJob = Callable[..., Job]
 
-pytestmark = pytest.mark.usefixtures("quick_timing")
-
 
 def context(job: Job) -> CellContext[Any]:
     return job.context(Clock(job.device))

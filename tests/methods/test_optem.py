@@ -24,7 +24,6 @@ from methods.parts.supernet import Supernet
 
 MakeJob = Callable[..., Job]
 
-pytestmark = pytest.mark.usefixtures("quick_timing")
 
 NET = "deepfm[mlp=8]"
 SHORT = "generations=3,threshold_lr=480"

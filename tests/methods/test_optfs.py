@@ -21,7 +21,6 @@ from methods.parts.value_gates import AnnealedGate
 
 MakeJob = Callable[..., Job]
 
-pytestmark = pytest.mark.usefixtures("quick_timing")
 
 NET = "deepfm[mlp=8]"
 SEARCH = "search_epochs=4,final_temperature=64"

@@ -30,8 +30,6 @@ MakeJob = Callable[..., Job]
 SOFT, HARD = "adafs[mode=soft]", "mvfs[mode=hard]"
 ALL = ("adafs", SOFT, "adafs[schedule=joint]", "mvfs", HARD)
 
-pytestmark = pytest.mark.usefixtures("quick_timing")
-
 
 def gated(job: Job) -> tuple[CellContext[Any], CTRModel, CTRModel]:
     """A context, an ungated model and one that differs from it by its gate."""

@@ -65,7 +65,6 @@ def test_plain_random_k_starts_fresh_and_looks_at_no_rows(make_job: MakeJob) -> 
     assert (selection.start, selection.used_rows, selection.rows_seen) == (None, None, 0)
 
 
-@pytest.mark.usefixtures("quick_timing")
 def test_carry_over_brings_the_weights_and_loses_the_rows_of_light_fmp(make_job: MakeJob) -> None:
     carried, reference = select(make_job("random-k[carry_over=true]")), select(make_job("light-fmp"))
     assert carried.start is not None

@@ -24,7 +24,6 @@ SMALL = {
 }
 
 
-@pytest.mark.usefixtures("quick_timing")
 @pytest.mark.parametrize("method", methods().names())
 def test_results_are_the_same(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """But for rounding at the end of the table, whose size is no multiple of 16 here."""

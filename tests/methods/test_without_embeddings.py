@@ -11,8 +11,6 @@ from bench.engine.clock import Clock
 from bench.run.cell import run_cell
 from bench.run.job import Job
 
-pytestmark = pytest.mark.usefixtures("quick_timing")
-
 SKIPPING = {
     "optem": "the method chooses embedding sizes, and this backbone has linear weights only",
     "adafs": "the gate reads embeddings, and this backbone has linear weights only",

@@ -12,6 +12,7 @@ import pytest
 
 from bench.cli import main
 from bench.records import CellRecord, RunFolder, to_frame
+from bench.report import figures
 from bench.report.build import build_report
 from bench.report.formats.terminal import terminal_table
 from bench.tables.kinds import KINDS, TableKind
@@ -25,6 +26,11 @@ LOST = Metric(
     lambda cell, baseline: None if baseline is None else baseline["auc"] - cell["auc"],
     unit="points", scale=0.01, meaning="AUC lost: to the baseline, at the same seed.",
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "KINDS", ())
 
 
 @pytest.fixture

@@ -78,7 +78,8 @@ def test_figures_do_not_depend_on_the_order_of_records(cell: Cell) -> None:
 
 
 def test_figures_do_not_depend_on_who_draws_them(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = to_frame([record for record in full_run(cell) if record.seed == 0 and record.tau in (None, 0.5)])
+    few = [record for record in full_run(cell) if record.seed == 0 and record.tau in (None, 0.5)]
+    frame = to_frame([record for record in few if record.backbone == "net"])
     alone = figure_files(frame, processes=1)
     assert {title.partition(":")[0] for _, title, _ in alone} > {"Training time", "Importance of fields"}
     assert figure_files(frame, processes=2) == alone
@@ -99,7 +100,8 @@ def test_nothing_is_drawn_of_a_run_without_results(cell: Cell) -> None:
 def test_figures_are_on_the_page_with_their_titles(tmp_path: Path, cell: Cell) -> None:
     run = RunFolder(tmp_path)
     for record in full_run(cell):
-        run.write(record)
+        if record.seed == 0 and record.label in ("keep-all", "alpha"):
+            run.write(record)
     build_report(run, Titles())
     text = (tmp_path / "report.html").read_text()
     for title in ("Training time: clicks, net", "AUC over kept fields: clicks, deep"):

@@ -179,7 +179,6 @@ def test_evaluation_takes_paged_rows(
     assert inference_time(model, rows, repeats=1, at_least_s=0.0).total_s > 0
 
 
-@pytest.mark.usefixtures("quick_timing")
 @pytest.mark.parametrize("method", ["no-selection", "light-fmp[pretrain_rows=80,pretrain_epochs=2]"])
 def test_a_cell_out_of_core_equals_the_resident_one(
     make_job: Callable[..., Job], tiny: LoadedData, monkeypatch: pytest.MonkeyPatch, method: str

@@ -25,8 +25,6 @@ from bench.run.job import Job
 
 MakeJob = Callable[..., Job]
 
-pytestmark = pytest.mark.usefixtures("quick_timing")
-
 
 class Spy(Method[Any]):
     """Keeps what the harness hands out, for tests to look at."""

@@ -20,8 +20,6 @@ from bench.run.job import Job
 
 MakeJob = Callable[..., Job]
 
-pytestmark = pytest.mark.usefixtures("quick_timing")
-
 
 class Interrupting:
     """Raises at the n-th progress event of a kind, as a kill would end a cell there."""

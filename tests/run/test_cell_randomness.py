@@ -19,8 +19,6 @@ from bench.run.job import Job
 
 MakeJob = Callable[..., Job]
 
-pytestmark = pytest.mark.usefixtures("quick_timing")
-
 
 @pytest.mark.parametrize("method", ["no-selection", "random-k", "light-fmp", "light-fmp[noise=sample]"])
 @pytest.mark.parametrize("backbone", ["dnn[mlp=8]", "xdeepfm[mlp=8,cin=4-4]"])

@@ -23,8 +23,6 @@ from bench.run.selections import SelectionStore
 MakeJob = Callable[..., Job]
 Ranked = Callable[..., Job]
 
-pytestmark = pytest.mark.usefixtures("quick_timing")
-
 
 class Given(Method[Any]):
     """Returns the scores that a test gives."""

@@ -67,14 +67,20 @@ def config(tmp_path: Path, data_dir: Path, zoo: Path) -> RunConfig:
 
 
 def test_a_cell_of_its_own_process_is_measured_and_its_death_survived(config: RunConfig, tmp_path: Path) -> None:
-    watcher = Watcher()
-    killed, isolated = run(resolve(config), watcher)
+    """By a parent that loads no rows."""
+    config, watcher = replace(config, rows=900), Watcher()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "data", lambda self, label: pytest.fail("the parent loaded rows"))
+        killed, isolated = run(resolve(config), watcher)
     assert (killed.status, killed.auc) == ("oom", None)
     assert "memory" in str(killed.reason)
     assert isolated.status == "ok", isolated.traceback
     assert isolated.peak_mem_bytes is not None
     assert peak_rss() / 20 < isolated.peak_mem_bytes < peak_rss() * 20
     assert watcher.phases[-6:] == ["pretrain", "surgery", "train", "epoch", "epoch", "evaluate"]
+    assert killed.split_rows == isolated.split_rows == {"train": 720, "valid": 90, "test": 90}
+    assert (killed.positives, killed.vocabulary_rows) == (isolated.positives, isolated.vocabulary_rows)
+    assert (killed.io_s, isolated.io_s is None) == (None, False)
 
     here = replace(config, methods=("light-fmp",), isolate=False, out=tmp_path / "here")
     (plain,) = run(resolve(here), Watcher())
@@ -97,7 +103,6 @@ def farm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     del sys.modules["some_farm"]
 
 
-@pytest.mark.usefixtures("quick_timing")
 def test_an_executor_of_one_file_gives_the_same_records(config: RunConfig, tmp_path: Path, farm: Any) -> None:
     config = replace(config, methods=("no-selection", "random-k"), isolate=False, tune="lr")
     here = run(resolve(replace(config, out=tmp_path / "here")), Watcher())
@@ -142,16 +147,6 @@ def test_a_childs_memory_is_not_its_parents() -> None:
     code = "import sys; from bench.engine.fast.memory import peak_rss; sys.stdout.write(str(peak_rss()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < held.nbytes < peak_rss()
-
-
-@pytest.mark.usefixtures("zoo")
-def test_the_parent_loads_no_rows(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Session, "data", lambda self, label: pytest.fail("the parent loaded rows"))
-    killed, fine = run(resolve(replace(config, methods=("zoo-killed", "random-k"), rows=900)), Watcher())
-    assert [killed.status, fine.status] == ["oom", "ok"]
-    assert killed.split_rows == fine.split_rows == {"train": 720, "valid": 90, "test": 90}
-    assert (killed.positives, killed.vocabulary_rows) == (fine.positives, fine.vocabulary_rows)
-    assert (killed.io_s, fine.io_s is None) == (None, False)
 
 
 def test_data_that_only_the_child_finds_unusable_end_the_run(config: RunConfig, tmp_path: Path) -> None:

@@ -142,7 +142,6 @@ def test_trials_that_are_kept_are_made_again_where_all_is(make_session: Callable
     assert forecasts(again, paces(session))[0].trials == 2 * len(SMALL.lr_grid)
 
 
-@pytest.mark.usefixtures("quick_timing")
 def test_what_is_done_counts_no_more_and_tells_the_epochs(
     make_session: Callable[..., Session],
 ) -> None:

@@ -32,8 +32,6 @@ city = "categorical"
 visitor = "categorical"
 """
 
-pytestmark = pytest.mark.usefixtures("quick_timing")
-
 
 def make(folder: Path, more: str = "") -> RunConfig:
     """Settings of a run on 600 rows: a city that tells something, and a visitor of almost every row."""

@@ -104,7 +104,6 @@ def test_spellings_of_the_same_values_are_the_same_cell(data_dir: Path) -> None:
     assert len({hash_of(), hash_of(epochs=3), hash_of(set=("lr=3e-4",))}) == 3
 
 
-@pytest.mark.usefixtures("quick_timing")
 def test_embedding_size_by_both_ways_gives_the_same_record_but_for_the_spelling(bench: Bench, data_dir: Path) -> None:
     common = [*ONE_CELL, "--data-dir", str(data_dir)]
     Path("wide.toml").write_text('base = "small"\ndim = 16\n')
@@ -129,7 +128,6 @@ def test_embedding_size_by_both_ways_gives_the_same_record_but_for_the_spelling(
     assert load_frame("b")["auc"].item() == load_frame("a")["auc"].item()
 
 
-@pytest.mark.usefixtures("quick_timing")
 def test_cells_of_other_settings_stand_in_columns_of_their_own(bench: Bench, data_dir: Path) -> None:
     common = [*ONE_CELL, "--data-dir", str(data_dir)]
     for given in ("dim=4", "dim=6"):

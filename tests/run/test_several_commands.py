@@ -28,7 +28,7 @@ from bench.run.sweep import run
 HOME = Path(__file__).resolve().parents[2]
 THERE = Owner("there", "another boot", 7, "then")
 
-pytestmark = pytest.mark.usefixtures("quick_timing", "zoo")
+pytestmark = pytest.mark.usefixtures("zoo")
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from bench.run.sweep import run
 
 HOME = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.usefixtures("quick_timing")
 
 Run = Callable[..., list[CellRecord]]
 

@@ -31,8 +31,6 @@ from bench.tables.titles import Titles
 
 GRID = (1e-5, 1e-4, 3e-4, 1e-3)
 
-pytestmark = pytest.mark.usefixtures("quick_timing")
-
 
 @pytest.fixture
 def config(tmp_path: Path, data_dir: Path) -> RunConfig:
