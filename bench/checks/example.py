@@ -19,7 +19,7 @@ from bench.rows.rows import Rows
 
 __all__ = ["DECISIVE", "PROFILE", "bucketed", "copy_of", "example_data", "shuffled"]
 
-PROFILE: Profile = replace(SMALL, name="checks", batch_size=128, max_epochs=3, dim=4, dropout=0.0, mlp=(8,), cin=(4, 4))
+PROFILE: Profile = replace(SMALL, name="checks", batch_size=256, max_epochs=3, dim=4, dropout=0.0, mlp=(8,), cin=(4, 4))
 DECISIVE = 5
 """Index of the numeric field that tells more of the label than all others together."""
 BUCKETS = 16

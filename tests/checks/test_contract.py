@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,15 @@ from methods.parts.controllers import BatchNorm
 EVERY_METHOD = ("dnn", "xdeepfm")
 EVERY_BACKBONE = ("no-selection", "light-fmp")
 ALL_RULES = tuple(rule.__name__ for rule in RULES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def only_what_is_made_here_is_collected() -> Iterator[None]:
+    """Every check collects garbage, and would search all that the other tests have imported each time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def specs() -> list[str]:

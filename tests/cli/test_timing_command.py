@@ -27,7 +27,6 @@ def records() -> list[dict[str, Any]]:
     return [json.loads(file.read_text()) for file in sorted(Path("x/cells").glob("*.json"))]
 
 
-@pytest.mark.usefixtures("quick_timing")
 def test_a_pass_goes_over_the_cells_and_ends_with_tables_of_medians(bench: Bench, argv: list[str]) -> None:
     found = bench(*argv, "--seeds", "2", "--timing", "2")  # of cells that are all missing
     assert found.code == 0, found.err

@@ -33,7 +33,7 @@ class Fit:
 
 
 @pytest.fixture
-def fits(monkeypatch: pytest.MonkeyPatch, quick_timing: None) -> list[Fit]:
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[Fit]:
     """The trainings of a cell, in order."""
     found: list[Fit] = []
     original = CellContext.fit

@@ -28,7 +28,6 @@ METHODS = ("no-selection", "random-k", "cardinality")
 NOTHING: dict[str, str] = {}
 BUSY = {"ct": "other processes had the cores for 50% of its computing time"}
 
-pytestmark = pytest.mark.usefixtures("quick_timing")
 
 
 class Clockwork(Executor):
