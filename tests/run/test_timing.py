@@ -29,7 +29,6 @@ NOTHING: dict[str, str] = {}
 BUSY = {"ct": "other processes had the cores for 50% of its computing time"}
 
 
-
 class Clockwork(Executor):
     """Gives the record of a cell with the seconds of a script in place of a computation; notes who is submitted."""
 
