@@ -24,7 +24,10 @@ a row keeps were those of the untrained controller.
 
 The rows that the controller learns on are lost to the weights, here as in the authors' code, which takes them from the
 validation split: once the weights have seen them, the controller's loss there says nothing of other rows. Methods that
-select first get theirs back. ``schedule=joint`` needs no such rows.
+select first get theirs back. ``schedule=joint`` needs no such rows. With DNN, three seeds and the small profile it has
+a higher validation AUC on the data sets that no table shows: criteo-like[rows=20000] .7008 (standard deviation .0013)
+against .6771 (.0062), planted[rows=30000,fields=32,seed=7] .7390 (.0163) against .7197 (.0176). The authors' form stays
+the default: another would have to win on each of them by more than two standard errors, and the second is 1.4.
 
 Where this differs from the code:
 
