@@ -28,7 +28,8 @@ from methods.parts.per_sample import PerSampleGate, PerSampleMethod, mean_gate, 
 MakeJob = Callable[..., Job]
 
 SOFT, HARD = "adafs[mode=soft]", "mvfs[mode=hard]"
-ALL = ("adafs", SOFT, "adafs[schedule=joint]", "mvfs", HARD)
+BILEVEL, SOFT_BILEVEL = "adafs[schedule=bilevel]", "adafs[mode=soft,schedule=bilevel]"
+ALL = ("adafs", SOFT, BILEVEL, "mvfs", HARD)
 
 
 def gated(job: Job) -> tuple[CellContext[Any], CTRModel, CTRModel]:
@@ -148,7 +149,7 @@ def test_the_evaluated_model_runs_with_its_gate_and_the_times_are_told_apart(
     assert not torch.equal(fits["warmup"]["before"], fits["warmup"]["after"])
 
 
-@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize("method", [*ALL, BILEVEL, SOFT_BILEVEL])
 def test_scores_are_means_over_the_selection_rows(
     make_job: MakeJob, fits: dict[str, dict[str, Any]], trained: list[Trained], method: str
 ) -> None:
@@ -156,14 +157,14 @@ def test_scores_are_means_over_the_selection_rows(
     record = run_cell(job)
     model = trained[0].model.eval()
     held = job.data.train.without(fits["train"]["train"].index)
-    if method in ("adafs", SOFT):  # the only ones whose weights must not see the selection rows
+    if method in (BILEVEL, SOFT_BILEVEL):  # the only ones whose weights must not see the selection rows
         assert len(held) == 96
         assert fits["train"]["steps"][1].batches.index.tolist() == held.index.tolist()
         assert model.gate is not None
         z = model.gate(model.embed(next(held.slices(96)))[0], held.ids)
-        expected = z.mean(0) if method == SOFT else (z > 0).double().mean(0)
+        expected = z.mean(0) if method == SOFT_BILEVEL else (z > 0).double().mean(0)
         np.testing.assert_allclose(record.field_scores, expected.detach().numpy(), rtol=1e-5)
-        if method == SOFT:
+        if method == SOFT_BILEVEL:
             assert np.mean(record.field_scores) == pytest.approx(1, abs=1e-5)
     else:
         assert len(held) == 0
@@ -176,14 +177,14 @@ def test_sel_split_valid_gives_the_controller_the_validation_rows(
     make_job: MakeJob, fits: dict[str, dict[str, Any]]
 ) -> None:
     events: list[dict[str, Any]] = []
-    job = replace(make_job("adafs[sel_split=valid]"), emit=events.append)
+    job = replace(make_job("adafs[schedule=bilevel,sel_split=valid]"), emit=events.append)
     record = run_cell(job)
     assert record.status == "ok"
     rows = len(job.data.valid)
     assert (record.notes["learned_valid_rows"], "LEARNED-VALIDATION" in record.notes["flags"]) == (rows, True)
     (warning,) = [event["text"] for event in events if event["event"] == "warning"]
     assert f"{rows:,} validation rows" in warning and "sel_split=train" in warning
-    for spec in ("adafs", "adafs[schedule=joint,sel_split=valid]", "mvfs[sel_split=valid]"):
+    for spec in (BILEVEL, "adafs[sel_split=valid]", "mvfs[sel_split=valid]"):
         assert "learned_valid_rows" not in run_cell(make_job(spec)).notes
     assert run_cell(job).status == "ok"
     assert fits["train"]["steps"][1].batches is job.data.valid
@@ -229,7 +230,7 @@ def test_the_views_harden_in_the_authors_share_of_an_epoch(make_job: MakeJob, fi
     assert fits["train"]["trace"][:6] == pytest.approx([2, 2.5, 3, 3.5, 4, 4])
 
 
-@pytest.mark.parametrize("method", ["adafs", "adafs[update_every=2]", "adafs[schedule=joint]", "mvfs"])
+@pytest.mark.parametrize("method", ["adafs", "adafs[schedule=bilevel,update_every=2]", BILEVEL, "mvfs"])
 def test_the_record_says_how_far_the_gate_was_trained(
     make_job: MakeJob, fits: dict[str, dict[str, Any]], method: str
 ) -> None:
