@@ -171,7 +171,7 @@ def _parts(source: RawSource, tables: Tables, chunk_bytes: int, folder: Path) ->
 
 
 def _notes(tables: Tables, counts: Sequence[Counted], source: RawSource) -> tuple[str, ...]:
-    notes = [f"{shown(source.path.name)}: {source.ignored}."] if source.ignored else []
+    notes = [f"{source.shown}: {source.ignored}."] if source.ignored else []
     members = (*tables.members, *tables.tests)
     if len(members) > 1:
         read = [f"{shown(name)} ({one.rows:,})" for name, one in zip(members, counts, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from bench.data.card.card import DatasetCard
@@ -47,13 +48,13 @@ def choose_tables(card: DatasetCard, source: RawSource) -> Tables:
     if card.test_files and not tests:
         wanted = " or ".join(card.test_files)
         raise DataError(
-            f"{shown(source.path.name)}: [split] test of the card names {wanted}, which is not there; pass the "
+            f"{source.shown}: [split] test of the card names {wanted}, which is not there; pass the "
             f"folder or archive that holds it, or give --raw once for each file."
         )
     if source.is_single or source.is_several:
         members = tuple(name for name in source.names() if name not in tests)
         if not members:
-            raise DataError(f"{shown(source.path.name)}: is the test file alone; pass the file of the other rows, too.")
+            raise DataError(f"{source.shown}: is the test file alone; pass the file of the other rows, too.")
         return Tables(_layout_of(card, members[0]), members, tests)
     for layout in card.layouts:
         patterns = layout.files or ("*",)
@@ -64,7 +65,7 @@ def choose_tables(card: DatasetCard, source: RawSource) -> Tables:
             members = () if member is None else (member,)
         if members:
             return Tables(layout, members, tests)
-    raise _no_table(card, source)
+    raise _no_table(card, source, tests)
 
 
 def _layout_of(card: DatasetCard, name: str) -> Layout:
@@ -74,11 +75,11 @@ def _layout_of(card: DatasetCard, name: str) -> Layout:
     return next((one for one in card.layouts if one.matches(plain) or one.matches(base)), card.layouts[0])
 
 
-def _no_table(card: DatasetCard, source: RawSource) -> DataError:
+def _no_table(card: DatasetCard, source: RawSource, tests: Collection[str]) -> DataError:
     wanted = [pattern for layout in card.layouts for pattern in layout.files]
     held = ", ".join(map(shown, source.names()[:8])) or "nothing"
     ignored = f"; {source.ignored}" if source.ignored else ""
+    other = " besides the test files of the card" if tests else ""
     return DataError(
-        f"{shown(source.path.name)}: holds no {' or '.join(wanted)} (it holds {held}{ignored}); pass the table's own "
-        f"file."
+        f"{source.shown}: holds no {' or '.join(wanted)}{other} (it holds {held}{ignored}); pass the table's own file."
     )

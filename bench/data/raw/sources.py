@@ -63,7 +63,7 @@ class RawSource:
         self.opened: list[str] = []
         """Members read so far."""
         self._plain: IO[bytes] | None = None
-        with ExitStack() as stack, _readable(self.path.name):
+        with ExitStack() as stack, _readable(self._name):
             self._container = self._open(stack)
             self._stack = stack.pop_all()
 
@@ -72,7 +72,7 @@ class RawSource:
             return _several(self._paths)
         if self.path.is_dir():
             return Folder(self.path)
-        name = shown(self.path.name)
+        name = self.shown
         file = stack.enter_context(self.path.open("rb"))
         self._plain = file
         if not file.seekable():
@@ -92,6 +92,15 @@ class RawSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    @property
+    def shown(self) -> str:
+        """The path's last part, for messages; the whole of a path without one, such as ``.``."""
+        return shown(self._name)
+
+    @property
+    def _name(self) -> str:
+        return self.path.name or str(self.path)
 
     @property
     def is_single(self) -> bool:
@@ -142,7 +151,7 @@ class RawSource:
             DataError: some patterns name a member and another names none, or a part seems to be there twice.
         """
         names = [name for name in self._members() if name not in without] if patterns else []
-        where, found, empty = shown(self.path.name), [], []
+        where, found, empty = self.shown, [], []
         for pattern in patterns:
             exact = [name for name in names if _named(name, pattern)]
             if len(exact) > 1:
@@ -175,7 +184,7 @@ class RawSource:
                 held.extend([name] if _matches(name, pattern) else [])
             if exact and stop_early:
                 break
-        where = shown(self.path.name)
+        where = self.shown
         if len(exact) > 1:
             wanted = " or ".join(map(repr, patterns))
             raise DataError(f"{where}: holds {_listed(exact)}, but one file is wanted, called {wanted}; {_ONE_FILE}.")
@@ -193,7 +202,7 @@ class RawSource:
         return list(self._members())
 
     def _members(self) -> Iterator[str]:
-        with _readable(self.path.name):
+        with _readable(self._name):
             names = self._container.names()
             yield from names if self.is_single or self.is_several else (name for name in names if not _is_junk(name))
 
@@ -269,7 +278,7 @@ class RawSource:
         files = [(path.name, path) for path in self._paths]
         if not self.is_several and self.path.is_dir():
             files = [(name, self.path / name) for name in sorted(self.opened)]
-        with _readable(self.path.name):
+        with _readable(self._name):
             return [{"name": name, "bytes": path.stat().st_size, "sha256": file_sha256(path)} for name, path in files]
 
 
