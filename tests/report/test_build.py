@@ -29,10 +29,16 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_report_writes_tables_and_figures(tmp_path: Path, cell: Cell) -> None:
-    run = make_run(tmp_path, cell)
-    written = build_report(run, Titles())
-    names = {str(path.relative_to(tmp_path)) for path in written}
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, cell: Cell) -> tuple[RunFolder, list[Path]]:
+    """A run with its report, and the files of that."""
+    run = make_run(tmp_path_factory.mktemp("built"), cell)
+    return run, build_report(run, Titles())
+
+
+def test_report_writes_tables_and_figures(built: tuple[RunFolder, list[Path]]) -> None:
+    run, written = built
+    names = {str(path.relative_to(run.path)) for path in written}
     figures = [f"{kind}-{name}" for kind in ("importance", "stability") for name in ("clicks", "a-b-x=1")]
     figures += ["cost-clicks", "pareto-clicks"]
     assert names == {
@@ -51,7 +57,7 @@ def test_report_writes_tables_and_figures(tmp_path: Path, cell: Cell) -> None:
         "tables/tabular/tradeoffs-clicks-net.tex",
         "report.html",
     }
-    assert {path for path in files(tmp_path) if not path.startswith("cells/")} == names
+    assert {path for path in files(run.path) if not path.startswith("cells/")} == names
 
 
 def test_same_records_give_the_same_bytes(tmp_path: Path, cell: Cell) -> None:
@@ -63,9 +69,8 @@ def test_same_records_give_the_same_bytes(tmp_path: Path, cell: Cell) -> None:
     assert files(first.path) == files(second.path)
 
 
-def test_figures_embed_fonts_and_hold_no_date(tmp_path: Path, cell: Cell) -> None:
-    run = make_run(tmp_path, cell)
-    build_report(run, Titles())
+def test_figures_embed_fonts_and_hold_no_date(built: tuple[RunFolder, list[Path]]) -> None:
+    run, _ = built
     for pdf in run.figures.glob("*.pdf"):
         data = pdf.read_bytes()
         assert b"/FontFile2" in data, "TrueType outlines, as fonttype 42 embeds them"

@@ -59,18 +59,20 @@ class Page(HTMLParser):
             self.rows[-1].append(data.strip())
 
 
-@pytest.fixture
-def run(tmp_path: Path, cell: Cell) -> RunFolder:
-    run = RunFolder(tmp_path / "run")
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, cell: Cell) -> RunFolder:
+    """A run with its report, which the tests read."""
+    run = RunFolder(tmp_path_factory.mktemp("page") / "run")
     for seed in (0, 1):
         run.write(cell(seed=seed))
         run.write(cell("alpha", seed=seed, auc=0.7 + seed / 100, field_scores=[0.25, 0.75], kept_fields=[1]))
     run.write(cell("beta", status="failed", reason="<b>no & never</b>", traceback="line 1\n  <line 2>"))
+    assert build_report(run, Titles())[-1] == run.path / "report.html"
     return run
 
 
 def built(run: RunFolder) -> str:
-    return build_report(run, Titles())[-1].read_text(encoding="utf-8")
+    return (run.path / "report.html").read_text(encoding="utf-8")
 
 
 def test_every_number_leads_to_the_cells_behind_it(run: RunFolder) -> None:
