@@ -44,8 +44,9 @@ Where this differs from the code:
 * The K largest are found before ReLU and dropout, after which about half of a row's fields tie at the bottom;
   ``head=linear`` leaves both out.
 * The controller starts from Xavier's draw.
-* Under ``bilevel`` it learns on a holdout of the training split, which the weights never see. ``sel_split=valid`` reproduces the authors;
-  early stopping then watches rows that the controller has learned, which the record and a flag say.
+* Under ``bilevel`` it learns on a holdout of the training split, which the weights never see. ``sel_split=valid``
+  reproduces the authors; early stopping then watches rows that the controller has learned, which the record and a flag
+  say.
 * Both phases keep their best validated weights, the second not before its first epoch has ended; rows are shuffled. No
   weight decay on the controller.
 """

@@ -3,14 +3,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from bench.engine.clock import Clock
 from bench.engine.steps import FitLog, FitPlan
-from bench.profiles import PAPER, SMALL
+from bench.profiles import ANCHOR, PAPER, SMALL
 from bench.run.job import Job
+from methods import adafs, autofield, mvfs, optem, optfs
 from methods.parts.gate_budget import CRITEO_ROWS, AuthorsTraining, GatePlan, gate_plan, linear_way, way_in_steps
 
 MakeJob = Callable[..., Job]
@@ -95,3 +97,30 @@ def test_what_is_told_counts_gate_steps_up_to_the_weights_that_are_tested() -> N
 )
 def test_nothing_is_validated_while_a_training_burns_in(every: float, burn_in: float, points: list[int]) -> None:
     assert FitPlan(epochs=2, batch_size=1, evaluate_every=every, burn_in=burn_in).evaluation_points(10) == points
+
+
+def test_the_protocol_s_table_of_steps_and_rates_is_what_the_rule_gives(make_job: MakeJob) -> None:
+    """10,000 and 100,000 rows in batches of 256, a million in batches of 4096; both profiles have rate 1e-3."""
+    job = make_job("no-selection")
+    ctx = job.context(Clock(job.device))
+    text = (Path(__file__).resolve().parents[2] / "bench" / "PROTOCOL.md").read_text(encoding="utf-8")
+    rows = {
+        "AutoField": (autofield.AUTHORS, True),
+        "AdaFS, `bilevel`": (adafs.AUTHORS, True),
+        "AdaFS, `joint`": (replace(adafs.AUTHORS, every=1), True),
+        "MvFS": (mvfs.AUTHORS, True),
+        "OptFS": (optfs.AUTHORS, True),
+        "OptEm": (optem.AUTHORS, False),
+    }
+    for name, (authors, bounded) in rows.items():
+        found = []
+        for n, profile in ((10_000, SMALL), (100_000, SMALL), (1_000_000, ANCHOR)):
+            ctx.profile = profile
+            plan = gate_plan(ctx, authors, n, bounded=bounded)
+            found.append(f"{plan.steps // plan.every} · {plan.lr:.3g}")
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
+        rate = f"{authors.lr:.0e}".replace("e-0", "e-")
+        assert line.startswith(f"| {name} | {rate}, {authors.every}, {authors.batch}, {'Adam' if bounded else 'SGD'} |")
+        assert line.endswith(f"| {' | '.join(found)} |")
+    assert f"{autofield.ANNEALED_IN / autofield.AUTHORS.steps:.2f} epochs" in text
+    assert f"{4_000 / mvfs.AUTHORS.steps:.2f} epochs" in text
