@@ -5,9 +5,10 @@ A candidate is a tuple: scoring, recording and breeding cannot change it, so wha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 Genes = tuple[int, ...]
@@ -38,8 +39,8 @@ class Found:
     """Candidates scored; one that comes again is not scored again."""
     history: tuple[float, ...]
     """Best score after each generation."""
-    elites: tuple[Genes, ...]
-    """The best candidates, best first, as many as breed or as there are."""
+    tried: tuple[tuple[Genes, float], ...]
+    """Every candidate that was scored, with its score, in the order of scoring."""
 
 
 def evolve(
@@ -74,7 +75,20 @@ def evolve(
                 scored[genes] = fitness(genes)
         ranked = sorted(scored, key=lambda genes: -scored[genes])
         history.append(scored[ranked[0]])
-    return Found(ranked[0], scored[ranked[0]], len(scored), tuple(history), tuple(ranked[: plan.elites]))
+    return Found(ranked[0], scored[ranked[0]], len(scored), tuple(history), tuple(scored.items()))
+
+
+def effects(tried: Sequence[tuple[Genes, float]], high: int) -> np.ndarray:
+    """What one more of each gene adds to a score, by ridge regression over scored candidates; float64 [genes].
+
+    The ridge weighs as much as all candidates would if their genes were uniform, n (high² - 1) / 12: the effect of such
+    a gene is halved, and that of genes that have hardly varied, or only together, is near zero.
+    """
+    genes, scores = np.array([found for found, _ in tried], dtype=float), np.array([score for _, score in tried])
+    genes, scores = genes - genes.mean(0), scores - scores.mean()
+    ridge = len(tried) * max(high**2 - 1, 1) / 12
+    gram = genes.T @ genes + ridge * np.eye(genes.shape[1])
+    return np.asarray(np.linalg.solve(gram, genes.T @ scores))
 
 
 def uniform(n: int, high: int, draw: torch.Generator) -> Genes:

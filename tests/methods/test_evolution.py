@@ -3,9 +3,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+import pytest
 import torch
 
-from methods.parts.evolution import Breeding, Genes, cross, evolve, mutate, uniform
+from methods.parts.evolution import Breeding, Genes, cross, effects, evolve, mutate, uniform
 
 PLAN = Breeding(generations=12, mutations=6, crossovers=6, mutation_rate=0.2, elites=4)
 TARGET = (3, 1, 5, 2, 4)
@@ -45,7 +47,7 @@ def test_the_best_is_what_was_scored_and_no_candidate_is_scored_twice() -> None:
     assert len(found.history) == 12
     assert list(found.history) == sorted(found.history)
     assert found.history[-1] == found.score
-    assert found.elites[0] == found.genes
+    assert list(found.tried) == seen
 
 
 def test_it_gets_better_than_its_first_generation_and_finds_an_easy_optimum() -> None:
@@ -110,3 +112,16 @@ def test_a_search_of_one_gene_sees_all_its_values() -> None:
     plan = replace(PLAN, generations=20)
     best = evolve(plan, (1, 3), lambda genes: {1: 0.0, 2: 5.0, 3: 1.0}[genes[0]], draw())
     assert (best.genes, best.score, best.evaluated) == ((2,), 5.0, 3)
+
+
+def test_effects_are_halved_where_genes_are_uniform_and_independent() -> None:
+    grid = [(a, b) for a in (1, 2, 3, 4) for b in (1, 2, 3, 4)]
+    tried = [((a, b, 2), 0.5 + 0.04 * a - 0.02 * b) for a, b in grid]
+    assert effects(tried, 4) == pytest.approx([0.02, -0.01, 0])
+    assert effects([(genes, 0.5) for genes, _ in tried], 4).tolist() == [0, 0, 0]
+    assert effects([((1, 1), 0.5), ((1, 1), 0.6)], 1).tolist() == [0, 0]
+
+
+def test_genes_that_vary_together_share_an_effect() -> None:
+    found = effects([((a, a), float(a)) for a in (1, 2, 3)], 3)
+    assert found == pytest.approx(np.full(2, 1 / 3))  # 2 / (2 + 2 + 2): ridge and both genes weigh the same

@@ -222,22 +222,19 @@ def test_the_recorded_best_candidate_is_the_one_that_was_scored(
     assert ctx.notes["candidates"] <= 3 * 20
 
 
-def test_a_field_s_score_is_its_mean_size_times_the_share_of_rows_whose_value_is_kept(
+def test_a_field_s_score_is_what_its_size_adds_to_the_auc_of_candidates(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[Found] = []
     monkeypatch.setattr(optem, "evolve", lambda *given: found.append(evolve(*given)) or found[-1])
-    job = make_job(f"optem[{SHORT}]")
-    train, _ = parts(job)
-    _, selection = select(job)
+    _, selection = select(make_job(f"optem[{SHORT}]"))
     _, by_field = select(make_job(f"optem[{SHORT},budget=field]"))
-    assert selection.value_mask is not None
-    assert selection.dims is not None
     assert selection.scores is not None
-    for f in range(8):
-        share = float(selection.value_mask[train.ids[:, f].long()].double().mean())
-        size = sum(genes[f] for genes in found[0].elites) / 15  # as many as breed
-        assert selection.scores[f] == pytest.approx(share * size / DIM, abs=1e-12)
+    sizes = np.array([genes for genes, _ in found[0].tried], dtype=float)
+    gains = np.array([score for _, score in found[0].tried])
+    residuals = gains - gains.mean() - (sizes - sizes.mean(0)) @ selection.scores
+    uniform = len(sizes) * (DIM**2 - 1) / 12
+    np.testing.assert_allclose((sizes - sizes.mean(0)).T @ residuals, uniform * selection.scores, atol=1e-12)
     assert np.array_equal(by_field.scores, selection.scores)
     assert (by_field.value_mask, by_field.dims, by_field.start) == (None, None, None)
 
