@@ -96,7 +96,8 @@ class PerSampleMethod(Method[P]):
     def select(self, ctx: Context[P], train: Rows, selection_rows: Rows) -> Selection:
         if ctx.budget == "field":
             searched = self._fit(ctx, train, selection_rows, selection_rows, "search")
-            return Selection(scores=searched.scores)
+            assert searched.log is not None
+            return Selection(scores=searched.scores, gates=searched.log.gates)
         seen = selection_rows.index if self.holds_out() else None
         return Selection(gate_rows=selection_rows, used_rows=seen)
 
