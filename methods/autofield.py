@@ -22,9 +22,10 @@ epochs come from the authors' code. Their code runs a plain softmax without temp
 Where this differs from paper or code:
 
 * f, the gates' rate and the way of T are the authors' at their scale, batches of 2048 of Criteo, and carried over to
-  other data by the rule of ``methods/parts/gate_budget.py``: T falls in a line from 1 to 0.01 in one epoch (the code
-  takes 5e-5 off at every forward pass, which needs 19,800 of them), and nothing earlier is decided on. Noise and T
-  belong to training: gates are noise-free where the search is validated.
+  other data by the rule of ``methods/parts/gate_budget.py``: T falls in a line from 1 to 0.01 while the gates can go as
+  far as theirs in one epoch (the code takes 5e-5 off at every forward pass, which needs 19,800 of them), or in the whole
+  search where that is shorter. Nothing is decided on before T is at its end. Noise and T belong to training: gates are
+  noise-free where the search is validated.
 * A learns on a holdout of the training split, on which the search is also stopped; ``sel_split=valid`` reproduces
   the authors. The decision is that of the best validated epoch, as in their code.
 * No weight decay on A (the code has 1e-6): the two logits of a field stay mirror images.
@@ -114,15 +115,17 @@ class AutoField(Method[AutoFieldParams]):
         model.gate = gate
         plan = gate_plan(ctx, AUTHORS, len(train), every=p.update_every, lr=p.gate_lr)
         end = p.temperature_end if p.relaxation == "gumbel" else 1.0
+        epochs = min(p.search_epochs, ctx.profile.max_epochs)
+        way = min(way_in_steps(AUTHORS, ANNEALED_IN * plan.slower, plan.steps), epochs * plan.steps)
         log = ctx.fit(
             model,
             train,
             selection_rows,
             steps=bilevel_steps(ctx, model, selection_rows, plan.lr, plan.every),
-            schedule=linear_way(gate.temperature, 1.0, end, way_in_steps(AUTHORS, ANNEALED_IN, plan.steps)),
+            schedule=linear_way(gate.temperature, 1.0, end, way),
             name="search",
-            epochs=min(p.search_epochs, ctx.profile.max_epochs),
-            burn_in=READ_FROM,
+            epochs=epochs,
+            burn_in=max(READ_FROM, way / plan.steps),
             by_lookup=True,
         )
         scores = np.asarray(gate.preference().detach().cpu(), dtype=np.float64)

@@ -10,9 +10,12 @@ With E* steps in an epoch of the authors' training, E in one here,
     rate        η = η* (E* / f*) / (E / f), so that rate times gate steps, the way that Adam can go in an epoch, is
                 theirs; at least η*, and for Adam at most ``MOST`` times the profile's rate
     reading     no validation counts before the end of the first epoch: their code validates after whole epochs
+    searches    where gates only decide what a new training keeps, and the bound on the rate lets them go as far as
+                theirs only in s epochs, the schedule takes s times as long, so that they harden when they have something
+                to say, and no validation counts before its end; gates that stay in the model are tested as they are
 
-At the authors' own scale all four give the authors' numbers. Parameters of a method that name a rate or an interval go
-before the rule. ``bench/PROTOCOL.md`` has the numbers of every method at 10,000 to 1,000,000 rows.
+At the authors' own scale all of them give the authors' numbers. Parameters of a method that name a rate or an interval
+go before the rule. ``bench/PROTOCOL.md`` has the numbers of every method at 10,000 to 1,000,000 rows.
 """
 
 from __future__ import annotations
@@ -65,6 +68,8 @@ class GatePlan:
     """Rate of the gates, η."""
     steps: int
     """Iterations of an epoch, E."""
+    slower: float = 1.0
+    """Epochs in which the gates can go as far as the authors' in one: above 1 where the bound on the rate holds."""
 
     def told(self, log: FitLog, travel: float) -> dict[str, float]:
         """What the record says of the gates that are tested (``Remarks.gates``).
@@ -106,10 +111,11 @@ def gate_plan(
         lr = authors.lr * max(1.0, share)
         if bounded:
             lr = max(authors.lr, min(lr, MOST * ctx.profile.lr))
-    return GatePlan(every, lr, steps)
+    theirs, ours = authors.lr * (authors.steps / authors.every), lr * (steps / every)
+    return GatePlan(every, lr, steps, max(1.0, theirs / ours))
 
 
-def way_in_steps(authors: AuthorsTraining, their_steps: int, steps: int) -> int:
+def way_in_steps(authors: AuthorsTraining, their_steps: float, steps: int) -> int:
     """The iterations here, ``steps`` to an epoch, that stand for ``their_steps``; at least one."""
     return max(1, round(their_steps * steps / authors.steps))
 

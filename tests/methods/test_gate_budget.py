@@ -44,7 +44,7 @@ def test_an_epoch_has_their_gate_steps_and_their_way(make_job: MakeJob, rows: in
 
 
 def test_what_the_user_names_goes_before_the_rule(make_job: MakeJob) -> None:
-    assert plan(make_job, 1_000, every=5, lr=0.3) == GatePlan(5, 0.3, 10)
+    assert plan(make_job, 1_000, every=5, lr=0.3) == GatePlan(5, 0.3, 10)  # goes further than theirs: never faster
     assert plan(make_job, 1_000, every=5).lr == pytest.approx(20 / 2 * 1e-3)  # two gate steps go as far as twenty
     assert plan(make_job, 1_000, lr=0.3).every == 1
 
@@ -53,7 +53,10 @@ def test_adams_rate_is_bounded_by_the_profiles_and_sgds_is_not(make_job: MakeJob
     job = make_job("no-selection")
     ctx = job.context(Clock(job.device))
     ctx.profile = replace(SMALL, batch_size=100, lr=2e-4)
-    assert gate_plan(ctx, THEIRS, 100).lr == pytest.approx(2e-3)
+    found = gate_plan(ctx, THEIRS, 100)
+    assert found.lr == pytest.approx(2e-3)
+    assert found.slower == pytest.approx(10)  # one step of 2e-3 an epoch, theirs go 20 times 1e-3
+    assert gate_plan(ctx, THEIRS, 100, bounded=False).slower == pytest.approx(1)
     assert gate_plan(ctx, THEIRS, 100, bounded=False).lr == pytest.approx(20e-3)
     ctx.profile = replace(ctx.profile, lr=1e-5)  # ten times that is less than the authors have
     assert gate_plan(ctx, THEIRS, 100).lr == pytest.approx(1e-3)
