@@ -30,7 +30,7 @@ TABLE: dict[str, MethodEntry] = {
         family="shallow",
         depends_on=frozenset({"seed"}),
         paper=True,
-        note="not a relevance method: it ranks fields by how they vary together, not by what they tell about the label",
+        note="ranks fields by how their columns vary, alone and together; labels enter through click rates, if at all",
         search=(0, 0.02),
         retrain=(0.75, 2.3),
     ),
