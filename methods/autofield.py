@@ -24,8 +24,8 @@ Where this differs from paper or code:
 * f, the gates' rate and the way of T are the authors' at their scale, batches of 2048 of Criteo, and carried over to
   other data by the rule of ``methods/parts/gate_budget.py``: T falls in a line from 1 to 0.01 while the gates can go as
   far as theirs in one epoch (the code takes 5e-5 off at every forward pass, which needs 19,800 of them), or in the
-  whole search where that is shorter. Nothing is decided on before T is at its end. Noise and T belong to training:
-  gates are noise-free where the search is validated.
+  whole search where that is shorter. Nothing is decided on before the first epoch is over. Noise and T belong to
+  training: gates are noise-free where the search is validated.
 * A learns on a holdout of the training split, on which the search is also stopped; ``sel_split=valid`` reproduces
   the authors. The decision is that of the best validated epoch, as in their code.
 * No weight decay on A (the code has 1e-6): the two logits of a field stay mirror images.
@@ -125,7 +125,7 @@ class AutoField(Method[AutoFieldParams]):
             schedule=linear_way(gate.temperature, 1.0, end, way),
             name="search",
             epochs=epochs,
-            burn_in=max(READ_FROM, way / plan.steps),
+            burn_in=READ_FROM,
             by_lookup=True,
         )
         scores = np.asarray(gate.preference().detach().cpu(), dtype=np.float64)

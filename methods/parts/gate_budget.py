@@ -12,7 +12,7 @@ With E* steps in an epoch of the authors' training, E in one here,
     reading     no validation counts before the end of the first epoch: their code validates after whole epochs
     searches    where gates only decide what a new training keeps, and the bound on the rate lets them go as far as
                 theirs only in s epochs, the schedule takes s times as long, so that they harden when they have
-                something to say, and no validation counts before its end; gates that stay are tested as they are
+                something to say; gates that stay in the model are tested as they are
 
 At the authors' own scale all of them give the authors' numbers. Parameters of a method that name a rate or an interval
 go before the rule. ``bench/PROTOCOL.md`` has the numbers of every method at 10,000 to 1,000,000 rows.
