@@ -180,7 +180,7 @@ def test_a_timing_pass_is_repeats_that_each_search_in_a_process_of_its_own(
     (found,) = forecasts(session, paces(session))
     assert (found.cells, found.repeats) == (3, 3 * 3)
     # three rounds of the baseline, and of a control at two prune ratios: nothing is known of any
-    low, high = 3 * 12, 5 * 12
+    low, high = 4 * 12, 12 * 12
     entry = methods().entry("cardinality")
     ends = [entry.search_cost[end] + entry.retrain_cost[end] for end in (0, 1)]
     baseline = 3 * low, 3 * high
