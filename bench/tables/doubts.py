@@ -6,7 +6,7 @@ Rows and seeds are named as briefly as they can be: no seeds where all of a row 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 
 from bench.environment import unlike
@@ -210,26 +210,33 @@ def _stopped_earlier(block: Block, rows: Mapping[GroupKey, Sequence[RowKey]], na
 
 def _hardly_trained(block: Block, rows: Mapping[GroupKey, Sequence[RowKey]], names: Names) -> list[Note]:
     """Rows whose gates or controllers have not left their start, mean over seeds."""
-    items = []
-    for group, keys in rows.items():
-        for row in keys:
-            told = [cell["gates"] for cell in block.ok(group, row).values() if cell.get("gates")]
-            if told and fmean(gates["travel"] for gates in told) < HARDLY:
-                items.append(names.item(group, row, f" ({_steps(told)})"))
+    items = [
+        names.item(group, row, f" ({_steps(told)})")
+        for group, row, told in _told_of_gates(block, rows)
+        if fmean(gates["travel"] for gates in told) < HARDLY
+    ]
     lead = "gates or controllers hardly trained, so that the row says little of the method"
     return _noted(_DOUBT, lead, items)
 
 
 def _from_few_rows(block: Block, rows: Mapping[GroupKey, Sequence[RowKey]], names: Names) -> list[Note]:
     """Rows whose gates were trained on a subset of the rows."""
-    items = []
+    items = [
+        names.item(group, row, f" ({round(fmean(gates['rows'] for gates in told)):,} rows, {_steps(told)})")
+        for group, row, told in _told_of_gates(block, rows)
+        if all("rows" in gates for gates in told)
+    ]
+    return _noted(_DOUBT, "gates were trained on a subset of the training rows", items)
+
+
+def _told_of_gates(
+    block: Block, rows: Mapping[GroupKey, Sequence[RowKey]]
+) -> Iterator[tuple[GroupKey, RowKey, Sequence[Mapping[str, float]]]]:
+    """Rows whose records say how far gates were trained, with what they say."""
     for group, keys in rows.items():
         for row in keys:
-            told = [cell["gates"] for cell in block.ok(group, row).values() if cell.get("gates")]
-            if told and all("rows" in gates for gates in told):
-                few = round(fmean(gates["rows"] for gates in told))
-                items.append(names.item(group, row, f" ({few:,} rows, {_steps(told)})"))
-    return _noted(_DOUBT, "gates were trained on a subset of the training rows", items)
+            if told := [cell["gates"] for cell in block.ok(group, row).values() if cell.get("gates")]:
+                yield group, row, told
 
 
 def _steps(told: Sequence[Mapping[str, float]]) -> str:
