@@ -18,6 +18,7 @@ from bench.errors import UserError, suggest
 COMMANDS = {
     "run": "compare methods: select, train, evaluate, record, tabulate",
     "prepare": "turn a raw file into an encoded data set",
+    "data": "from a raw table to a card, and what is wrong with one",
     "report": "write the tables and figures of a run",
     "explain": "from a printed number back to its cells, settings, versions and command",
     "speed": "measure how fast every stage is on this machine, and against its limits",
