@@ -12,6 +12,7 @@ from bench.errors import UserError, suggest
 COMMANDS = {
     "init": "look at a raw table and write its card",
     "check": "name everything that is wrong with a card",
+    "describe": "show what is in the fields of a prepared data set",
 }
 """The commands of this group, each in ``bench/cli/data_NAME.py`` with a ``command(argv)`` that returns its status."""
 

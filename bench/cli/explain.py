@@ -9,7 +9,11 @@ from pathlib import Path
 
 import tyro
 
+from bench.errors import ConfigError
+
 PROG = "python -m bench explain"
+FIELDS = "fields"
+"""The table whose rows are no methods."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +23,13 @@ class ExplainConfig:
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     table: tyro.conf.Positional[str]
-    """overall (also called table2), efficiency, size or recovery."""
+    """overall (also called table2), efficiency, size, recovery or fields."""
     dataset: tyro.conf.Positional[str]
     """Data set, as it was asked for."""
     method: tyro.conf.Positional[str]
-    """Method with its parameters in brackets, as it was asked for."""
-    metric: tyro.conf.Positional[str]
-    """Column: auc, logloss, tt_ratio, pt_s, ..."""
+    """Method with its parameters in brackets, as it was asked for; in the table fields a field's name."""
+    metric: tyro.conf.Positional[str | None] = None
+    """Column: auc, logloss, tt_ratio, pt_s, ...; none in the table fields."""
     backbone: str | None = None
     """Only this backbone; all of the run by default."""
     tau: float | None = None
@@ -40,9 +44,24 @@ def command(argv: Sequence[str]) -> int:
         DataError: a record in it cannot be read.
     """
     config = tyro.cli(ExplainConfig, args=list(argv), prog=PROG)
+    if config.table == FIELDS:
+        return _field(config)
+    if config.metric is None:
+        raise ConfigError("no column is named: give one after the method, such as auc.")
     from bench.records import RunFolder  # noqa: PLC0415 - --help needs neither NumPy nor pandas
     from bench.report.explain import Wanted, explain  # noqa: PLC0415
 
     wanted = Wanted(config.table, config.dataset, config.method, config.metric, config.backbone, config.tau)
     sys.stdout.write(f"{explain(RunFolder(config.run), wanted)}\n")
+    return 0
+
+
+def _field(config: ExplainConfig) -> int:
+    given = {"metric": config.metric, "--backbone": config.backbone, "--tau": config.tau}
+    if unused := [f"{name} {value}" for name, value in given.items() if value is not None]:
+        raise ConfigError(f"{unused[0]}: a line of the table fields is of all cells; leave it out.")
+    from bench.records import RunFolder  # noqa: PLC0415
+    from bench.report.explain_fields import explain_field  # noqa: PLC0415
+
+    sys.stdout.write(f"{explain_field(RunFolder(config.run), config.dataset, config.method)}\n")
     return 0

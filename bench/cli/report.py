@@ -28,14 +28,16 @@ def command(argv: Sequence[str]) -> int:
         DataError: a record in it cannot be read.
     """
     config = tyro.cli(ReportConfig, args=list(argv), prog=PROG)
-    from bench.files import remove_leftovers  # noqa: PLC0415 - --help needs neither NumPy nor pandas
+    from bench.data.store.fields import read_fields  # noqa: PLC0415 - --help needs neither NumPy nor pandas
+    from bench.files import remove_leftovers  # noqa: PLC0415
     from bench.records import RunFolder, load_frame  # noqa: PLC0415
     from bench.report.build import build_report  # noqa: PLC0415
-    from bench.report.formats.terminal import terminal_table, written_line  # noqa: PLC0415
+    from bench.report.formats.terminal import run_text, written_line  # noqa: PLC0415
 
     run = RunFolder(config.run)
     remove_leftovers(run.path)
     files = build_report(run)
-    sys.stdout.write(f"{terminal_table(load_frame(run), colour=sys.stdout.isatty())}\n\n")
+    text = run_text(load_frame(run), read_fields(run.path), colour=sys.stdout.isatty())
+    sys.stdout.write(f"{text}\n\n")
     sys.stdout.write(f"{written_line(run.path, len(files))}\n")
     return 0

@@ -69,10 +69,11 @@ def command(argv: Sequence[str]) -> int:
     config = parse(argv)
     check_layout()
     from bench.data.prepare.ready import make_ready  # noqa: PLC0415
+    from bench.data.store.fields import read_fields  # noqa: PLC0415
     from bench.files import remove_leftovers  # noqa: PLC0415
     from bench.records import load_frame  # noqa: PLC0415
     from bench.report.build import build_report  # noqa: PLC0415
-    from bench.report.formats.terminal import terminal_table, written_line  # noqa: PLC0415
+    from bench.report.formats.terminal import run_text, written_line  # noqa: PLC0415
     from bench.run import growth, session, sweep, timing  # noqa: PLC0415 - loads torch
     from bench.run.progress import reporter  # noqa: PLC0415
 
@@ -89,7 +90,8 @@ def command(argv: Sequence[str]) -> int:
         records = sweep.run(plan, progress)
         faults = [] if config.timing is None else timing.run(plan, progress)
     files = build_report(config.out)
-    sys.stdout.write(f"\n{terminal_table(load_frame(config.out), colour=sys.stdout.isatty())}\n\n")
+    text = run_text(load_frame(config.out), read_fields(config.out), colour=sys.stdout.isatty())
+    sys.stdout.write(f"\n{text}\n\n")
     sys.stdout.write(f"{written_line(config.out, len(files))}\n")
     sys.stderr.write("".join(f"{text}\n" for text in faults))
     return 1 if _list_failures(records) or faults else 0

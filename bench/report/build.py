@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.data.store.fields import read_fields
 from bench.files import write_atomically
 from bench.records import RunFolder, load_frame
 from bench.report.drawing import Drawing
@@ -14,6 +15,7 @@ from bench.tables.adaptability import adaptability_tables
 from bench.tables.beside import paper_tables
 from bench.tables.cells import Block, Record, blocks_of, records_of
 from bench.tables.datasets import dataset_tables
+from bench.tables.fields import FieldsOf, fields_of, fields_table
 from bench.tables.k_sweep import sweep_tables
 from bench.tables.kinds import KINDS
 from bench.tables.model import Table
@@ -31,7 +33,11 @@ if TYPE_CHECKING:
 __all__ = ["build_report"]
 
 _ANSWER, _LEAD = "tradeoffs", "pareto-"
-"""Kind of table with which the page opens, and how the files of the figure beside it begin."""
+"""Kind of table that answers what a run is for, and how the files of the figure beside it begin."""
+_FIELDS = "fields"
+"""Kind of table that comes first."""
+_PRINTED = 60
+"""Fields that a table in LaTeX shows."""
 
 
 def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Path]:
@@ -49,9 +55,11 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
     with Drawing(len(folder.record_files())) as drawing:
         frame = load_frame(folder)
         drawing.begin(frame, titles)
-        cells = records_of(frame)
-        kinds = [*_answer(cells, titles), *_tables(frame, blocks_of(cells, titles), titles)]
-        files = {name: text for kind in kinds for name, text in _table_files(*kind).items()}
+        cells, facts = records_of(frame), read_fields(folder.path)
+        fields = fields_of(cells, titles, facts)
+        kinds = [*_answer(cells, titles), *_tables(frame, blocks_of(cells, titles, facts), titles)]
+        files = _field_files(fields) if fields else {}
+        files |= {name: text for kind in kinds for name, text in _table_files(*kind).items()}
         written = [_write(folder.tables / name, text.encode()) for name, text in files.items()]
         figures, lead = {}, ""
         for name, title, data in drawing.files():
@@ -59,7 +67,8 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
             if name.endswith(".svg"):
                 figures[title] = data
                 lead = lead or (title if name.startswith(_LEAD) else "")
-    sections = [html.Section(heading, tables, name) for name, heading, tables in kinds]
+    first = [html.Section("Fields", [fields_table(one) for one in fields], _FIELDS, leads=True)] if fields else []
+    sections = [*first, *(html.Section(heading, tables, name) for name, heading, tables in kinds)]
     text = html.page(cells, sections, figures, html.Answer(_ANSWER, lead))
     return [*written, _write(folder.path / "report.html", text.encode())]
 
@@ -83,6 +92,14 @@ def _tables(frame: pd.DataFrame, placed: Sequence[Block], titles: Titles) -> lis
         ("paper", "Beside the paper", paper_tables(placed, titles)),
     ]
     return [kind for kind in kinds if kind[2]]
+
+
+def _field_files(fields: Sequence[FieldsOf]) -> dict[str, str]:
+    """As of other tables, but a line a field in CSV, and in LaTeX the first fields of many."""
+    tables = [fields_table(one) for one in fields]
+    files = _table_files(_FIELDS, "Fields", [fields_table(one, _PRINTED) for one in fields])
+    whole = {f"{_FIELDS}.md": markdown.document(tables, "Fields"), f"{_FIELDS}.csv": csv.fields_document(fields)}
+    return files | whole
 
 
 def _table_files(kind: str, heading: str, tables: Sequence[Table]) -> dict[str, str]:

@@ -53,7 +53,7 @@ def explain(run: RunFolder, wanted: Wanted) -> str:
     by_hash = {record.config_hash: record for record in records}
     kinds = {**{asked: KINDS[name] for asked, name in _AS_ASKED.items()}, **KINDS}
     if wanted.table not in kinds:
-        raise ConfigError(f"table={wanted.table!r} is unknown.{suggest(wanted.table, list(kinds))}")
+        raise ConfigError(f"table={wanted.table!r} is unknown.{suggest(wanted.table, [*kinds, 'fields'])}")
     places = list(_places(tables_of(kinds[wanted.table], to_frame(records))))
     for name in ("dataset", "method", "metric", "backbone", "tau"):
         places = _narrow(places, name, getattr(wanted, name))

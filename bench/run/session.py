@@ -11,6 +11,7 @@ import torch
 
 from bench import plugins
 from bench.data.card.card import DatasetCard
+from bench.data.store.fields import keep_fields
 from bench.data.store.store import StoreFacts, read_facts, store_folder, verify_store
 from bench.datasets import resolve_dataset, with_split
 from bench.engine.device import choose_device
@@ -180,6 +181,16 @@ class Session:
         """
         card = self.plan.cards[label]
         verify_store(store_folder(self.plan.config.data_dir, card), card)
+
+    def keep_fields(self, label: str) -> None:
+        """Write the facts of the fields of the data set ``label``, which is verified, into the run folder.
+
+        Raises:
+            DataError: a file of its store is missing or cut short.
+            StorageError: the run folder cannot be written.
+        """
+        card, config = self.plan.cards[label], self.plan.config
+        keep_fields(self.folder.path, store_folder(config.data_dir, card), card, self.facts(label), config.rows)
 
     def profile(self, label: str) -> Profile:
         """The training profile of the data set ``label``."""

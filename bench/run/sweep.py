@@ -62,6 +62,8 @@ def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
         for label in reversed(used):  # before anything is written; the first one is then at hand
             executor.check(label)
         _begin(session, claims, leases)
+        for label in used:
+            session.keep_fields(label)
         records = {cell: _retitled(session, record) for cell, record in records.items()}
         reporter.plan(len(grid), len(records))
         records |= _Sweep(executor, claims, reporter).all([cell for cell in grid if cell not in records])

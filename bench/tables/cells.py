@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.data.card.card import Anchor
+    from bench.data.store.fields import DataFields
 
     Run = pd.DataFrame | Sequence["Block"]
     """A run as ``bench.records.load_frame`` returns it, or its blocks where they have been made before."""
@@ -51,6 +52,11 @@ class GroupKey:
     profile: str
     backbone_params: str
 
+    @property
+    def place(self) -> tuple[str, str | None, str]:
+        """Which rows they are of: data set, revision, rows by split."""
+        return self.dataset, self.revision, self.split_rows
+
 
 @dataclass(frozen=True)
 class RowKey:
@@ -77,6 +83,8 @@ class Block:
     """Rows that differ from another only in being held to whole fields; they stand below the others."""
     anchors: Mapping[str, Anchor] = field(default_factory=dict)
     """What public results reach, by data set."""
+    facts: Mapping[tuple[str, str | None, str], DataFields] = field(default_factory=dict)
+    """What is known of the fields from the rows, by ``GroupKey.place``."""
     samples: dict[RowKey, Record] = field(default_factory=dict)
     """Any cell of a row."""
     _baselines: dict[GroupKey, RowKey | None] = field(default_factory=dict)
@@ -212,8 +220,9 @@ def blocks(run: Run, titles: Titles) -> list[Block]:
     return list(run) if isinstance(run, Sequence) else blocks_of(records_of(run), titles)
 
 
-def blocks_of(cells: Sequence[Record], titles: Titles) -> list[Block]:
-    """One block by backbone and τ, in table order."""
+def blocks_of(cells: Sequence[Record], titles: Titles, facts: Iterable[DataFields] = ()) -> list[Block]:
+    """One block by backbone and τ, in table order; ``facts`` is what lies in the run folder."""
+    known = {one.key: one for one in facts}
     places: dict[str, dict[GroupKey, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for cell in cells:
         places[cell["backbone"]][group_key(cell)].append(cell)
@@ -224,7 +233,7 @@ def blocks_of(cells: Sequence[Record], titles: Titles) -> list[Block]:
         for tau in (*taus,) or (None,):
             columns = [group for group in groups if _belongs(group, tau)]
             shown = [cell for group in columns for cell in group if cell["tau"] in (None, tau)]
-            found.append(_block(backbone, tau, shown, titles))
+            found.append(_block(Block(backbone, tau, anchors=titles.anchors, facts=known), shown, titles))
     return found
 
 
@@ -255,8 +264,7 @@ def _overrides(label: str) -> list[str]:
     return label.partition("[")[2].removesuffix("]").split(",") if "[" in label else []
 
 
-def _block(backbone: str, tau: float | None, cells: Iterable[Record], titles: Titles) -> Block:
-    block = Block(backbone, tau, anchors=titles.anchors)
+def _block(block: Block, cells: Iterable[Record], titles: Titles) -> Block:
     order: dict[RowKey, tuple[int, str, str]] = {}
     for cell in cells:
         group, row = group_key(cell), RowKey(cell["label"], cell["budget"])

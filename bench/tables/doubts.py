@@ -250,7 +250,7 @@ def _below_controls(
     """Selectors that a control, which looks at no label, beats: mean AUC over the seeds that both have."""
     found: dict[str, dict[GroupKey, dict[RowKey, list[int]]]] = defaultdict(lambda: defaultdict(dict))
     for group, keys in rows.items():
-        controls = [row for row in keys if _is_control(block, row, titles)]
+        controls = [row for row in keys if titles.is_control(block.row_sample(row))]
         for row in keys:
             if row in controls or row == block.baseline(group) or block.row_sample(row)["is_baseline"]:
                 continue
@@ -259,11 +259,6 @@ def _below_controls(
                 found[f" (under {', '.join(worse)})"][group][row] = list(block.ok(group, row))
     items = [item for detail, seeds in found.items() for item in _items(block, seeds, names, detail)]
     return _noted(_DOUBT, "AUC under that of a control, which looks at no click", items)
-
-
-def _is_control(block: Block, row: RowKey, titles: Titles) -> bool:
-    sample = block.row_sample(row)
-    return (sample["family"] or titles.families.get(sample["method"])) == "control"
 
 
 def _below(block: Block, group: GroupKey, row: RowKey, control: RowKey) -> bool:

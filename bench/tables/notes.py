@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from bench.flags import FLAGS, CellFlag, flags_of
 from bench.tables.cells import Block, GroupKey, Record, RowKey, Values
@@ -25,6 +26,9 @@ from bench.tables.model import (
 )
 from bench.tables.naming import Names, seeds_text
 from bench.tables.titles import Titles
+
+if TYPE_CHECKING:
+    from bench.data.store.fields import DataFields
 
 __all__ = ["cell_flags", "merged", "notes_of", "of_data", "optimizers"]
 
@@ -60,6 +64,7 @@ def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tupl
         *_penalised(block, values, names),
         *_at_an_end(block, places, names),
         *doubts(block, values, names, titles),
+        *_both_twins(block, values, names, titles),
         *_shared(block, values, names),
         *_of_methods(block, values, names, titles),
         *_by_lot(block, values, names),
@@ -294,6 +299,33 @@ def _of_methods(block: Block, values: Values, names: Names, titles: Titles) -> l
         for method, rows in shown.items()
         if method in notes
     ]
+
+
+def _both_twins(block: Block, values: Values, names: Names, titles: Titles) -> list[Note]:
+    """Selectors that spend two of their K on fields of which either says the other, where that is known."""
+    items = []
+    for group, row in dict.fromkeys((group, row) for group, row, metric in values if metric is AUC):
+        facts = block.facts.get(group.place)
+        if facts is None or titles.is_control(block.row_sample(row)):
+            continue
+        seeds: dict[str, list[int]] = defaultdict(list)
+        for seed, cell in block.ok(group, row).items():
+            for text in _twins_kept(cell, facts):
+                seeds[text].append(seed)
+        items += [names.item(group, row, f" {text} ({seeds_text(those)})") for text, those in seeds.items()]
+    return _listed(REMARK, "Keeps fields that are one-to-one, of which any one says all", items)
+
+
+def _twins_kept(cell: Record, facts: DataFields) -> list[str]:
+    """The one-to-one fields that a cell keeps together, where it drops others."""
+    kept = [cell["field_names"][place] for place in cell["kept_fields"] or ()]
+    if len(kept) == len(cell["field_names"]):
+        return []
+    known = facts.by_name
+    found = dict.fromkeys(
+        tuple(name for name in kept if name == one or (name in known and one in known[name].twins)) for one in kept
+    )
+    return [f"{', '.join(group[:-1])} and {group[-1]}" for group in found if len(group) > 1]
 
 
 def _by_lot(block: Block, values: Values, names: Names) -> list[Note]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bench.errors import ConfigError
 from bench.records import display_title
@@ -52,6 +52,10 @@ class Titles:
 
     def backbone(self, name: str) -> str:
         return _title(self.backbones, name)
+
+    def is_control(self, cell: Mapping[str, Any]) -> bool:
+        """Whether the method of a record only shows what chance or a trivial rule reaches."""
+        return (cell["family"] or self.families.get(cell["method"])) == "control"
 
     def dataset_rank(self, name: str) -> tuple[int, str]:
         return _rank(self.datasets, name)

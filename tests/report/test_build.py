@@ -55,6 +55,8 @@ def test_report_writes_tables_and_figures(built: tuple[RunFolder, list[Path]]) -
         *(f"figures/{name}-net.{s}" for name in figures for s in ("pdf", "png", "svg")),
         *(f"tables/tradeoffs.{s}" for s in ("tex", "md", "csv")),
         "tables/tabular/tradeoffs-clicks-net.tex",
+        *(f"tables/fields.{s}" for s in ("tex", "md", "csv")),
+        *(f"tables/tabular/fields-{d}.tex" for d in ("clicks", "a-b-x=1")),
         "report.html",
     }
     assert {path for path in files(run.path) if not path.startswith("cells/")} == names

@@ -24,7 +24,7 @@ TAUS, SEEDS, BACKBONES = (0.25, 0.5, 0.75), (0, 1, 2), ("xdeepfm", "dnn")
 METHODS = ("light-fmp", "lasso", "optfs")
 KINDS = (
     *("overall", "efficiency", "size", "recovery", "k-sweep", "stability", "agreement", "significance"),
-    *("table1", "table3", "paper", "tradeoffs"),
+    *("table1", "table3", "paper", "tradeoffs", "fields"),
 )
 FAILED, SKIPPED, ABSENT = ("lasso", 0.5, 1), ("light-fmp", 0.5, 2), ("optfs", 0.5, 0)
 """Method, prune ratio and seed of the cells that are not there, on the first backbone."""

@@ -51,6 +51,8 @@ class Section:
     tables: Sequence[Table]
     name: str = ""
     """In addresses within the page."""
+    leads: bool = False
+    """Whether the page begins with it: the first table at once, the others one click away."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,13 @@ def page(
     lead = drawn.pop(answer.figure, "")
     opens = next((section for section in sections if section.name and section.name == answer.section), None)
     parts = [
+        *((f"t-{section.name}", section.heading, _leading(section.tables)) for section in sections if section.leads),
         *([(f"t-{opens.name}", opens.heading, _answer(opens.tables, lead))] if opens else []),
         ("summary", "What was run", _summary(cells) + ("" if opens else lead)),
         *(
             (f"t-{section.name or number}", section.heading, "".join(_table(table) for table in section.tables))
             for number, section in enumerate(sections)
-            if section is not opens
+            if section is not opens and not section.leads
         ),
         ("figures", "Figures", "".join(drawn.values())),
         ("failures", "What has no result", _failures(cells)),
@@ -115,6 +118,13 @@ def _text(text: str) -> str:
 
 def _asset(name: str) -> str:
     return (files("bench.report") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _leading(tables: Sequence[Table]) -> str:
+    first, *others = map(_table, tables)
+    titles = (_text(table.title) for table in tables[1:])
+    more = (f"<details><summary>{title}</summary>{one}</details>\n" for title, one in zip(titles, others, strict=True))
+    return "".join([first, *more])
 
 
 def _answer(tables: Sequence[Table], figure: str) -> str:

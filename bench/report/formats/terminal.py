@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from tabulate import SEPARATING_LINE, tabulate
 
 from bench.report.formats.letters import visible
+from bench.tables.cells import blocks_of, records_of
+from bench.tables.fields import SHORT, fields_of, fields_table
 from bench.tables.metrics import Metric
 from bench.tables.model import Row, Table, Value
 from bench.tables.overall import overall_tables, recovery_tables
@@ -22,12 +24,16 @@ from bench.tables.titles import Titles
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["terminal_table", "written_line"]
+    from bench.data.store.fields import DataFields
+
+__all__ = ["plain_table", "run_text", "terminal_table", "written_line"]
 
 _PIPED = 100
 """Letters in a line where no terminal says how many."""
 _LEAST = 40
 """A terminal is taken to be at least so wide."""
+_TOP_FIELDS = 8
+"""Fields of a data set that are shown."""
 _LEGEND = "¹ best, ² second best of a column."
 
 
@@ -45,6 +51,27 @@ def terminal_table(
     columns = shutil.get_terminal_size((_PIPED, 24)).columns if width is None else width
     tables = [*overall_tables(frame, titles), *recovery_tables(frame, titles)]
     return "\n\n".join(_text(table, columns, colour) for table in tables)
+
+
+def run_text(frame: pd.DataFrame, facts: Sequence[DataFields], *, colour: bool = False) -> str:
+    """The top of the table of fields, then ``terminal_table``, as wide as the terminal.
+
+    Args:
+        frame: a run as ``bench.records.load_frame`` returns it.
+        facts: what lies in the run folder of its fields.
+        colour: as in ``terminal_table``.
+    """
+    titles, columns = Titles.registered(), shutil.get_terminal_size((_PIPED, 24)).columns
+    cells = records_of(frame)
+    placed = blocks_of(cells, titles, facts)
+    fields = [fields_table(one, _TOP_FIELDS, SHORT) for one in fields_of(cells, titles, facts)]
+    tables = [*fields, *overall_tables(placed, titles), *recovery_tables(placed, titles)]
+    return "\n\n".join(_text(table, columns, colour) for table in tables)
+
+
+def plain_table(table: Table, width: int | None = None) -> str:
+    """One table, in lines of at most ``width`` letters; by default as in ``terminal_table``."""
+    return _text(table, shutil.get_terminal_size((_PIPED, 24)).columns if width is None else width, False)
 
 
 def written_line(run: Path, n_files: int) -> str:
