@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tomllib
@@ -12,6 +13,7 @@ import pytest
 from cell_records import TINY, Watcher, contents
 
 from bench.cli.run import parse
+from bench.data.store.fields import read_fields
 from bench.data.store.store import store_folder
 from bench.datasets import resolve_dataset
 from bench.errors import ConfigError, DataError
@@ -45,6 +47,21 @@ def compute(config: RunConfig, interrupt_at: int = 0) -> tuple[list[CellRecord],
 
 def as_stored(records: Sequence[CellRecord | None]) -> list[dict[str, Any]]:
     return [record.to_dict() for record in records if record is not None]
+
+
+def test_a_run_leaves_the_facts_of_its_fields_which_a_repetition_does_not_touch(config: RunConfig) -> None:
+    config = replace(config, methods=("random-k",), epochs=1)
+    for rows in (None, 600):
+        records, _ = compute(replace(config, rows=rows))
+        found = {one.key: one for one in read_fields(config.out)}
+        first = records[0]
+        key = (first.dataset, first.dataset_revision, json.dumps(first.split_rows, sort_keys=True))
+        assert [field.name for field in found[key].measured.fields] == first.field_names
+        assert found[key].measured.train_rows == first.split_rows["train"]
+    files = {file: file.stat().st_mtime_ns for file in (config.out / "fields").iterdir()}
+    assert len(files) == 2
+    compute(replace(config, rerun="always"))
+    assert {file: file.stat().st_mtime_ns for file in (config.out / "fields").iterdir()} == files
 
 
 def test_a_run_leaves_one_record_a_cell_and_its_settings(config: RunConfig) -> None:

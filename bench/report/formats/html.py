@@ -38,6 +38,8 @@ _FIGURE_PX = 1.1 * 96 / 72
 """Least width on the page of a point of a figure: its letters stay readable."""
 _WINDOWS_PX = (350, 740, 1180)
 """What fits into the windows for which the style sheet has hints."""
+_WINDOW_ROWS = 10
+"""What the style sheet shows at once of a table with which the page begins."""
 _SVG_WIDTH = re.compile(r'<svg[^>]* width="([\d.]+)pt"')
 _HEAVY = ("traceback", "field_scores", "field_names", "phases", "versions", "host")
 """Parts of a record that are shown elsewhere or only in its file."""
@@ -121,10 +123,16 @@ def _asset(name: str) -> str:
 
 
 def _leading(tables: Sequence[Table]) -> str:
-    first, *others = map(_table, tables)
+    first, *others = (_table(table, _down(table)) for table in tables)
     titles = (_text(table.title) for table in tables[1:])
     more = (f"<details><summary>{title}</summary>{one}</details>\n" for title, one in zip(titles, others, strict=True))
     return "".join([first, *more])
+
+
+def _down(table: Table) -> str:
+    """A line over a table that is longer than its window."""
+    rows = len(table.rows)
+    return f'<p class="hint w3">{rows} rows: scroll down ↓</p>\n' if rows > _WINDOW_ROWS else ""
 
 
 def _answer(tables: Sequence[Table], figure: str) -> str:
