@@ -272,7 +272,7 @@ def _notes(one: FieldsOf) -> Iterator[Note]:
     if one.facts is not None:
         yield from _of_facts(one.facts)
     else:
-        what = "What is known of the fields from the rows, twins among it, is not in the run folder of an older version"
+        what = "Kinds, values and twins of the fields are not known here: the run folder is of an older version"
         yield Note(REMARK, "", (Item(what),))
     if one.voices and one.silent:
         items = tuple(Item(f"{', '.join(methods)} ({why})") for why, methods in one.silent.items())

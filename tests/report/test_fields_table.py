@@ -92,7 +92,7 @@ def test_ranks_are_over_cells_that_score_and_shares_over_those_that_drop_control
     assert "over 3 cells that score fields" in table.caption
     assert "share of 4 cells that drop fields" in table.caption
     assert "Not counted: Keep-All (drops and scores no field); Coin (control)." in notes(table)
-    assert any("is not in the run folder of an older version" in note for note in notes(table))
+    assert any("the run folder is of an older version" in note for note in notes(table))
 
 
 def test_what_the_rows_say_stands_beside_it(cells: list[CellRecord]) -> None:
