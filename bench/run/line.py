@@ -27,7 +27,7 @@ from bench.rows.load import LoadedData
 from bench.rows.residency import settle
 from bench.rows.rows import Rows, stratified_sample
 from bench.seeds import generator
-from bench.stats.delong import auc_difference
+from bench.stats.difference import auc_difference
 
 __all__ = ["STRENGTHS", "Line", "LineStore", "beside_line", "fit_line"]
 
@@ -108,9 +108,9 @@ def beside_line(model: CTRModel, data: LoadedData, lines: LineStore) -> dict[str
     """
     line = lines.find(data)
     logits = predict(model, settle(data.test)).float().cpu().numpy()
-    found = auc_difference(logits, line.logits, data.test.labels.cpu().numpy())
+    found = auc_difference([logits], [line.logits], data.test.labels.cpu().numpy())
     own = {"auc": line.auc, "strength": line.strength, "rows": float(line.rows)}
-    return own | {"difference": found.difference, "error": found.error}
+    return own | {"difference": found.mean, "error": found.se}
 
 
 class LineStore:

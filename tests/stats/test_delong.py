@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from bench.stats.checks import NotTestable
-from bench.stats.delong import auc_difference
+from bench.stats.delong import components, covariance, mean_of
 
 
 def data(n: int, seed: int = 0, ties: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -18,44 +18,62 @@ def data(n: int, seed: int = 0, ties: bool = False) -> tuple[np.ndarray, np.ndar
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_it_is_delong_s_covariance_of_the_pairwise_kernel(ties: bool) -> None:
+def test_components_are_the_means_of_the_pairwise_kernel(ties: bool) -> None:
     first, second, labels = data(150, ties=ties)
     kernels = []
     for scores in (first, second):
         positives, negatives = scores[labels == 1], scores[labels == 0]
         gap = positives[:, None] - negatives[None, :]
         kernels.append((gap > 0) + 0.5 * (gap == 0))  # psi(x_i, y_j)
+        found = components(scores, labels)
+        assert found.auc == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+        np.testing.assert_allclose(found.v10, kernels[-1].mean(1), atol=1e-12)
+        np.testing.assert_allclose(found.v01, kernels[-1].mean(0), atol=1e-12)
     m, n = kernels[0].shape
     by_positive = np.cov([kernel.mean(1) for kernel in kernels])
     by_negative = np.cov([kernel.mean(0) for kernel in kernels])
-    covariance = by_positive / m + by_negative / n
-    found = auc_difference(first, second, labels)
-    assert found.difference == pytest.approx(roc_auc_score(labels, first) - roc_auc_score(labels, second), abs=1e-12)
+    expected = by_positive / m + by_negative / n
+    a, b = components(first, labels), components(second, labels)
+    np.testing.assert_allclose([[covariance(x, y) for y in (a, b)] for x in (a, b)], expected, rtol=1e-9)
     contrast = np.array([1, -1])
-    assert found.error == pytest.approx(np.sqrt(contrast @ covariance @ contrast), rel=1e-9)
+    assert covariance(a - b, a - b) == pytest.approx(contrast @ expected @ contrast, rel=1e-9)
 
 
-def test_the_error_is_that_of_drawing_other_rows() -> None:
-    first, second, labels = data(1500)
+def test_the_variance_is_that_of_drawing_other_rows() -> None:
+    first, second, labels = data(400)
     rng = np.random.default_rng(1)
     differences = []
-    for _ in range(400):
+    for _ in range(2500):
         rows = rng.integers(0, len(labels), len(labels))
-        differences.append(roc_auc_score(labels[rows], first[rows]) - roc_auc_score(labels[rows], second[rows]))
-    # the deviation of 400 draws has a relative error of 1 / √800 = 3.5 %
-    assert auc_difference(first, second, labels).error == pytest.approx(np.std(differences, ddof=1), rel=0.12)
+        y = labels[rows]
+        differences.append(components(first[rows], y).auc - components(second[rows], y).auc)
+    d = components(first, labels) - components(second, labels)
+    # the deviation of 2500 draws has itself a relative error of 1 / √5000 = 1.4 %
+    assert np.sqrt(covariance(d, d)) == pytest.approx(np.std(differences, ddof=1), rel=0.05)
 
 
 def test_models_that_order_rows_alike_do_not_differ() -> None:
     first, _, labels = data(60)
-    found = auc_difference(first, np.exp(first), labels)
-    assert (found.difference, found.error) == (0.0, 0.0)
+    d = components(first, labels) - components(np.exp(first), labels)
+    assert (d.auc, covariance(d, d)) == (0.0, 0.0)
+
+
+def test_the_mean_over_seeds_is_by_rows() -> None:
+    first, second, labels = data(80)
+    a, b = components(first, labels), components(second, labels)
+    both = mean_of([a, b])
+    assert both.auc == pytest.approx((a.auc + b.auc) / 2)
+    # var((A + B) / 2) = (var A + var B + 2 cov(A, B)) / 4
+    expected = (covariance(a, a) + covariance(b, b) + 2 * covariance(a, b)) / 4
+    assert covariance(both, both) == pytest.approx(expected, rel=1e-9)
 
 
 def test_what_cannot_be_tested_is_refused() -> None:
     with pytest.raises(NotTestable, match="1 positive and 3 negative rows"):
-        auc_difference([1, 2, 3, 4], [1, 2, 3, 4], [0, 0, 0, 1])
-    with pytest.raises(NotTestable, match="2 and 2 scores for 3 labels"):
-        auc_difference([1, 2], [1, 2], [0, 1, 1])
+        components([1, 2, 3, 4], [0, 0, 0, 1])
+    with pytest.raises(NotTestable, match="2 scores for 3 labels"):
+        components([1, 2], [0, 1, 1])
     with pytest.raises(NotTestable, match="not finite"):
-        auc_difference([1, np.nan], [1, 2], [0, 1])
+        components([1, np.nan], [0, 1])
+    with pytest.raises(NotTestable, match="different rows"):
+        covariance(components([1, 2, 3, 4], [0, 0, 1, 1]), components([1, 2, 3, 4, 5], [0, 0, 0, 1, 1]))
