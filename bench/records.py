@@ -110,6 +110,13 @@ class CellRecord:
     """Of cells that keep every field: ``auc`` of the logistic regression on the same rows (``bench.run.line``), its
     ``strength`` C and training ``rows``, and the ``difference`` of this cell's AUC to it with the ``error`` of that
     (DeLong); None where it was not fitted."""
+    pcoc: float | None = None
+    """Mean prediction over the rate of positives; 1 is calibrated. Known where predictions are kept, as the next."""
+    ece: float | None = None
+    """Expected calibration error over 20 bins of equal mass."""
+    predictions: dict[str, Any] | None = None
+    """Of the test logits in ``predictions/`` of the run folder: ``rows``, ``sha256`` of the file, and ``labels`` and
+    ``labels_sha256``, name and checksum of the file with the rows' labels; None where none are kept."""
     recovery: dict[str, Any] | None = None
     """Agreement with the known roles of generated data; None for real data."""
 
@@ -280,12 +287,13 @@ def display_title(label: str, title: str | None) -> str:
 
 
 class RunFolder:
-    """A run on disk: ``run.toml``, ``cells/*.json``, ``tables/``, ``figures/``; the first write makes it."""
+    """A run on disk: ``run.toml``, ``cells/*.json``, ``predictions/``, ``tables/``, ``figures/``; made by writing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config_file = path / "run.toml"
         self.cells = path / "cells"
+        self.predictions = path / "predictions"
         self.tables = path / "tables"
         self.figures = path / "figures"
 

@@ -150,7 +150,7 @@ LAYERS = (  # a room imports itself and the rooms of the lines above it, but non
     ("errors",),
     ("files", "identity", "lease", "processes", "seeds", "budget", "environment", "flags"),
     ("params",),
-    ("profiles", "records", "registry", "stats"),
+    ("predictions", "profiles", "records", "registry", "stats"),
     ("data.schema",),
     ("data.card",),
     ("data.raw", "data.store"),

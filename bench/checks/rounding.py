@@ -116,6 +116,7 @@ def repeat(run: RunFolder, variant: Variant, seeds: int, data_dir: Path | None) 
     """
     out = RunFolder(run.path / FOLDER / variant.name)
     words = ["run", "--config", str(run.config_file), "--out", str(out.path), "--seeds", str(seeds)]
+    words += ["--keep-predictions", "never"]
     words += ["--threads", str(variant.threads), *([] if data_dir is None else ["--data-dir", str(data_dir)])]
     environment = {**os.environ, "OMP_NUM_THREADS": str(variant.threads), **variant.environment}
     done = subprocess.run(

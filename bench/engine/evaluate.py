@@ -97,15 +97,25 @@ def _quality(logits: Tensor, rows: Rows) -> Quality:
 
 
 def evaluate_finite(model: CTRModel, rows: Rows, what: str) -> Quality:
-    """AUC and log loss of ``model`` on ``rows``, both finite; ``what`` opens the message of the error.
+    """AUC and log loss of ``model`` on ``rows``; arguments and errors as of ``scored``."""
+    return scored(model, rows, what)[0]
+
+
+def scored(model: CTRModel, rows: Rows, what: str) -> tuple[Quality, Tensor]:
+    """AUC and log loss of ``model`` on ``rows``, both finite, and the logits [N] that they are of.
+
+    Args:
+        model: evaluated as ``predict`` does.
+        rows: what it is evaluated on.
+        what: opens the message of the error.
 
     Raises:
-        NonFiniteQualityError: they are not.
+        NonFiniteQualityError: AUC or log loss is not finite.
     """
     logits = predict(model, rows)
     quality = _quality(logits, rows)
     if math.isfinite(quality.auc) and math.isfinite(quality.logloss):
-        return quality
+        return quality, logits
     head = f"{what}: AUC {quality.auc:g}, Logloss {quality.logloss:g}"
     bad = logits.isfinite().logical_not_().nonzero()
     if not len(bad):

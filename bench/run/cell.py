@@ -32,6 +32,7 @@ from bench.rows.rows import Rows, stratified_sample
 from bench.run.columns import (
     Chosen,
     peak_memory,
+    prediction_columns,
     quality_columns,
     recovery_columns,
     selection_columns,
@@ -190,7 +191,7 @@ def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock)
     chosen, trained = _train(job, method, ctx, clock)
     job.emit({"event": "phase", "phase": "evaluate"})
     with clock.phase("evaluate"):
-        columns = quality_columns(trained.model, job.data.test, **TIMED_ONCE if job.timed_once else {})
+        columns, logits = quality_columns(trained.model, job.data.test, **TIMED_ONCE if job.timed_once else {})
     if job.method.entry.family == "baseline" and job.lines is not None:
         columns["line"] = beside_line(trained.model, job.data, job.lines)
     scores = trained.scores if chosen.selection.scores is None else chosen.selection.scores
@@ -212,6 +213,8 @@ def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock)
     ):
         notes["flags"] = [flag.name for flag in flags]
     memory = peak_memory(job.device, job.own_process)
+    if job.predictions is not None:  # last, so that nothing that is measured holds the writing
+        columns |= prediction_columns(job.predictions, job.hash, job.data, logits)
     return {**columns, "resumed": ctx.resumed, "notes": notes, "peak_mem_bytes": memory}
 
 

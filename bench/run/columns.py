@@ -11,16 +11,17 @@ import torch
 
 from bench.budget import Kept
 from bench.engine.clock import Clock
-from bench.engine.evaluate import evaluate_finite, flops_per_row, inference_time
+from bench.engine.evaluate import flops_per_row, inference_time, scored
 from bench.engine.fast.memory import peak_rss
 from bench.engine.fit import FitLog
 from bench.engine.model import CTRModel
 from bench.method import Selection
+from bench.predictions import Predictions
 from bench.rows.load import LoadedData
 from bench.rows.residency import settle
 from bench.rows.rows import Rows
 from bench.run.context import SURGERY
-from bench.stats import recovery
+from bench.stats import calibration, recovery
 
 
 @dataclass
@@ -36,19 +37,19 @@ class Chosen:
     rows_seen: int
 
 
-def quality_columns(model: CTRModel, test: Rows, **clocking: Any) -> dict[str, Any]:
+def quality_columns(model: CTRModel, test: Rows, **clocking: Any) -> tuple[dict[str, Any], torch.Tensor]:
     """Quality and inference time on the test split, which goes to the model's device if it fits there by now.
 
-    ``clocking`` goes to ``inference_time``.
+    ``clocking`` goes to ``inference_time``. Behind the columns come the logits that the quality is of, [N].
 
     Raises:
         NonFiniteQualityError: the model's scores are not finite.
     """
     test = settle(test)
-    quality = evaluate_finite(model, test, "test")
+    quality, logits = scored(model, test, "test")
     timing = inference_time(model, test, **clocking)
     p = test.positive_rate
-    return {
+    columns = {
         "auc": quality.auc,
         "logloss": quality.logloss,
         "base_logloss": -(p * math.log(p) + (1 - p) * math.log(1 - p)) if 0 < p < 1 else 0.0,
@@ -56,6 +57,21 @@ def quality_columns(model: CTRModel, test: Rows, **clocking: Any) -> dict[str, A
         "it_rows": len(test),
         "it_row_p50_s": timing.row_p50_s,
         "it_row_p99_s": timing.row_p99_s,
+    }
+    return columns, logits
+
+
+def prediction_columns(store: Predictions, config_hash: str, data: LoadedData, logits: torch.Tensor) -> dict[str, Any]:
+    """Keep the test logits [N] of a cell, and say what is kept and how calibrated they are.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
+    scores, labels = logits.float().cpu().numpy(), data.test.labels.cpu().numpy()
+    return {
+        "pcoc": calibration.pcoc(scores, labels),
+        "ece": calibration.ece(scores, labels),
+        "predictions": store.stage(config_hash, data.label, scores, labels),
     }
 
 

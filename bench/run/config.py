@@ -29,6 +29,8 @@ SHORT = {"epochs": "max_epochs", "precision": "precision", "optimizer": "optimiz
 """Flags that stand for a setting of the profile."""
 _NOT_KEPT = ("config", "experiment", "plan", "timing", "own")
 """What run.toml does not hold: whence settings came, and what is done with a run once it is what they say."""
+_KEPT_IF_SET = ("keep_predictions",)
+"""What it holds only where it is not the default."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,9 @@ class RunConfig:
     """Keep the inner state of the running cell, so that it resumes inside; its times are then not tabulated."""
     rerun: Literal["missing", "always"] = "missing"
     """missing: compute cells that have no result yet; always: compute all again."""
+    keep_predictions: Literal["auto", "always", "never"] = "auto"
+    """Keep the test logits of every cell in predictions/ of the run folder, 4 bytes a row: for intervals of differences
+    over test rows, and for others to check. auto: up to 200,000 test rows."""
     timing: int | None = None
     """Time the cells for tables that are meant to be read: train every cell so many times more (3 where no number is
     given), the methods of a data set, backbone and seed in turn, each in a process of its own, on an idle machine.
@@ -290,14 +295,8 @@ def to_toml(config: RunConfig, comment: str) -> str:
         if (
             value is not None
             and not own
-            and field.name
-            not in (
-                "config",
-                "experiment",
-                "plan",
-                "timing",
-                "own",
-            )
+            and field.name not in _NOT_KEPT
+            and (field.name not in _KEPT_IF_SET or value != field.default)
         ):
             lines.append(f"{field.name} = {_toml(value)}")
     if config.own is not None:

@@ -17,6 +17,7 @@ from bench.engine.clock import Clock
 from bench.identity import config_hash
 from bench.method import NoParams
 from bench.params import fill, parse_spec
+from bench.predictions import Predictions
 from bench.profiles import Profile, profile_dict
 from bench.records import CellRecord
 from bench.rows.load import LoadedData
@@ -139,6 +140,8 @@ class Job(ResolvedCell):
     shared: SelectionStore | None = None
     lines: LineStore | None = None
     """Where reference lines are kept; None: none is fitted."""
+    predictions: Predictions | None = None
+    """Where its test predictions are kept; None: they are not."""
     warmed: set[str] = field(default_factory=set)
     """Backbones that this process has warmed up; shared by the jobs of a process."""
     emit: Emit = silent

@@ -16,6 +16,7 @@ from bench.data.store.store import StoreFacts, read_facts, store_folder, verify_
 from bench.datasets import resolve_dataset, with_split
 from bench.engine.device import choose_device
 from bench.errors import ConfigError
+from bench.predictions import AUTO_ROWS, Predictions
 from bench.profiles import OwnProfile, Profile, resolve_profile
 from bench.records import CellRecord, RunFolder
 from bench.rows.load import LoadedData, load, place
@@ -310,9 +311,19 @@ class Session:
             checkpoints=checkpoints,
             shared=self.selections,
             lines=LineStore(self.folder.path / LINES),
+            predictions=self.predictions if self.keeps(cell) else None,
             warmed=self.warmed,
             emit=emit,
         )
+
+    @property
+    def predictions(self) -> Predictions:
+        return Predictions(self.folder.predictions)
+
+    def keeps(self, cell: ResolvedCell) -> bool:
+        """Whether the test predictions of ``cell`` are kept."""
+        asked = self.plan.config.keep_predictions
+        return asked == "always" or (asked == "auto" and cell.data.split_rows["test"] <= AUTO_ROWS)
 
     def checkpoints(self, cell: ResolvedCell) -> Path | None:
         """Folder of the inner state of ``cell``; None where none is kept."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from bench import environment
@@ -66,6 +66,7 @@ def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
             session.keep_fields(label)
         records = {cell: _retitled(session, record) for cell, record in records.items()}
         reporter.plan(len(grid), len(records))
+        _tell_of_lacking(session, records.values(), reporter)
         records |= _Sweep(executor, claims, reporter).all([cell for cell in grid if cell not in records])
     return [records[cell] for cell in grid]
 
@@ -105,6 +106,16 @@ def _retitled(session: Session, record: CellRecord) -> CellRecord:
     found = replace(record, dataset_title=title)
     session.folder.write(found)
     return found
+
+
+def _tell_of_lacking(session: Session, records: Iterable[CellRecord], reporter: Reporter) -> None:
+    """Say that finished cells have no predictions where all are to have some; their results stand as they are."""
+    kept = session.predictions
+    lacking = [r for r in records if r.status == "ok" and not kept.has(r.config_hash, r.predictions)]
+    if session.plan.config.keep_predictions == "always" and lacking:
+        what = f"{len(lacking)} finished cells have" if len(lacking) > 1 else "a finished cell has"
+        text = f"{what} no predictions here, and none are made now; --rerun always computes all cells again, with them"
+        reporter.event({"event": "warning", "text": text})
 
 
 class _Sweep:
@@ -177,6 +188,12 @@ class _Sweep:
             self._reporter.start(cell)
 
     def _write(self, cell: ResolvedCell, record: CellRecord) -> None:
+        if not self._session.predictions.settle(cell.hash, record.predictions):
+            text = (
+                f"{self._session.folder.predictions}: the predictions of {cell.cell.title} are not there, and not kept"
+            )
+            self._reporter.event({"event": "warning", "text": text})
+            record = replace(record, predictions=None)
         self._session.folder.write(record)
         checkpoints = self._session.checkpoints(cell)
         if checkpoints is not None and record.status in DONE:

@@ -151,7 +151,7 @@ def test_a_repetition_runs_the_same_settings_elsewhere_and_says_where_it_failed(
     flags = dict(zip(words[4::2], words[5::2], strict=True))
     assert words[1:4] == ["-m", "bench", "run"] and flags == {
         "--config": str(tmp_path / "run.toml"), "--out": str(out().path), "--seeds": "4", "--threads": "3",
-        "--data-dir": str(tmp_path / "data"),
+        "--data-dir": str(tmp_path / "data"), "--keep-predictions": "never",
     }  # fmt: skip
     assert (env["SOME"], env["OMP_NUM_THREADS"]) == ("setting", "3")
     status = 2

@@ -87,6 +87,8 @@ def test_a_cell_of_its_own_process_is_measured_and_its_death_survived(config: Ru
     assert (isolated.auc, isolated.logloss) == (plain.auc, plain.logloss)
     assert isolated.kept_fields == plain.kept_fields
     assert isolated.config_hash == plain.config_hash
+    assert isolated.predictions == plain.predictions
+    assert all(RunFolder(c.out).predictions.joinpath(f"{plain.config_hash[:16]}.npy").is_file() for c in (config, here))
     assert plain.peak_mem_bytes is None
 
 

@@ -63,7 +63,7 @@ class TimingTask(CellTask):
     """A whole cell once more, for its times: with its own search, and nothing kept of it on the way."""
 
     def compute(self, session: Session, emit: Emit) -> CellRecord:
-        return run_cell(replace(session.job(session.cell(self.cell), emit), shared=None, lines=None))
+        return run_cell(replace(session.job(session.cell(self.cell), emit), shared=None, lines=None, predictions=None))
 
 
 @dataclass(frozen=True)
