@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.data.store.fields import read_fields
 from bench.files import write_atomically
+from bench.predictions import Predictions
 from bench.records import RunFolder, load_frame
 from bench.report.drawing import Drawing
 from bench.report.formats import csv, html, latex, markdown
@@ -15,6 +16,7 @@ from bench.tables.adaptability import adaptability_tables
 from bench.tables.beside import paper_tables
 from bench.tables.cells import Block, Record, blocks_of, records_of
 from bench.tables.datasets import dataset_tables
+from bench.tables.difference import difference_tables
 from bench.tables.fields import FieldsOf, fields_of, fields_table
 from bench.tables.k_sweep import sweep_tables
 from bench.tables.kinds import KINDS
@@ -48,7 +50,7 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
 
     Raises:
         ConfigError: ``run`` is no run folder.
-        DataError: a file in it is no readable record.
+        DataError: a file in it is no readable record, or predictions are not those that a record names.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     titles = Titles.registered() if titles is None else titles
@@ -56,8 +58,8 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
         frame = load_frame(folder)
         drawing.begin(frame, titles)
         cells, facts = records_of(frame), read_fields(folder.path)
-        fields = fields_of(cells, titles, facts)
-        kinds = [*_answer(cells, titles), *_tables(frame, blocks_of(cells, titles, facts), titles)]
+        fields, predictions = fields_of(cells, titles, facts), Predictions(folder.predictions)
+        kinds = [*_answer(cells, titles), *_tables(frame, blocks_of(cells, titles, facts), predictions, titles)]
         files = _field_files(fields) if fields else {}
         files |= {name: text for kind in kinds for name, text in _table_files(*kind).items()}
         written = [_write(folder.tables / name, text.encode()) for name, text in files.items()]
@@ -79,7 +81,9 @@ def _answer(cells: Sequence[Record], titles: Titles) -> list[tuple[str, str, Seq
     return [(_ANSWER, "Best trade-offs", tables)] if tables else []
 
 
-def _tables(frame: pd.DataFrame, placed: Sequence[Block], titles: Titles) -> list[tuple[str, str, Sequence[Table]]]:
+def _tables(
+    frame: pd.DataFrame, placed: Sequence[Block], predictions: Predictions, titles: Titles
+) -> list[tuple[str, str, Sequence[Table]]]:
     """(name of the files, heading, tables) of every kind of table that the run has cells for."""
     kinds: list[tuple[str, str, Sequence[Table]]] = [
         *((kind.name, kind.section, tables_of(kind, placed, titles)) for kind in KINDS.values()),
@@ -87,6 +91,7 @@ def _tables(frame: pd.DataFrame, placed: Sequence[Block], titles: Titles) -> lis
         ("stability", "Stability", stability_tables(placed, titles)),
         ("agreement", "Agreement of rankings", agreement_tables(placed, titles)),
         ("significance", "Significance", significance_tables(placed, titles)),
+        ("difference", "Difference over seeds and test rows", difference_tables(placed, predictions, titles)),
         ("table3", "Adaptability", adaptability_tables(placed, titles)),
         ("table1", "Data sets", dataset_tables(frame, titles)),
         ("paper", "Beside the paper", paper_tables(placed, titles)),

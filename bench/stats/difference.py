@@ -21,9 +21,9 @@ import numpy as np
 from scipy import stats
 
 from bench.stats.checks import NotTestable
-from bench.stats.delong import components, covariance, mean_of
+from bench.stats.delong import Components, components, covariance, mean_of
 
-__all__ = ["Interval", "auc_difference", "rows_needed", "seeds_needed"]
+__all__ = ["Interval", "auc_difference", "interval_of", "rows_needed", "seeds_needed"]
 
 _MOST_SEEDS = 10_000
 _MOST_ROWS = 1e12
@@ -59,6 +59,11 @@ class Interval:
     def half_width(self) -> float:
         return self.high - self.mean
 
+    @property
+    def p(self) -> float:
+        """Two-sided, of no difference; not corrected. 1 where the models order all rows alike at every seed."""
+        return 2 * float(stats.t.sf(abs(self.mean) / self.se, self.dof)) if self.se > 0 else 1.0
+
 
 def auc_difference(
     ours: Sequence[np.ndarray], baseline: Sequence[np.ndarray], labels: np.ndarray, level: float = 0.95
@@ -77,9 +82,19 @@ def auc_difference(
     """
     if len(ours) != len(baseline) or not len(ours):
         raise NotTestable(f"{len(ours)} seeds against {len(baseline)}: the same seeds are needed, one at least")
+    return interval_of(
+        [components(a, labels) - components(b, labels) for a, b in zip(ours, baseline, strict=True)], level
+    )
+
+
+def interval_of(by_seed: Sequence[Components], level: float = 0.95) -> Interval:
+    """The mean of the differences of every seed, at least one, all on the same rows.
+
+    Raises:
+        NotTestable: the level is none.
+    """
     if not 0 < level < 1:
         raise NotTestable(f"level={level:g}: it must be between 0 and 1")
-    by_seed = [components(a, labels) - components(b, labels) for a, b in zip(ours, baseline, strict=True)]
     mean, n_seeds = mean_of(by_seed), len(by_seed)
     seed_var = float(np.var([d.auc for d in by_seed], ddof=1)) / n_seeds if n_seeds > 1 else 0.0
     row_var = covariance(mean, mean)
@@ -92,7 +107,7 @@ def auc_difference(
         se=math.sqrt(seed_var + row_var),
         dof=dof,
         seeds=n_seeds,
-        rows=len(labels),
+        rows=len(mean.v10) + len(mean.v01),
         seed_var=seed_var,
         row_var=row_var,
         level=level,

@@ -110,6 +110,20 @@ _RECOVERY = TableKind(
     needs=lambda cell: bool(cell["recovery"]),
 )  # fmt: skip
 
-KINDS: dict[str, TableKind] = {kind.name: kind for kind in (_OVERALL, _EFFICIENCY, _SIZE, _RECOVERY)}
+_CALIBRATION = TableKind(
+    "calibration",
+    (
+        LOGLOSS,
+        Metric("pcoc", "PCOC", None, 4),
+        Metric("ece", "ECE", "lower", 4),
+    ),
+    "Calibration",
+    "Calibration",
+    "PCOC: mean prediction over the rate of positives; 1 is calibrated. ECE: expected calibration error over 20 bins "
+    "of equal mass.",
+    needs=lambda cell: cell["ece"] is not None,
+)
+
+KINDS: dict[str, TableKind] = {kind.name: kind for kind in (_OVERALL, _EFFICIENCY, _SIZE, _RECOVERY, _CALIBRATION)}
 """By name, in the order of the page. One more ``Metric`` in ``columns`` is one more column, everywhere; ``TT`` in the
 place of ``TT_RATIO`` shows training time as time."""

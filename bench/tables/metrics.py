@@ -32,6 +32,7 @@ __all__ = [
     "as_timed",
     "count",
     "duration",
+    "p_value",
     "recorded",
     "repeats",
     "signed",
@@ -212,6 +213,10 @@ def _seconds(value: float, like: float) -> str:
 def count(value: float, like: float) -> str:
     """A whole number, or one decimal where a mean over seeds is not whole."""
     return f"{value:,.0f}" if float(value).is_integer() and float(like).is_integer() else f"{value:,.1f}"
+
+
+def p_value(value: float, like: float) -> str:
+    return f"{value:.4f}" if value >= 1e-4 else "<0.0001"
 
 
 def recorded(key: str) -> Measure:

@@ -11,7 +11,7 @@ import numpy as np
 from bench.stats.checks import NotTestable
 from bench.stats.paired import WILCOXON_SEEDS, Paired, holm, paired_test
 from bench.tables.cells import Block, GroupKey, RowKey, blocks
-from bench.tables.metrics import AUC, Metric, signed
+from bench.tables.metrics import AUC, Metric, p_value, signed
 from bench.tables.model import REMARK, Item, Note, Table, Value
 from bench.tables.naming import Names, caption, names_of, seeds_text, table_name, table_title
 from bench.tables.notes import notes_of
@@ -33,15 +33,11 @@ _WILCOXON = " Wilcoxon p: signed-rank test, corrected alike."
 _PARTS = ("", "_low", "_high", "_p", "_wilcoxon_p")
 
 
-def _p_value(value: float, like: float) -> str:
-    return f"{value:.4f}" if value >= 1e-4 else "<0.0001"
-
-
 def _columns(kind: str, title: str) -> dict[str, Metric]:
     """The columns of one comparison, by part."""
     titles = dict(zip(_PARTS, (title, "from", "to", "p", "Wilcoxon p"), strict=True))
     return {
-        part: Metric(kind + part, heading, None, _p_value if part.endswith("_p") else signed(4))
+        part: Metric(kind + part, heading, None, p_value if part.endswith("_p") else signed(4))
         for part, heading in titles.items()
     }
 
