@@ -22,6 +22,7 @@ COMMANDS = {
     "report": "write the tables and figures of a run",
     "explain": "from a printed number back to its cells, settings, versions and command",
     "speed": "measure how fast every stage is on this machine, and against its limits",
+    "verify": "compute the numbers of a run anew from kept predictions, by scikit-learn",
     "rounding": "repeat a run under other roundings, and mark the methods that answer to that",
     "list": "show methods, backbones, datasets, experiments, runs",
 }
