@@ -14,6 +14,7 @@ import hashlib
 import io
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +62,14 @@ class Predictions:
         Raises:
             StorageError: the folder cannot be written.
         """
-        data, sha256 = _as_file(logits.astype(np.float32, copy=False))
-        with write_atomically(self._staged(config_hash, sha256), "wb") as file:
-            file.write(data)
         truth, labels_sha256 = _as_file((labels > 0.5).astype(np.uint8))
         name = f"{_slug(dataset)}-{labels_sha256[:_HASH_CHARS]}.labels.npy"
         if not _is(self.folder / name, labels_sha256):
             with write_atomically(self.folder / name, "wb") as file:
                 file.write(truth)
+        data, sha256 = _as_file(logits.astype(np.float32, copy=False))
+        with write_atomically(self._staged(config_hash, sha256), "wb") as file:
+            file.write(data)
         return {"rows": len(logits), "sha256": sha256, "labels": name, "labels_sha256": labels_sha256}
 
     def settle(self, config_hash: str, entry: Mapping[str, Any] | None) -> bool:
@@ -91,10 +92,12 @@ class Predictions:
             elif (staged := self._staged(config_hash, entry["sha256"])).is_file():
                 staged.replace(file)
                 found = True
-            for other in self.folder.glob(f"{file.stem}.*.part"):  # of processes that were ended or lost the cell
-                other.unlink(missing_ok=True)
         except OSError as error:
             raise storage_error(error, file) from error
+        finally:
+            with suppress(OSError):  # of this cell, and of processes that were ended or lost it
+                for other in self.folder.glob(f"{file.stem}.*.part"):
+                    other.unlink(missing_ok=True)
         return found
 
     def has(self, config_hash: str, entry: Mapping[str, Any] | None) -> bool:

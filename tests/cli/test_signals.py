@@ -30,6 +30,7 @@ WHERE = {
     "report": ("bench.report.build", "_tables", "the files that were written are whole"),
     "explain": ("bench.report.explain", "explain", "nothing was changed"),
     "list": ("bench.plugins", "check_layout", "nothing was changed"),
+    "verify": ("bench.checks.verify", "verify", "nothing was changed"),
     "rounding": ("bench.checks.rounding", "repeat", "finished cells of the repetitions are kept"),
     "speed": ("bench.speed.run", "measure", "measurements are not kept"),
 }
@@ -52,6 +53,7 @@ def argv_of(command: str, data_dir: Path, done: Path) -> list[str]:
         "report": [str(done)],
         "explain": [str(done), "overall", TINY, "random-k", "auc"],
         "list": ["runs"],
+        "verify": [str(done)],
         "rounding": [str(done)],
         "speed": ["--stages", "train", "--backbones", "fm"],
     }

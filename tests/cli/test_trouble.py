@@ -22,9 +22,11 @@ from bench.data.store.manifest import ArrayFile
 from bench.datasets import resolve_dataset
 from bench.errors import DataError, StorageError, UserError, storage_error, storage_message
 from bench.files import remove_leftovers, write_atomically
-from bench.records import RunFolder
+from bench.predictions import Predictions
+from bench.records import CellRecord, RunFolder
 from bench.report import build, figures
 from bench.run.executors import base
+from bench.run.job import Job
 
 Bench = Callable[..., Any]
 SMALL = "planted[rows=300,fields=4,main=2,interaction=0,redundant=0]"
@@ -83,7 +85,16 @@ def recorded(bench: Bench, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> l
     monkeypatch.setattr(figures, "KINDS", figures.KINDS[:1])
     assert bench(*argv, "--out", "whole").code == 0
     (record,) = RunFolder(Path("whole")).records()
-    monkeypatch.setattr(base, "run_cell", lambda job: record)
+    kept = Predictions(Path("whole/predictions"))
+    assert record.predictions is not None
+    scores = kept.logits(record.config_hash, record.predictions), kept.labels(record.predictions)
+
+    def again(job: Job) -> CellRecord:
+        assert job.predictions is not None
+        job.predictions.stage(record.config_hash, record.dataset, *scores)
+        return record
+
+    monkeypatch.setattr(base, "run_cell", again)
     return argv
 
 
