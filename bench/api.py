@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import ConfigError, UserError
 from bench.method import Context, Method, NoParams, Selection, Trained
-from bench.params import Only, Range
+from bench.params import Content, Only, Range
 from bench.profiles import Profile
 from bench.registry import Axis, BackboneEntry, Entry, MethodEntry
 
@@ -56,6 +56,7 @@ __all__ = [
     "Batch",
     "CTRModel",
     "ConfigError",
+    "Content",
     "Context",
     "EmbeddingTable",
     "Entry",

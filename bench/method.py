@@ -178,6 +178,13 @@ class Method(Generic[P]):
         """Whether the prune ratio changes anything under ``budget``; override where a parameter decides."""
         return self.info.uses_tau or budget != "native"
 
+    def check_fields(self, schema: Schema) -> None:
+        """Refuse parameters that do not fit the fields of a data set; asked before a run begins.
+
+        Raises:
+            ConfigError: the message names parameter, value and mend.
+        """
+
     def skip(self, ctx: Context[P]) -> str | None:
         """A reason why this cell makes no sense, or None; asked before the clock runs.
 

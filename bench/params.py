@@ -7,13 +7,15 @@ A field may carry its allowed range, and the values of other fields under which 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 from bench.errors import ConfigError, suggest
 
@@ -51,6 +53,53 @@ class Only:
     def __init__(self, **where: object) -> None:
         """Name the other parameters with the value they must have, or a tuple of such values."""
         self.where = {name: value if isinstance(value, tuple) else (value,) for name, value in where.items()}
+
+
+@dataclass(frozen=True)
+class Content:
+    """A text file given as a parameter: what it holds decides the result, and is all that two of them differ in."""
+
+    name: str = field(compare=False)
+    """Of the file, without its folders."""
+    text: str = field(compare=False, repr=False)
+    sha256: str
+
+    @classmethod
+    def read(cls, path: str, where: str) -> Self:
+        """The file as it is now; ``where`` opens the message of a ConfigError.
+
+        Raises:
+            ConfigError: it cannot be read, or is no text in UTF-8.
+        """
+        try:
+            data = Path(path).read_bytes()
+            return cls(Path(path).name, data.decode("utf-8-sig"), hashlib.sha256(data).hexdigest())
+        except UnicodeDecodeError:
+            raise ConfigError(f"{where} is no text in UTF-8. Save it as such.") from None
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise ConfigError(f"{where} cannot be read: {why}. Give the path of a text file.") from None
+
+    def facts(self) -> dict[str, str]:
+        """What a record says of it."""
+        return {"file": self.name, "sha256": self.sha256}
+
+
+def params_dict(params: Any, identity: bool = False) -> dict[str, Any]:
+    """Resolved parameters as plain values.
+
+    Args:
+        params: an instance of a plug-in's dataclass, or None.
+        identity: leave out what does not decide the result: how files are called.
+    """
+    if params is None:
+        return {}
+    found = dataclasses.asdict(params)
+    for name in found:
+        value = getattr(params, name)
+        if isinstance(value, Content):
+            found[name] = {"sha256": value.sha256} if identity else value.facts()
+    return found
 
 
 @dataclass(frozen=True)
@@ -110,6 +159,7 @@ def fill(cls: type[P], given: Mapping[str, str], owner: str, base: P | None = No
         if name not in known:
             raise ConfigError(f"{owner} has no parameter {name!r} (value {text!r}).{suggest(name, known)}")
         values[name] = convert(text, hints[name], f"{owner}: {name}={text}")
+    _refuse_missing(cls, values, owner, base)
     try:
         filled = dataclasses.replace(base, **values) if base is not None else cls(**values)  # type: ignore[type-var]
     except ValueError as error:
@@ -119,6 +169,13 @@ def fill(cls: type[P], given: Mapping[str, str], owner: str, base: P | None = No
         if values[name] != defaults[name]:
             _refuse_idle(filled, name, text, hints[name], owner)
     return filled
+
+
+def _refuse_missing(cls: type[P], values: Mapping[str, Any], owner: str, base: P | None) -> None:
+    for item in dataclasses.fields(cls):  # type: ignore[arg-type]
+        owed = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        if owed and base is None and item.name not in values:
+            raise ConfigError(f'{owner} needs {item.name}: write "{owner}[{item.name}=...]".')
 
 
 def _refuse_idle(filled: object, name: str, text: str, hint: Any, owner: str) -> None:
@@ -145,7 +202,7 @@ def convert(text: str, hint: Any, where: str) -> Any:
     if get_origin(hint) is Annotated:
         hint, *extras = get_args(hint)
         limits = [extra for extra in extras if isinstance(extra, Range)]
-    value = _convert_plain(text, hint, where)
+    value = Content.read(text, where) if hint is Content else _convert_plain(text, hint, where)
     for limit in limits:
         for number in value if isinstance(value, tuple) else (value,):
             if number is not None and number not in limit:

@@ -66,6 +66,9 @@ class MethodEntry(Entry):
     they tell: its cells are skipped on data with such fields. ``Rows.bucketed`` turns numbers into ids."""
     depends_on: frozenset[Axis] = frozenset({"tau", "backbone", "seed"})
     """Axes that change the scores; a ranking is computed once for all cells that agree on them."""
+    takes_ranking: bool = False
+    """Whether the method is given its ranking, as the file that its parameter ``path`` names and that has no default:
+    "all" leaves it out, and advice trains on fields of its own choice with it."""
     paper: bool = False
     """Whether the method is a row of the paper's Table 2."""
     note: str = ""

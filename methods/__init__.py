@@ -108,6 +108,15 @@ TABLE: dict[str, MethodEntry] = {
         search=(0.15, 0.95),
         retrain=(0.65, 1.3),
     ),
+    "ranking-file": MethodEntry(
+        target="methods.ranking_file:RankingFile",
+        title="Ranking File",
+        family="shallow",
+        depends_on=frozenset(),
+        takes_ranking=True,
+        note="the order of the fields is the user's, read from a file; PT does not hold what it took to make",
+        search=(0, 0),
+    ),
     "random-k": MethodEntry(
         target="methods.random_k:RandomK",
         title="Random K",

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
 from bench import plugins
 from bench.errors import ConfigError
 from bench.method import Method
-from bench.params import Spec, convert, fill, parse_spec
+from bench.params import Content, Spec, convert, fill, params_dict, parse_spec
 from bench.registry import MethodEntry, Registry
 
 SelSplit = Literal["train", "valid"]
 
 GROUPS = ("all", "paper")
-"""Names that stand for several plug-ins: every registered one, and the rows of the paper."""
+"""Names that stand for several plug-ins: all that need no file of the user's, and the rows of the paper."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class MethodChoice:
     """Whether the prune ratio changes anything under these parameters and this budget."""
     error: str | None = None
 
-    def params_dict(self) -> dict[str, Any]:
-        return {} if self.params is None else asdict(self.params)
+    def params_dict(self, identity: bool = False) -> dict[str, Any]:
+        """Resolved parameters for the record; for the ``identity`` of a cell without the names of files."""
+        return params_dict(self.params, identity)
 
     def make(self) -> Method[Any]:
         """The method itself, with its parameters."""
@@ -71,7 +72,7 @@ def expand(names: Sequence[str], known: Registry[Any]) -> list[str]:
     expanded: list[str] = []
     for text in names:
         if text == "all":
-            expanded += known.names()
+            expanded += [name for name in known.names() if not getattr(known.entry(name), "takes_ranking", False)]
         elif text == "paper":
             expanded += [name for name in known.names() if known.entry(name).paper]
         else:
@@ -100,13 +101,14 @@ def choose_method(text: str, entry: MethodEntry | None = None) -> MethodChoice:
     sel_split = convert(
         own.pop("sel_split", "train"), SelSplit, f"{spec.name}: sel_split={spec.given.get('sel_split')}"
     )
-    choice = partial(MethodChoice, spec.name, spec.label, entry, budget=budget, sel_split=sel_split)
+    choice = partial(MethodChoice, name=spec.name, label=spec.label, entry=entry, budget=budget, sel_split=sel_split)
     try:
         method = load()
         known = method.Params
     except Exception:  # a plug-in may fail in any way; only its own cells may suffer
         return choice(params=None, uses_tau=entry.uses_tau, error=traceback.format_exc())
     params = fill(known, own, spec.name)
+    choice = partial(choice, label=_label(spec, params))
     try:
         made = method(params, entry)
     except Exception:  # its cells will say why it cannot be made
@@ -115,6 +117,12 @@ def choose_method(text: str, entry: MethodEntry | None = None) -> MethodChoice:
         return choice(params=params, uses_tau=bool(made.uses_tau(budget)))
     except Exception:  # nor may this stop the run
         return choice(params=params, uses_tau=entry.uses_tau, error=traceback.format_exc())
+
+
+def _label(spec: Spec, params: Any) -> str:
+    """The spec in its canonical spelling; files go by their names, wherever they lie."""
+    named = {key: value.name for key in spec.given if isinstance(value := getattr(params, key, None), Content)}
+    return replace(spec, given=spec.given | named).label
 
 
 def _budgets(entry: MethodEntry) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ class ResolvedCell:
             "backbone": self.backbone.name,
             "backbone_params": asdict(self.backbone.params),
             "method": self.method.name,
-            "params": self.method.params_dict(),
+            "params": self.method.params_dict(identity=True),
             "budget": self.method.budget,
             "sel_split": self.method.sel_split,
             "profile": profile_dict(self.profile),

@@ -106,14 +106,17 @@ def _refuse_aliases(methods: Sequence[MethodChoice]) -> None:
     """Two spellings of one configuration would share a record and show under one label.
 
     Raises:
-        ConfigError: two specs resolve to the same settings.
+        ConfigError: two specs resolve to the same settings, or two settings go by one label.
     """
     seen: dict[tuple[object, ...], str] = {}
+    shown: dict[str, tuple[object, ...]] = {}
     for method in methods:
         key = (method.name, method.params, method.budget, method.sel_split)
         other = seen.setdefault(key, method.label)
         if other != method.label:
             raise ConfigError(f"methods={other!r} and {method.label!r} have the same settings; name one of them.")
+        if shown.setdefault(method.label, key) != key:
+            raise ConfigError(f"two methods are both shown as {method.label!r}; give one of their files another name.")
 
 
 def _refuse_namesakes(cards: Iterable[DatasetCard]) -> None:
@@ -198,6 +201,20 @@ class Session:
         config = self.plan.config
         values = self.plan.cards[label].profile_values
         return resolve_profile(config.training, self.facts(label).split_rows["train"], values, config.profile_changes)
+
+    def check_fields(self) -> None:
+        """Ask the methods whether their parameters fit the fields of the data sets.
+
+        Raises:
+            ConfigError: those of one do not.
+        """
+        for label in self.plan.cards:
+            for choice in self.plan.methods.values():
+                try:
+                    method = choice.make()
+                except Exception:  # a plug-in may fail in any way: its cells will say why
+                    continue
+                method.check_fields(self.facts(label).schema)
 
     def tuning(self, cell: Cell) -> Tuning | None:
         """The trials that the learning rate of ``cell`` is chosen by; None where rates are not tuned.

@@ -159,7 +159,8 @@ class Measurements:
 def shallow_methods() -> list[str]:
     """Names of the registered methods that train no network."""
     known = plugins.methods()
-    return [name for name in known.names() if known.entry(name).family == "shallow"]
+    entries = {name: known.entry(name) for name in known.names()}
+    return [name for name, entry in entries.items() if entry.family == "shallow" and not entry.takes_ranking]
 
 
 def searching_methods() -> list[str]:

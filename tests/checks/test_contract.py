@@ -20,7 +20,7 @@ from bench.checks.gates import look
 from bench.checks.rules import RULES
 from bench.engine.clock import Clock
 from bench.registry import MethodEntry
-from bench.run.grid import _budgets
+from bench.run.grid import _budgets, expand
 from bench.run.job import Job
 from methods.parts.controllers import BatchNorm
 
@@ -41,7 +41,7 @@ def only_what_is_made_here_is_collected() -> Iterator[None]:
 def specs() -> list[str]:
     """Every registered method, and in a field budget where that is not its default."""
     known = plugins.methods()
-    found = list(known.names())
+    found = expand(["all"], known)
     return found + [f"{name}[budget=field]" for name in found if "field" in _budgets(known.entry(name))[1:]]
 
 

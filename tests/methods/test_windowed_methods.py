@@ -14,6 +14,7 @@ from bench.engine.fast import windowed
 from bench.plugins import methods
 from bench.records import CellRecord
 from bench.run.cell import run_cell
+from bench.run.grid import expand
 from bench.run.job import Job
 
 SMALL = {
@@ -24,7 +25,7 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("method", methods().names())
+@pytest.mark.parametrize("method", expand(["all"], methods()))
 def test_results_are_the_same(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """But for rounding at the end of the table, whose size is no multiple of 16 here."""
     windows: list[int] = []

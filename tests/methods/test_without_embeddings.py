@@ -9,6 +9,7 @@ import pytest
 from bench import plugins
 from bench.engine.clock import Clock
 from bench.run.cell import run_cell
+from bench.run.grid import expand
 from bench.run.job import Job
 
 SKIPPING = {
@@ -19,7 +20,7 @@ SKIPPING = {
 BUDGETS = ("optem[budget=field]", "optem[budget=exact]", "adafs[budget=field]", "mvfs[budget=field]")
 
 
-@pytest.mark.parametrize("method", [*plugins.methods().names(), *BUDGETS])
+@pytest.mark.parametrize("method", [*expand(["all"], plugins.methods()), *BUDGETS])
 def test_a_method_runs_without_embeddings_or_says_why_not(make_job: Callable[..., Job], method: str) -> None:
     record = run_cell(make_job(method, backbone="logistic", epochs=1))
     reason = SKIPPING.get(method.partition("[")[0])
