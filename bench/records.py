@@ -116,7 +116,8 @@ class CellRecord:
     """Expected calibration error over 20 bins of equal mass."""
     predictions: dict[str, Any] | None = None
     """Of the test logits in ``predictions/`` of the run folder: ``rows``, ``sha256`` of the file, and ``labels`` and
-    ``labels_sha256``, name and checksum of the file with the rows' labels; None where none are kept."""
+    ``labels_sha256``, name and checksum of the file with the rows' labels; ``valid``, the same of validation rows where
+    they were asked for; None where none are kept."""
     recovery: dict[str, Any] | None = None
     """Agreement with the known roles of generated data; None for real data."""
 

@@ -21,7 +21,7 @@ from bench import environment
 from bench.budget import Kept, keep_top
 from bench.engine.arithmetic import matmul_precision
 from bench.engine.clock import Clock
-from bench.engine.evaluate import evaluate_finite
+from bench.engine.evaluate import evaluate_finite, predict
 from bench.errors import StorageError
 from bench.files import read_text, write_atomically
 from bench.flags import LEARNED_ROWS, flags_of
@@ -215,6 +215,10 @@ def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock)
     memory = peak_memory(job.device, job.own_process)
     if job.predictions is not None:  # last, so that nothing that is measured holds the writing
         columns |= prediction_columns(job.predictions, job.hash, job.data, logits)
+        if job.valid_predictions is not None:
+            valid = settle(job.data.valid)
+            scores, labels = (x.float().cpu().numpy() for x in (predict(trained.model, valid), valid.labels))
+            columns["predictions"]["valid"] = job.valid_predictions.stage(job.hash, job.data.label, scores, labels)
     return {**columns, "resumed": ctx.resumed, "notes": notes, "peak_mem_bytes": memory}
 
 

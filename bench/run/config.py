@@ -29,7 +29,7 @@ SHORT = {"epochs": "max_epochs", "precision": "precision", "optimizer": "optimiz
 """Flags that stand for a setting of the profile."""
 _NOT_KEPT = ("config", "experiment", "plan", "timing", "own")
 """What run.toml does not hold: whence settings came, and what is done with a run once it is what they say."""
-_KEPT_IF_SET = ("keep_predictions",)
+_KEPT_IF_SET = ("keep_predictions", "valid_predictions")
 """What it holds only where it is not the default."""
 
 
@@ -91,6 +91,9 @@ class RunConfig:
     keep_predictions: Literal["auto", "always", "never"] = "auto"
     """Keep the test logits of every cell in predictions/ of the run folder, 4 bytes a row: for intervals of differences
     over test rows, and for others to check. auto: up to 200,000 test rows."""
+    valid_predictions: bool = False
+    """Keep the logits of the validation rows too, in predictions/valid/, whatever the number of rows: what a choice
+    between models can be made by without a look at the test rows. Finished cells without them are computed again."""
     timing: int | None = None
     """Time the cells for tables that are meant to be read: train every cell so many times more (3 where no number is
     given), the methods of a data set, backbone and seed in turn, each in a process of its own, on an idle machine.

@@ -142,6 +142,8 @@ class Job(ResolvedCell):
     """Where reference lines are kept; None: none is fitted."""
     predictions: Predictions | None = None
     """Where its test predictions are kept; None: they are not."""
+    valid_predictions: Predictions | None = None
+    """Where those of its validation rows are kept."""
     warmed: set[str] = field(default_factory=set)
     """Backbones that this process has warmed up; shared by the jobs of a process."""
     emit: Emit = silent

@@ -44,6 +44,7 @@ class Tally:
 
     def plan(self, total: int, done: int) -> None:
         self.total, self.earlier = total, done
+        self.done, self.seconds = 0, 0.0  # of the part that begins, where a command has several
 
     def is_new(self, warning: str) -> bool:
         """Whether ``warning`` is heard for the first time."""
@@ -116,7 +117,7 @@ class Lines:
             self._say(f"warning: {event['text']}")
         elif event["event"] == "trial":
             self._say(f"trial: {event['text']}")
-        elif event["event"] in ("waiting", "timing"):
+        elif event["event"] in ("waiting", "timing", "step"):
             self._say(event["text"])
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None:
@@ -157,7 +158,7 @@ class Display:
             self._warn(event["text"])
         elif event["event"] == "trial":
             self._tell(f"trial: {event['text']}", "dim")
-        elif event["event"] in ("waiting", "timing"):
+        elif event["event"] in ("waiting", "timing", "step"):
             self._tell(event["text"], "dim")
         elif event["event"] == "epoch":
             self.epoch = event

@@ -42,6 +42,9 @@ TRIALS = "trials"
 PENALTIES_TRIED = "penalties"
 """Folder of what was tried to choose the L2 of a table of one's own, within the run folder."""
 
+VALID = "valid"
+"""Folder of predictions of validation rows, within that of predictions; their key in the records' ``predictions``."""
+
 TIMINGS = "timings"
 """Folder of the repeats of timing passes, within the run folder."""
 
@@ -287,7 +290,15 @@ class Session:
         if self.plan.config.rerun == "always" or not found.decided:
             return None
         record = self.folder.read(found.hash)
-        return record if record is not None and record.status in DONE else None
+        return record if record is not None and record.status in DONE and not self._lacks(record) else None
+
+    def _lacks(self, record: CellRecord) -> bool:
+        """Whether validation predictions are asked for, and a finished cell has none, or none of test rows."""
+        if not self.plan.config.valid_predictions or record.status != "ok":
+            return False
+        entry = record.predictions or {}
+        both = self.predictions.has(record.config_hash, record.predictions)
+        return not (both and self.valid_predictions.has(record.config_hash, entry.get(VALID)))
 
     def trial(self, cell: Cell, parameter: str, value: float) -> ResolvedCell:
         """What tries ``value`` of the setting ``parameter``, ``lr`` or ``l2``, for ``cell`` and its other seeds."""
@@ -329,6 +340,7 @@ class Session:
             shared=self.selections,
             lines=LineStore(self.folder.path / LINES),
             predictions=self.predictions if self.keeps(cell) else None,
+            valid_predictions=self.valid_predictions if self.plan.config.valid_predictions else None,
             warmed=self.warmed,
             emit=emit,
         )
@@ -337,9 +349,14 @@ class Session:
     def predictions(self) -> Predictions:
         return Predictions(self.folder.predictions)
 
+    @property
+    def valid_predictions(self) -> Predictions:
+        return Predictions(self.folder.predictions / VALID)
+
     def keeps(self, cell: ResolvedCell) -> bool:
         """Whether the test predictions of ``cell`` are kept."""
-        asked = self.plan.config.keep_predictions
+        config = self.plan.config
+        asked = "always" if config.valid_predictions else config.keep_predictions
         return asked == "always" or (asked == "auto" and cell.data.split_rows["test"] <= AUTO_ROWS)
 
     def checkpoints(self, cell: ResolvedCell) -> Path | None:

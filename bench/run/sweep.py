@@ -31,6 +31,7 @@ from bench.run.session import (
     SELECTIONS,
     TIMINGS,
     TRIALS,
+    VALID,
     Plan,
     Session,
     use_threads,
@@ -41,10 +42,15 @@ POLL_S = 0.5
 """Seconds between two looks at what other processes are at."""
 
 
-def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
+def run(plan: Plan, reporter: Reporter, session: Session | None = None) -> list[CellRecord]:
     """Compute every cell that has no result yet and return the records of the whole grid.
 
     A failing cell becomes a record and never stops the others. Rows are read only for cells that are computed.
+
+    Args:
+        plan: what to compute.
+        reporter: is told what happens.
+        session: of the same plan, where its rows are to serve further plans.
 
     Raises:
         ConfigError: the executor is unknown.
@@ -52,7 +58,7 @@ def run(plan: Plan, reporter: Reporter) -> list[CellRecord]:
         DataError: a data set cannot be opened, or a record of the folder cannot be read.
     """
     use_threads(plan.config)
-    session = Session(plan)
+    session = Session(plan) if session is None else session
     executor: Executor = choose_executor(plan.config.executor_name)(session)
     grid = list(plan.cells())
     with Leases() as leases:
@@ -195,6 +201,7 @@ class _Sweep:
             )
             self._reporter.event({"event": "warning", "text": text})
             record = replace(record, predictions=None)
+        self._session.valid_predictions.settle(cell.hash, (record.predictions or {}).get(VALID))
         self._session.folder.write(record)
         checkpoints = self._session.checkpoints(cell)
         if checkpoints is not None and record.status in DONE:
