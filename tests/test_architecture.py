@@ -161,6 +161,7 @@ LAYERS = (  # a room imports itself and the rooms of the lines above it, but non
     ("methods", "backbones"),
     ("plugins",),
     ("run",),
+    ("advise",),
     ("tables",),
     ("plots",),
     ("report",),

@@ -17,6 +17,7 @@ from bench.errors import UserError, suggest
 
 COMMANDS = {
     "run": "compare methods: select, train, evaluate, record, tabulate",
+    "advise": "say which fields can be dropped, what that costs and what it saves",
     "prepare": "turn a raw file into an encoded data set",
     "data": "from a raw table to a card, and what is wrong with one",
     "report": "write the tables and figures of a run",
@@ -39,6 +40,7 @@ commands:
 
 _KEPT = {
     "run": "finished cells are kept, the same command goes on from here",
+    "advise": "finished cells are kept, the same command goes on from here",
     "prepare": "the data folder is as it was, the same command begins anew",
     "report": "the files that were written are whole, the same command writes the rest",
     "rounding": "finished cells of the repetitions are kept, the same command goes on from here",

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.advise.advice import FILE, read_advice
 from bench.data.store.fields import read_fields
 from bench.files import write_atomically
 from bench.predictions import Predictions
 from bench.records import RunFolder, load_frame
+from bench.report import advice as advising
 from bench.report.drawing import Drawing
 from bench.report.formats import csv, html, latex, markdown
 from bench.tables.adaptability import adaptability_tables
@@ -69,10 +71,27 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
             if name.endswith(".svg"):
                 figures[title] = data
                 lead = lead or (title if name.startswith(_LEAD) else "")
+    opening, own = _advice(folder)
     first = [html.Section("Fields", [fields_table(one) for one in fields], _FIELDS, leads=True)] if fields else []
     sections = [*first, *(html.Section(heading, tables, name) for name, heading, tables in kinds)]
-    text = html.page(cells, sections, figures, html.Answer(_ANSWER, lead))
-    return [*written, _write(folder.path / "report.html", text.encode())]
+    text = html.page(cells, sections, figures, html.Answer(_ANSWER, lead), opening)
+    return [*written, *own, _write(folder.path / "report.html", text.encode())]
+
+
+def _advice(folder: RunFolder) -> tuple[html.Opening | None, list[Path]]:
+    """What the page opens with where the run was made for advice, and the files of that.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    found = read_advice(folder.path)
+    if found is None:
+        return None, []
+    beside = (folder.path / FILE).parent
+    written = [_write(beside / name, text.encode()) for name, text in advising.files(found).items()]
+    drawn = advising.figure(found)
+    written += [_write(folder.figures / f"advice{suffix}", data) for suffix, data in drawn.items()]
+    return advising.opening(found, drawn.get(".svg")), written
 
 
 def _answer(cells: Sequence[Record], titles: Titles) -> list[tuple[str, str, Sequence[Table]]]:

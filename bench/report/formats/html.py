@@ -17,12 +17,13 @@ from typing import Any
 
 from bench.records import display_title
 from bench.report.formats.letters import visible
+from bench.tables.advice import Grid
 from bench.tables.cells import Record
 from bench.tables.model import Row, Table, Value
 from bench.tables.naming import distinct_titles
 from bench.tables.titles import Titles
 
-__all__ = ["Answer", "Section", "page"]
+__all__ = ["Answer", "Opening", "Section", "page"]
 
 TITLE = "Feature selection for CTR models"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
@@ -41,6 +42,7 @@ _WINDOWS_PX = (350, 740, 1180)
 _WINDOW_ROWS = 10
 """What the style sheet shows at once of a table with which the page begins."""
 _SVG_WIDTH = re.compile(r'<svg[^>]* width="([\d.]+)pt"')
+_NUMBER = re.compile(r"[+−-]?\d[\d,]*(\.\d+)?")
 _HEAVY = ("traceback", "field_scores", "field_names", "phases", "versions", "host")
 """Parts of a record that are shown elsewhere or only in its file."""
 
@@ -67,8 +69,27 @@ class Answer:
     """Title of the figure; empty without one."""
 
 
+@dataclass(frozen=True)
+class Opening:
+    """A part before all others: what was asked, in sentences, a figure and tables."""
+
+    name: str
+    """In addresses within the page."""
+    heading: str
+    sentence: str
+    details: Sequence[str]
+    figure: str
+    """Its title."""
+    svg: bytes | None
+    grids: Sequence[Grid]
+
+
 def page(
-    cells: Sequence[Record], sections: Sequence[Section], figures: Mapping[str, bytes], answer: Answer | None = None
+    cells: Sequence[Record],
+    sections: Sequence[Section],
+    figures: Mapping[str, bytes],
+    answer: Answer | None = None,
+    opening: Opening | None = None,
 ) -> str:
     """The whole file.
 
@@ -77,12 +98,14 @@ def page(
         sections: its tables.
         figures: its figures as SVG, by title.
         answer: which of them it opens with.
+        opening: what comes before all that.
     """
     answer = answer or Answer("", "")
     drawn = {title: _figure(title, svg, i) for i, (title, svg) in enumerate(figures.items())}
     lead = drawn.pop(answer.figure, "")
     opens = next((section for section in sections if section.name and section.name == answer.section), None)
     parts = [
+        *([(opening.name, opening.heading, _opening(opening, len(figures)))] if opening else []),
         *((f"t-{section.name}", section.heading, _leading(section.tables)) for section in sections if section.leads),
         *([(f"t-{opens.name}", opens.heading, _answer(opens.tables, lead))] if opens else []),
         ("summary", "What was run", _summary(cells) + ("" if opens else lead)),
@@ -142,6 +165,41 @@ def _answer(tables: Sequence[Table], figure: str) -> str:
     return "".join([shown[0], figure, *shown[1:_OPEN]]) + (
         f"<details><summary>{len(shown) - _OPEN} more places</summary>{more}</details>" if more else ""
     )
+
+
+def _opening(part: Opening, number: int) -> str:
+    details = "".join(f"<li>{_text(text)}</li>" for text in part.details)
+    drawn = "" if part.svg is None else _figure(part.figure, part.svg, number)
+    tables = "".join(_grid(grid) for grid in part.grids)
+    said = f'<p class="answer"><b>{_text(part.sentence)}</b></p>\n<ul class="notes">{details}</ul>\n'
+    return f"{said}{drawn}{tables}"
+
+
+def _grid(grid: Grid) -> str:
+    heads = "".join(f"<th><button>{_text(heading)}</button></th>" for heading in grid.headings)
+    cells = grid.cells or ((),) * len(grid.rows)
+    rows = "".join(
+        f"<tr>{''.join(_grid_cell(cell, of if i == 0 else ()) for i, cell in enumerate(row))}</tr>\n"
+        for row, of in zip(grid.rows, cells, strict=True)
+    )
+    letters = [max(len(row[i]) for row in (grid.headings, *grid.rows)) for i in range(len(grid.headings))]
+    return (
+        f'<h3>{_text(grid.title)}</h3>\n<p class="caption">{_text(grid.caption)}</p>\n'
+        f"{_hint(sum(_LETTER_PX * count + _CELL_PX for count in letters), 'columns')}"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{_text(grid.title)}">\n'
+        f'<table class="sortable">\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n'
+    )
+
+
+def _grid_cell(cell: str, of: Sequence[str]) -> str:
+    """A cell that is sorted by the number it begins with, and leads to the cells behind it."""
+    number = _NUMBER.match(cell)
+    key = number[0].replace(",", "").replace("−", "-") if number else cell
+    shown = _text(cell)
+    if of:
+        ids = [one[:ID_CHARS] for one in of]
+        shown = f'<a href="#cell-{ids[0]}" data-cells="{" ".join(ids)}">{shown}</a>'
+    return f'<td data-sort="{_text(key)}">{shown}</td>'
 
 
 def _said(table: Table) -> str:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from bench.report.formats.letters import visible
 from bench.tables.model import Table, Value
 
-__all__ = ["document"]
+__all__ = ["document", "escape", "line"]
 
 _SPECIAL = str.maketrans({char: f"\\{char}" for char in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 _LEGEND = " Best **bold**, second best <u>underlined</u>."
 
 
 def escape(text: str) -> str:
+    """Any text as itself, in one line."""
     return " ".join(visible(text).translate(_SPECIAL).split())
 
 
@@ -25,16 +26,17 @@ def document(tables: Sequence[Table], heading: str) -> str:
 def _table(table: Table) -> list[str]:
     names = [f"{escape(group.title)}<br>{escape(metric.heading)}" for group in table.groups for metric in group.metrics]
     lines = [f"## {escape(table.title)}", "", f"{escape(table.caption)}{_LEGEND if table.by_column else ''}", ""]
-    lines += [_line([escape(table.stub), *names]), _line([":--", *("--:" for _ in names)])]
+    lines += [line([escape(table.stub), *names]), line([":--", *("--:" for _ in names)])]
     for row in table.rows:
         if row.heading:
-            lines.append(_line([f"*{escape(row.heading)}*", *("" for _ in names)]))
-        lines.append(_line([escape(row.title) + "".join(row.flags), *(_value(value) for value in row.values)]))
+            lines.append(line([f"*{escape(row.heading)}*", *("" for _ in names)]))
+        lines.append(line([escape(row.title) + "".join(row.flags), *(_value(value) for value in row.values)]))
     notes = [f"- {escape(f'{note.symbol} {note.text}'.strip())}" for note in table.notes]
     return [*lines, "", *notes, *([""] if notes else [])]
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """A line of a table."""
     return f"| {' | '.join(cells)} |"
 
 

@@ -1,0 +1,283 @@
+"""Advice, step by step: all fields, rankings, fewer and fewer fields, single fields near the cut."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from bench.advise.advice import Advice, Look, Verdict, write_advice
+from bench.advise.answer import Answer, Findings, seconds
+from bench.advise.around import Probe, Set, near, probe, repaired
+from bench.advise.config import AdviseConfig, run_config
+from bench.advise.lab import Lab, Trained
+from bench.advise.ranks import Consensus, consensus
+from bench.advise.search import Outcome, chosen, grid, next_k, outcome
+from bench.errors import ConfigError, DataError
+from bench.records import CellRecord
+from bench.run.config import RunConfig
+from bench.run.forecast import forecasts
+from bench.run.progress import Reporter, duration
+from bench.run.session import VALID
+
+__all__ = ["advise"]
+
+_ROUNDS = 3
+"""Repairs of the cut, at most."""
+
+
+def advise(config: AdviseConfig, reporter: Reporter, tell: Callable[[str], None]) -> Advice:
+    """Which fields can be dropped, what that costs, and what it saves; also written into the run folder.
+
+    Args:
+        config: what is asked.
+        reporter: is told of cells.
+        tell: is told of warnings before the first.
+
+    Raises:
+        ConfigError: a value out of range, an unknown name, or too little time.
+        DataError: the data cannot be used, or a cell that the advice rests on has failed.
+    """
+    base = run_config(config)
+    _prepare(base, tell)
+    advisor = _Advisor(config, Lab(base, config.time_s, reporter), base)
+    found = advisor.advice()
+    write_advice(base.out, found)
+    return found
+
+
+def _prepare(base: RunConfig, tell: Callable[[str], None]) -> None:
+    """Make data that need no file, and say what grows steeply."""
+    from bench.data.prepare.ready import make_ready  # noqa: PLC0415 - not where all is done
+    from bench.run import growth, session  # noqa: PLC0415
+
+    plan = session.resolve(base)
+    make_ready(plan.cards.values(), base.data_dir, tell)
+    for text in growth.warnings(session.Session(plan)):
+        tell(f"warning: {text}")
+
+
+@dataclass
+class _Advisor:
+    """What is known so far."""
+
+    config: AdviseConfig
+    lab: Lab
+    base: RunConfig
+    looks: dict[Set, Look] = field(default_factory=dict)
+    sets: dict[int, Set] = field(default_factory=dict)
+    """Cuts of the consensus that were looked at, by K."""
+    trained: dict[Set, Trained] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    probes: list[Probe] = field(default_factory=list)
+    """Around the chosen set."""
+    failed: list[str] = field(default_factory=list)
+    """Rankers without a ranking."""
+    consensus: Consensus | None = None
+
+    def advice(self) -> Advice:
+        lab, n_fields = self.lab, self.lab.schema.n_fields
+        if n_fields < 2:
+            raise ConfigError(f"{lab.dataset} has one field only: there is nothing to drop.")
+        self._check_time()
+        lab.say(f"advice, 1 of 4: all {n_fields} fields")
+        self.whole = lab.whole()
+        self.chance = lab.above_chance(self.whole)
+        if self.chance.low <= 0:
+            return Answer(self._findings()).noise()
+        lab.say(f"advice, 2 of 4: rankings by {', '.join(self.base.methods)}")
+        self.consensus = self._rank(lab.rankings())
+        self.order = self.consensus.order
+        self.reference = Set(self.order, n_fields)
+        lab.say("advice, 3 of 4: fewer and fewer fields of the consensus")
+        self._search()
+        verdict, cut = self._verdict()
+        if cut is not None:
+            lab.say(f"advice, 4 of 4: single fields near the cut at K = {cut.k}")
+            cut = self._around(cut)
+        self._rest_of_grid()
+        return Answer(self._findings()).advice(verdict, cut)
+
+    def _findings(self) -> Findings:
+        return Findings(
+            config=self.config,
+            lab=self.lab,
+            whole=self.whole,
+            chance=self.chance,
+            consensus=self.consensus,
+            looks=self.looks,
+            trained=self.trained,
+            probes=self.probes,
+            left_out=self.left_out,
+            failed=self.failed,
+        )
+
+    def _check_time(self) -> None:
+        """Refuse a time in which not even one retraining ends, by the forecast of a run.
+
+        Raises:
+            ConfigError: it is too short.
+        """
+        from bench.run import estimate  # noqa: PLC0415 - not where all is done
+
+        session = self.lab.required()
+        pending = [cell for cell in session.plan.cells() if session.done(cell) is None]
+        if not pending:
+            return
+        (size,) = estimate.sizes(session)
+        (found,) = forecasts(session, [estimate.pace(session, size)])
+        if found.seconds is None:
+            return
+        more = 1 + self.config.seeds / len(pending)
+        low, high = (end * more for end in found.seconds)
+        if low > self.config.time_s:
+            wanted = math.ceil(high / 60)
+            raise ConfigError(
+                f"time={self.config.time} is too short: all fields, the rankings and one smaller set take about "
+                f"{duration(low)} to {duration(high)} here. Give --time {wanted}m, fewer seeds or rankers, or --rows."
+            )
+
+    def _rank(self, records: Sequence[CellRecord]) -> Consensus:
+        """The consensus of the rankers that have a ranking.
+
+        Raises:
+            DataError: none has.
+        """
+        rankings: dict[str, list[list[float | None]]] = defaultdict(list)
+        failed: dict[str, str] = {}
+        for record in records:
+            if record.status == "ok" and record.field_scores is not None:
+                rankings[record.label].append(record.field_scores)
+            else:
+                failed[record.label] = f"{record.label}: {record.status}: {record.reason or 'no scores of fields'}"
+        if not rankings:
+            raise DataError(f"no ranker has a ranking: {'; '.join(failed.values())}. Name others with --rankers.")
+        self.failed = [text for label, text in failed.items() if label not in rankings]
+        return consensus(rankings)
+
+    def _look(self, name: str, cut: Set) -> Look | None:
+        """Train a set; None where there is no time."""
+        if cut not in self.looks:
+            trained = self.lab.keep(name, cut.order, cut.k)
+            if trained is None:
+                return None
+            self._note(cut, trained, ranked=name == "consensus")
+        return self.looks[cut]
+
+    def _note(self, cut: Set, trained: Trained, ranked: bool) -> None:
+        names = self.lab.schema.names
+        self.trained[cut] = trained
+        self.looks[cut] = Look(
+            k=cut.k,
+            fields=tuple(names[f] for f in trained.fields),
+            valid=self.lab.interval(trained, self.whole, VALID),
+            test=self.lab.interval(trained, self.whole),
+            auc=trained.mean("auc"),
+            embedding_bytes=trained.mean("embedding_bytes"),
+            inference_s=seconds(trained, "inference")[0],
+            training_s=seconds(trained, "training")[0],
+            cells=tuple(record.config_hash for record in trained.records),
+            ranked=ranked,
+        )
+
+    def _cut(self, k: int) -> Set:
+        return self.sets.setdefault(k, Set(self.order, k))
+
+    def _outcomes(self) -> dict[int, Outcome]:
+        """What the looks at cuts of the consensus say, by K below the reference's."""
+        seen = {k: cut for k, cut in self.sets.items() if cut in self.looks and k < self.reference.k}
+        return {k: self._outcome(cut) for k, cut in seen.items()}
+
+    def _outcome(self, cut: Set) -> Outcome:
+        """Within is what loses less than the tolerance against the reference, and against all fields."""
+        tolerance, against_all = self.config.tolerance, self.looks[cut].valid
+        found = outcome(against_all, tolerance)
+        if self.reference not in self.trained or found != "within":
+            return found
+        return outcome(self.lab.interval(self.trained[cut], self.trained[self.reference], VALID), tolerance)
+
+    def _search(self) -> None:
+        """Look at numbers of fields as long as a look could change the choice, and there is time."""
+        points = grid(self.lab.schema.n_fields)
+        while (k := next_k(self._outcomes(), self.reference.k, points)) is not None:
+            found = self._look("consensus", self._cut(k))
+            if found is None:
+                self.left_out.append(f"K = {k}")
+                return
+            self._prefer(self._cut(k), found)
+
+    def _prefer(self, cut: Set, look: Look) -> None:
+        """Take a set as the reference where it is the best so far, if losses are measured against that."""
+        best = 0.0 if self.reference not in self.looks else self.looks[self.reference].valid.mean
+        if self.config.against == "best" and look.valid.mean > best:
+            self.reference = cut
+
+    def _rest_of_grid(self) -> None:
+        """The numbers of fields below the choice, for the figure; last, since no choice rests on them."""
+        rest = [k for k in grid(self.lab.schema.n_fields) if self._cut(k) not in self.looks]
+        for number, k in enumerate(rest):
+            if self._look("consensus", self._cut(k)) is None:
+                self.left_out += [f"K = {k}" for k in rest[number:] if f"K = {k}" not in self.left_out]
+                return
+
+    def _verdict(self) -> tuple[Verdict, Set | None]:
+        """What the looks say, and the set to go on with."""
+        found = chosen(self._outcomes())
+        if found is None and self.reference in self.looks and self._outcome(self.reference) == "within":
+            found = self.reference.k
+        if found is not None:
+            return "drop", self._cut(found)
+        if not self.looks:
+            return "open", None
+        if self.left_out:
+            return "open", self._guess()
+        largest = self.looks[self._cut(max(k for k, cut in self.sets.items() if cut in self.looks))]
+        return ("none", None) if outcome(largest.valid, self.config.tolerance) == "worse" else ("small", self._guess())
+
+    def _guess(self) -> Set | None:
+        """The smallest set that is within a standard error of all fields, with all larger ones; None without one."""
+        found = None
+        for cut in sorted((cut for cut in self.sets.values() if cut in self.looks), key=lambda cut: -cut.k):
+            valid = self.looks[cut].valid
+            if valid.mean < -max(self.config.tolerance, valid.se):
+                break
+            found = cut
+        return found
+
+    def _around(self, cut: Set) -> Set:
+        """Single fields near the cut, and the cut mended by what they say, until nothing is left to mend."""
+        for _ in range(_ROUNDS):
+            self.probes = []
+            for one in near(cut, self.config.near):
+                found = probe(self.lab, cut, self.trained[cut], self.whole, one)
+                if found is None:
+                    self.left_out.append(f"single fields near K = {cut.k}")
+                    return cut
+                self.probes.append(found)
+                if found.fields not in self.looks and found.fields.k < len(cut.order):
+                    self._note(found.fields, found.trained, ranked=False)
+            better = self._mended(cut)
+            if better is None:
+                return cut
+            cut = better
+        return cut
+
+    def _mended(self, cut: Set) -> Set | None:
+        """A smaller set that is within the tolerance, or one of as many fields that is better; None without one."""
+        joint = repaired(cut, self.probes, self.config.tolerance)
+        if joint != cut and joint.k < len(cut.order):
+            self._look("mended", joint)
+        cheapest = sorted((p for p in self.probes if p.kept), key=lambda p: p.valid.mean)
+        for other in (joint, *(p.fields for p in cheapest)):
+            if other in self.looks and other != cut and self._is_better(other, cut):
+                return other
+        return None
+
+    def _is_better(self, other: Set, cut: Set) -> bool:
+        ours, now = self.looks[other], self.looks[cut]
+        if self._outcome(cut) != "within":  # of too small data: what looks best is all there is
+            return other.k <= cut.k and ours.valid.mean > now.valid.mean
+        if self._outcome(other) != "within":
+            return False
+        return other.k < cut.k or (other.k == cut.k and ours.valid.mean > now.valid.mean)
