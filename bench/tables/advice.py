@@ -55,8 +55,8 @@ def look_grid(advice: Advice) -> Grid:
     whole = advice.whole
     caption = (
         "Against all: difference in AUC to all fields on test rows, mean over seeds ± half of the 95 % interval over "
-        "seeds and rows; on validation: the same, by which K is chosen. Then what is left of the embeddings' bytes and of "
-        "the times. * chosen; ' not a cut of the consensus."
+        "seeds and rows; on validation: the same, by which K is chosen. Then what is left of the embeddings' bytes and "
+        "of the times. * chosen; ' not a cut of the consensus."
     )
     rows: list[tuple[str, ...]] = [(f"{advice.n_fields}", f"{advice.whole_auc:.4f}", *[MISSING] * 2, *["100 %"] * 3)]
     cells: list[tuple[str, ...]] = [()]
