@@ -205,13 +205,13 @@ class Session:
         values = self.plan.cards[label].profile_values
         return resolve_profile(config.training, self.facts(label).split_rows["train"], values, config.profile_changes)
 
-    def check_fields(self) -> None:
-        """Ask the methods whether their parameters fit the fields of the data sets.
+    def check_fields(self, labels: Iterable[str]) -> None:
+        """Ask the methods whether their parameters fit the fields of the data sets ``labels``.
 
         Raises:
             ConfigError: those of one do not.
         """
-        for label in self.plan.cards:
+        for label in labels:
             for choice in self.plan.methods.values():
                 try:
                     method = choice.make()

@@ -65,7 +65,7 @@ def run(plan: Plan, reporter: Reporter, session: Session | None = None) -> list[
         claims = Claims(session, leases)  # looks at the folder before the records are read
         records = {cell: done for cell in grid if (done := session.done(cell)) is not None}
         used = dict.fromkeys(cell.dataset for cell in grid if cell not in records)
-        session.check_fields()
+        session.check_fields(used)
         for label in reversed(used):  # before anything is written; the first one is then at hand
             executor.check(label)
         _begin(session, claims, leases)
