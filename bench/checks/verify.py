@@ -1,7 +1,7 @@
 """Are the numbers of a run those of the predictions that it kept? Computed by other means than the harness's own.
 
-Nothing of ``bench.engine`` or ``bench.stats`` is used: AUC is scikit-learn's, shares of rows above a row are counted in
-the sorted other class instead of by mid-ranks, all else is NumPy's and SciPy's from the formulas of PROTOCOL.
+Nothing of ``bench.engine`` or ``bench.stats`` is used: AUC is scikit-learn's, DeLong's components come from SciPy's
+mid-ranks instead of counts in sorted scores, all else is NumPy's and SciPy's from the formulas of PROTOCOL.
 """
 
 from __future__ import annotations
@@ -189,13 +189,8 @@ def _interval(own: Sequence[np.ndarray], base: Sequence[np.ndarray], y: np.ndarr
 
 def _shares(z: np.ndarray, positive: np.ndarray) -> np.ndarray:
     """Of each row the share of the other class that it is on the right side of, a tie as half: [N]."""
-    ones, zeros = np.sort(z[positive]), np.sort(z[~positive])
-    shares = np.empty(len(z))
-    shares[positive] = _below(zeros, z[positive])
-    shares[~positive] = 1 - _below(ones, z[~positive])
+    ranks, shares = stats.rankdata(z), np.empty(len(z))
+    for own in (positive, ~positive):
+        shares[own] = (ranks[own] - stats.rankdata(z[own])) / (~own).sum()
+    shares[~positive] = 1 - shares[~positive]
     return shares
-
-
-def _below(ascending: np.ndarray, z: np.ndarray) -> np.ndarray:
-    left, right = (np.searchsorted(ascending, z, side) for side in ("left", "right"))
-    return np.asarray((left + right) / (2 * len(ascending)))

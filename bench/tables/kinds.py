@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.stats.calibration import BINS
 from bench.tables.metrics import (
     AUC,
     CT_S,
@@ -53,6 +55,15 @@ def _kept_bytes(cell: Cell, baseline: Cell | None) -> float | None:
 
 def _recovered(key: str) -> Measure:
     return lambda cell, baseline: (cell["recovery"] or {}).get(key)
+
+
+def _ece_by_chance(cell: Cell, baseline: Cell | None) -> float | None:
+    """√(2 p (1 - p) / π n): mean deviation of the rate in a bin of n rows, normally distributed, at the rate p of all."""
+    rows, positives = cell["split_rows"].get("test"), (cell["positives"] or {}).get("test")
+    if cell["ece"] is None or not rows or positives is None:
+        return None
+    rate = positives / rows
+    return math.sqrt(2 * rate * (1 - rate) * BINS / (math.pi * rows))
 
 
 _OVERALL = TableKind("overall", (AUC, LOGLOSS, TT_RATIO), "Results", "Results", by_dataset=False)
@@ -116,11 +127,12 @@ _CALIBRATION = TableKind(
         LOGLOSS,
         Metric("pcoc", "PCOC", None, 4),
         Metric("ece", "ECE", "lower", 4),
+        Metric("ece_by_chance", "ECE by chance", None, 4, _ece_by_chance, counted=True),
     ),
     "Calibration",
     "Calibration",
     "PCOC: mean prediction over the rate of positives; 1 is calibrated. ECE: expected calibration error over 20 bins "
-    "of equal mass.",
+    "of equal mass. ECE by chance: about what so few test rows give a model without any error.",
     needs=lambda cell: cell["ece"] is not None,
 )
 

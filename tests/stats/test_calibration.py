@@ -8,6 +8,7 @@ from scipy.special import expit, logit
 
 from bench.stats.calibration import ece, pcoc
 from bench.stats.checks import NotTestable
+from bench.tables.kinds import KINDS
 
 
 def test_pcoc_is_predicted_over_observed_clicks() -> None:
@@ -51,3 +52,13 @@ def test_what_cannot_be_told_is_refused() -> None:
         pcoc([0.1, 0.2], [0, 0])
     with pytest.raises(NotTestable, match="2 logits for 3 labels"):
         ece([0.1, 0.2], [0, 1, 0])
+
+
+def test_the_table_says_what_chance_alone_gives() -> None:
+    rng, rate, rows = np.random.default_rng(2), 0.25, 1000
+    z = np.full(rows, logit(rate)) + rng.normal(0, 1e-6, rows)  # bins of rows by lot
+    found = [ece(z, rng.random(rows) < rate) for _ in range(200)]
+    (column,) = [metric for metric in KINDS["calibration"].columns if metric.name == "ece_by_chance"]
+    cell = {"ece": 0.1, "split_rows": {"test": rows}, "positives": {"test": round(rate * rows)}}
+    assert column.number(cell) == pytest.approx(np.mean(found), rel=0.05)
+    assert column.number(cell | {"ece": None}) is None
