@@ -58,7 +58,7 @@ def _recovered(key: str) -> Measure:
 
 
 def _ece_by_chance(cell: Cell, baseline: Cell | None) -> float | None:
-    """√(2 p (1 - p) / π n): mean deviation of the rate in a bin of n rows, normally distributed, at the rate p of all."""
+    """√(2 p (1 - p) / π n), the mean deviation of a normal rate in a bin of n rows, at the rate p of all rows."""
     rows, positives = cell["split_rows"].get("test"), (cell["positives"] or {}).get("test")
     if cell["ece"] is None or not rows or positives is None:
         return None
