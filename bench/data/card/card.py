@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from bench.budget import Terms
 from bench.data.card.card_params import Parameter, declared, resolve
+from bench.data.card.field_terms import FieldTerms, read_field_terms, terms_of
 from bench.data.card.layout import MAX_EXPANSION, Layout, read_layout
+from bench.data.card.split_group import check_group, with_group
 from bench.data.card.time_order import TimeOrder, read_order
 from bench.data.card.toml_table import TomlTable, breaks_lines
 from bench.errors import ConfigError
@@ -88,6 +91,10 @@ class DatasetCard:
     anchor: Anchor | None = None
     test_files: tuple[str, ...] = ()
     """Names (or patterns) of files whose rows are the test split; nothing where it is drawn from all rows."""
+    group: str = ""
+    """A column whose every value has all its rows in one split; nothing where rows are drawn one by one."""
+    field_terms: FieldTerms = field(default_factory=dict)
+    """On what terms fields may be dropped, by name or pattern."""
 
     @property
     def min_count(self) -> int:
@@ -153,12 +160,30 @@ class DatasetCard:
             parts["order"] = asdict(self.order)
         if self.test_files:
             parts["test_files"] = self.test_files
+        if self.group:
+            parts["split_group"] = self.group
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
     def profile_values(self) -> dict[str, Any]:
         """What the card asks of the training profiles."""
         return {"embedding_dim": self.embedding_dim, "l2": self.l2, "evaluate_every": self.evaluate_every}
+
+    @property
+    def in_whole_classes(self) -> bool:
+        """Whether rows are drawn within each class, so that every split has its share of both."""
+        return not self.temporal and not self.group
+
+    def terms_of_fields(self, names: Sequence[str]) -> Terms:
+        """On what terms the fields ``names`` may be dropped; of a table that lacks fields of the card, the others.
+
+        Raises:
+            ConfigError: of generated data, a name that is no field's.
+        """
+        made = {name for layout in self.layouts for name in layout.fields}
+        every = list(dict.fromkeys([*names, *sorted(made.difference(names))]))
+        found = terms_of(self.field_terms, every, f"data set {self.name!r}: [fields]")
+        return found.among(len(names))
 
 
 def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> DatasetCard:
@@ -179,7 +204,7 @@ def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> Dataset
         raise ConfigError(f"{path.name}: a card has either a [raw] table or a generator.")
     parameters = declared(table, any(column.role == "integer" for one in layouts for column in one.columns))
     params, changed = resolve(name, parameters, overrides or {})
-    shares, test_files = _read_split(table)
+    shares, test_files, group = _read_split(table)
     card = DatasetCard(
         name=name,
         title=table.take("title", str, name),
@@ -189,7 +214,7 @@ def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> Dataset
         homepage=table.take("homepage", str, ""),
         terms=table.take("terms", str, "").strip(),
         downloads=_read_downloads(table),
-        layouts=layouts,
+        layouts=with_group(layouts, group, table.where),
         generator=generator,
         shares=shares,
         parameters=parameters,
@@ -201,10 +226,13 @@ def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> Dataset
         order=read_order(table, layouts),
         anchor=_read_anchor(table),
         test_files=test_files,
+        group=group,
+        field_terms=read_field_terms(table, None if generator else (f for one in layouts for f in one.fields)),
     )
     table.done()
     _check(card, path.name)
     _check_test_files(card, path.name)
+    check_group(group, path.name, generated=bool(generator), temporal=card.temporal, test_files=bool(test_files))
     _check_profiles(card, path.name)
     return card
 
@@ -307,11 +335,12 @@ def _read_anchor(table: TomlTable) -> Anchor | None:
     return anchor
 
 
-def _read_split(table: TomlTable) -> tuple[tuple[float, float, float], tuple[str, ...]]:
-    """The shares of the splits, and the files of a test split of its own."""
+def _read_split(table: TomlTable) -> tuple[tuple[float, float, float], tuple[str, ...], str]:
+    """The shares of the splits, the files of a test split of its own, and the column whose values are not cut."""
     split = table.table("split")
+    group = split.take("group", str, "")
     if not split.holds_table("test"):
-        return _read_shares(split), ()
+        return _read_shares(split), (), group
     train, valid = split.take("train", float, 0.8), split.take("valid", float, 0.1)
     test = split.table("test")
     files = test.take_list("files")
@@ -322,7 +351,7 @@ def _read_split(table: TomlTable) -> tuple[tuple[float, float, float], tuple[str
     if not (math.isfinite(train) and math.isfinite(valid) and min(train, valid) > 0):
         raise ConfigError(f"{split.where}: train = {train}, valid = {valid} must be above 0.")
     whole = Fraction(str(train)) + Fraction(str(valid))
-    return (float(Fraction(str(train)) / whole), float(Fraction(str(valid)) / whole), 0.0), files
+    return (float(Fraction(str(train)) / whole), float(Fraction(str(valid)) / whole), 0.0), files, group
 
 
 def _read_shares(split: TomlTable) -> tuple[float, float, float]:

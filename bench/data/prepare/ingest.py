@@ -33,7 +33,9 @@ from bench.data.raw.signatures import is_parquet, refuse_binary
 from bench.data.raw.sources import RawSource, RawStream, shown
 from bench.data.raw.sparse import SparseParser
 from bench.data.raw.text_stream import TextStream
+from bench.data.raw.texts import as_texts
 from bench.data.schema import Kind
+from bench.data.store.group_split import UNKNOWN, split_of_values
 from bench.errors import ConfigError, DataError, suggest
 
 Tick = Callable[[int], None]
@@ -51,6 +53,8 @@ class Ingested:
     roles: dict[str, str] | None = None
     times: np.ndarray | None = None
     """Seconds since 1970, int64 [N], where a column of them decides the split."""
+    group_splits: np.ndarray | None = None
+    """Of each row the split of its group, ``UNKNOWN`` without one, uint8 [N], where groups decide the split."""
     extremes: Sequence[Sequence[Extreme]] = ()
     """Of each numeric field: the smallest and largest number of every block that has any."""
     notes: tuple[str, ...] = ()
@@ -75,17 +79,17 @@ def ingest_raw(
     encoder = Encoder(layout.fields, kinds, spill)
     labels: list[np.ndarray] = []
     values = LabelValues()
-    times: list[np.ndarray] = []
+    deciding: list[np.ndarray] = []
     extremes: list[list[Extreme]] = [[] for kind in kinds if kind == "numeric"]
     members = (*tables.members, *tables.tests)
     counts = [Counted() for _ in members]
     parts = _parts(source, tables, chunk_bytes, spill.folder)
-    for place, block, when, stored, seen in map_ordered(work, parts, pool):
+    for place, block, decides, stored, seen in map_ordered(work, parts, pool):
         encoder.add(stored, pool)
         counts[place].add(seen)
         labels.append(block.labels)
         values.add(block.label_values)
-        times += [] if when is None else [when]
+        deciding += [] if decides is None else [decides]
         for number, found in enumerate(block.extremes):
             extremes[number] += found
         tick(sum(one.rows for one in counts))
@@ -97,9 +101,9 @@ def ingest_raw(
     tables.check_alone(source)
     y = np.concatenate(labels)
     check_labels(values, y, layout.label_rule, f"{tables.shown}: the label column {layout.label.name!r}")
-    moments = np.concatenate(times) if times else None
+    split_by = {"group_splits" if card.group else "times": np.concatenate(deciding)} if deciding else {}
     notes = _notes(tables, counts, source)
-    return Ingested(encoder, y, times=moments, extremes=extremes, notes=notes, test_rows=test_rows)
+    return Ingested(encoder, y, extremes=extremes, notes=notes, test_rows=test_rows, **split_by)
 
 
 def _no_rows(member: str) -> DataError:
@@ -143,11 +147,21 @@ class _Work:
         place, parse, part = given
         raw = without_markers(parse(part), self._markers)
         block = make_fields(raw, self._layout, self._sides, self._card.merged_buckets)
-        times = None if self._ordered_by is None else row_times(raw, self._ordered_by)
+        decides = group_splits(raw, self._card) if self._card.group else None
+        if self._ordered_by is not None:
+            decides = row_times(raw, self._ordered_by)
         stored = store_block(block, self._spill)
         block.columns.clear()  # they are parked now
         seen = Seen(raw.n_rows, raw.long_rows(), numbered(raw, self._layout))
-        return place, block, times, stored, seen
+        return place, block, decides, stored, seen
+
+
+def group_splits(raw: RawBlock, card: DatasetCard) -> np.ndarray:
+    """The split of each row's group, uint8 [n]; ``UNKNOWN`` where the row names none."""
+    column = raw.columns[card.group]
+    known = split_of_values(as_texts(column.values).to_pylist(), card.split_seed, card.shares)
+    found: np.ndarray = np.concatenate([[np.uint8(UNKNOWN)], known])[column.codes]
+    return found
 
 
 _Part = tuple[int, Callable[[Any], RawBlock], Any]

@@ -27,6 +27,7 @@ from bench.data.raw.fields import Extreme
 from bench.data.raw.sources import RawSource
 from bench.data.schema import Schema
 from bench.data.store import manifest as files
+from bench.data.store.group_split import UNKNOWN, with_rows_alone
 from bench.data.store.scaling import CollapseError, Scaling, beyond_message, first_beyond, fit_scaling
 from bench.data.store.splits import TRAIN, assign_splits, check_splits
 from bench.data.store.temporal import temporal_splits
@@ -130,8 +131,8 @@ class _Preparer:
         card, tools = self._card, self._tools
         data, prints = self._ingest(raw)
         splits = self._split(data)
-        shares = None if card.temporal else card.shares
-        check_splits(data.labels, splits, f"data set {card.name!r}", shares)
+        shares = card.shares if card.in_whole_classes else None
+        check_splits(data.labels, splits, f"data set {card.name!r}", shares, card.group)
         tick = tools.ticker("count", len(splits))
         schema = data.encoder.fit(splits == TRAIN, card.min_count, tools.pool, tick)
         sums = self._write_arrays(data, schema, splits)
@@ -141,6 +142,8 @@ class _Preparer:
         card = self._card
         if card.temporal and card.order:
             return temporal_splits(len(data.labels), card.shares, data.times, card.order.cut)
+        if data.group_splits is not None:
+            return with_rows_alone(data.group_splits, card.split_seed, card.shares)
         n_rows = len(data.labels)
         own_test = np.arange(n_rows) >= n_rows - data.test_rows if card.test_files else None
         return assign_splits(data.labels, card.split_seed, card.shares, own_test=own_test)
@@ -231,7 +234,7 @@ class _Preparer:
         Raises:
             DataError: a field that cannot be standardised, or a number too far from the others.
         """
-        found: dict[str, Any] = {"scaling": {}, "notes": list(data.notes)}
+        found: dict[str, Any] = {"scaling": {}, "notes": [*data.notes, *_of_groups(self._card, data, splits)]}
         if not schema.numeric_fields:
             return found
         numbers = files.read_array(self._folder / files.NUMERIC, in_memory=False)
@@ -246,6 +249,16 @@ class _Preparer:
             found["scaling"][schema.names[field]] = asdict(scaling)
             found["notes"] += [] if note is None else [f"{where}{note}."]
         return found
+
+
+def _of_groups(card: DatasetCard, data: Ingested, splits: np.ndarray) -> list[str]:
+    """How far the shares are met where groups decide."""
+    if data.group_splits is None:
+        return []
+    got = ", ".join(f"{name} {np.mean(splits == i):.1%}" for i, name in enumerate(SPLITS))
+    alone = int(np.count_nonzero(data.group_splits == UNKNOWN))
+    more = f"; {alone:,} rows without one are drawn one by one" if alone else ""
+    return [f"all rows of one {card.group} are in one split: {got} of the rows{more}."]
 
 
 def _check_range(extremes: Sequence[Extreme], scaling: Scaling) -> None:

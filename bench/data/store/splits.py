@@ -122,7 +122,9 @@ def smallest_hashes(n_rows: int, seed: int, wanted: int) -> np.ndarray:
     return np.concatenate(chosen)
 
 
-def check_splits(labels: np.ndarray, splits: np.ndarray, what: str, shares: Sequence[float] | None = None) -> None:
+def check_splits(
+    labels: np.ndarray, splits: np.ndarray, what: str, shares: Sequence[float] | None = None, group: str = ""
+) -> None:
     """Make sure that every split can be learnt from and measured on.
 
     Args:
@@ -130,6 +132,7 @@ def check_splits(labels: np.ndarray, splits: np.ndarray, what: str, shares: Sequ
         splits: of each row, [N].
         what: names the data in messages.
         shares: of train, valid and test, which rows were cut by within each class; None: not within classes.
+        group: the column whose values were drawn instead of rows, if any.
 
     Raises:
         DataError: under 10 rows, or a split without both classes.
@@ -143,12 +146,14 @@ def check_splits(labels: np.ndarray, splits: np.ndarray, what: str, shares: Sequ
             found = int(np.count_nonzero(labels))
             raise DataError(
                 f"{what}: the {name} split has {len(mine)} rows and {positives} of label 1; every split needs both "
-                f"labels. All rows: {found} of label 1, {len(labels) - found} of label 0; {_mend(shares)}."
+                f"labels. All rows: {found} of label 1, {len(labels) - found} of label 0; {_mend(shares, group)}."
             )
 
 
-def _mend(shares: Sequence[float] | None) -> str:
+def _mend(shares: Sequence[float] | None, group: str) -> str:
     """What a split without both labels needs."""
+    if group:
+        return f"all rows of one {group} are in one split: give more of them, another split_seed, or leave group out"
     if shares is None:
         return "rows are split by time: give more rows, change [split], or leave split=temporal out"
     if not shares[-1]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.budget import Terms
 from bench.data.card.card import SPLITS, DatasetCard
 from bench.data.schema import FIRST_VALUE, Field, Schema
 from bench.data.store import manifest as files
@@ -43,6 +44,8 @@ class StoreFacts:
     """What each field of generated data was made to be."""
     find_schema: Callable[[], Schema] = field(repr=False, compare=False)
     """Of fewer rows it counts their ids."""
+    field_terms: Terms = field(default_factory=Terms, kw_only=True)
+    """On what terms its fields may be dropped."""
 
     @cached_property
     def schema(self) -> Schema:
@@ -85,7 +88,7 @@ class Store:
             folder: the store.
             card: the data set, with the parameters it was prepared with.
             rows: use the rows of smallest hash only, with the splits and vocabularies that preparing them alone would
-                give; rows split by time keep their split. More rows than there are means all of them.
+                give; rows split by time or by group keep their split. More rows than there are means all of them.
 
         Raises:
             DataError: not prepared, damaged, made from another revision or other parameters of the card, or too few
@@ -100,7 +103,8 @@ class Store:
         self._subset: np.ndarray | None = None
         if rows is not None:
             self._take(rows)
-        check_splits(self.labels, self.splits, self.what, None if card.temporal else self.manifest["shares"])
+        shares = self.manifest["shares"] if card.in_whole_classes else None
+        check_splits(self.labels, self.splits, self.what, shares, card.group)
 
     def _take(self, rows: int) -> None:
         if rows < MIN_ROWS:
@@ -112,7 +116,8 @@ class Store:
         self.labels = self.labels[subset]
         kept = self.splits[subset]
         own_test = kept == TEST if self._card.test_files else None
-        self.splits = kept if self._card.temporal else assign_splits(self.labels, seed, shares, subset, own_test)
+        drawn = self._card.in_whole_classes
+        self.splits = assign_splits(self.labels, seed, shares, subset, own_test) if drawn else kept
         self._subset = subset
 
     @property
@@ -145,6 +150,7 @@ class Store:
             split_rows={name: int(np.count_nonzero(mine)) for name, mine in zip(SPLITS, rows, strict=True)},
             positives={name: int(np.count_nonzero(self.labels[mine])) for name, mine in zip(SPLITS, rows, strict=True)},
             roles=self.manifest["roles"],
+            field_terms=self._card.terms_of_fields([one["name"] for one in self.manifest["fields"]]),
             find_schema=find_schema,
         )
 
@@ -152,7 +158,7 @@ class Store:
         """The schema of the rows used, and the new id of every id of the store, int32 [V]; None where ids stay.
 
         Vocabularies of fewer rows are fitted to the train rows among them. These are train rows of the whole as well
-        (see ``splits``; by time a row keeps its split), so every value that is frequent enough among them has an id
+        (see ``splits``; by time or group a row keeps its split), so every value that is frequent enough among them has an id
         already, and leaving out the others keeps the order of the values.
         """
         schema = files.schema_of(self.manifest)

@@ -1,0 +1,65 @@
+"""``[split] group``: a column whose every value has all its rows in one split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench.data.card.layout import Layout
+from bench.errors import ConfigError, suggest
+
+_KINDS = ("categorical", "integer", "ignore")
+"""Of columns whose values tell groups apart; numbers and times are measured, and equal ones say little."""
+
+
+def with_group(layouts: Sequence[Layout], group: str, where: str) -> tuple[Layout, ...]:
+    """The layouts, all of which read the column ``group``, though no field be made of it.
+
+    Raises:
+        ConfigError: there is no such column, or its values are none that tell groups apart.
+    """
+    return tuple(_reads(layout, group, f"{where}: [split]") for layout in layouts) if group else tuple(layouts)
+
+
+def _reads(layout: Layout, group: str, where: str) -> Layout:
+    named = [column for column in layout.columns if column.name == group]
+    if not named:
+        names = [column.name for column in layout.columns]
+        raise ConfigError(
+            f'{where}: group = {group!r} is no column under [raw.columns].{suggest(group, names)} One that is to be no '
+            f'field has the kind "ignore".'
+        )
+    column = named[0]
+    if column.role not in _KINDS or column.multi:
+        kind = f"{column.role} with multi = {column.multi!r}" if column.multi else column.role
+        raise ConfigError(
+            f"{where}: group = {group!r} is of the kind {kind}, whose values tell no groups apart; allowed: "
+            f"{', '.join(_KINDS)}."
+        )
+    if column.role != "ignore":
+        return layout
+    read = replace(column, role="categorical", field="")
+    return replace(layout, columns=tuple(read if one is column else one for one in layout.columns))
+
+
+def check_group(group: str, where: str, *, generated: bool, temporal: bool, test_files: bool) -> None:
+    """Make sure that groups can be kept whole.
+
+    Raises:
+        ConfigError: rows of a generator, a split by time, or a test split of its own.
+    """
+    if not group:
+        return
+    head = f"{where}: [split] group = {group!r}"
+    if generated:
+        raise ConfigError(f"{head}: generated rows have no columns but their fields, and no groups; leave it out.")
+    if temporal:
+        raise ConfigError(
+            f"{head}: split=temporal cuts between times, so that rows of one group come to lie on both sides; leave "
+            f"one of them out."
+        )
+    if test_files:
+        raise ConfigError(
+            f"{head}: the test files say themselves which rows are for testing, whatever their groups; give [split] "
+            f"test a share, or leave group out."
+        )
