@@ -14,11 +14,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
-__all__ = ["BUDGETED", "Budget", "Budgeted", "Kept", "Terms", "keep_top", "n_keep"]
+__all__ = ["BUDGETED", "Budget", "Budgeted", "Kept", "Terms", "keep_top", "n_keep", "tied_fields"]
 
 Budgeted = Literal["count", "bytes", "cost", "groups"]
 """What a field budget counts: fields; rows of their embedding tables, all of which have equally many bytes; what the
@@ -156,35 +157,30 @@ class Budget:
         """What the units at these places take together."""
         return sum((self.sizes[place] for place in units), Fraction(0))
 
-    def size_of(self, fields: Iterable[int]) -> Fraction:
-        """What the units with any of these fields take together."""
-        found = set(fields)
-        return self.size(place for place, unit in enumerate(self.units) if found.intersection(unit))
-
-    def unit_scores(self, scores: np.ndarray) -> list[float]:
-        """A unit's score is its best field's, so that it says what dropping the unit would lose at least."""
-        return [float(max(scores[f] for f in unit)) for unit in self.units]
-
-    def choose(self, scores: np.ndarray) -> Kept:
+    def choose(self, scores: Sequence[float] | np.ndarray) -> Kept:
         """The units that stay by their scores [F]; ties go to the unit with the lower first field.
 
         Raises:
             ValueError: a score that is not finite.
         """
-        scores = np.asarray(scores, dtype=np.float64)
-        if not np.isfinite(scores).all():
-            bad = np.flatnonzero(~np.isfinite(scores)).tolist()
-            raise ValueError(f"field scores must be finite; fields {bad} have {scores[bad].tolist()}")
-        ranks = self.unit_scores(scores)
+        numbers = [float(score) for score in scores]
+        if bad := [place for place, number in enumerate(numbers) if not math.isfinite(number)]:
+            raise ValueError(f"field scores must be finite; fields {bad} have {[numbers[place] for place in bad]}")
+        ranks = _unit_scores(self.units, numbers)
         free = [place for place in range(len(self.units)) if place not in self.locked]
         kept, left = [], self.limit - self.size(self.locked)
         for place in sorted(free, key=lambda place: -ranks[place]):
             if self.sizes[place] <= left:
                 kept.append(place)
                 left -= self.sizes[place]
-        both = {ranks[place] for place in kept} & {ranks[place] for place in {*free} - {*kept}}
-        ties = sum(len(self.units[place]) for place in free if ranks[place] in both)
-        return Kept(tuple(sorted(f for place in (*self.locked, *kept) for f in self.units[place])), ties)
+        stays = set(kept)
+        ties = _tied(
+            [self.units[place] for place in free],
+            [ranks[place] for place in free],
+            (number for number, place in enumerate(free) if place in stays),
+        )
+        fields = tuple(sorted(f for place in (*self.locked, *kept) for f in self.units[place]))
+        return Kept(fields, sum(map(len, ties.values())))
 
     def impossible(self, names: Sequence[str]) -> str | None:
         """Why no choice can keep within it, with the mend; None where one can. ``names`` are those of the fields."""
@@ -196,8 +192,8 @@ class Budget:
         if self.size(self.locked) > self.limit:
             fields = [names[f] for place in sorted(self.locked) for f in self.units[place]]
             return (
-                f"{room}, and the fields that the card keeps ({_listed(fields)}) take {_number(self.size(self.locked))}: "
-                f"lower the prune ratio, or take keep = true off some of them"
+                f"{room}, and the fields that the card keeps ({_listed(fields)}) take "
+                f"{_number(self.size(self.locked))}: lower the prune ratio, or take keep = true off some of them"
             )
         smallest = min(range(len(self.units)), key=lambda place: self.sizes[place])
         if not self.locked and self.sizes[smallest] > self.limit:
@@ -207,6 +203,27 @@ class Budget:
                 f"{_number(self.sizes[smallest])}: lower the prune ratio, or make groups smaller"
             )
         return None
+
+
+def _unit_scores(units: Sequence[tuple[int, ...]], scores: Sequence[float]) -> list[float]:
+    """A unit's score is its best field's: dropping the unit would lose that at least."""
+    return [max(scores[f] for f in unit) for unit in units]
+
+
+def _tied(units: Sequence[tuple[int, ...]], ranks: Sequence[float], kept: Iterable[int]) -> dict[float, list[int]]:
+    """Fields of units of one score of which some are kept (by place) and some are not, by score."""
+    stays = set(kept)
+    here, gone = ({rank for i, rank in enumerate(ranks) if (i in stays) is kind} for kind in (True, False))
+    cut = sorted(here & gone, reverse=True)
+    return {score: sorted(f for i, unit in enumerate(units) if ranks[i] == score for f in unit) for score in cut}
+
+
+def tied_fields(scores: Sequence[float], kept: Iterable[int], terms: Terms) -> dict[float, list[int]]:
+    """Fields that are told apart by their order alone, by the score that they share; locked ones never are."""
+    fields = set(kept)
+    units = [unit for unit in terms.units(len(scores)) if not set(unit) & set(terms.locked)]
+    stays = [place for place, unit in enumerate(units) if fields.issuperset(unit)]
+    return _tied(units, _unit_scores(units, scores), stays)
 
 
 _THINGS: Mapping[str, str] = {
@@ -226,7 +243,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def keep_top(scores: np.ndarray, k: int) -> Kept:
+def keep_top(scores: Sequence[float] | np.ndarray, k: int) -> Kept:
     """The ``k`` fields with the highest scores [F]; ties go to the lower index.
 
     Raises:

@@ -118,7 +118,8 @@ class Context(Protocol[P]):
     tau: float
     """Share of the fields to prune."""
     n_keep: int
-    """K, the number of fields to keep."""
+    """K, the number of fields to keep. Where bytes, cost or groups are budgeted, or groups of fields do not fill K, it
+    is what the prune ratio would keep by number, and no more than a guide: the harness makes the choice."""
     budget: str
     profile: Profile
     device: torch.device

@@ -85,7 +85,8 @@ class CellRecord:
     penalty: dict[str, Any] | None = None
     """How the L2 of a table of one's own was chosen, in the same form; None where card or settings name it."""
     budget: str | None = None
-    """Rule that turns τ into what is kept: native, exact or field."""
+    """Rule that turns τ into what is kept: native, exact or field; bytes, cost or groups where a field budget counts
+    those (``run --budget-by``) and not fields."""
     tau: float | None = None
     """Prune ratio, share of the unit that is removed; None where the method does not use it."""
     seed: int
@@ -171,6 +172,9 @@ class CellRecord:
     """Names of the F fields, in schema order."""
     kept_fields: list[int] | None = None
     """Indices of the K kept fields, increasing."""
+    field_terms: dict[str, Any] | None = None
+    """On what terms the card lets fields be dropped, by name: those ``locked``, ``groups`` and ``costs``; None where it
+    says nothing."""
     field_scores: list[float | None] | None = None
     """Importance by field [F], higher is kept first; None for methods that do not score fields."""
     tie_count: int | None = None

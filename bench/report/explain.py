@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.budget import Terms, tied_fields
 from bench.errors import ConfigError, suggest
 from bench.records import CellRecord, RunFolder, to_frame
 from bench.report.formats.letters import visible
+from bench.tables.field_terms import COUNTED
 from bench.tables.kinds import KINDS
 from bench.tables.metrics import CT_S, IT_S, PT_S, Metric
 from bench.tables.model import Group, Row, Table, Value
@@ -151,6 +153,7 @@ def _settings(cell: CellRecord) -> dict[str, str]:
         "versions": cell.versions,
         "host": cell.host,
         "git": cell.git,
+        "budget": cell.budget if cell.budget in COUNTED else None,
         **_fields(cell),
         "command": cell.command,
     }
@@ -164,16 +167,20 @@ def _fields(cell: CellRecord) -> dict[str, str]:
     kept = [cell.field_names[place] for place in cell.kept_fields]
     dropped = [name for name in cell.field_names if name not in kept]
     named = {"fields kept": ", ".join(kept) or "none", "fields dropped": ", ".join(dropped) or "none"}
-    return named | ({"fields tied": _tied(cell, cell.field_scores)} if cell.tie_count and cell.field_scores else {})
+    if cell.field_terms:
+        named["what the card says of them"] = _plain(cell.field_terms)
+    scores = [score for score in cell.field_scores or () if score is not None]
+    return named | ({"fields tied": _tied(cell, scores)} if cell.tie_count and scores else {})
 
 
-def _tied(cell: CellRecord, scores: Sequence[float | None]) -> str:
+def _tied(cell: CellRecord, scores: Sequence[float]) -> str:
     """Names of the fields that share the score at the cut, and what became of them."""
-    kept = set(cell.kept_fields or ())
-    cut = min(score for place in kept if (score := scores[place]) is not None)
-    tied = [place for place, score in enumerate(scores) if score == cut]
-    names, stay = ", ".join(cell.field_names[place] for place in tied), sum(place in kept for place in tied)
-    return f"{names} (all of score {cut:.6g}; {stay} of {len(tied)} kept, by their order)"
+    kept, terms = set(cell.kept_fields or ()), Terms.read(cell.field_terms or {}, cell.field_names)
+    found = []
+    for cut, tied in tied_fields(scores, kept, terms).items():
+        names, stay = ", ".join(cell.field_names[place] for place in tied), sum(place in kept for place in tied)
+        found.append(f"{names} (all of score {cut:.6g}; {stay} of {len(tied)} kept, by their order)")
+    return "; ".join(found)
 
 
 def _plain(value: object) -> str:

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from bench import environment
-from bench.budget import Kept, keep_top
 from bench.engine.arithmetic import matmul_precision
 from bench.engine.clock import Clock
 from bench.engine.evaluate import evaluate_finite, predict
@@ -29,6 +28,7 @@ from bench.method import Method, Selection, Trained
 from bench.records import CellRecord, Status, plain
 from bench.rows.residency import settle
 from bench.rows.rows import Rows, stratified_sample
+from bench.run.choice import NoRankingError, choose
 from bench.run.columns import (
     Chosen,
     peak_memory,
@@ -63,10 +63,6 @@ Work = Callable[[Job, Method[Any], CellContext[Any], Clock], dict[str, Any]]
 """What is done with a method that fits its setting; returns what it found out."""
 
 
-class _NoRanking(Exception):
-    """All fields have the same score: what a cut keeps would say nothing of the method."""
-
-
 def run_cell(job: Job) -> CellRecord:
     """Run one cell and describe it; whatever goes wrong becomes the record's status and reason.
 
@@ -93,7 +89,7 @@ def _attempt(job: Job, work: Work) -> dict[str, Any]:
         return found
     except StorageError:  # a full disk or a planted checkpoint is not the method's failure: the run ends with it
         raise
-    except _NoRanking as nothing:  # it would be the same again
+    except NoRankingError as nothing:  # it would be the same again
         return {"status": "skipped", "reason": str(nothing)}
     except (Exception, SystemExit) as error:  # a failing cell must not stop the others
         return {"status": _status(error), "reason": _one_line(error), "traceback": _relative(traceback.format_exc())}
@@ -106,7 +102,7 @@ def _run(job: Job, work: Work) -> dict[str, Any]:
     method = job.method.make()
     clock = Clock(job.device)
     ctx = job.context(clock)
-    if skip := _blind(job) or method.skip(ctx):
+    if skip := _blind(job) or _over_budget(job) or method.skip(ctx):
         return {"status": "skipped", "reason": skip}
     elsewhere = _begun_elsewhere(job)
     if job.data.warning is not None:
@@ -128,6 +124,11 @@ def _blind(job: Job) -> str | None:
         f"the method reads ids alone, and {names}{f' and {more} more' if more > 0 else ''} are numeric: "
         "declare such columns integer (bucketed) in the card, or have the method call Rows.bucketed"
     )
+
+
+def _over_budget(job: Job) -> str | None:
+    """Why no fields can be kept within the budget on the terms of the card, whatever their scores."""
+    return job.field_budget.impossible(job.data.schema.names) if job.method.budget == "field" else None
 
 
 def _begun_elsewhere(job: Job) -> list[str]:
@@ -265,27 +266,9 @@ def _select(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) 
     else:
         selection, pt_s = stored
     _check_scores(selection, method, ctx)
-    _check_kept(selection, ctx)
-    ranked = _rank(selection, ctx)
+    ranked = choose(selection, ctx, job.field_budget, job.data.field_terms)
     seen = len(train) + len(held) if selection.rows_seen is None else selection.rows_seen
     return Chosen(selection, ranked, pt_s, is_shared(method), seen)
-
-
-def _rank(selection: Selection, ctx: CellContext[Any]) -> Kept | None:
-    """Cut a ranking to K fields; None where the method kept everything or chose itself.
-
-    Raises:
-        _NoRanking: fields are to go, and all scores are equal.
-    """
-    if selection.scores is None or selection.kept is not None or ctx.budget != "field":
-        return None
-    ranked = keep_top(selection.scores, ctx.n_keep)
-    n_fields = ctx.schema.n_fields
-    if ranked.ties == n_fields:
-        why = selection.hint or "more rows or other parameters may tell them apart"
-        raise _NoRanking(f"no ranking, all {n_fields} fields have the same score: {why}")
-    selection.kept = ranked.fields
-    return ranked
 
 
 def _check_scores(selection: Selection, method: Method[Any], ctx: CellContext[Any]) -> None:
@@ -296,18 +279,6 @@ def _check_scores(selection: Selection, method: Method[Any], ctx: CellContext[An
     owes_scores = ctx.budget == "field" and method.info.scores == "select"
     if owes_scores and shape is None and selection.kept is None:
         raise ValueError("select returned neither scores nor kept fields")
-
-
-def _check_kept(selection: Selection, ctx: CellContext[Any]) -> None:
-    """Hold a method that chooses the kept fields itself to the budget."""
-    if selection.kept is None:
-        return
-    kept, n_fields = list(selection.kept), ctx.schema.n_fields
-    if kept != sorted(set(kept) & set(range(n_fields))):
-        raise ValueError(f"select kept fields {kept}; wanted increasing indices below {n_fields}")
-    if ctx.budget == "field" and len(kept) != ctx.n_keep:
-        wanted = f"K = {ctx.n_keep} of {n_fields} at prune ratio {ctx.tau:g}"
-        raise ValueError(f"select kept {len(kept)} fields; a field budget keeps {wanted}")
 
 
 def _holdout(job: Job) -> tuple[Rows, Rows]:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from bench.budget import Budgeted
 from bench.errors import ConfigError, suggest
 from bench.profiles import AUTO, PROFILES, Optimizer, OwnProfile, Precision
 from bench.run.executors import executors
@@ -50,6 +51,9 @@ class RunConfig:
     """Number of seeds: 0, 1, ..., seeds - 1."""
     prune_ratio: tuple[float, ...] = (0.5,)
     """Shares of the fields to prune, each in [0, 1)."""
+    budget_by: Budgeted = "count"
+    """What a prune ratio is a share of, where fields are dropped: their number; the bytes of their embeddings; their
+    cost, or the number of their groups, as cards say under [fields]."""
     profile: str = AUTO
     """Training settings: paper, anchor or small; auto: small below 200,000 training rows, else anchor; or a TOML file
     of your own, with base = "small" and what differs from it."""
@@ -295,6 +299,8 @@ def to_toml(config: RunConfig, comment: str) -> str:
     for field in dataclasses.fields(RunConfig):
         value = getattr(config, field.name)
         own = field.name == "profile" and config.own is not None
+        if field.name == "budget_by" and value == field.default:
+            continue  # run.toml of an ordinary run is what it was before there were others
         if (
             value is not None
             and not own

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Literal
 
 from bench import plugins
+from bench.budget import Budgeted
 from bench.errors import ConfigError
 from bench.method import Method
 from bench.params import Content, Spec, convert, fill, params_dict, parse_spec
@@ -35,7 +36,14 @@ class MethodChoice:
     sel_split: SelSplit
     uses_tau: bool
     """Whether the prune ratio changes anything under these parameters and this budget."""
+    budget_by: Budgeted = "count"
+    """What a field budget counts."""
     error: str | None = None
+
+    @property
+    def rule(self) -> str:
+        """The budget as records and tables have it: what a field budget counts, where it is not fields."""
+        return self.budget_by if self.budget == "field" and self.budget_by != "count" else self.budget
 
     def params_dict(self, identity: bool = False) -> dict[str, Any]:
         """Resolved parameters for the record; for the ``identity`` of a cell without the names of files."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from bench import environment, plugins
-from bench.budget import n_keep
+from bench.budget import Budget, n_keep
 from bench.data.store.store import StoreFacts
 from bench.engine.backbone import Backbone
 from bench.engine.clock import Clock
@@ -24,7 +24,7 @@ from bench.rows.load import LoadedData
 from bench.run.context import BackboneChoice, CellContext, Emit, silent
 from bench.run.grid import Cell, MethodChoice
 from bench.run.line import LineStore
-from bench.run.selections import SelectionStore
+from bench.run.selections import FIELD_TERMS, SelectionStore
 from bench.run.tuning import Tuning
 
 PROTOCOL = 1
@@ -50,6 +50,7 @@ class ResolvedCell:
     def identity(self) -> dict[str, Any]:
         """All that decides the result, and nothing of where it is computed."""
         tuned = {} if self.tuning is None else {"tuning": self.tuning.identity()}
+        terms = self._deciding_terms()
         return {
             "protocol": PROTOCOL,
             "dataset": self.cell.dataset,
@@ -64,8 +65,25 @@ class ResolvedCell:
             "profile": profile_dict(self.profile),
             "tau": self.cell.tau,
             "seed": self.cell.seed,
+            **({FIELD_TERMS: terms} if terms else {}),
             **tuned,
         }
+
+    def _deciding_terms(self) -> dict[str, Any]:
+        """What a field budget counts and what the card says of fields, as far as it decides which of them stay."""
+        method = self.method
+        if method.entry.granularity == "none":
+            return {}
+        found = self.data.field_terms.described(self.data.names)
+        if method.rule != "cost":
+            found.pop("costs", None)
+        return found | ({"by": method.rule} if method.rule != method.budget else {})
+
+    @property
+    def field_budget(self) -> Budget:
+        """What the kept fields may take, where the method has a field budget."""
+        tau = 0.0 if self.cell.tau is None else self.cell.tau
+        return Budget.of(self.method.budget_by, tau, self.data.field_terms, self.data.schema.cardinalities)
 
     @property
     def decided(self) -> bool:
@@ -103,7 +121,8 @@ class ResolvedCell:
             tuning=None if tuning is None else tuning.to_dict(),
             tune_s=None if tuning is None else tuning.seconds,
             penalty=None if self.penalty is None else self.penalty.to_dict(),
-            budget=method.budget,
+            budget=method.rule,
+            field_terms=self.data.field_terms.described(self.data.names) or None,
             tau=self.cell.tau,
             seed=self.cell.seed,
             status="failed",

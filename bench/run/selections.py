@@ -20,6 +20,8 @@ from bench.method import Decision, HandOver, Method, Remarks, Selection
 from bench.records import plain
 from bench.run.grid import MethodChoice
 
+FIELD_TERMS = "field_terms"
+"""Key of an identity: what a field budget counts, and on what terms fields may be dropped."""
 _AXES = {"tau": "tau", "backbone": "backbone", "seed": "seed"}
 
 
@@ -31,6 +33,8 @@ def is_shared(method: Method[Any]) -> bool:
 def shared_key(identity: dict[str, Any], method: Method[Any]) -> str:
     """sha256 of a cell's identity without what does not change the ranking: some axes, and where a rate came from."""
     left_out = {"tuning"} | {axis for axis in _AXES if axis not in method.depends_on()}
+    if "tau" in left_out:
+        left_out.add(FIELD_TERMS)
     if "backbone" in left_out:
         left_out.add("backbone_params")
     return config_hash({name: value for name, value in identity.items() if name not in left_out})

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from bench import plugins
+from bench.budget import Budgeted
 from bench.data.card.card import DatasetCard
 from bench.data.store.fields import keep_fields
 from bench.data.store.store import StoreFacts, read_facts, store_folder, verify_store
@@ -77,11 +78,12 @@ def resolve(config: RunConfig) -> Plan:
         DataError: a data set that is not prepared, damaged, or of another revision.
     """
     config, known = in_full(config), plugins.methods()
-    methods = [choose_method(text) for text in config.methods]
+    methods = [replace(choose_method(text), budget_by=config.budget_by) for text in config.methods]
     backbones = [choose_backbone(text).label for text in config.backbones]
     cards = [resolve_dataset(with_split(text, config.split)) for text in config.datasets]
     _refuse_aliases(methods)
     _refuse_namesakes(cards)
+    _refuse_unsaid(cards, config.budget_by)
     device = choose_device(config.device)
     plan = Plan(
         config,
@@ -135,6 +137,21 @@ def _refuse_namesakes(cards: Iterable[DatasetCard]) -> None:
             raise ConfigError(
                 f"the cards {other} and {card.typed} both have name = {card.name!r}, and would share a store and "
                 f"their results; give one of them another name, and prepare it under that."
+            )
+
+
+def _refuse_unsaid(cards: Iterable[DatasetCard], by: Budgeted) -> None:
+    """By costs or groups that no card names, a budget would be that by count under another name.
+
+    Raises:
+        ConfigError: a card that names none.
+    """
+    said = {"cost": "cost", "groups": "group"}.get(by)
+    for card in cards:
+        if said and all(getattr(term, said) is None for term in card.field_terms.values()):
+            raise ConfigError(
+                f"--budget-by {by}: the card of {card.name!r} gives no field a {said}; add e.g. NAME = {{ {said} = "
+                f"{'2.5' if said == 'cost' else chr(34) + 'geo' + chr(34)} }} under [fields], or leave it out."
             )
 
 

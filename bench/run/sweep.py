@@ -71,7 +71,7 @@ def run(plan: Plan, reporter: Reporter, session: Session | None = None) -> list[
         _begin(session, claims, leases)
         for label in used:
             session.keep_fields(label)
-        records = {cell: _retitled(session, record) for cell, record in records.items()}
+        records = {cell: _as_the_card_says(session, record) for cell, record in records.items()}
         reporter.plan(len(grid), len(records))
         _tell_of_lacking(session, records.values(), reporter)
         records |= _Sweep(executor, claims, reporter).all([cell for cell in grid if cell not in records])
@@ -105,12 +105,13 @@ def _forget(session: Session, leases: Leases) -> None:
     session.penalties.clear()
 
 
-def _retitled(session: Session, record: CellRecord) -> CellRecord:
-    """A finished record under the title that its data set's card has now."""
-    title = session.plan.cards[record.dataset].own_title
-    if record.dataset_title == title:
+def _as_the_card_says(session: Session, record: CellRecord) -> CellRecord:
+    """A finished record under the title that its data set's card has now, and with its terms, which decided nothing."""
+    facts = session.facts(record.dataset)
+    terms = facts.field_terms.described(facts.names) or None
+    if (record.dataset_title, record.field_terms) == (facts.title, terms):
         return record
-    found = replace(record, dataset_title=title)
+    found = replace(record, dataset_title=facts.title, field_terms=terms)
     session.folder.write(found)
     return found
 

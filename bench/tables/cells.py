@@ -7,10 +7,11 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from bench.tables.field_terms import terms_text
 from bench.tables.metrics import AUC, Metric
 from bench.tables.model import Value
 from bench.tables.titles import Titles
@@ -64,6 +65,8 @@ class RowKey:
 
     label: str
     budget: str | None
+    terms: str = ""
+    """On what terms fields were dropped, where cells of one data set differ in them."""
 
 
 Values = dict[tuple[GroupKey, RowKey, Metric], Value]
@@ -264,10 +267,22 @@ def _overrides(label: str) -> list[str]:
     return label.partition("[")[2].removesuffix("]").split(",") if "[" in label else []
 
 
-def _block(block: Block, cells: Iterable[Record], titles: Titles) -> Block:
+def _places(cells: Sequence[Record]) -> list[tuple[GroupKey, RowKey]]:
+    """Column and row of each cell."""
+    places = [(group_key(cell), RowKey(cell["label"], cell["budget"])) for cell in cells]
+    terms = [terms_text(cell) for cell in cells]
+    said: dict[tuple[GroupKey, RowKey], set[str]] = defaultdict(set)
+    for place, text in zip(places, terms, strict=True):
+        said[place].add(text)
+    return [
+        (group, replace(row, terms=text) if len(said[group, row]) > 1 else row)
+        for (group, row), text in zip(places, terms, strict=True)
+    ]
+
+
+def _block(block: Block, cells: Sequence[Record], titles: Titles) -> Block:
     order: dict[RowKey, tuple[int, str, str]] = {}
-    for cell in cells:
-        group, row = group_key(cell), RowKey(cell["label"], cell["budget"])
+    for (group, row), cell in zip(_places(cells), cells, strict=True):
         block.cells.setdefault((group, row), {}).setdefault(cell["seed"], []).append(cell)
         block.samples.setdefault(row, cell)
         position = _LAST if cell["method_order"] is None else cell["method_order"]

@@ -12,6 +12,7 @@ from bench.budget import n_keep
 from bench.stats.checks import NotTestable
 from bench.stats.curve import aukc
 from bench.tables.cells import Block, GroupKey, RowKey, blocks, sample_sd
+from bench.tables.field_terms import COUNTED
 from bench.tables.metrics import AUC, Metric
 from bench.tables.model import ABSENT, FEWER_SEEDS, REMARK, Item, Note, Row, Table, Value, ranked
 from bench.tables.naming import Names, names_of, setting
@@ -32,6 +33,8 @@ _MEANING = (
 )
 _AUKC = Metric("aukc", "AUKC", "higher", 4)
 Column = dict[RowKey, Value]
+_OF_FIELDS = ("field", *COUNTED)
+"""Budgets of which the fields that stay are the last word."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,20 @@ class _Sweep:
     @property
     def last(self) -> int:
         """The largest number of kept fields."""
-        return n_keep(min(self.blocks), self.n_fields)
+        return max(n_keep(min(self.blocks), self.n_fields), *(self.kept(block)[1] for block in self.blocks.values()))
+
+    def kept(self, block: Block) -> tuple[int, int]:
+        """Fewest and most fields that are kept at a prune ratio of them, or of something else."""
+        assert block.tau is not None
+        k = n_keep(block.tau, self.n_fields)
+        cells = [cell for row in self.rows if row.budget in _OF_FIELDS for cell in block.ok(self.group, row).values()]
+        counts = [len(cell["kept_fields"] or ()) for cell in cells]
+        return min(counts, default=k), max(counts, default=k)
+
+    def heading(self, block: Block) -> str:
+        """Of the column of a prune ratio."""
+        low, high = self.kept(block)
+        return f"τ = {block.tau:g}, K = {low}" + (f" to {high}" if high > low else "")
 
 
 def sweep_tables(run: Run, titles: Titles | None = None) -> list[Table]:
@@ -94,8 +110,8 @@ def _table(sweep: _Sweep, titles: Titles) -> Table:
     plain = group_of(first, group, names, (AUC,))
     facts = plain.facts | {"dataset_title": plain.title}
     heads = [
-        replace(plain, title=f"τ = {tau:g}, K = {n_keep(tau, sweep.n_fields)}", facts=facts | {"tau": f"{tau:g}"})
-        for tau in sweep.blocks
+        replace(plain, title=sweep.heading(block), facts=facts | {"tau": f"{tau:g}"})
+        for tau, block in sweep.blocks.items()
     ]
     return Table(
         name="-".join([first.backbone, names_of(first, Titles()).groups[group]]),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.stats.calibration import BINS
+from bench.tables.field_terms import kept_cost
 from bench.tables.metrics import (
     AUC,
     CT_S,
@@ -95,6 +96,10 @@ _SIZE = TableKind(
         Metric(
             "kept_bytes", "Kept values", "lower", significant(4), _kept_bytes,
             unit="MiB", scale=2**20, counted=True, optional=True, unless_equal=EMBEDDING_BYTES,
+        ),
+        Metric(
+            "kept_cost", "Cost kept", "lower", 1, kept_cost, unit="%", counted=True, optional=True,
+            meaning="Cost kept: share of what the card says that all fields cost.",
         ),
     ),
     "Size",

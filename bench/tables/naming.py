@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -51,12 +51,16 @@ def names_of(block: Block, titles: Titles) -> Names:
 
 
 def row_titles(samples: Mapping[RowKey, Record]) -> dict[RowKey, str]:
-    """Titles of methods, given a cell of each row; with the budget where two rows differ in nothing else."""
-    labels = Counter(row.label for row in samples)
+    """Titles of methods, given a cell of each row; with budget or terms where two rows differ in nothing else."""
+    budgets: dict[str, set[str | None]] = defaultdict(set)
+    for row in samples:
+        budgets[row.label].add(row.budget)
     found = {}
     for row, cell in samples.items():
+        budget = [f"{row.budget or 'no'} budget"] if len(budgets[row.label]) > 1 else []
+        apart = ", ".join([*budget, row.terms] if row.terms else budget)
         title = display_title(row.label, cell["method_title"])
-        found[row] = f"{title} ({row.budget or 'no'} budget)" if labels[row.label] > 1 else title
+        found[row] = f"{title} ({apart})" if apart else title
     return found
 
 

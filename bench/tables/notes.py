@@ -25,6 +25,7 @@ from bench.tables.model import (
     NoteKind,
 )
 from bench.tables.naming import Names, seeds_text
+from bench.tables.term_notes import notes_of_terms
 from bench.tables.titles import Titles
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tupl
         *_absent(block, places, names),
         *time_doubts(block, values, names),
         *_without_baseline(block, values, names),
+        *notes_of_terms(block, values, names),
         *_tuned(block, values, names),
         *_penalised(block, values, names),
         *_at_an_end(block, places, names),

@@ -293,7 +293,8 @@ def test_efficiency_has_a_table_by_data_set(cell: Cell) -> None:
 
 def test_sizes_operations_and_memory_are_shown_where_they_were_recorded(cell: Cell) -> None:
     sizes = {"network_params": 2000, "flops_per_row": 1_500_000, "peak_mem_bytes": 3 * 2**20}
-    masked = cell("alpha", selection={"kept_bytes": 1000.0}, **sizes)
+    terms = {"costs": {"f2": 3.0}}
+    masked = cell("alpha", selection={"kept_bytes": 1000.0}, kept_fields=[0], field_terms=terms, **sizes)
     frame = to_frame([cell(**sizes), masked])
     (costs,), (left,) = efficiency_tables(frame, PLAIN), size_tables(frame, PLAIN)
     assert [m for _, m in (*costs.columns, *left.columns)] == [*EFFICIENCY, *SIZE]
@@ -302,6 +303,7 @@ def test_sizes_operations_and_memory_are_shown_where_they_were_recorded(cell: Ce
     assert texts == {
         "network_params": "2,000",
         "kept_bytes": f"{1000 / 2**20:.7f}",
+        "kept_cost": "25.0",  # 1 of 1 + 3
         "flops_per_row": "1.500",
         "peak_mem_bytes": "3.000",
     }

@@ -102,3 +102,19 @@ def _term(said: FieldTerms, name: str, where: str) -> FieldTerm:
             changed: dict[str, object] = {key: value}
             own, by[key] = replace(own, **changed), pattern  # type: ignore[arg-type]
     return own
+
+
+def refuse_terms(column: TomlTable) -> None:
+    """Terms stand under the names of fields, which may be others than the column's, and several.
+
+    Raises:
+        ConfigError: one stands beside the kind of a column.
+    """
+    for key in TERM_KEYS:
+        if key in column:
+            value = column.pop(key)
+            shown = f'"{value}"' if isinstance(value, str) else str(value).lower()
+            raise ConfigError(
+                f"{column.where}: {key} is said of fields, not of columns: write it under [fields], as NAME = "
+                f"{{ {key} = {shown} }}, with the name of the field."
+            )

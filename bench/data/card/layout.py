@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+from bench.data.card.field_terms import refuse_terms
 from bench.data.card.labels import LabelRule, read_label_rule
 from bench.data.card.toml_table import TomlTable, breaks_lines
 from bench.data.schema import Kind
@@ -21,7 +22,6 @@ _ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "cp1251", "gb18030", "shif
 """Some of those that there are, for messages."""
 ROLES = ("categorical", "integer", "numeric", "label", "time", "ignore")
 _COLUMN_KEYS = ("kind", "field", "format", "parts", "multi", "separator", "positions")
-_FIELD_KEYS = ("keep", "group", "cost")
 MULTI = ("combination", "first")
 """Of several values in one row: the set of them is one value, or the first ones have a field each."""
 MULTI_MEND = 'multi = "combination" makes one value of all of them, multi = "first" with positions = 3 three fields'
@@ -229,7 +229,7 @@ def _refuse_dotted(name: str, value: dict[str, Any], where: str) -> None:
 
 
 def _read_column(name: str, entry: TomlTable) -> Column:
-    _refuse_terms(entry)
+    refuse_terms(entry)
     role = entry.take("kind", str)
     if role not in ROLES:
         raise ConfigError(f"{entry.where}: kind {role!r} does not exist.{suggest(role, ROLES)}")
@@ -247,24 +247,6 @@ def _read_column(name: str, entry: TomlTable) -> Column:
             raise ConfigError(f"{entry.where}: part {part!r} does not exist.{suggest(part, TIME_PARTS)}")
     entry.done()
     return Column(name, role, name, time_format, tuple(parts.items()))
-
-
-def _refuse_terms(entry: TomlTable) -> None:
-    """What belongs to fields stands under their names, which may be others than the column's, and several.
-
-    Raises:
-        ConfigError: it stands beside the kind.
-    """
-    for key in _FIELD_KEYS:
-        if key in entry:
-            raise ConfigError(
-                f"{entry.where}: {key} is said of fields, not of columns: write it under [fields], as "
-                f"name = {{ {key} = {_toml(entry.pop(key))} }}."
-            )
-
-
-def _toml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def _read_multi(role: str, entry: TomlTable) -> tuple[str, str, int]:

@@ -26,7 +26,7 @@ def _reads(layout: Layout, group: str, where: str) -> Layout:
     if not named:
         names = [column.name for column in layout.columns]
         raise ConfigError(
-            f'{where}: group = {group!r} is no column under [raw.columns].{suggest(group, names)} One that is to be no '
+            f"{where}: group = {group!r} is no column under [raw.columns].{suggest(group, names)} One that is to be no "
             f'field has the kind "ignore".'
         )
     column = named[0]

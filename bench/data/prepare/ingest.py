@@ -101,9 +101,10 @@ def ingest_raw(
     tables.check_alone(source)
     y = np.concatenate(labels)
     check_labels(values, y, layout.label_rule, f"{tables.shown}: the label column {layout.label.name!r}")
-    split_by = {"group_splits" if card.group else "times": np.concatenate(deciding)} if deciding else {}
+    decided = np.concatenate(deciding) if deciding else None
+    times, groups = (None, decided) if card.group else (decided, None)
     notes = _notes(tables, counts, source)
-    return Ingested(encoder, y, extremes=extremes, notes=notes, test_rows=test_rows, **split_by)
+    return Ingested(encoder, y, None, None, times, groups, extremes, notes, test_rows)
 
 
 def _no_rows(member: str) -> DataError:

@@ -44,8 +44,10 @@ class StoreFacts:
     """What each field of generated data was made to be."""
     find_schema: Callable[[], Schema] = field(repr=False, compare=False)
     """Of fewer rows it counts their ids."""
-    field_terms: Terms = field(default_factory=Terms, kw_only=True)
-    """On what terms its fields may be dropped."""
+    names: tuple[str, ...]
+    """Of the fields."""
+    field_terms: Terms
+    """On what terms fields may be dropped."""
 
     @cached_property
     def schema(self) -> Schema:
@@ -143,6 +145,7 @@ class Store:
     def facts(self, find_schema: Callable[[], Schema]) -> StoreFacts:
         """What is known of the rows used; ``find_schema`` is asked for their schema when it is needed."""
         rows = [self.splits == split for split in range(len(SPLITS))]
+        names = tuple(one["name"] for one in self.manifest["fields"])
         return StoreFacts(
             label=self._card.spec,
             title=self._card.own_title,
@@ -150,7 +153,8 @@ class Store:
             split_rows={name: int(np.count_nonzero(mine)) for name, mine in zip(SPLITS, rows, strict=True)},
             positives={name: int(np.count_nonzero(self.labels[mine])) for name, mine in zip(SPLITS, rows, strict=True)},
             roles=self.manifest["roles"],
-            field_terms=self._card.terms_of_fields([one["name"] for one in self.manifest["fields"]]),
+            names=names,
+            field_terms=self._card.terms_of_fields(names),
             find_schema=find_schema,
         )
 
@@ -158,8 +162,8 @@ class Store:
         """The schema of the rows used, and the new id of every id of the store, int32 [V]; None where ids stay.
 
         Vocabularies of fewer rows are fitted to the train rows among them. These are train rows of the whole as well
-        (see ``splits``; by time or group a row keeps its split), so every value that is frequent enough among them has an id
-        already, and leaving out the others keeps the order of the values.
+        (see ``splits``; by time or group a row keeps its split), so every value that is frequent enough among them has
+        an id already, and leaving out the others keeps the order of the values.
         """
         schema = files.schema_of(self.manifest)
         if not self.is_part:
