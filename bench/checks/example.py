@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bench.budget import Terms
 from bench.data.prepare.prepare import prepare
 from bench.data.store.store import store_folder
 from bench.datasets import resolve_dataset
@@ -17,7 +18,7 @@ from bench.profiles import SMALL, Profile
 from bench.rows.load import LoadedData, load
 from bench.rows.rows import Rows
 
-__all__ = ["DECISIVE", "PROFILE", "bucketed", "copy_of", "example_data", "shuffled"]
+__all__ = ["DECISIVE", "PROFILE", "bucketed", "copy_of", "example_data", "on_terms", "shuffled"]
 
 PROFILE: Profile = replace(SMALL, name="checks", batch_size=256, max_epochs=3, dim=4, dropout=0.0, mlp=(8,), cin=(4, 4))
 DECISIVE = 5
@@ -98,6 +99,15 @@ def bucketed(data: LoadedData) -> LoadedData:
     ends = np.cumsum([len(rows) for rows in parts])
     train, valid, test = (whole.take(torch.arange(end - len(rows), end)) for end, rows in zip(ends, parts, strict=True))
     return replace(data, find_schema=lambda: whole.schema, train=train, valid=valid, test=test)
+
+
+def on_terms(data: LoadedData) -> LoadedData:
+    """The same data with its last field locked, the first two as one, and one in the middle dear.
+
+    At prune ratio 0.5 each of them fits beside the locked one.
+    """
+    n = data.schema.n_fields
+    return replace(data, field_terms=Terms((n - 1,), {"pair": (0, 1)}, {n // 2: 3.0}) if n > 3 else Terms())
 
 
 def shuffled(data: LoadedData, numbers: bool) -> LoadedData:

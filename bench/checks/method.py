@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench import plugins
-from bench.checks.example import PROFILE, bucketed, example_data, shuffled
+from bench.checks.example import PROFILE, bucketed, example_data, on_terms, shuffled
 from bench.checks.rules import RULES, Evidence, Rule, alive_after
 from bench.checks.watch import watch
 from bench.registry import MethodEntry
@@ -19,7 +19,7 @@ from bench.run.job import resolve_backbone
 
 __all__ = ["Checked", "ContractError", "check_method"]
 
-OTHER_TAUS = (0.25, 0.75, 0.0)
+OTHER_TAUS = (0.75, 0.0)
 
 
 class ContractError(AssertionError):
@@ -93,6 +93,9 @@ def _gather(choice: MethodChoice, net: BackboneChoice, data: LoadedData) -> Evid
     evidence.other_seed = watch(choice, net, data, tau, seed=1)
     if tau is not None and choice.budget == "field":
         evidence.other_taus = [watch(choice, net, data, other, seed=0) for other in OTHER_TAUS]
+        terms = on_terms(data)
+        evidence.terms, evidence.cardinalities = terms.field_terms, tuple(terms.schema.cardinalities.tolist())
+        evidence.on_terms = watch(replace(choice, budget_by="cost"), net, terms, tau, seed=0)
     if choice.budget == "field":
         evidence.own_rule = watch(replace(choice, budget="native"), net, data, tau, seed=0)
     if data.schema.numeric_fields and base.ranking is not None:

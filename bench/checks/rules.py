@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from bench.budget import n_keep
+from bench.budget import Budget, Terms, n_keep
 from bench.checks.watch import Seen
 from bench.method import Method
 from bench.run.grid import MethodChoice
@@ -49,6 +49,10 @@ class Evidence:
     """The cell of ``base`` once more, under other global random states."""
     other_seed: Seen | None = None
     other_taus: list[Seen] = field(default_factory=list)
+    on_terms: Seen | None = None
+    """The cell of ``base`` by cost, on data whose card says ``terms`` of its fields."""
+    terms: Terms = Terms()  # noqa: RUF009 - frozen
+    cardinalities: tuple[int, ...] = ()
     own_rule: Seen | None = None
     """Of a choice with a field budget: the cell of ``base`` in the method's own, ``native``, registered or not."""
     other_numbers: Seen | None = None
@@ -66,7 +70,7 @@ class Evidence:
     @property
     def cells(self) -> list[Seen]:
         named = [seen for seen in (self.base, self.again, self.other_seed) if seen is not None]
-        return [*named, *self.other_taus]
+        return [*named, *self.other_taus, *([] if self.on_terms is None else [self.on_terms])]
 
 
 Rule = Callable[[Evidence], Iterator[str]]
@@ -184,7 +188,7 @@ def keeps_k_fields(evidence: Evidence) -> Iterator[str]:
     if evidence.choice.budget != "field":
         return
     for seen in evidence.cells:
-        if seen.tau is None or not seen.ok or seen.record is None:
+        if seen is evidence.on_terms or seen.tau is None or not seen.ok or seen.record is None:
             continue
         k, kept = n_keep(seen.tau, evidence.n_fields), seen.record.kept_fields or []
         if len(kept) != k:
@@ -192,6 +196,24 @@ def keeps_k_fields(evidence: Evidence) -> Iterator[str]:
         elif seen.model_kept != tuple(kept):
             got = list(seen.model_kept or ())
             yield f"at {seen.title} the evaluated model has fields {got}; the K = {k} kept ones are {kept}"
+
+
+def honours_the_card(evidence: Evidence) -> Iterator[str]:
+    """By cost, and with fields that are locked or go together, what the harness chose is what is trained."""
+    seen = evidence.on_terms
+    if seen is None or seen.tau is None or not seen.ok or seen.record is None:
+        return
+    terms, kept = evidence.terms, seen.record.kept_fields or []
+    budget = Budget.of("cost", seen.tau, terms, evidence.cardinalities)
+    cost = budget.size(place for place, unit in enumerate(budget.units) if set(unit) & set(kept))
+    if tuple(kept) != terms.complete(kept) or cost > budget.limit:
+        yield f"at {seen.title}, by cost, fields {kept} are kept, which the card's terms {terms} do not allow"
+    elif seen.model_kept != tuple(kept):
+        got = list(seen.model_kept or ())
+        yield (
+            f"at {seen.title}, by cost, the evaluated model has fields {got}; those kept are {kept}: train on "
+            "selection.kept, of which there need not be K"
+        )
 
 
 def gates_rows_as_declared(evidence: Evidence) -> Iterator[str]:
@@ -305,6 +327,7 @@ RULES: tuple[Rule, ...] = (
     follows_the_seed,
     reads_every_kind_of_field,
     keeps_k_fields,
+    honours_the_card,
     gates_rows_as_declared,
     gates_alike_in_both_modes,
     ends_on_the_best_weights,

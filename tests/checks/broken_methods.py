@@ -118,6 +118,15 @@ class TrainsOnAllFields(Honest):
         return Trained(model, ctx.fit(model, train, valid))
 
 
+class CutsByItself(Honest):
+    """Trains on the K fields that its own scores say, as if nothing else could decide."""
+
+    def train(self, ctx: Any, train: Any, valid: Any, selection: Selection) -> Trained:
+        assert selection.scores is not None
+        model = ctx.model(np.argsort(-selection.scores, kind="stable")[: ctx.n_keep].tolist())
+        return Trained(model, ctx.fit(model, train, valid))
+
+
 class ScoresNaN(Honest):
     def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
         scores = np.ones(ctx.schema.n_fields)

@@ -160,7 +160,7 @@ class _Work:
 def group_splits(raw: RawBlock, card: DatasetCard) -> np.ndarray:
     """The split of each row's group, uint8 [n]; ``UNKNOWN`` where the row names none."""
     column = raw.columns[card.group]
-    known = split_of_values(as_texts(column.values).to_pylist(), card.split_seed, card.shares)
+    known = split_of_values(map(str, as_texts(column.values).to_pylist()), card.split_seed, card.shares)
     found: np.ndarray = np.concatenate([[np.uint8(UNKNOWN)], known])[column.codes]
     return found
 
