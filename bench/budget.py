@@ -193,7 +193,7 @@ class Budget:
             fields = [names[f] for place in sorted(self.locked) for f in self.units[place]]
             return (
                 f"{room}, and the fields that the card keeps ({_listed(fields)}) take "
-                f"{_number(self.size(self.locked))}: lower the prune ratio, or take keep = true off some of them"
+                f"{_number(self.size(self.locked))}: lower the prune ratio, or take keep = true off some"
             )
         smallest = min(range(len(self.units)), key=lambda place: self.sizes[place])
         if not self.locked and self.sizes[smallest] > self.limit:

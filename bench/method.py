@@ -40,9 +40,9 @@ class Decision:
     scores: np.ndarray | None = None
     """Higher = keep; float [F], all finite."""
     kept: Sequence[int] | None = None
-    """Kept fields, increasing; filled by the harness from the scores (higher first, ties to the lower index), within the
-    budget and on the terms of the data set's card. A method that fills it itself keeps exactly K in a field budget;
-    where that counts other things, or the card has terms, its choice is taken as a ranking. ``kept_fields`` reads it."""
+    """Kept fields, increasing; filled by the harness from the scores (higher first, ties to the lower index), within
+    the budget and on the terms of the data set's card. A method that fills it itself keeps exactly K in a field budget;
+    where that counts other things, or the card has terms, its choice counts as a ranking. ``kept_fields`` reads it."""
     value_mask: Tensor | None = None
     """Kept values, bool [V]."""
     dims: Tensor | None = None

@@ -163,7 +163,7 @@ def test_ties_are_counted_among_fields_that_may_go() -> None:
         (
             budget("count", 0.75, [1] * 8, locked=(0, 1, 2)),
             "prune ratio 0.75 leaves 2 of 8 fields, and the fields that the card keeps (a, b, c) take 3: lower the "
-            "prune ratio, or take keep = true off some of them",
+            "prune ratio, or take keep = true off some",
         ),
         (
             budget("cost", 0.5, [1, 2.5, 0.5], locked=(1,)),

@@ -170,3 +170,20 @@ def test_neither_splits_by_time_nor_generated_rows_have_groups(tmp_path: Path) -
     text = 'name = "mine"\ngenerator = "bench.datasets.planted:generate"\n[split]\ngroup = "f00"\n'
     with pytest.raises(ConfigError, match="generated rows have no columns but their fields, and no groups"):
         card(tmp_path, text)
+
+
+def test_an_ignored_index_of_a_sparse_file_may_be_the_group(tmp_path: Path) -> None:
+    users = [f"{100 + i % 97}" for i in range(970)]
+    rows = [f"{i % 2} {1 + i % 5}:1" + (f" {user}:1" if i % 10 else "") for i, user in enumerate(users)]
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    head, _ = CARD.split("city =")
+    sparse = f'{head}"1-9" = "categorical"\n"100-999" = "ignore"\n[split]\ngroup = "100-999"\n'.replace(
+        "[raw]\n", '[raw]\nformat = "libsvm"\n'
+    )
+    found = splits(prepare(card(tmp_path, sparse), tmp_path, tmp_path / "store"))
+    where = defaultdict(set)
+    for i, (user, split) in enumerate(zip(users, found.tolist(), strict=True)):
+        where[user if i % 10 else ""].add(split)
+    assert where.pop("") == {0, 1, 2}
+    assert {len(one) for one in where.values()} == {1}
+    assert len(set().union(*where.values())) == 3

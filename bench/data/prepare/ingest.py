@@ -104,7 +104,7 @@ def ingest_raw(
     decided = np.concatenate(deciding) if deciding else None
     times, groups = (None, decided) if card.group else (decided, None)
     notes = _notes(tables, counts, source)
-    return Ingested(encoder, y, None, None, times, groups, extremes, notes, test_rows)
+    return Ingested(encoder, y, times=times, group_splits=groups, extremes=extremes, notes=notes, test_rows=test_rows)
 
 
 def _no_rows(member: str) -> DataError:
