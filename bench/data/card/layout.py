@@ -5,8 +5,10 @@ from __future__ import annotations
 import codecs
 import fnmatch
 import re
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any
 
 from bench.data.card.field_terms import refuse_terms
@@ -150,10 +152,13 @@ class Layout:
 
     def kind(self, name: str) -> Kind:
         """The kind of the field ``name``."""
-        for column in self.columns:
-            if name in column.fields and column.role in ("integer", "numeric"):
-                return "integer" if column.role == "integer" else "numeric"
-        return "categorical"
+        return self._kinds.get(name, "categorical")
+
+    @cached_property
+    def _kinds(self) -> dict[str, Kind]:
+        """Those of the fields that are no categories."""
+        kinds: dict[str, Kind] = {"integer": "integer", "numeric": "numeric"}
+        return {name: kinds[column.role] for column in self.columns if column.role in kinds for name in column.fields}
 
 
 def _forget(found: dict[str, Any], later: dict[str, Any]) -> None:
@@ -285,12 +290,13 @@ def _check(layout: Layout, made: list[str], where: str) -> None:
     if len(labels) != 1:
         raise ConfigError(f"{where}: exactly one column must have the kind 'label'; found {labels or 'none'}.")
     for names, what in ((made, "made by two columns"), (layout.fields, "listed twice in fields")):
-        for name in names:
-            if list(names).count(name) > 1:
-                raise ConfigError(f"{where}: the field {name!r} is {what}.")
+        twice = next((name for name, times in Counter(names).items() if times > 1), None)
+        if twice is not None:
+            raise ConfigError(f"{where}: the field {twice!r} is {what}.")
     if not layout.fields:
         raise ConfigError(f"{where}: no column makes a field; give at least one the kind 'categorical'.")
-    looked_up = [name for name in layout.fields if name not in made]
+    known = set(made)
+    looked_up = [name for name in layout.fields if name not in known]
     if looked_up and not layout.rule:
         raise ConfigError(f"{where}: field {looked_up[0]!r} is made by no column.{suggest(looked_up[0], made)}")
     unread = set(layout.missing) & {*layout.label_rule.positive, *layout.label_rule.negative}

@@ -17,6 +17,8 @@ from bench.data.raw.texts import as_texts
 
 MERGE_VALUES = 1 << 19
 """Values that wait at least before they are merged."""
+_BLOCKS_AT_ONCE = 32
+"""Blocks whose codes are translated before they are parked."""
 
 
 class Dictionary(Protocol):
@@ -26,8 +28,8 @@ class Dictionary(Protocol):
     def values(self) -> pa.Array:
         """The distinct values, by provisional code; only after ``finish``."""
 
-    def add(self, values: pa.Array) -> None:
-        """Take in the distinct values of the next block."""
+    def add(self, values: pa.Array, slot: Slot | None) -> None:
+        """Take in the distinct values of the next block; ``slot``: where they are parked, of numbers."""
 
     @property
     def is_due(self) -> bool:
@@ -65,17 +67,17 @@ class NumberDictionary:
     """Distinct numbers; the provisional code of a number is its place in their order."""
 
     def __init__(self, spill: Spill) -> None:
-        """Park each block's values in ``spill``."""
+        """Each block's values lie in ``spill``, and what its codes stand for is parked there."""
         self._spill = spill
         self._known: np.ndarray | None = None
         self._waiting = _Waiting()
         self._blocks: list[Slot] = []
         self._maps: list[Slot] = []
 
-    def add(self, values: pa.Array) -> None:
-        """Take in numbers, all of one type."""
+    def add(self, values: pa.Array, slot: Slot | None = None) -> None:
+        """Take in numbers, all of one type; they are parked unless they lie in ``slot``."""
         self._waiting.add(values)
-        self._blocks.append(self._spill.append(np.asarray(values)))
+        self._blocks.append(slot or self._spill.append(np.asarray(values)))
 
     @property
     def is_due(self) -> bool:
@@ -94,7 +96,10 @@ class NumberDictionary:
 
     def finish(self) -> None:
         self.merge()
-        self._maps = [self._spill.append(self._places(self._spill.read(slot))) for slot in self._blocks]
+        self._maps = []
+        for start in range(0, len(self._blocks), _BLOCKS_AT_ONCE):
+            slots = self._blocks[start : start + _BLOCKS_AT_ONCE]
+            self._maps += self._spill.append_all([self._places(self._spill.read(slot)) for slot in slots])
 
     def _places(self, numbers: np.ndarray) -> np.ndarray:
         # Looking up in increasing order keeps the search in the processor's cache.
@@ -130,7 +135,7 @@ class TextDictionary:
         self._waiting = _Waiting()
         self._maps: list[Slot] = []
 
-    def add(self, values: pa.Array) -> None:
+    def add(self, values: pa.Array, slot: Slot | None = None) -> None:
         """Take in texts, as strings or as numbers."""
         self._waiting.add(as_texts(values))
 

@@ -238,15 +238,16 @@ class _Preparer:
         if not schema.numeric_fields:
             return found
         numbers = files.read_array(self._folder / files.NUMERIC, in_memory=False)
+        names, in_train = schema.names, splits == TRAIN
         for place, field in enumerate(schema.numeric_fields):
             farthest = max(data.extremes[place], key=lambda one: abs(one.value), default=None)
             where = "" if farthest is None else f"{farthest.place} holds {farthest.value!r}, and "
             try:
-                scaling, note = fit_scaling(numbers[:, place], splits == TRAIN)
+                scaling, note = fit_scaling(numbers[:, place], in_train)
             except CollapseError as error:
                 raise DataError(f"{where}{error}.") from None
             _check_range(data.extremes[place], scaling)
-            found["scaling"][schema.names[field]] = asdict(scaling)
+            found["scaling"][names[field]] = asdict(scaling)
             found["notes"] += [] if note is None else [f"{where}{note}."]
         return found
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +21,14 @@ class Slot:
     offset: int
     dtype: np.dtype[np.generic]
     size: int
+
+    @property
+    def n_bytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+
+_ALIGNED = 8
+"""Bytes at whose multiples arrays begin."""
 
 
 class Spill:
@@ -41,20 +51,43 @@ class Spill:
 
     def append(self, array: np.ndarray) -> Slot:
         """Write a one-dimensional array."""
+        return self.append_all([array])[0]
+
+    def append_all(self, arrays: Sequence[np.ndarray]) -> tuple[Slot, ...]:
+        """Write one-dimensional arrays one behind another, in few calls of the system however many they are."""
+        sizes = [-(-array.nbytes // _ALIGNED) * _ALIGNED for array in arrays]
+        starts = [0, *itertools.accumulate(sizes)]
         with self._lock:
-            slot = Slot(self._end, array.dtype, array.size)
-            self._end += array.nbytes
-        view = np.ascontiguousarray(array).view(np.uint8).data
-        written = 0
-        while written < array.nbytes:
-            written += os.pwrite(self._file.fileno(), view[written:], slot.offset + written)
-        return slot
+            first, self._end = self._end, self._end + starts[-1]
+        if len(arrays) == 1:
+            self._write(np.ascontiguousarray(arrays[0]).view(np.uint8), first)
+        else:
+            whole = np.zeros(starts[-1], dtype=np.uint8)
+            for array, start in zip(arrays, starts, strict=False):
+                whole[start : start + array.nbytes] = np.ascontiguousarray(array).view(np.uint8)
+            self._write(whole, first)
+        slots = zip(arrays, starts, strict=False)
+        return tuple(Slot(first + start, array.dtype, array.size) for array, start in slots)
+
+    def _write(self, data: np.ndarray, offset: int) -> None:
+        view, written = data.data, 0
+        while written < len(data):
+            written += os.pwrite(self._file.fileno(), view[written:], offset + written)
 
     def read(self, slot: Slot) -> np.ndarray:
         """The array of ``slot``."""
-        array = np.empty(slot.size, dtype=slot.dtype)
-        view = array.view(np.uint8).data
-        done = 0
-        while done < array.nbytes:
-            done += os.preadv(self._file.fileno(), [view[done:]], slot.offset + done)
-        return array
+        return self._read(slot.offset, slot.n_bytes).view(slot.dtype)
+
+    def read_all(self, slots: Sequence[Slot]) -> list[np.ndarray]:
+        """The arrays of slots that were written by one ``append_all``, one behind another."""
+        first = slots[0].offset
+        whole = self._read(first, slots[-1].offset + slots[-1].n_bytes - first)
+        places = [(slot.offset - first, slot) for slot in slots]
+        return [whole[start : start + slot.n_bytes].view(slot.dtype) for start, slot in places]
+
+    def _read(self, offset: int, n_bytes: int) -> np.ndarray:
+        data = np.empty(n_bytes, dtype=np.uint8)
+        view, done = data.data, 0
+        while done < n_bytes:
+            done += os.preadv(self._file.fileno(), [view[done:]], offset + done)
+        return data

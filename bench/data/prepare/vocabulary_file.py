@@ -33,5 +33,5 @@ def write_vocabulary(path: Path, encoder: Encoder, merged_buckets: bool) -> None
                 values = pa.array(key_texts(np.asarray(values), merged_buckets), type=pa.large_string())
             n = len(vocabulary.counts)
             texts = pa.concat_arrays([pa.nulls(2, pa.large_string()), as_texts(values)])
-            columns = [pa.array([name] * n), pa.array(np.arange(n, dtype=np.int32)), texts, vocabulary.counts]
+            columns = [pa.repeat(name, n), pa.array(np.arange(n, dtype=np.int32)), texts, vocabulary.counts]
             writer.write_table(pa.table(columns, schema=_SCHEMA))

@@ -40,11 +40,15 @@ def code_numbers(numbers: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, 
         codes as in ``LocalColumn``, and the distinct numbers that are no missing ones, by code.
     """
     encoded = pa.array(numbers).dictionary_encode()
-    distinct = np.asarray(encoded.dictionary)
-    known = ~np.isin(distinct, missing)
+    distinct, places = np.asarray(encoded.dictionary), np.asarray(encoded.indices)
+    # Blocks of wide tables are short, and their columns many: what is done for each must be little.
+    is_missing = distinct == missing[0] if len(missing) == 1 else np.isin(distinct, missing)
+    if not is_missing.any():
+        return (places + 1).astype(smallest_unsigned(len(distinct))), distinct
+    known = ~is_missing
     n_known = int(np.count_nonzero(known))
     table = np.where(known, np.cumsum(known), 0).astype(smallest_unsigned(n_known))
-    return table[np.asarray(encoded.indices)], distinct[known]
+    return table[places], distinct[known]
 
 
 def recode(codes: np.ndarray, derived: pa.Array) -> LocalColumn:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -111,12 +112,13 @@ def check_columns(names: list[str], layout: Layout, member: str) -> None:
     Raises:
         DataError: a column is missing, is there twice, or is one the card does not name.
     """
-    declared = [column.name for column in layout.columns]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    declared = {column.name: None for column in layout.columns}
+    times = Counter(names)
+    twice = next((name for name in times if times[name] > 1), None)
     if twice is not None:
         raise DataError(f"{member}: the header names the column {quoted(twice)} twice; rename one.")
     for name in declared:
-        if name not in names:
+        if name not in times:
             read = ", ".join(map(shown, names))
             short = read if len(read) <= 100 else f"{read[:100]}…"
             raise DataError(

@@ -32,6 +32,9 @@ from bench.data.raw.texts import (
 from bench.data.raw.words import Words, split_words
 from bench.errors import DataError, quoted
 
+_PARSED_BYTES = 1 << 22
+"""Text that the parser looks at, at a time, where every line is a row."""
+
 
 @dataclass(frozen=True)
 class LongRows:
@@ -165,11 +168,11 @@ class BlockParser:
         read_as_texts = names if self._layout.trim else whole if whole and _has_hexadecimals(part.data) else []
         try:
             try:
-                table = self._read(part.data, self._convert_options(names, read_as_texts), note)
+                table = self._read(part.data, self._convert_options(names, read_as_texts), note, part.block_bytes)
             except pa.ArrowInvalid:
                 if not whole or read_as_texts or bad_rows:
                     raise
-                table = self._read(part.data, self._convert_options(names, whole), note)
+                table = self._read(part.data, self._convert_options(names, whole), note, part.block_bytes)
         except pa.ArrowInvalid as error:
             self._dialect.check(part.chunk)
             raise self._explain(part, error, bad_rows) from None
@@ -181,13 +184,15 @@ class BlockParser:
             )
         return table
 
-    def _read(self, data: bytes, convert: pa_csv.ConvertOptions, note: object) -> pa.Table:
+    def _read(
+        self, data: bytes, convert: pa_csv.ConvertOptions, note: object, block_bytes: int | None = None
+    ) -> pa.Table:
         if not data.endswith(b"\n"):
             data += b"\n"  # the parser would cut the text at its last line feed, be that inside quotes or not
         return pa_csv.read_csv(
             pa.BufferReader(data),
             read_options=pa_csv.ReadOptions(
-                use_threads=False, column_names=self._names, block_size=len(data) + 1, encoding="utf8"
+                use_threads=False, column_names=self._names, block_size=1 + (block_bytes or len(data)), encoding="utf8"
             ),
             parse_options=pa_csv.ParseOptions(
                 delimiter=self._dialect.separator.decode(),
@@ -326,6 +331,14 @@ class _Part:
     """The chunk's text with one byte between two values."""
     rows: RowStarts
 
+    @property
+    def block_bytes(self) -> int | None:
+        """How much text the parser may look at, at a time; None: only all of it.
+
+        The columns of wide rows are gathered from all over a block, which is quick while it stays in the cache.
+        """
+        return _PARSED_BYTES if self.rows.is_plain and _has_short_lines(self.data) else None
+
     def line(self, row: int) -> int:
         """The line number, from 1, of a row."""
         return self.chunk.first_line + self.rows.line(row)
@@ -338,6 +351,12 @@ def _has_nothing(column: LocalColumn) -> bool:
     values = column.values
     empty = np.asarray(values) == 0 if pa.types.is_uint64(values.type) else np.asarray(pc.equal(values, ""))
     return bool(empty.any())
+
+
+def _has_short_lines(data: bytes) -> bool:
+    """Whether no line is so long that the parser could not look at it within a block."""
+    half = _PARSED_BYTES // 2
+    return all(data.find(b"\n", start, start + half) >= 0 for start in range(0, len(data) - half, half))
 
 
 def _has_hexadecimals(data: bytes) -> bool:
