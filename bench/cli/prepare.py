@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -116,11 +117,16 @@ def _raw_paths(card: DatasetCard, flags: PrepareFlags) -> Raw:
 
 
 def _matching(path: Path) -> list[Path]:
-    """The path, or the files that it is a pattern of, in the order of their names."""
+    """The path, or the files that it is a pattern of and those of the folders: ``part-2`` before ``part-10``."""
+    from bench.data.raw.names import is_junk, natural  # noqa: PLC0415 - loads pyarrow
+
     if path.exists():
         return [path]
-    anchor = Path(path.anchor)
-    found = sorted(anchor.glob(str(path.relative_to(anchor)))) if any(sign in str(path) for sign in "*?[") else []
+    fixed = Path(*takewhile(lambda part: not any(sign in part for sign in "*?["), path.parts))
+    given = fixed.glob(str(path.relative_to(fixed))) if fixed != path else []
+    below = {file for one in given for file in (one.rglob("*") if one.is_dir() else (one,)) if file.is_file()}
+    wanted = [file for file in below if not is_junk(file.relative_to(fixed).as_posix())]
+    found = sorted(wanted, key=lambda file: natural(file.as_posix()))
     if not found:
         raise DataError(f"--raw {path}: there is no such file or folder; check the path.")
     return found

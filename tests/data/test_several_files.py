@@ -108,11 +108,6 @@ def test_files_named_one_by_one_are_parts_whatever_the_card_calls_them(tmp_path,
     assert [one["name"] for one in manifest_of(store)["raw"]] == [path.name for path in paths]
 
 
-def test_without_the_word_parts_are_refused_and_it_is_named(tmp_path, parts):
-    with pytest.raises(DataError, match=r"set join = true under \[raw\]"):
-        prepare(card(tmp_path, join="false"), parts, tmp_path / "out")
-
-
 def test_another_header_is_an_error_that_names_the_file(tmp_path, parts):
     (parts / "part-1.csv").write_text("y,c,z\n0,a,1\n")
     with pytest.raises(DataError, match=r"part-1.csv: the header lacks the column 'x'; it reads: y, c, z"):

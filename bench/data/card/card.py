@@ -121,6 +121,11 @@ class DatasetCard:
         return max((layout.max_expansion for layout in self.layouts), default=MAX_EXPANSION)
 
     @property
+    def column_names(self) -> frozenset[str]:
+        """The columns of the raw table, in whichever shape it comes."""
+        return frozenset(column.name for layout in self.layouts for column in layout.columns)
+
+    @property
     def key(self) -> str:
         """Name of the store's folder: the card's name and, with parameters of its own, a hash of them."""
         if not self.overrides:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ import pyarrow as pa
 from bench.data.card.card import DatasetCard
 from bench.data.card.labels import LabelValues, check_labels
 from bench.data.card.layout import Layout
+from bench.data.prepare.alike import check_alike
 from bench.data.prepare.encode import Encoder, StoredBlock, store_block
 from bench.data.prepare.parallel import map_ordered
 from bench.data.prepare.spill import Spill
@@ -26,7 +27,9 @@ from bench.data.raw.fields import Extreme, FieldBlock, SideTable, make_fields, r
 from bench.data.raw.generated import Content, GeneratedBlock, generated_data, hex_words, load_callable
 from bench.data.raw.header import Header, read_header
 from bench.data.raw.markers import number_markers, without_markers
+from bench.data.raw.names import partition_keys
 from bench.data.raw.parquet import ParquetReader
+from bench.data.raw.partitions import Partition
 from bench.data.raw.readers import BlockParser, LongRows, RawBlock
 from bench.data.raw.row_numbers import Numbered, index_notes, numbered
 from bench.data.raw.signatures import is_parquet, refuse_binary
@@ -36,7 +39,7 @@ from bench.data.raw.text_stream import TextStream
 from bench.data.raw.texts import as_texts
 from bench.data.schema import Kind
 from bench.data.store.group_split import UNKNOWN, split_of_values
-from bench.errors import ConfigError, DataError, suggest
+from bench.errors import ConfigError, DataError, quoted, suggest
 
 Tick = Callable[[int], None]
 
@@ -74,6 +77,7 @@ def ingest_raw(
     """
     tables = choose_tables(card, source)
     layout = tables.layout
+    units = check_alike(source, tables, spill.folder)
     work = _Work(card, tables, read_sides(layout, source), spill)
     kinds = [layout.kind(name) for name in layout.fields]
     encoder = Encoder(layout.fields, kinds, spill)
@@ -83,7 +87,7 @@ def ingest_raw(
     extremes: list[list[Extreme]] = [[] for kind in kinds if kind == "numeric"]
     members = (*tables.members, *tables.tests)
     counts = [Counted() for _ in members]
-    parts = _parts(source, tables, chunk_bytes, spill.folder)
+    parts = _parts(source, tables, _Cut(chunk_bytes, spill.folder, units))
     for place, block, decides, stored, seen in map_ordered(work, parts, pool):
         encoder.add(stored, pool)
         counts[place].add(seen)
@@ -169,13 +173,24 @@ _Part = tuple[int, Callable[[Any], RawBlock], Any]
 """The place of its file, what parses it, and what is parsed."""
 
 
-def _parts(source: RawSource, tables: Tables, chunk_bytes: int, folder: Path) -> Iterator[_Part]:
+@dataclass(frozen=True)
+class _Cut:
+    """How files are read."""
+
+    chunk_bytes: int
+    folder: Path
+    """Takes what cannot be streamed."""
+    units: dict[str, str]
+    """Of the columns of timestamps that are written in one way in all parts."""
+
+
+def _parts(source: RawSource, tables: Tables, cut: _Cut) -> Iterator[_Part]:
     """All rows, file after file, each opened when it is its turn."""
     several = len(tables.members) + len(tables.tests) > 1
     for place, member in enumerate((*tables.members, *tables.tests)):
         raw = source.stream(member)
         try:
-            parts, parse = _reader(source, raw, member, tables.layout, chunk_bytes, folder)
+            parts, parse = _reader(source, raw, member, tables.layout, cut)
         except DataError as error:
             if member not in tables.tests:
                 raise
@@ -194,6 +209,12 @@ def _notes(tables: Tables, counts: Sequence[Counted], source: RawSource) -> tupl
         more = f" and {len(main) - 10} more" if len(main) > 10 else ""
         of_test = f"; test rows of {', '.join(tests)}" if tests else ""
         notes.append(f"rows of {', '.join(main[:10])}{more}{of_test}.")
+    declared = {column.name for column in tables.layout.columns}
+    if unnamed := {key: None for member in members for key in partition_keys(member) if key not in declared}:
+        notes.append(
+            f"the folders of the files give {', '.join(map(quoted, unnamed))}, which the card does not name; to make "
+            f"fields of them, add them under [raw.columns]."
+        )
     for member, one in zip(members, counts, strict=True):
         if n := one.long_rows.n_rows:
             # A quote never closed and one never opened look like one value, which only a person can tell.
@@ -206,19 +227,37 @@ def _notes(tables: Tables, counts: Sequence[Counted], source: RawSource) -> tupl
 
 
 def _reader(
-    source: RawSource, raw: RawStream, member: str, layout: Layout, chunk_bytes: int, folder: Path
+    source: RawSource, raw: RawStream, member: str, layout: Layout, cut: _Cut
 ) -> tuple[Iterator[Any], Callable[[Any], RawBlock]]:
-    """The table's parts in order, and what turns one into a block; ``folder`` takes what cannot be streamed."""
+    """The table's parts in order, and what turns one into a block."""
+    folders = source.partition(member)
     if is_parquet(raw.head):
-        reader = ParquetReader(source.seekable_file(member, folder), layout, shown(member))
-        return reader.batches(chunk_bytes), reader.block
+        reader = ParquetReader(source.seekable_file(member, cut.folder), layout, shown(member), folders)
+        reader.units |= {name: unit for name, unit in cut.units.items() if name in reader.units}
+        return reader.batches(cut.chunk_bytes), _with_folders(reader.block, layout, folders, reader.names, member)
     refuse_binary(raw.head, raw.name, layout.encoding, layout.delimiter)
     stream = TextStream(raw, layout)
     if layout.format != "table":
         lines = Dialect(b" ", b"", b"", newlines_in_values=False)
-        return chunks(stream, lines, chunk_bytes, Header((), 0), b""), SparseParser(layout).parse
-    header, rest = read_header(stream, layout, chunk_bytes)
-    return chunks(stream, Dialect.of(layout), chunk_bytes, header, rest), BlockParser(layout, header).parse
+        return chunks(stream, lines, cut.chunk_bytes, Header((), 0), b""), SparseParser(layout).parse
+    header, rest = read_header(stream, layout, cut.chunk_bytes, folders)
+    parse = _with_folders(BlockParser(layout, header).parse, layout, folders, frozenset(header.names), member)
+    return chunks(stream, Dialect.of(layout), cut.chunk_bytes, header, rest), parse
+
+
+def _with_folders(
+    parse: Callable[[Any], RawBlock],
+    layout: Layout,
+    folders: Mapping[str, str | None],
+    held: frozenset[str],
+    member: str,
+) -> Callable[[Any], RawBlock]:
+    """``parse``, with the columns that the file does not hold and its folders do."""
+    values = {name: text for name, text in folders.items() if name not in held}
+    if not values:
+        return parse
+    partition = Partition(layout, values, shown(member))
+    return lambda part: partition.add_to(parse(part))
 
 
 def read_sides(layout: Layout, source: RawSource) -> tuple[SideTable, ...]:

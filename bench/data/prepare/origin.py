@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.data.card.card import DOWNLOADS, DatasetCard
 from bench.data.prepare.ingest import read_sides
 from bench.data.prepare.tables import choose_tables
+from bench.data.raw.names import natural, partition_text
 from bench.data.raw.sources import RawSource
 from bench.files import file_sha256
 
@@ -29,19 +30,39 @@ def raw_differs(card: DatasetCard, raw: Path | Sequence[Path], made_from: Sequen
         DataError: no file of the folder, or more than one, can be the table; or a file cannot be read.
     """
     if not isinstance(raw, Path):
-        sums = [file_sha256(path) for path in raw]
-        same = sums == [one["sha256"] for one in made_from]
+        prints = [_print(file_sha256(path), partition_text(path.as_posix(), card.column_names)) for path in raw]
+        same = prints == [_made(one) for one in made_from]
         return "" if same else f"not from {', '.join(path.name for path in raw)} as they are"
     if not raw.is_dir():
-        if [one["sha256"] for one in made_from] == [file_sha256(raw)]:
+        if [_made(one) for one in made_from] == [
+            _print(file_sha256(raw), partition_text(raw.as_posix(), card.column_names))
+        ]:
             return ""
         return "of another content" if [one["name"] for one in made_from] == [raw.name] else f"not from {raw.name}"
-    then = {_base(one["name"]): one["sha256"] for one in made_from}
-    now = {_base(str(one["name"])): one["sha256"] for one in _would_read(card, raw)}
-    if then.keys() != now.keys():
-        return f"not from {', '.join(sorted(now))} of {raw}"
-    changed = sorted(name for name in now if now[name] != then[name])
+    now = _would_read(card, raw)
+    then_by, now_by = _by_name(made_from), _by_name(now)
+    if then_by.keys() != now_by.keys():
+        names = sorted(now_by, key=natural)
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        return f"not from {', '.join(names[:8])}{more} of {raw}"
+    changed = sorted(name for name in now_by if now_by[name] != then_by[name])
     return f"and in {raw} the content of {', '.join(changed)} is another" if changed else ""
+
+
+def _print(checksum: str, folders: str) -> tuple[str, str]:
+    """What two files must share to give the same rows."""
+    return checksum, folders
+
+
+def _made(one: Mapping[str, Any]) -> tuple[str, str]:
+    return one["sha256"], one.get("partition", "")
+
+
+def _by_name(files: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Checksums by name: a file is the same wherever below the folder it lies, but for what its folders say."""
+    bases = [f"{one.get('partition', '')}/{one['name'].rsplit('/', 1)[-1]}".lstrip("/") for one in files]
+    names = bases if len(set(bases)) == len(bases) else [one["name"] for one in files]
+    return {name: one["sha256"] for name, one in zip(names, files, strict=True)}
 
 
 def download_differs(card: DatasetCard, data_dir: Path, made_from: Sequence[dict[str, Any]]) -> str:
@@ -57,13 +78,8 @@ def download_differs(card: DatasetCard, data_dir: Path, made_from: Sequence[dict
     return "" if [one["name"] for one in made_from] == [fetched.name] else f"not from the download {fetched.name}"
 
 
-def _base(member: str) -> str:
-    """A file is the same wherever below the folder it lies."""
-    return member.rsplit("/", 1)[-1]
-
-
-def _would_read(card: DatasetCard, folder: Path) -> list[dict[str, object]]:
-    with RawSource(folder, card.max_expansion) as source:
+def _would_read(card: DatasetCard, folder: Path) -> list[dict[str, Any]]:
+    with RawSource(folder, card.max_expansion, card.column_names) as source:
         tables = choose_tables(card, source)
         for member in (*tables.members, *tables.tests):
             source.stream(member).close()  # marks it as read

@@ -158,7 +158,7 @@ class _Preparer:
 
             data = ingest_generated(self._card, tools.spill, tools.pool, made, tools.device)
             return data, tools.pool.submit(list)
-        with RawSource(raw, self._card.max_expansion) as source:
+        with RawSource(raw, self._card.max_expansion, self._card.column_names) as source:
 
             def tick(rows: int) -> None:
                 done = source.progress_bytes()

@@ -34,7 +34,7 @@ class Tables:
         Raises:
             DataError: it does, or the rest of the archive is damaged.
         """
-        if not self.layout.join:
+        if not self.layout.join and len(self.members) == 1:
             source.check_alone(self.layout.files or ("*",), self.tests)
 
 
@@ -58,11 +58,7 @@ def choose_tables(card: DatasetCard, source: RawSource) -> Tables:
         return Tables(_layout_of(card, members[0]), members, tests)
     for layout in card.layouts:
         patterns = layout.files or ("*",)
-        if layout.join:
-            members = source.find_parts(patterns, tests)
-        else:
-            member = source.find(patterns, tests)
-            members = () if member is None else (member,)
+        members = source.find_parts(patterns, tests) if layout.join else source.find_table(patterns, tests)
         if members:
             return Tables(layout, members, tests)
     raise _no_table(card, source, tests)

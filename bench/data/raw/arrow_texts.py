@@ -80,7 +80,12 @@ def _by_python(values: pa.Array) -> pa.Array:
 
 def finest_unit(parts: Iterable[pa.Array]) -> str:
     """The finest unit that the timestamps of a column need: D (all at midnight), s, ms, us or ns."""
-    return max(map(_unit_of, parts), key=_UNITS.index, default="D")
+    return finest(map(_unit_of, parts))
+
+
+def finest(units: Iterable[str]) -> str:
+    """The finest of some units."""
+    return max(units, key=_UNITS.index, default="D")
 
 
 def _unit_of(values: pa.Array) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Protocol, cast
 
 from bench.data.raw.compression import Bound
+from bench.data.raw.names import shown
 from bench.errors import DataError
 
 _OUTSIDE = re.compile(r"[/\\]|[A-Za-z]:[/\\]|(.*[/\\])?\.\.([/\\]|$)", re.DOTALL)
@@ -170,8 +171,3 @@ def _tar_kind(member: tarfile.TarInfo) -> str:
 
 def _harm(name: str) -> str:
     return _LEADS_OUT if _OUTSIDE.match(name) else ""
-
-
-def shown(name: str) -> str:
-    """A name for messages: as it is, or with its unprintable characters escaped."""
-    return name if name.isprintable() else repr(name)

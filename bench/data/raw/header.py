@@ -7,12 +7,13 @@ import io
 import json
 import re
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from bench.data.card.layout import Layout
 from bench.data.raw.dialect import SEPARATOR, Chunk, Dialect
-from bench.data.raw.sources import shown
+from bench.data.raw.names import shown
 from bench.data.raw.text_stream import TextStream
 from bench.errors import DataError, quoted
 
@@ -39,12 +40,30 @@ class Header:
     """Lines before the first row."""
 
 
-def read_header(stream: TextStream, layout: Layout, chunk_bytes: int) -> tuple[Header, bytes]:
+def read_header(
+    stream: TextStream, layout: Layout, chunk_bytes: int, elsewhere: Collection[str] = ()
+) -> tuple[Header, bytes]:
     """The table's columns, and the bytes read beyond the header.
+
+    Args:
+        stream: at its beginning.
+        layout: the card's columns.
+        chunk_bytes: how much is read at a time.
+        elsewhere: columns that the file may lack; one without a header has none of them.
 
     Raises:
         DataError: an empty file, or a header that lacks a column of the card or has one the card does not know.
     """
+    header, rest = read_names(stream, layout, chunk_bytes, elsewhere)
+    if layout.header:
+        check_columns(list(header.names), layout, stream.name, elsewhere)
+    return header, rest
+
+
+def read_names(
+    stream: TextStream, layout: Layout, chunk_bytes: int, elsewhere: Collection[str] = ()
+) -> tuple[Header, bytes]:
+    """As ``read_header``, whatever columns there are."""
     dialect = Dialect.of(layout)
     data, end = b"", 0
     while not end and (more := stream.read(chunk_bytes)):
@@ -58,7 +77,7 @@ def read_header(stream: TextStream, layout: Layout, chunk_bytes: int) -> tuple[H
     if data.startswith((b"\n", b"\r\n")):
         raise DataError(f"{stream.name}: line 1 is blank; take it out.")
     if not layout.header:
-        return Header(tuple(column.name for column in layout.columns), 0), data
+        return Header(tuple(column.name for column in layout.columns if column.name not in elsewhere), 0), data
     line = data[: end or len(data)]
     first = Chunk(stream.name, 1, line, line.count(b"\n"))
     dialect.separated(first)
@@ -72,7 +91,6 @@ def read_header(stream: TextStream, layout: Layout, chunk_bytes: int) -> tuple[H
     except csv.Error as error:
         raise DataError(f"{stream.name}: the header (line 1) cannot be read: {error}; mend its quotes.") from None
     names = [name.strip() for name in names] if layout.trim else names
-    check_columns(names, layout, stream.name)
     return Header(tuple(names), line.count(b"\n")), data[len(line) :]
 
 
@@ -106,7 +124,7 @@ def _meant(name: str, names: list[str], layout: Layout) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def check_columns(names: list[str], layout: Layout, member: str) -> None:
+def check_columns(names: list[str], layout: Layout, member: str, elsewhere: Collection[str] = ()) -> None:
     """Compare the columns of a table with those of the card.
 
     Raises:
@@ -118,7 +136,7 @@ def check_columns(names: list[str], layout: Layout, member: str) -> None:
     if twice is not None:
         raise DataError(f"{member}: the header names the column {quoted(twice)} twice; rename one.")
     for name in declared:
-        if name not in times:
+        if name not in times and name not in elsewhere:
             read = ", ".join(map(shown, names))
             short = read if len(read) <= 100 else f"{read[:100]}…"
             raise DataError(

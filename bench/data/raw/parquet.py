@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -49,15 +49,21 @@ class Batch:
 
 
 class ParquetReader:
-    """A Parquet table in a file of its own."""
+    """A Parquet table in a file of its own.
 
-    def __init__(self, path: Path, layout: Layout, name: str) -> None:
+    Attributes:
+        names: its columns.
+        units: the unit in which the timestamps of a column are written; parts of one table must share the finest.
+    """
+
+    def __init__(self, path: Path, layout: Layout, name: str, elsewhere: Collection[str] = ()) -> None:
         """Read the table's schema.
 
         Args:
             path: the file.
             layout: the card's columns.
             name: the table's, for messages.
+            elsewhere: columns that the file may lack.
 
         Raises:
             DataError: damaged, with other columns than the card's, or a column whose type cannot be of its kind.
@@ -67,13 +73,14 @@ class ParquetReader:
         try:
             with parquet.ParquetFile(path) as file:
                 schema = file.schema_arrow
-                declared = {column.name for column in layout.columns}
-                names = [one for one in schema.names if one in declared or not _PANDAS_INDEX.fullmatch(one)]
-                check_columns(names, layout, name)
+                names = column_names(schema, layout)
+                check_columns(names, layout, name, elsewhere)
+                held = self.names = frozenset(names)
+                self._columns = [column for column in self._columns if column.name in held]
                 self._check_size(file.metadata)
                 for column in self._columns:
                     self._check_type(column, schema.field(column.name))
-                self._units = {column.name: self._unit(file, column) for column in self._columns}
+                self.units = {column.name: self._unit(file, column) for column in self._columns}
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._damaged(error) from None
 
@@ -124,7 +131,7 @@ class ParquetReader:
     def batches(self, chunk_bytes: int) -> Iterator[Batch]:
         """The rows, about ``chunk_bytes`` at a time."""
         names = [column.name for column in self._columns]
-        rows = max(1, chunk_bytes // (_BYTES_PER_VALUE * len(names)))
+        rows = max(1, chunk_bytes // (_BYTES_PER_VALUE * max(1, len(names))))
         first = 1
         try:
             with parquet.ParquetFile(self._path) as file:
@@ -191,7 +198,7 @@ class ParquetReader:
         self, batch: Batch, column: Column, codes: np.ndarray, values: pa.Array, owners: np.ndarray | None = None
     ) -> pa.Array:
         """The text of each distinct value, null where it stands for a missing one; ``owners``: rows of the codes."""
-        unit = self._units[column.name]
+        unit = self.units[column.name]
         try:
             written = texts(values, unit)
         except pa.ArrowException:
@@ -234,6 +241,29 @@ class ParquetReader:
     def _damaged(self, error: Exception) -> DataError:
         """What the file's own library says of it."""
         return DataError(f"{self._name}: the file is cut short or damaged ({error}); make it anew.")
+
+
+def column_names(schema: pa.Schema, layout: Layout) -> list[str]:
+    """The columns that the CSV file of the same table would have."""
+    declared = {column.name for column in layout.columns}
+    return [one for one in schema.names if one in declared or not _PANDAS_INDEX.fullmatch(one)]
+
+
+def value_types(schema: pa.Schema) -> dict[str, str]:
+    """What the values of each column are, where that decides on their texts: 5 is not 5.0."""
+    return {field.name: _type_name(_value_type(field.type)) for field in schema}
+
+
+def _type_name(kind: pa.DataType) -> str:
+    names = (
+        (pa.types.is_boolean, "booleans"),
+        (pa.types.is_integer, "whole numbers"),
+        (pa.types.is_floating, "floating-point numbers"),
+        (pa.types.is_decimal, "decimals"),
+        (pa.types.is_date, "days"),
+        (pa.types.is_timestamp, "times"),
+    )
+    return next((name for test, name in names if test(kind)), "")
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:

@@ -87,7 +87,10 @@ class BlockParser:
         self._layout = layout
         self._dialect = Dialect.of(layout)
         self._names = list(header.names)
-        self._columns = {column.name: column for column in layout.columns if column.role != "ignore"}
+        held = set(header.names)
+        self._columns = {
+            column.name: column for column in layout.columns if column.role != "ignore" and column.name in held
+        }
         words = [word for word in layout.missing if len(word.encode()) <= WIDTH and "\0" not in word]
         self._missing = np.asarray(pack(pa.array(words, type=pa.string()))).byteswap()
 
@@ -114,7 +117,8 @@ class BlockParser:
                     coded[name] = self._whole_column(part, column, self._trimmed(local_column(array)))
                 else:
                     coded[name] = self._trimmed(local_column(self._restored(array)))
-        if _has_nothing(coded[self._layout.label.name]):
+        label = coded.get(self._layout.label.name)  # which a folder may give
+        if label is None or _has_nothing(label):
             self._dialect.check(chunk)
         return RawBlock(chunk.member, chunk.first_line, rows.count, coded, numbers, rows)
 

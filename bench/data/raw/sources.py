@@ -6,7 +6,6 @@ inside another file, which is copied to a temporary one.
 
 from __future__ import annotations
 
-import fnmatch
 import gzip
 import io
 import lzma
@@ -22,8 +21,9 @@ from types import TracebackType
 from typing import IO
 
 from bench.data.card.layout import MAX_EXPANSION
-from bench.data.raw.compression import Bound, ExpansionError, decompressed, first_bytes, plain_name
-from bench.data.raw.containers import Container, Folder, Several, Single, Tar, Zip, shown
+from bench.data.raw.compression import Bound, ExpansionError, decompressed, first_bytes
+from bench.data.raw.containers import Container, Folder, Several, Single, Tar, Zip
+from bench.data.raw.names import is_junk, listed, matches, named, natural, partition_keys, partition_text, shown, twins
 from bench.data.raw.signatures import HEAD_BYTES, is_tar, is_zip
 from bench.errors import DataError
 from bench.files import file_sha256
@@ -35,31 +35,28 @@ _LARGEST_TEXT = 1 << 28
 __all__ = ["RawSource", "RawStream", "shown"]
 
 _ONE_FILE = "pass the file that is the table with --raw, or, if all are parts of it, set join = true under [raw]"
-_JUNK_NAMES = (
-    *("__macosx", "thumbs.db", "desktop.ini"),
-    *("_success", "_metadata", "_common_metadata", "_temporary", "_delta_log"),
-)
-"""Of files and folders, in small letters."""
-_JUNK_BEGINNINGS = (".", "_started_", "_committed_")
-_JUNK_ENDINGS = (".crc",)
 
 
 class RawSource:
     """The raw data at one path; a context manager."""
 
-    def __init__(self, path: Path | Sequence[Path], max_expansion: int = MAX_EXPANSION) -> None:
+    def __init__(
+        self, path: Path | Sequence[Path], max_expansion: int = MAX_EXPANSION, columns: Collection[str] = ()
+    ) -> None:
         """Open ``path``.
 
         Args:
             path: a file, an archive or a folder; or files that are no archives, in their order.
             max_expansion: how many times its size a compressed file may unpack to.
+            columns: names that folders may give values of, as in ``day=3/part-0.csv``.
 
         Raises:
             DataError: it does not exist, cannot be read or is damaged.
         """
         self._paths = (path,) if isinstance(path, Path) else tuple(path)
         self.path = self._paths[0]
-        self._ratio = max_expansion
+        self._ratio, self._columns = max_expansion, frozenset(columns)
+        self._in_parts = False
         self.opened: list[str] = []
         """Members read so far."""
         self._plain: IO[bytes] | None = None
@@ -112,6 +109,21 @@ class RawSource:
         """Whether it is files named one by one."""
         return isinstance(self._container, Several)
 
+    @property
+    def lies_open(self) -> bool:
+        """Whether its members are files on the disk, each quick to open, and not those of an archive."""
+        return self.is_several or self.path.is_dir()
+
+    def partition(self, member: str) -> dict[str, str | None]:
+        """The columns of which the folders of ``member`` say the value in all of its rows."""
+        keys = partition_keys(self._full_name(member))
+        return {key: value for key, value in keys.items() if key in self._columns}
+
+    def _full_name(self, member: str) -> str:
+        """With the folders that lead to it; of a member of an archive, those inside."""
+        on_disk = self.lies_open or self.is_single
+        return self._path_of(member).as_posix() if on_disk else member
+
     def _path_of(self, member: str) -> Path:
         """The file on disk that is ``member``, or holds it."""
         if self.is_several:
@@ -133,7 +145,10 @@ class RawSource:
         Raises:
             DataError: two members are named by exact names, or match the same pattern.
         """
-        return self._find(patterns, without, stop_early=isinstance(self._container, Tar))
+        pattern, found = self._find(patterns, without, stop_early=isinstance(self._container, Tar))
+        if len(found) > 1:
+            raise DataError(f"{self.shown}: {listed(found)} both match {pattern!r}; {_ONE_FILE}.")
+        return found[0] if found else None
 
     def check_alone(self, patterns: tuple[str, ...], without: Collection[str] = ()) -> None:
         """Look for a second table in what ``find`` left unread of a tar; quick once the table was read.
@@ -153,49 +168,57 @@ class RawSource:
         names = [name for name in self._members() if name not in without] if patterns else []
         where, found, empty = self.shown, [], []
         for pattern in patterns:
-            exact = [name for name in names if _named(name, pattern)]
+            exact = [name for name in names if named(name, pattern)]
             if len(exact) > 1:
                 raise DataError(
-                    f"{where}: {_listed(exact)} are both called {pattern!r}; take one away, or name folders."
+                    f"{where}: {listed(exact)} are both called {pattern!r}; take one away, or name folders."
                 )
-            held = exact or sorted(name for name in names if _matches(name, pattern))
+            held = exact or sorted(name for name in names if matches(name, pattern))
             found += [name for name in held if name not in found]
             empty += [] if held else [pattern]
         if found and empty:
             raise DataError(
-                f"{where}: holds {_listed(found)}, but no {empty[0]}; all files that the card names are read."
+                f"{where}: holds {listed(found)}, but no {empty[0]}; all files that the card names are read."
             )
-        plain = [plain_name(name) for name in found]
-        twice = [name for name in found if plain.count(plain_name(name)) > 1]
-        if twice:
-            raise DataError(
-                f"{where}: {_listed(twice)} seem to be one part, with and without compression; take one away."
-            )
+        self._refuse_twins(found)
         return tuple(found)
 
-    def _find(self, patterns: tuple[str, ...], without: Collection[str], stop_early: bool) -> str | None:
+    def find_table(self, patterns: tuple[str, ...], without: Collection[str] = ()) -> tuple[str, ...]:
+        """As ``find``, but all members that match the same pattern: parts of one table, ``part-2`` before ``part-10``.
+
+        Raises:
+            DataError: two members are named by exact names, or a part seems to be there twice.
+        """
+        _, found = self._find(patterns, without, stop_early=isinstance(self._container, Tar))
+        self._refuse_twins(found)
+        self._in_parts = len(found) > 1
+        return tuple(sorted(found, key=natural))
+
+    def _refuse_twins(self, found: list[str]) -> None:
+        if twice := twins(found):
+            raise DataError(
+                f"{self.shown}: {listed(twice)} seem to be one part, with and without compression; take one away."
+            )
+
+    def _find(self, patterns: tuple[str, ...], without: Collection[str], stop_early: bool) -> tuple[str, list[str]]:
+        """The name that is there, or the earliest pattern that matches any, and the members it stands for."""
         matching: list[list[str]] = [[] for _ in patterns]
         exact: list[str] = []
         for name in self._members():
             if name in without:
                 continue
-            exact += [name] if any(_named(name, pattern) for pattern in patterns) else []
+            exact += [name] if any(named(name, pattern) for pattern in patterns) else []
             for pattern, held in zip(patterns, matching, strict=True):
-                held.extend([name] if _matches(name, pattern) else [])
+                held.extend([name] if matches(name, pattern) else [])
             if exact and stop_early:
                 break
         where = self.shown
         if len(exact) > 1:
             wanted = " or ".join(map(repr, patterns))
-            raise DataError(f"{where}: holds {_listed(exact)}, but one file is wanted, called {wanted}; {_ONE_FILE}.")
+            raise DataError(f"{where}: holds {listed(exact)}, but one file is wanted, called {wanted}; {_ONE_FILE}.")
         if exact:
-            return exact[0]
-        for pattern, held in zip(patterns, matching, strict=True):
-            if len(held) > 1:
-                raise DataError(f"{where}: {_listed(held)} both match {pattern!r}; {_ONE_FILE}.")
-            if held:
-                return held[0]
-        return None
+            return exact[0], exact
+        return next(((pattern, held) for pattern, held in zip(patterns, matching, strict=True) if held), ("", []))
 
     def names(self) -> list[str]:
         """All members but those that systems and programs leave beside data."""
@@ -204,7 +227,7 @@ class RawSource:
     def _members(self) -> Iterator[str]:
         with _readable(self._name):
             names = self._container.names()
-            yield from names if self.is_single or self.is_several else (name for name in names if not _is_junk(name))
+            yield from names if self.is_single or self.is_several else (name for name in names if not is_junk(name))
 
     @property
     def ignored(self) -> str:
@@ -277,9 +300,15 @@ class RawSource:
         """Name, size and sha256 of the files at the paths, or of the members of the folder that were read."""
         files = [(path.name, path) for path in self._paths]
         if not self.is_several and self.path.is_dir():
-            files = [(name, self.path / name) for name in sorted(self.opened)]
+            order = sorted(self.opened, key=natural) if self._in_parts else sorted(self.opened)
+            files = [(name, self.path / name) for name in order]
         with _readable(self._name):
-            return [{"name": name, "bytes": path.stat().st_size, "sha256": file_sha256(path)} for name, path in files]
+            return [self._fingerprint(name, path) for name, path in files]
+
+    def _fingerprint(self, name: str, path: Path) -> dict[str, object]:
+        found: dict[str, object] = {"name": name, "bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        folders = partition_text(path.as_posix(), self._columns)
+        return found | ({"partition": folders} if folders else {})
 
 
 class RawStream:
@@ -287,6 +316,14 @@ class RawStream:
 
     def __init__(self, name: str, file: IO[bytes], packed: IO[bytes] | None = None) -> None:
         self.name, self._file, self._packed = shown(name), file, packed or file
+
+    def __enter__(self) -> RawStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         """Let go of the member's file."""
@@ -349,25 +386,3 @@ def _readable(name: str) -> Iterator[None]:
 
 def _damaged(name: str, error: Exception) -> DataError:
     return DataError(f"{shown(name)}: the file is cut short or damaged ({error}); fetch it again.")
-
-
-def _named(name: str, pattern: str) -> bool:
-    """Whether ``pattern`` is the very name of a member, with or without the ending of a compressed file."""
-    held = name if "/" in pattern else name.rsplit("/", 1)[-1]
-    return pattern in (held, plain_name(held))
-
-
-def _matches(name: str, pattern: str) -> bool:
-    held = name if "/" in pattern else name.rsplit("/", 1)[-1]
-    return fnmatch.fnmatch(plain_name(held), pattern) or fnmatch.fnmatch(held, pattern)
-
-
-def _is_junk(name: str) -> bool:
-    parts = [part.lower() for part in name.split("/") if part not in ("", ".", "..")]
-    junk = any(part in _JUNK_NAMES or part.startswith(_JUNK_BEGINNINGS) for part in parts)
-    return junk or name.lower().endswith(_JUNK_ENDINGS)
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return " and ".join(shown(name) for name in names[:3]) + more

@@ -154,7 +154,8 @@ def revision_of(manifest: dict[str, Any]) -> str:
     if not manifest.get("raw"):
         return str(manifest["revision"])
     decisive = {key: manifest[key] for key in ("definition", "params", "min_count", "shares", "split_seed")}
-    text = json.dumps([decisive, [one["sha256"] for one in manifest["raw"]]], sort_keys=True)
+    prints = [one["sha256"] + one.get("partition", "") for one in manifest["raw"]]
+    text = json.dumps([decisive, prints], sort_keys=True)
     return f"{manifest['revision']}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
