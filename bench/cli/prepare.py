@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +49,11 @@ class PrepareFlags:
     split: Literal["random", "temporal"] = "random"
     """temporal: train on the earliest rows, validate and test on later ones; short for DATASET[split=temporal]."""
     rows: int | None = None
-    """Rows of a generated data set; short for its parameter in brackets, DATASET[rows=N]."""
+    """Make a store of so many rows, drawn by a hash of their number (or so many generated ones); short for
+    DATASET[rows=N], the name by which the store is used."""
+    sample: float | None = None
+    """Make a store of this share of the rows, drawn by a hash of their number, e.g. 0.05; short for
+    DATASET[sample=0.05], the name by which the store is used."""
     raw_out: Path | None = None
     """Write the rows of a generated data set to this file as raw text, TAB between columns, and encode nothing."""
     device: str = "cpu"
@@ -133,24 +138,17 @@ def _matching(path: Path) -> list[Path]:
 
 
 def _resolve(flags: PrepareFlags) -> DatasetCard:
-    """The card, with the number of rows asked for.
+    """The card, with the rows asked for.
 
     Raises:
         ConfigError: the data set has no such parameter, or it is given twice.
     """
-    text = with_split(flags.dataset, flags.split)
-    card = resolve_dataset(text)
-    if flags.rows is None:
-        return card
-    spec = parse_spec(text)
-    if "rows" in spec.given:
-        raise ConfigError(f"--rows {flags.rows} and {flags.dataset} exclude each other; give one.")
-    if "rows" not in card.params:
-        raise ConfigError(
-            f"--rows {flags.rows}: data set {card.name!r} is not generated and is prepared whole; leave --rows out "
-            f"here, and give it to `python -m bench run` to use fewer rows."
-        )
-    return resolve_dataset(Spec(spec.name, spec.given | {"rows": str(flags.rows)}).label)
+    spec = parse_spec(with_split(flags.dataset, flags.split))
+    asked = {name: getattr(flags, name) for name in ("rows", "sample") if getattr(flags, name) is not None}
+    for name, value in asked.items():
+        if name in spec.given:
+            raise ConfigError(f"--{name} {value} and {flags.dataset} exclude each other; give one.")
+    return resolve_dataset(Spec(spec.name, spec.given | {name: str(value) for name, value in asked.items()}).label)
 
 
 def _write_raw(card: DatasetCard, flags: PrepareFlags, path: Path) -> int:
@@ -241,6 +239,8 @@ def _make(card: DatasetCard, flags: PrepareFlags, folder: Path, raw: Raw) -> Non
     )
     for note in manifest["notes"]:
         sys.stdout.write(f"note: {note}\n")
+    if card.sample_rows is not None or card.sample_share is not None:
+        sys.stdout.write(f"use these rows with: --datasets {shlex.quote(card.typed_spec)}\n")
 
 
 Show = Callable[[str, int, int, str], None]

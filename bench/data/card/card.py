@@ -121,6 +121,16 @@ class DatasetCard:
         return max((layout.max_expansion for layout in self.layouts), default=MAX_EXPANSION)
 
     @property
+    def sample_rows(self) -> int | None:
+        """How many rows are drawn of the raw table; None where their number is not given."""
+        return self.params.get("rows") if self.layouts else None
+
+    @property
+    def sample_share(self) -> float | None:
+        """The share of the raw table's rows that is drawn; None where it is not given."""
+        return self.params.get("sample") if self.layouts else None
+
+    @property
     def column_names(self) -> frozenset[str]:
         """The columns of the raw table, in whichever shape it comes."""
         return frozenset(column.name for layout in self.layouts for column in layout.columns)
@@ -207,7 +217,8 @@ def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> Dataset
     generator = table.take("generator", str, "")
     if bool(layouts) == bool(generator):
         raise ConfigError(f"{path.name}: a card has either a [raw] table or a generator.")
-    parameters = declared(table, any(column.role == "integer" for one in layouts for column in one.columns))
+    has_integers = any(column.role == "integer" for one in layouts for column in one.columns)
+    parameters = declared(table, has_integers, has_files=bool(layouts))
     params, changed = resolve(name, parameters, overrides or {})
     shares, test_files, group = _read_split(table)
     card = DatasetCard(

@@ -43,12 +43,18 @@ class Parameter:
         return value
 
 
-def declared(table: TomlTable, has_integers: bool) -> tuple[Parameter, ...]:
+SAMPLING = ("rows", "sample")
+"""Parameters that draw some of the rows of a raw table; named only where they do, as older stores do not know them."""
+_FEWEST_ROWS = 10
+
+
+def declared(table: TomlTable, has_integers: bool, has_files: bool = True) -> tuple[Parameter, ...]:
     """The parameters of the card ``table``: those that every card has, then those under ``[params]``.
 
     Args:
         table: the card's top-level table, of which the keys of the parameters are taken.
         has_integers: whether the card has integer fields, whose buckets can then be chosen.
+        has_files: whether its rows are read from files, and can be drawn from them.
     """
     found = [
         Parameter("min_count", table.take("min_count", int, 1), Range(1, 2**63 - 1)),
@@ -58,6 +64,8 @@ def declared(table: TomlTable, has_integers: bool) -> tuple[Parameter, ...]:
     if has_integers:
         default = table.take("numeric_buckets", str, "apart")
         found.append(Parameter("numeric_buckets", default, choices=("apart", "merged")))
+    if has_files:
+        found += [Parameter("rows", 0, Range(0)), Parameter("sample", 1.0, Range(0, 1, open_low=True))]
     params = table.table("params")
     taken = [parameter.name for parameter in found]
     for name in params.names():
@@ -99,4 +107,23 @@ def resolve(
         if name not in known:
             raise ConfigError(f"data set {owner!r} has no parameter {name!r} (value {text!r}).{suggest(name, known)}")
         values[name] = known[name].read(text, owner)
-    return values, {name: values[name] for name in values if values[name] != known[name].default}
+    changed = {name: values[name] for name in values if values[name] != known[name].default}
+    idle = SAMPLING if "sample" in known else ()
+    _check_sampling(owner, {name: changed[name] for name in idle if name in changed})
+    return {name: value for name, value in values.items() if name in changed or name not in idle}, changed
+
+
+def _check_sampling(owner: str, given: Mapping[str, Any]) -> None:
+    """Make sure that rows are drawn in one way, and enough of them to split.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if len(given) > 1:
+        raise ConfigError(
+            f"data set {owner!r}: rows={given['rows']} and sample={given['sample']:g} exclude each other."
+        )
+    if 0 < given.get("rows", 0) < _FEWEST_ROWS:
+        raise ConfigError(
+            f"data set {owner!r}: rows={given['rows']} are too few to split; take {_FEWEST_ROWS} or more."
+        )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,28 +17,23 @@ from bench.data.card.layout import Layout
 from bench.data.prepare.alike import check_alike
 from bench.data.prepare.encode import Encoder, StoredBlock, store_block
 from bench.data.prepare.parallel import map_ordered
+from bench.data.prepare.reading import Cut, Opened, count_rows, read_parts
+from bench.data.prepare.sampling import Part, Sample, Thinned, n_rows_of, sample_of, thinned
 from bench.data.prepare.spill import Spill
 from bench.data.prepare.tables import Tables, choose_tables
 from bench.data.raw.buckets import bucket_keys
-from bench.data.raw.chunks import chunks
 from bench.data.raw.columns import LocalColumn, code_numbers, recode
-from bench.data.raw.dialect import Dialect
 from bench.data.raw.fields import Extreme, FieldBlock, SideTable, make_fields, row_times
 from bench.data.raw.generated import Content, GeneratedBlock, generated_data, hex_words, load_callable
-from bench.data.raw.header import Header, read_header
 from bench.data.raw.markers import number_markers, without_markers
 from bench.data.raw.names import partition_keys
-from bench.data.raw.parquet import ParquetReader
-from bench.data.raw.partitions import Partition
-from bench.data.raw.readers import BlockParser, LongRows, RawBlock
+from bench.data.raw.readers import LongRows, RawBlock
 from bench.data.raw.row_numbers import Numbered, index_notes, numbered
-from bench.data.raw.signatures import is_parquet, refuse_binary
-from bench.data.raw.sources import RawSource, RawStream, shown
-from bench.data.raw.sparse import SparseParser
-from bench.data.raw.text_stream import TextStream
+from bench.data.raw.sources import RawSource, shown
 from bench.data.raw.texts import as_texts
 from bench.data.schema import Kind
 from bench.data.store.group_split import UNKNOWN, split_of_values
+from bench.data.store.splits import MIN_ROWS
 from bench.errors import ConfigError, DataError, quoted, suggest
 
 Tick = Callable[[int], None]
@@ -64,6 +59,8 @@ class Ingested:
     """What a person should know of the table."""
     test_rows: int = 0
     """The last so many rows are the test split by the card's word."""
+    rows: np.ndarray | None = None
+    """Their numbers in the raw table where they are a part of it, increasing, int64 [N]."""
 
 
 def ingest_raw(
@@ -77,7 +74,8 @@ def ingest_raw(
     """
     tables = choose_tables(card, source)
     layout = tables.layout
-    units = check_alike(source, tables, spill.folder)
+    cut = Cut(chunk_bytes, spill.folder, check_alike(source, tables, spill.folder))
+    sample = sample_of(card, lambda: count_rows(source, tables, cut))
     work = _Work(card, tables, read_sides(layout, source), spill)
     kinds = [layout.kind(name) for name in layout.fields]
     encoder = Encoder(layout.fields, kinds, spill)
@@ -87,8 +85,10 @@ def ingest_raw(
     extremes: list[list[Extreme]] = [[] for kind in kinds if kind == "numeric"]
     members = (*tables.members, *tables.tests)
     counts = [Counted() for _ in members]
-    parts = _parts(source, tables, _Cut(chunk_bytes, spill.folder, units))
-    for place, block, decides, stored, seen in map_ordered(work, parts, pool):
+    drawn = None if sample is None else _Drawn(sample)
+    parts = read_parts(source, tables, cut)
+    jobs = ((place, opened.parse, part) for place, opened, part in parts) if drawn is None else drawn.of(parts)
+    for place, block, decides, stored, seen in map_ordered(work, jobs, pool):
         encoder.add(stored, pool)
         counts[place].add(seen)
         labels.append(block.labels)
@@ -96,8 +96,10 @@ def ingest_raw(
         deciding += [] if decides is None else [decides]
         for number, found in enumerate(block.extremes):
             extremes[number] += found
-        tick(sum(one.rows for one in counts))
+        tick(sum(one.rows for one in counts) if drawn is None else drawn.n_read)
     test_rows = sum(one.rows for one in counts[len(tables.members) :])
+    if drawn is not None:
+        drawn.check(card, sum(map(len, labels)))
     if sum(map(len, labels)) == test_rows:
         raise _no_rows(tables.members[0])
     if tables.tests and not test_rows:
@@ -107,8 +109,18 @@ def ingest_raw(
     check_labels(values, y, layout.label_rule, f"{tables.shown}: the label column {layout.label.name!r}")
     decided = np.concatenate(deciding) if deciding else None
     times, groups = (None, decided) if card.group else (decided, None)
-    notes = _notes(tables, counts, source)
-    return Ingested(encoder, y, times=times, group_splits=groups, extremes=extremes, notes=notes, test_rows=test_rows)
+    notes = (*_notes(tables, counts, source), *([] if drawn is None else [drawn.note(card, len(y))]))
+    rows = None if drawn is None else drawn.numbers
+    return Ingested(
+        encoder,
+        y,
+        times=times,
+        group_splits=groups,
+        extremes=extremes,
+        notes=notes,
+        test_rows=test_rows,
+        rows=rows,
+    )
 
 
 def _no_rows(member: str) -> DataError:
@@ -139,6 +151,50 @@ class Counted:
         self.numbered.add(seen.rows, seen.numbered)
 
 
+class _Drawn:
+    """The rows that a sample takes of a table, while they are read."""
+
+    def __init__(self, sample: Sample) -> None:
+        self._sample = sample
+        self._numbers: list[np.ndarray] = []
+        self.n_read = 0
+
+    def of(self, parts: Iterable[tuple[int, Opened, Part]]) -> Iterator[_Job]:
+        """The parts that hold any of them, without the other rows."""
+        for place, opened, part in parts:
+            first, n_rows = self.n_read, n_rows_of(part, opened.dialect)
+            self.n_read += n_rows
+            places = self._sample.places(first, n_rows)
+            if len(places):
+                self._numbers.append(places + first)
+                thin = thinned(part, opened.dialect, places)
+                yield place, partial(_parse_thinned, parse=opened.parse), thin
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Row numbers of all taken, int64 [N]."""
+        return np.concatenate(self._numbers)
+
+    def check(self, card: DatasetCard, n_rows: int) -> None:
+        """Make sure that there are rows to split.
+
+        Raises:
+            DataError: too few were drawn.
+        """
+        if n_rows < MIN_ROWS <= self.n_read:
+            raise DataError(
+                f"data set {card.spec}: {n_rows} of its {self.n_read:,} rows are drawn, too few to split; take more."
+            )
+
+    def note(self, card: DatasetCard, n_rows: int) -> str:
+        """Says that the store is not the whole."""
+        return f"{n_rows:,} of {self.n_read:,} rows, drawn by a hash of their numbers: {card.spec} is not the whole."
+
+
+def _parse_thinned(thin: Thinned, parse: Callable[[Any], RawBlock]) -> RawBlock:
+    return thin.parse(parse)
+
+
 class _Work:
     """Makes fields of parts; called by several threads."""
 
@@ -148,7 +204,7 @@ class _Work:
         order = card.order if card.temporal else None
         self._ordered_by = order.column_of(tables.layout, tables.members[0]) if order else None
 
-    def __call__(self, given: _Part) -> tuple[int, FieldBlock, np.ndarray | None, StoredBlock, Seen]:
+    def __call__(self, given: _Job) -> tuple[int, FieldBlock, np.ndarray | None, StoredBlock, Seen]:
         place, parse, part = given
         raw = without_markers(parse(part), self._markers)
         block = make_fields(raw, self._layout, self._sides, self._card.merged_buckets)
@@ -157,7 +213,9 @@ class _Work:
             decides = row_times(raw, self._ordered_by)
         stored = store_block(block, self._spill)
         block.columns.clear()  # they are parked now
-        seen = Seen(raw.n_rows, raw.long_rows(), numbered(raw, self._layout))
+        # of a part of the rows, what lies between two is not known
+        whole = not isinstance(part, Thinned)
+        seen = Seen(raw.n_rows, *((raw.long_rows(), numbered(raw, self._layout)) if whole else (LongRows(), {})))
         return place, block, decides, stored, seen
 
 
@@ -169,35 +227,8 @@ def group_splits(raw: RawBlock, card: DatasetCard) -> np.ndarray:
     return found
 
 
-_Part = tuple[int, Callable[[Any], RawBlock], Any]
+_Job = tuple[int, Callable[[Any], RawBlock], Any]
 """The place of its file, what parses it, and what is parsed."""
-
-
-@dataclass(frozen=True)
-class _Cut:
-    """How files are read."""
-
-    chunk_bytes: int
-    folder: Path
-    """Takes what cannot be streamed."""
-    units: dict[str, str]
-    """Of the columns of timestamps that are written in one way in all parts."""
-
-
-def _parts(source: RawSource, tables: Tables, cut: _Cut) -> Iterator[_Part]:
-    """All rows, file after file, each opened when it is its turn."""
-    several = len(tables.members) + len(tables.tests) > 1
-    for place, member in enumerate((*tables.members, *tables.tests)):
-        raw = source.stream(member)
-        try:
-            parts, parse = _reader(source, raw, member, tables.layout, cut)
-        except DataError as error:
-            if member not in tables.tests:
-                raise
-            raise DataError(f"{error} (The test files need the columns of the others, the label among them.)") from None
-        yield from ((place, parse, part) for part in parts)
-        if several:
-            raw.close()
 
 
 def _notes(tables: Tables, counts: Sequence[Counted], source: RawSource) -> tuple[str, ...]:
@@ -224,40 +255,6 @@ def _notes(tables: Tables, counts: Sequence[Counted], source: RawSource) -> tupl
                 f"{most:,} from line {line} on; if that is a quote out of place, mend it."
             )
     return (*notes, *index_notes(tables.layout, [one.numbered for one in counts if one.rows]))
-
-
-def _reader(
-    source: RawSource, raw: RawStream, member: str, layout: Layout, cut: _Cut
-) -> tuple[Iterator[Any], Callable[[Any], RawBlock]]:
-    """The table's parts in order, and what turns one into a block."""
-    folders = source.partition(member)
-    if is_parquet(raw.head):
-        reader = ParquetReader(source.seekable_file(member, cut.folder), layout, shown(member), folders)
-        reader.units |= {name: unit for name, unit in cut.units.items() if name in reader.units}
-        return reader.batches(cut.chunk_bytes), _with_folders(reader.block, layout, folders, reader.names, member)
-    refuse_binary(raw.head, raw.name, layout.encoding, layout.delimiter)
-    stream = TextStream(raw, layout)
-    if layout.format != "table":
-        lines = Dialect(b" ", b"", b"", newlines_in_values=False)
-        return chunks(stream, lines, cut.chunk_bytes, Header((), 0), b""), SparseParser(layout).parse
-    header, rest = read_header(stream, layout, cut.chunk_bytes, folders)
-    parse = _with_folders(BlockParser(layout, header).parse, layout, folders, frozenset(header.names), member)
-    return chunks(stream, Dialect.of(layout), cut.chunk_bytes, header, rest), parse
-
-
-def _with_folders(
-    parse: Callable[[Any], RawBlock],
-    layout: Layout,
-    folders: Mapping[str, str | None],
-    held: frozenset[str],
-    member: str,
-) -> Callable[[Any], RawBlock]:
-    """``parse``, with the columns that the file does not hold and its folders do."""
-    values = {name: text for name, text in folders.items() if name not in held}
-    if not values:
-        return parse
-    partition = Partition(layout, values, shown(member))
-    return lambda part: partition.add_to(parse(part))
 
 
 def read_sides(layout: Layout, source: RawSource) -> tuple[SideTable, ...]:

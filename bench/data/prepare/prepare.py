@@ -146,7 +146,7 @@ class _Preparer:
             return with_rows_alone(data.group_splits, card.split_seed, card.shares)
         n_rows = len(data.labels)
         own_test = np.arange(n_rows) >= n_rows - data.test_rows if card.test_files else None
-        return assign_splits(data.labels, card.split_seed, card.shares, own_test=own_test)
+        return assign_splits(data.labels, card.split_seed, card.shares, data.rows, own_test)
 
     def _ingest(self, raw: Path | Sequence[Path] | None) -> tuple[Ingested, Future[list[dict[str, object]]]]:
         """All rows, and the checksums of the raw files on their way."""
@@ -176,6 +176,8 @@ class _Preparer:
         }
         if data.truth is not None:
             sums[files.TRUTH] = files.write_array(folder / files.TRUTH, data.truth)
+        if data.rows is not None:
+            sums[files.ROWS] = files.write_array(folder / files.ROWS, data.rows)
         sums |= self._write_ids(data, schema)
         write_vocabulary(folder / files.VOCABULARY, data.encoder, self._card.merged_buckets)
         sums[files.VOCABULARY] = file_sha256(folder / files.VOCABULARY)

@@ -98,15 +98,15 @@ class Dialect:
         """How many bytes of ``data``, which begins with a row, are whole rows with their line ends."""
         if not self.newlines_in_values:
             return data.rfind(b"\n") + 1
-        return int(self._row_ends(data)[-1:].sum())
+        return int(self.row_ends(data)[-1:].sum())
 
     def first_row_end(self, data: bytes) -> int:
         """How many bytes of ``data`` the first row has with its line end; 0 where that is not there."""
         if not self.newlines_in_values:
             return data.find(b"\n") + 1
-        return int(self._row_ends(data)[:1].sum())
+        return int(self.row_ends(data)[:1].sum())
 
-    def _row_ends(self, data: bytes) -> np.ndarray:
+    def row_ends(self, data: bytes) -> np.ndarray:
         """Places behind the line feeds that end a row, int64."""
         text = self._text(data)
         ends = np.flatnonzero(text == LF)

@@ -20,6 +20,8 @@ FORMAT = 2
 """Version of the store's files; another one is refused."""
 MANIFEST = "manifest.json"
 IDS, NUMERIC, LABELS, SPLIT, TRUTH = "ids.npy", "numeric.npy", "labels.npy", "split.npy", "truth.npy"
+ROWS = "rows.npy"
+"""Of a store of some rows: their numbers in the raw table."""
 VOCABULARY = "vocabulary.parquet"
 
 

@@ -110,16 +110,37 @@ def assign_splits(
     return splits
 
 
-def smallest_hashes(n_rows: int, seed: int, wanted: int) -> np.ndarray:
-    """The ``wanted`` row numbers of smallest hash among 0 … n_rows - 1, increasing; int64 [min(wanted, n_rows)]."""
+def smallest_hashes(n_rows: int, seed: int, wanted: int, rows: np.ndarray | None = None) -> np.ndarray:
+    """The places of the ``wanted`` rows of smallest hash, increasing; int64 [min(wanted, n_rows)].
+
+    Args:
+        n_rows: how many there are.
+        seed: the split seed.
+        wanted: 1 at least.
+        rows: their numbers, int64 [n_rows]; None: 0, 1, ….
+    """
     if wanted >= n_rows:
         return np.arange(n_rows, dtype=np.int64)
-    hashes = np.concatenate([_hashes(seed, part, None) for part in _blocks(n_rows)])
-    hashes.partition(wanted - 1)
-    largest = hashes[wanted - 1]
-    del hashes
-    chosen = [np.flatnonzero(_hashes(seed, part, None) <= largest) + part.start for part in _blocks(n_rows)]
+    largest = nth_hash(n_rows, seed, wanted, rows)
+    chosen = [np.flatnonzero(_hashes(seed, part, rows) <= np.uint64(largest)) + part.start for part in _blocks(n_rows)]
     return np.concatenate(chosen)
+
+
+def nth_hash(n_rows: int, seed: int, wanted: int, rows: np.ndarray | None = None) -> int:
+    """The hash that ``wanted`` of the rows do not exceed; arguments as of ``smallest_hashes``, fewer than all wanted.
+
+    What is held in memory grows with ``wanted``, not with the rows: hashes are spread evenly, so that it is known
+    about where the one asked for lies.
+    """
+    share = (wanted + 8 * wanted**0.5 + 64) / n_rows
+    while True:
+        limit = np.uint64(min(int(share * 2**64), _MASK))
+        found = [hashes[hashes <= limit] for hashes in (_hashes(seed, part, rows) for part in _blocks(n_rows))]
+        hashes = np.concatenate(found)
+        if len(hashes) >= wanted:
+            hashes.partition(wanted - 1)
+            return int(hashes[wanted - 1])
+        share *= 2
 
 
 def check_splits(

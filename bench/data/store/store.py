@@ -114,13 +114,22 @@ class Store:
         if rows >= len(self.labels):
             return
         seed, shares = self.manifest["split_seed"], self.manifest["shares"]
-        subset = smallest_hashes(len(self.labels), seed, rows)
+        numbers = self._numbers()
+        subset = smallest_hashes(len(self.labels), seed, rows, numbers)
         self.labels = self.labels[subset]
         kept = self.splits[subset]
         own_test = kept == TEST if self._card.test_files else None
+        places = subset if numbers is None else numbers[subset]
         drawn = self._card.in_whole_classes
-        self.splits = assign_splits(self.labels, seed, shares, subset, own_test) if drawn else kept
+        self.splits = assign_splits(self.labels, seed, shares, places, own_test) if drawn else kept
         self._subset = subset
+
+    def _numbers(self) -> np.ndarray | None:
+        """The numbers that the rows have in the raw table, int64 [N]; None where they are all of its rows."""
+        if files.ROWS not in self.manifest["files"]:
+            return None
+        self.verify([files.ROWS])
+        return files.read_array(self.folder / files.ROWS)
 
     @property
     def is_part(self) -> bool:
@@ -226,7 +235,8 @@ def read_checked(folder: Path, card: DatasetCard) -> dict[str, Any]:
         changed = f"the card was changed since the store was made, or another card of the name {card.name!r} made it"
         raise DataError(f"{folder}: {changed}. Make it anew: {remake}")
     defaults = {parameter.name: parameter.default for parameter in card.parameters}
-    for name, value in card.params.items():
+    for name in (*card.params, *(name for name in manifest["params"] if name in defaults.keys() - card.params.keys())):
+        value = card.params.get(name, defaults[name])
         found = manifest["params"].get(name, defaults[name])  # a store older than the parameter
         if found != value:
             raise DataError(f"{folder}: was made with {name}={found}, not {value}. Make it anew: {remake}")
