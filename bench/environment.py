@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bench.addresses import words_without_secrets
+
 _BOOT_CHARS = 12
 _MACHINE = {
     "system": "system",
@@ -133,8 +135,8 @@ def git_commit() -> str | None:
 
 
 def command() -> str:
-    """The command line, absolute paths cut to their last part."""
-    return shlex.join(["python", "-m", "bench", *map(_without_folder, sys.argv[1:])])
+    """The command line, absolute paths cut to their last part, addresses without what they may hold of secrets."""
+    return shlex.join(["python", "-m", "bench", *map(_without_folder, words_without_secrets(sys.argv[1:]))])
 
 
 def _without_folder(word: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
+from bench.addresses import words_without_secrets
 from bench.cli.output import discard
 from bench.cli.signals import Ended
 from bench.errors import UserError, printable, storage_message
@@ -96,7 +97,12 @@ def _keep(error: BaseException) -> Path:
     """Write what a report needs into a new file that others cannot read."""
     moment = time.strftime("%Y%m%d-%H%M%S")
     file = Path(tempfile.gettempdir()) / f"bench-crash-{moment}-{os.getpid()}.txt"
-    facts = {"command": shlex.join(sys.argv), "time": moment, "system": platform.platform(), **_versions()}
+    facts = {
+        "command": shlex.join(words_without_secrets(sys.argv)),
+        "time": moment,
+        "system": platform.platform(),
+        **_versions(),
+    }
     lines = [f"{name}: {value}" for name, value in facts.items()]
     text = "\n".join([*lines, "", *traceback.format_exception(error)])
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import tyro
 
+from bench.errors import ConfigError
 from bench.plugins import check_layout
 from bench.run.config import SHORT, RunConfig, base_config, check, over
 from bench.run.grid import Cell
 
 if TYPE_CHECKING:
+    from bench.data.card.card import DatasetCard
     from bench.records import CellRecord
     from bench.run.session import Plan
 
@@ -77,7 +80,9 @@ def command(argv: Sequence[str]) -> int:
     from bench.run import growth, session, sweep, timing  # noqa: PLC0415 - loads torch
     from bench.run.progress import reporter  # noqa: PLC0415
 
-    plan = session.resolve(config)
+    plan = session.resolve(dataclasses.replace(config, raw=()))  # what may hold secrets goes no further
+    if config.raw:
+        _prepare(config, list(plan.cards.values()))
     make_ready(plan.cards.values(), config.data_dir, lambda line: sys.stderr.write(f"{line}\n"))
     for text in growth.warnings(session.Session(plan)):
         sys.stderr.write(f"warning: {text}\n")
@@ -95,6 +100,28 @@ def command(argv: Sequence[str]) -> int:
     sys.stdout.write(f"{written_line(config.out, len(files))}\n")
     sys.stderr.write("".join(f"{text}\n" for text in faults))
     return 1 if _list_failures(records) or faults else 0
+
+
+def _prepare(config: RunConfig, cards: Sequence[DatasetCard]) -> None:
+    """Make the store of the one table that ``--raw`` is meant for.
+
+    Raises:
+        ConfigError: there is none, or several.
+        DataError: as ``prepare``.
+    """
+    from bench.cli.making import Wanted, make_store, raw_at_hand  # noqa: PLC0415 - loads pyarrow
+
+    tables = [card for card in cards if not card.generator]
+    if len(tables) != 1:
+        names = ", ".join(card.spec for card in tables) or "none"
+        raise ConfigError(
+            f"--raw is for one data set made from files, and --datasets names {names}: prepare each by itself, with "
+            f"`python -m bench prepare`, and leave --raw out."
+        )
+    card = tables[0]
+    with raw_at_hand(card, config.raw, config.data_dir) as raw:
+        replacing = f"`python -m bench prepare {shlex.quote(card.typed_spec)} --raw … --force`"
+        make_store(Wanted(card, config.data_dir, raw, replacing=replacing))
 
 
 def _show_plan(plan: Plan) -> int:

@@ -28,10 +28,10 @@ QUICK_START = "quickstart"
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SHORT = {"epochs": "max_epochs", "precision": "precision", "optimizer": "optimizer", "compile": "compile"}
 """Flags that stand for a setting of the profile."""
-_NOT_KEPT = ("config", "experiment", "plan", "timing", "own")
+_NOT_KEPT = ("config", "experiment", "plan", "timing", "own", "raw")
 """What run.toml does not hold: whence settings came, and what is done with a run once it is what they say."""
-_KEPT_IF_SET = ("keep_predictions", "valid_predictions")
-"""What it holds only where it is not the default."""
+_KEPT_IF_SET = ("budget_by", "keep_predictions", "valid_predictions")
+"""What it holds only where it is not the default: that of an ordinary run is what it was before there were others."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,9 @@ class RunConfig:
     """Run folder; what it already holds is not computed again."""
     data_dir: Path = Path("data")
     """Folder of the encoded data sets."""
+    raw: tuple[str, ...] = ()
+    """Raw data of the table that --datasets names, as `prepare --raw` takes them: its store is made first where it is
+    not there, and compared with them where it is."""
     isolate: bool = False
     """Run every cell in a process of its own: its memory is measured, its death is survived."""
     executor: str | None = None
@@ -299,14 +302,8 @@ def to_toml(config: RunConfig, comment: str) -> str:
     for field in dataclasses.fields(RunConfig):
         value = getattr(config, field.name)
         own = field.name == "profile" and config.own is not None
-        if field.name == "budget_by" and value == field.default:
-            continue  # run.toml of an ordinary run is what it was before there were others
-        if (
-            value is not None
-            and not own
-            and field.name not in _NOT_KEPT
-            and (field.name not in _KEPT_IF_SET or value != field.default)
-        ):
+        kept = field.name not in _NOT_KEPT and (field.name not in _KEPT_IF_SET or value != field.default)
+        if value is not None and not own and kept:
             lines.append(f"{field.name} = {_toml(value)}")
     if config.own is not None:
         named = {"name": config.own.name, "base": config.own.base}

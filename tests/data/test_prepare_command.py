@@ -163,7 +163,7 @@ def test_a_card_of_ones_own(bench, tmp_path):
 
 
 def test_progress_on_a_terminal_and_in_lines(bench, raw, monkeypatch):
-    monkeypatch.setattr("bench.cli.prepare.LINE_EVERY_S", 0.0)
+    monkeypatch.setattr("bench.cli.meter.LINE_EVERY_S", 0.0)
     lines = bench("prepare", "criteo", "--raw", str(raw), "--force").err.splitlines()
     assert {line.partition(":")[0] for line in lines} >= {"reading", "counting", "writing"}
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)

@@ -22,6 +22,10 @@ from bench.errors import DataError, quoted
 
 _HEADER_BYTES = 1 << 16
 """Text read at a time until a header is whole."""
+_SAY = (
+    "Pass the file that is the table with --raw, or say under [raw] of the card which files are parts, as "
+    'files = ["part-*.csv"].'
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,10 @@ def check_alike(source: RawSource, tables: Tables, folder: Path) -> dict[str, st
         return {}
     first, units = None, dict[str, str]()
     for member in (*tables.members, *tables.tests):
-        found = _columns_of(source, member, layout, folder)
+        try:
+            found = _columns_of(source, member, layout, folder)
+        except DataError as error:
+            raise DataError(f"{error} (It is one of {len(tables.members)} files taken for parts. {_SAY})") from None
         if found is None:
             continue
         first = first or found
@@ -103,9 +110,7 @@ def _compare_names(first: _Columns, other: _Columns) -> None:
         said = [f"lacks {_some(lacks)}"] if lacks else []
         said += [f"has {_some(more)} besides"] if more else []
         raise DataError(
-            f"{_both(first, other)} are no parts of one table: {shown(other.member)} {' and '.join(said)}. Pass the "
-            f"file that is the table with --raw, or say under [raw] of the card which files are parts, as "
-            f'files = ["part-*.csv"].'
+            f"{_both(first, other)} are no parts of one table: {shown(other.member)} {' and '.join(said)}. {_SAY}"
         )
 
 
