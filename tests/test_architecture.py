@@ -156,6 +156,7 @@ LAYERS = (  # a room imports itself and the rooms of the lines above it, but non
     ("data.card",),
     ("data.raw", "data.store"),
     ("data.prepare", "rows"),
+    ("data.look",),
     ("engine",),
     ("method",),
     ("api", "datasets"),

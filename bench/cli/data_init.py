@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,21 +12,62 @@ from typing import Annotated
 
 import tyro
 
-from bench.data.card.starter import starter_card
+from bench.datasets import datasets
+from bench.errors import DataError
+from bench.files import write_atomically
 
 PROG = "python -m bench data init"
 
 
 @dataclass(frozen=True)
 class InitFlags:
-    """Look at a raw table and write its card."""
+    """Look at a raw table of your own and write its card, which you then read and mend."""
 
     raw: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TABLE")]
-    """The raw table."""
+    """The table: text or Parquet, plain, compressed, in an archive, or a folder that holds the parts of one."""
+    label: str = ""
+    """The column that says what happened, where its name does not tell."""
+    out: Path | None = None
+    """The card; by default named after the table, in the folder where you are."""
+    force: bool = False
+    """Write the card even over one that is there."""
 
 
 def command(argv: Sequence[str]) -> int:
-    """Print the card of one table."""
-    flags = tyro.cli(InitFlags, args=list(argv), prog=PROG, config=(tyro.conf.HelptextFromCommentsOff,))
-    sys.stdout.write(f"{starter_card(flags.raw)}\n")
+    """Write the card of one table.
+
+    Raises:
+        DataError: the table cannot be read, or a card is there.
+        ConfigError: no column or several could be the label.
+    """
+    flags = tyro.cli(
+        InitFlags,
+        args=list(argv),
+        prog=PROG,
+        config=(tyro.conf.HelptextFromCommentsOff, tyro.conf.FlagCreatePairsOff),
+    )
+    from bench.data.card.starter import card_name  # noqa: PLC0415
+
+    raw = flags.raw
+    name = card_name(flags.out if flags.out is not None else raw.resolve())
+    out = flags.out or Path(f"{name}.toml")
+    if out.is_dir() or (out.exists() and not flags.force):
+        raise DataError(f"{out} is there already; name another card with --out, or replace it with --force.")
+    if out.suffix != ".toml":
+        raise DataError(f"--out {out}: a card is a TOML file; name it so that it ends in .toml.")
+    from bench.data.look.card_text import card_text, summary  # noqa: PLC0415 - loads pyarrow
+    from bench.data.look.look import free_name, look_at  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        look = look_at(raw, flags.label, Path(folder))
+    with write_atomically(out) as file:
+        file.write(card_text(look, free_name(name, datasets().names())))
+    lines = "\n".join(f"  {line}" for line in summary(look))
+    card, table = shlex.quote(str(out)), shlex.quote(str(raw))
+    sys.stdout.write(
+        f"{out}:\n{lines}\n\nRead the card, mend it, then:\n"
+        f"  python -m bench data check {card} --raw {table}\n"
+        f"  python -m bench prepare {card} --raw {table}\n"
+        f"  python -m bench run --datasets {card} --seeds 3\n"
+    )
     return 0

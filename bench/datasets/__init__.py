@@ -56,8 +56,7 @@ def resolve_dataset(spec: str) -> DatasetCard:
     parsed = parse_spec(spec)
     if parsed.name.endswith(".toml"):
         card = load_card(Path(parsed.name), parsed.given)
-        if card.name in datasets().names():
-            raise ConfigError(f"{parsed.name}: name = {card.name!r} is the name of another data set; choose your own.")
+        refuse_taken(card.name, parsed.name)
         return replace(card, typed=parsed.name)
     own = Path(f"{parsed.name.partition('.')[0]}.toml")
     if parsed.name not in datasets().names() and own.is_file():
@@ -65,6 +64,16 @@ def resolve_dataset(spec: str) -> DatasetCard:
     if parsed.name not in datasets().names() and Path(parsed.name).is_file():
         raise ConfigError(_needs_card(Path(parsed.name)))
     return load_card(card_path(datasets().entry(parsed.name)), parsed.given)
+
+
+def refuse_taken(name: str, card: str) -> None:
+    """Make sure that a user's own card at the path ``card`` is not called as a registered data set.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if name in datasets().names():
+        raise ConfigError(f"{card}: name = {name!r} is the name of another data set; choose your own.")
 
 
 def _needs_card(table: Path) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.data.card.card import SPLITS, DatasetCard
+from bench.data.card.card import DatasetCard
+from bench.data.card.split_keys import SPLITS
 from bench.data.schema import Schema
 from bench.data.store import manifest as files
 from bench.data.store.scaling import CollapseError, Scaling, beyond_message, first_beyond, fit_scaling, standardise

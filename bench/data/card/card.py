@@ -7,21 +7,20 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from bench.budget import Terms
 from bench.data.card.card_params import Parameter, declared, resolve
 from bench.data.card.field_terms import FieldTerms, read_field_terms, terms_of
-from bench.data.card.layout import MAX_EXPANSION, Layout, read_layout
-from bench.data.card.split_group import check_group, with_group
+from bench.data.card.layout import MAX_EXPANSION, Layout
+from bench.data.card.layout_reader import read_layout
+from bench.data.card.split_keys import check_group, read_split, with_group
 from bench.data.card.time_order import TimeOrder, read_order
-from bench.data.card.toml_table import TomlTable, breaks_lines
+from bench.data.card.toml_table import GONE, TomlTable, breaks_lines
 from bench.errors import ConfigError
 from bench.params import Range
 
-SPLITS = ("train", "valid", "test")
 MAX_NAME_BYTES = 100
 """Of a card's name: file systems take 255, and the names of stores, tables and figures are longer than it."""
 DOWNLOADS = "raw"
@@ -211,16 +210,25 @@ def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> Dataset
     Raises:
         ConfigError: an unknown, missing or ill-typed key; an unknown parameter, or a value out of its range.
     """
-    table = TomlTable.read(path)
+    return read_card(TomlTable.read(path), overrides)
+
+
+def read_card(table: TomlTable, overrides: Mapping[str, str] | None = None) -> DatasetCard:
+    """``load_card`` of a file that is read.
+
+    Raises:
+        ConfigError: as of ``load_card``; a ``TomlFault`` names the key.
+    """
     name = table.take("name", str)
     layouts = tuple(read_layout(raw) for raw in _raw_tables(table))
     generator = table.take("generator", str, "")
     if bool(layouts) == bool(generator):
-        raise ConfigError(f"{path.name}: a card has either a [raw] table or a generator.")
+        key, instead = ("generator", GONE) if generator else ("raw", _ANY_RAW)
+        raise table.fault("a card has either a [raw] table or a generator.", key, instead=instead)
     has_integers = any(column.role == "integer" for one in layouts for column in one.columns)
     parameters = declared(table, has_integers, has_files=bool(layouts))
     params, changed = resolve(name, parameters, overrides or {})
-    shares, test_files, group = _read_split(table)
+    shares, test_files, group = read_split(table)
     card = DatasetCard(
         name=name,
         title=table.take("title", str, name),
@@ -246,39 +254,48 @@ def load_card(path: Path, overrides: Mapping[str, str] | None = None) -> Dataset
         field_terms=read_field_terms(table, None if generator else (f for one in layouts for f in one.fields)),
     )
     table.done()
-    _check(card, path.name)
-    _check_test_files(card, path.name)
-    check_group(group, path.name, generated=bool(generator), temporal=card.temporal, test_files=bool(test_files))
-    _check_profiles(card, path.name)
+    _check(card, table)
+    _check_test_files(card, table)
+    check_group(group, table.where, generated=bool(generator), temporal=card.temporal, test_files=bool(test_files))
+    _check_profiles(card, table)
     return card
 
 
-def _check(card: DatasetCard, where: str) -> None:
+_ANY_RAW = {"columns": {"y": "label", "x": "categorical"}}
+"""What a check goes on with where a card has no table."""
+
+
+def _check(card: DatasetCard, table: TomlTable) -> None:
     name = card.name
     plain = bool(name) and not name.startswith(".") and all(letter.isalnum() or letter in "-_." for letter in name)
     if not plain or name == DOWNLOADS:
-        raise ConfigError(
-            f"{where}: name = {name!r} must consist of letters, digits, '-', '_', '.' and not be {DOWNLOADS!r}."
+        raise table.fault(
+            f"name = {name!r} must consist of letters, digits, '-', '_', '.' and not be {DOWNLOADS!r}.",
+            "name",
+            instead="x",
         )
     if (size := len(name.encode())) > MAX_NAME_BYTES:
-        raise ConfigError(
-            f"{where}: name = '{name[:20]}…' has {size} bytes, and files are named after it; choose one of at most "
-            f"{MAX_NAME_BYTES}, and give the long one as title."
+        raise table.fault(
+            f"name = '{name[:20]}…' has {size} bytes, and files are named after it; choose one of at most "
+            f"{MAX_NAME_BYTES}, and give the long one as title.",
+            "name",
+            instead="x",
         )
     if breaks_lines(card.title):
-        raise ConfigError(f"{where}: title = {card.title!r} must be one line without control characters.")
+        raise table.fault(f"title = {card.title!r} must be one line without control characters.", "title")
     if card.temporal and card.order is None:
         raise ConfigError(f"data set {name!r}: split=temporal needs rows in an order of time, and {_no_order(card)}.")
 
 
-def _check_test_files(card: DatasetCard, where: str) -> None:
+def _check_test_files(card: DatasetCard, table: TomlTable) -> None:
     """Make sure that a test split of its own can be read and is asked for.
 
     Raises:
         ConfigError: generated rows, or a split by time.
     """
     if card.test_files and card.generator:
-        raise ConfigError(f"{where}: [split] test = {{ files = … }}: generated rows have no files; give a share.")
+        what = "[split] test = { files = … }: generated rows have no files; give a share."
+        raise table.fault(what, "split", "test")
     if card.test_files and card.temporal:
         raise ConfigError(
             f"data set {card.name!r}: split=temporal takes the latest rows for the test split, and the card has test "
@@ -286,18 +303,20 @@ def _check_test_files(card: DatasetCard, where: str) -> None:
         )
 
 
-def _check_profiles(card: DatasetCard, where: str) -> None:
+def _check_profiles(card: DatasetCard, table: TomlTable) -> None:
     """Make sure that what the card asks of the training profiles can be.
 
     Raises:
         ConfigError: a value out of its range.
     """
-    entries: list[tuple[str, float, Range]] = [("evaluate_every", card.evaluate_every, Range(0, open_low=True))]
-    entries += [(f"[embedding_dim] {name}", dim, Range(1)) for name, dim in card.embedding_dim.items()]
-    entries += [(f"[l2] {name}", l2, Range(0)) for name, l2 in card.l2.items()]
-    for key, value, limits in entries:
+    every = ("evaluate_every",)
+    entries: list[tuple[tuple[str, ...], float, Range]] = [(every, card.evaluate_every, Range(0, open_low=True))]
+    entries += [(("embedding_dim", name), dim, Range(1)) for name, dim in card.embedding_dim.items()]
+    entries += [(("l2", name), l2, Range(0)) for name, l2 in card.l2.items()]
+    for keys, value, limits in entries:
         if not math.isfinite(value) or value not in limits:
-            raise ConfigError(f"{where}: {key} = {value} is out of range; allowed: {limits}.")
+            shown = f"[{keys[0]}] {keys[1]}" if len(keys) > 1 else keys[0]
+            raise table.fault(f"{shown} = {value} is out of range; allowed: {limits}.", *keys)
 
 
 def _no_order(card: DatasetCard) -> str:
@@ -313,14 +332,16 @@ def _raw_tables(table: TomlTable) -> list[TomlTable]:
     raw = table.pop("raw")
     entries = raw if isinstance(raw, list) else [raw]
     if not all(isinstance(entry, dict) for entry in entries):
-        raise ConfigError(f"{table.where}: raw must be a table.")
-    return [TomlTable(entry, f"{table.where}: [raw]") for entry in entries]
+        raise table.fault("raw must be a table.", "raw", instead=_ANY_RAW)
+    if not isinstance(raw, list):
+        return [table.inner(raw, ": [raw]", "raw")]
+    return [table.inner(entry, ": [raw]", "raw", place) for place, entry in enumerate(entries)]
 
 
 def _read_downloads(table: TomlTable) -> tuple[Download, ...]:
     downloads = []
-    for entry in table.take("download", list, []):
-        one = TomlTable(entry, f"{table.where}: [[download]]")
+    for number, entry in enumerate(table.take("download", list, [])):
+        one = table.inner(entry, ": [[download]]", "download", number)
         found = Download(one.take("url", str), one.take("md5", str, ""))
         one.done()
         name = found.file_name
@@ -331,9 +352,11 @@ def _read_downloads(table: TomlTable) -> tuple[Download, ...]:
             or breaks_lines(name)
             or len(name.encode()) > MAX_NAME_BYTES
         ):
-            raise ConfigError(
-                f"{one.where}: url = {found.url[:80]!r} must end in the file's name, of at most {MAX_NAME_BYTES} bytes "
-                f"and without control characters: it is kept under that name."
+            raise one.fault(
+                f"url = {found.url[:80]!r} must end in the file's name, of at most {MAX_NAME_BYTES} bytes "
+                f"and without control characters: it is kept under that name.",
+                "url",
+                instead="x",
             )
         downloads.append(found)
     return tuple(downloads)
@@ -347,35 +370,5 @@ def _read_anchor(table: TomlTable) -> Anchor | None:
     one.done()
     for backbone, auc in anchor.auc.items():
         if not 0.5 < auc < 1:
-            raise ConfigError(f"{one.where}: auc of {backbone} = {auc} is out of range; allowed: (0.5, 1).")
+            raise one.fault(f"auc of {backbone} = {auc} is out of range; allowed: (0.5, 1).", "auc", backbone)
     return anchor
-
-
-def _read_split(table: TomlTable) -> tuple[tuple[float, float, float], tuple[str, ...], str]:
-    """The shares of the splits, the files of a test split of its own, and the column whose values are not cut."""
-    split = table.table("split")
-    group = split.take("group", str, "")
-    if not split.holds_table("test"):
-        return _read_shares(split), (), group
-    train, valid = split.take("train", float, 0.8), split.take("valid", float, 0.1)
-    test = split.table("test")
-    files = test.take_list("files")
-    test.done()
-    split.done()
-    if not files:
-        raise ConfigError(f"{test.where}: files = [] names no file; name the one that holds the test rows.")
-    if not (math.isfinite(train) and math.isfinite(valid) and min(train, valid) > 0):
-        raise ConfigError(f"{split.where}: train = {train}, valid = {valid} must be above 0.")
-    whole = Fraction(str(train)) + Fraction(str(valid))
-    return (float(Fraction(str(train)) / whole), float(Fraction(str(valid)) / whole), 0.0), files, group
-
-
-def _read_shares(split: TomlTable) -> tuple[float, float, float]:
-    train, valid, test = (split.take(name, float, share) for name, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True))
-    split.done()
-    finite = all(map(math.isfinite, (train, valid, test)))
-    total = sum(Fraction(str(share)) for share in (train, valid, test)) if finite else math.nan
-    if min(train, valid, test) <= 0 or total != 1:
-        shares = f"train = {train}, valid = {valid}, test = {test}"
-        raise ConfigError(f"{split.where}: {shares} must be above 0 and sum to 1; the sum is {float(total):g}.")
-    return train, valid, test

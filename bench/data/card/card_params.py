@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.data.card.toml_table import TomlTable
+from bench.data.card.toml_table import TomlFault, TomlTable
 from bench.errors import ConfigError, suggest
 from bench.params import Range, convert
 
@@ -70,22 +70,26 @@ def declared(table: TomlTable, has_integers: bool, has_files: bool = True) -> tu
     taken = [parameter.name for parameter in found]
     for name in params.names():
         if name in taken:
-            raise ConfigError(f"{params.where}: {name!r} is a parameter that every card has; choose another name.")
-        found.append(_read(name, params.pop(name), params.where))
+            raise params.fault(f"{name!r} is a parameter that every card has; choose another name.", name)
+        found.append(_read(name, params.pop(name), params))
     for parameter in found:
-        parameter.check(parameter.default, f"{table.where}: {parameter.name} = {parameter.default!r}")
+        try:
+            parameter.check(parameter.default, f"{table.where}: {parameter.name} = {parameter.default!r}")
+        except ConfigError as error:
+            place = (parameter.name,) if parameter.name in taken else ("params", parameter.name)
+            raise TomlFault(str(error), (*table.path, *place)) from None
     return tuple(found)
 
 
-def _read(name: str, value: Any, where: str) -> Parameter:
+def _read(name: str, value: Any, params: TomlTable) -> Parameter:
     if not isinstance(value, dict):
         value = {"default": value}
-    entry = TomlTable(value, f"{where} {name}")
+    entry = params.inner(value, f" {name}", name)
     if "default" not in entry:
-        raise ConfigError(f"{entry.where}: the key 'default' is missing.")
+        raise entry.fault("the key 'default' is missing.", "default", instead=1)
     default = entry.pop("default")
     if not isinstance(default, (bool, int, float, str)):
-        raise ConfigError(f"{entry.where}: default = {default!r} must be a number, a string or true/false.")
+        raise entry.fault(f"default = {default!r} must be a number, a string or true/false.", "default", instead=1)
     low = entry.take("min", float) if "min" in entry else None
     high = entry.take("max", float) if "max" in entry else None
     choices = entry.take_list("choices", [])

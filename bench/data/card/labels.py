@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.data.card.toml_table import TomlTable
+from bench.data.card.toml_table import TomlFault, TomlTable
 from bench.errors import ConfigError, DataError, quoted
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
@@ -129,7 +129,7 @@ class LabelRule:
         """``mend``, with the words that would do for the values ``seen``, where that can be told."""
         if self.symbol or self.positive or self.negative or len(seen) < 2:
             return self.mend
-        ranked = sorted(seen, key=lambda text: (text.strip().lower() in _LIKELY, _number(text) or 0.0, text))
+        ranked = sorted(seen, key=lambda text: (is_likely(text), _number(text) or 0.0, text))
         numbers = [_number(text) is not None for text in seen]
         if len(seen) == 2 and (all(numbers) or not any(numbers)):
             lists = f"positive = {_toml(ranked[1:])}, negative = {_toml(ranked[:1])}"
@@ -146,6 +146,11 @@ class LabelRule:
         return {"positive": self.positive, "negative": self.negative}
 
 
+def is_likely(text: str) -> bool:
+    """Whether ``text`` rather counts as 1 than as 0."""
+    return text.strip().lower() in _LIKELY
+
+
 def read_label_rule(table: TomlTable) -> LabelRule:
     """The keys ``label_rule``, ``positive`` and ``negative`` of a ``[raw]`` table.
 
@@ -155,20 +160,20 @@ def read_label_rule(table: TomlTable) -> LabelRule:
     lists = {key: table.take_list(key, []) for key in ("positive", "negative") if key in table}
     text = table.take("label_rule", str, "")
     if text and lists:
-        raise ConfigError(f"{table.where}: label_rule = {text!r} and {next(iter(lists))} exclude each other; give one.")
+        other = next(iter(lists))
+        raise table.fault(f"label_rule = {text!r} and {other} exclude each other; give one.", "label_rule")
     for key, values in lists.items():
         if not values:
-            raise ConfigError(
-                f"{table.where}: {key} = [] names no value of the label column; name one, or leave it out."
-            )
+            raise table.fault(f"{key} = [] names no value of the label column; name one, or leave it out.", key)
     both = set(lists.get("positive", ())) & set(lists.get("negative", ()))
     if both:
-        raise ConfigError(
-            f"{table.where}: the label {min(both)!r} is both positive and negative; leave it in one list."
-        )
+        raise table.fault(f"the label {min(both)!r} is both positive and negative; leave it in one list.", "negative")
     if lists:
         return LabelRule(positive=lists.get("positive", ()), negative=lists.get("negative", ()))
-    return LabelRule.parse(text, table.where)
+    try:
+        return LabelRule.parse(text, table.where)
+    except ConfigError as error:
+        raise TomlFault(str(error), (*table.path, "label_rule")) from None
 
 
 def _number(text: str) -> float | None:

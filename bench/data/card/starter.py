@@ -12,6 +12,8 @@ _DELIMITERS = (",", ";", "\t", "|")
 _LABELS = ("label", "y", "target", "click", "clicked", "is_click", "class", "outcome")
 _MOST = 40
 """Columns that are listed."""
+_LONGEST = 60
+"""Letters of a card's name."""
 
 
 def starter_card(path: Path) -> str:
@@ -20,16 +22,21 @@ def starter_card(path: Path) -> str:
     label = next((name for name in names if name.strip().lower() in _LABELS), "")
     shown = names[:_MOST] or ["clicked", "user_id"]
     label = label or ("" if names else "clicked")
-    roles = [f'{_key(name)} = "{"label" if name == label else "categorical"}"' for name in shown]
+    roles = [f'{toml_key(name)} = "{"label" if name == label else "categorical"}"' for name in shown]
     if not label:
         roles.insert(
             0, '# write "label" at the column that says what happened; other kinds: integer, numeric, time, ignore'
         )
     if len(names) > _MOST:
         roles.append(f"# … and {len(names) - _MOST} more")
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", path.name.partition(".")[0]).strip("-") or "mine"
-    delimiters = [] if delimiter == "," else [f"delimiter = {_text(delimiter)}"]
-    return "\n".join([f"name = {_text(name)}", "[raw]", *delimiters, "[raw.columns]", *roles])
+    name = card_name(path)
+    delimiters = [] if delimiter == "," else [f"delimiter = {toml_text(delimiter)}"]
+    return "\n".join([f"name = {toml_text(name)}", "[raw]", *delimiters, "[raw.columns]", *roles])
+
+
+def card_name(path: Path) -> str:
+    """A name for the card of the table at ``path``."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", path.name.partition(".")[0]).strip("-")[:_LONGEST] or "mine"
 
 
 def _columns(path: Path) -> tuple[list[str], str]:
@@ -49,9 +56,11 @@ def _columns(path: Path) -> tuple[list[str], str]:
     return (names, delimiter) if len(set(names)) == len(names) else ([], delimiter)
 
 
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
+def toml_key(name: str) -> str:
+    """``name`` as a key of TOML, in quotes where it needs them."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_text(name)
 
 
-def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)  # a TOML string, too
+def toml_text(value: str) -> str:
+    """``value`` as a string of TOML, which a string of JSON is but for one control character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

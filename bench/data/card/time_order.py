@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bench.data.card.layout import Column, Layout
 from bench.data.card.toml_table import TomlTable
-from bench.errors import ConfigError, DataError, suggest
+from bench.errors import DataError, suggest
 
 DAY_S = 86_400
 _CUTS = ("row", "day")
@@ -54,12 +54,14 @@ def read_order(table: TomlTable, layouts: Sequence[Layout]) -> TimeOrder | None:
     column, order, cut = entry.take("column", str, ""), entry.take("order", str, ""), entry.take("cut", str, "row")
     entry.done()
     if order not in ("", "file") or bool(column) == bool(order):
-        raise ConfigError(
-            f'{entry.where}: give either column = "...", a column of the kind \'time\', or order = "file".'
+        raise entry.fault(
+            'give either column = "...", a column of the kind \'time\', or order = "file".', instead={"order": "file"}
         )
     times = [one.name for layout in layouts for one in layout.columns if one.role == "time"]
     if column and column not in times:
-        raise ConfigError(f"{entry.where}: column {column!r} is none of the kind 'time'.{suggest(column, times)}")
+        raise entry.fault(
+            f"column {column!r} is none of the kind 'time'.{suggest(column, times)}", "column", whole=True
+        )
     if cut not in _CUTS or (cut == "day" and not column):
-        raise ConfigError(f"{entry.where}: cut = {cut!r} must be row, or day where a column holds the times.")
+        raise entry.fault(f"cut = {cut!r} must be row, or day where a column holds the times.", "cut")
     return TimeOrder(column, cut)

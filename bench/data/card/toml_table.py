@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.errors import ConfigError, suggest
 
 T = TypeVar("T")
+KeyPath = tuple[str | int, ...]
+"""Keys from the top of a file down to a value; a number is a place in a list."""
+GONE: Any = object()
+"""In the place of a value: none, the key is taken out."""
+_STAND_INS: dict[type, Any] = {str: "x", bool: False, int: 1, float: 0.7, list: [], dict: {}}
 _TYPES: dict[type, str] = {
     str: "text in quotes",
     bool: "true or false, without quotes",
@@ -59,14 +65,88 @@ def breaks_lines(text: str) -> bool:
     return any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in text)
 
 
+def read_toml_text(path: Path) -> str:
+    """The text of a TOML file.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start + 1} is not UTF-8 text; save the file as UTF-8.") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"{path}: cannot be read ({reason}); check the path and its permissions.") from None
+
+
+def parse_toml(path: Path, text: str) -> dict[str, Any]:
+    """The values of the file ``path`` that holds ``text``.
+
+    Raises:
+        ConfigError: it is not TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not valid TOML: {error}.{_mend(text, str(error))}") from None
+
+
+class TomlFault(ConfigError):
+    """What is wrong with one key of a file, where that stands, and what a check may put there to look for more."""
+
+    def __init__(self, message: str, at: KeyPath, instead: Any = GONE, mend: KeyPath | None = None) -> None:
+        """Name the key.
+
+        Args:
+            message: for the user.
+            at: the key, or the one that is missing.
+            instead: a value that is not wrong, a function of the present one, or ``GONE``.
+            mend: the key that it stands in for, by default ``at``.
+        """
+        super().__init__(message)
+        self.at, self.mend, self._instead = at, at if mend is None else mend, instead
+
+    def mended(self, value: Any) -> Any:
+        """What stands in for ``value``."""
+        return self._instead(value) if callable(self._instead) else self._instead
+
+
 class TomlTable:
     """One table of a TOML file, taken apart key by key."""
 
-    def __init__(self, values: dict[str, Any], where: str) -> None:
-        """Wrap ``values``; ``where`` opens the message of every error."""
+    def __init__(self, values: dict[str, Any], where: str, path: KeyPath = ()) -> None:
+        """Wrap ``values``; ``where`` opens the message of every error, ``path`` leads to the table."""
         self._values = dict(values)
         self._asked: list[str] = []
-        self.where = where
+        self._tables = {where: path}
+        self.where, self.path = where, path
+
+    def inner(self, values: dict[str, Any], name: str, *keys: str | int) -> TomlTable:
+        """A table inside this one, which messages call ``name``."""
+        table = TomlTable(values, f"{self.where}{name}", (*self.path, *keys))
+        table._tables = self._tables
+        self._tables[table.where] = table.path
+        return table
+
+    def named_in(self, message: str) -> KeyPath:
+        """The innermost table that opens ``message``, of all that were read so far."""
+        found = [where for where in self._tables if message.startswith(f"{where}:") or message.startswith(f"{where} ")]
+        return self._tables[max(found, key=len)] if found else ()
+
+    def fault(
+        self, what: str, *keys: str | int, instead: Any | Callable[[Any], Any] = GONE, whole: bool = False
+    ) -> TomlFault:
+        """The error that ``what`` is wrong with the value of ``keys``.
+
+        Args:
+            what: for the user, without the table's name.
+            keys: from this table on; none of the table itself.
+            instead: as of ``TomlFault``.
+            whole: whether it stands in for this whole table.
+        """
+        at = (*self.path, *keys)
+        return TomlFault(f"{self.where}: {what}", at, instead, self.path if whole else at)
 
     @classmethod
     def read(cls, path: Path) -> TomlTable:
@@ -75,36 +155,34 @@ class TomlTable:
         Raises:
             ConfigError: the file cannot be read or is not TOML.
         """
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path}: byte {error.start + 1} is not UTF-8 text; save the file as UTF-8.") from None
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise ConfigError(f"{path}: cannot be read ({reason}); check the path and its permissions.") from None
-        try:
-            return cls(tomllib.loads(text), path.name)
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: is not valid TOML: {error}.{_mend(text, str(error))}") from None
+        return cls(parse_toml(path, read_toml_text(path)), path.name)
 
     def __contains__(self, key: str) -> bool:
         self._asked.append(key)
         return key in self._values
 
-    def take(self, key: str, kind: type[T], default: T | None = None) -> T:
+    def take(self, key: str, kind: type[T], default: T | None = None, stand_in: T | None = None) -> T:
         """The value of ``key``, which must be of type ``kind``; ``default=None`` makes the key obligatory.
+
+        Args:
+            key: its name.
+            kind: its type.
+            default: of a key that may be missing.
+            stand_in: what a check goes on with where an obligatory one is missing or wrong; by default any of the type.
 
         Raises:
             ConfigError: missing, or of another type.
         """
+        instead = (_STAND_INS.get(kind, GONE) if stand_in is None else stand_in) if default is None else GONE
         self._asked.append(key)
         value = self._values.pop(key, default)
         if value is None:
-            raise ConfigError(f"{self.where}: the key {key!r} is missing.")
+            raise self.fault(f"the key {key!r} is missing.", key, instead=instead)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise ConfigError(f"{self.where}: {key} = {value!r} must be {_TYPES.get(kind, kind.__name__)}.")
+            wanted = _TYPES.get(kind, kind.__name__)
+            raise self.fault(f"{key} = {value!r} must be {wanted}.", key, instead=instead)
         return value
 
     def take_list(self, key: str, default: list[str] | None = None) -> tuple[str, ...]:
@@ -112,7 +190,9 @@ class TomlTable:
         values = self.take(key, list, default)
         for value in values:
             if not isinstance(value, str):
-                raise ConfigError(f"{self.where}: {key} must be a list of strings; {value!r} is none.")
+                raise self.fault(
+                    f"{key} must be a list of strings; {value!r} is none.", key, instead=[] if default is None else GONE
+                )
         return tuple(values)
 
     def take_map(self, key: str, kind: type[T]) -> dict[str, T]:
@@ -122,7 +202,7 @@ class TomlTable:
 
     def table(self, key: str) -> TomlTable:
         """The sub-table of ``key``; empty when missing."""
-        return TomlTable(self.take(key, dict, {}), f"{self.where}: [{key}]")
+        return self.inner(self.take(key, dict, {}), f": [{key}]", key)
 
     def holds_table(self, key: str) -> bool:
         """Whether the value of ``key`` is a table."""
@@ -143,6 +223,4 @@ class TomlTable:
             ConfigError: a key is left; the message suggests the one that was meant.
         """
         for key in self._values:
-            raise ConfigError(
-                f"{self.where}: the key {key!r} is unknown.{suggest(key, list(dict.fromkeys(self._asked)))}"
-            )
+            raise self.fault(f"the key {key!r} is unknown.{suggest(key, list(dict.fromkeys(self._asked)))}", key)

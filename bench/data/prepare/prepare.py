@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.card.card import SPLITS, DatasetCard
+from bench.data.card.card import DatasetCard
+from bench.data.card.split_keys import SPLITS
 from bench.data.prepare.ingest import Ingested, ingest_generated, ingest_raw
 from bench.data.prepare.spill import Spill
 from bench.data.prepare.vocabulary_file import write_vocabulary

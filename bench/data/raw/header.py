@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -63,7 +63,11 @@ def read_header(
 def read_names(
     stream: TextStream, layout: Layout, chunk_bytes: int, elsewhere: Collection[str] = ()
 ) -> tuple[Header, bytes]:
-    """As ``read_header``, whatever columns there are."""
+    """``read_header`` of a table whose columns may be others than the card's.
+
+    Raises:
+        DataError: an empty file, or a header that cannot be read.
+    """
     dialect = Dialect.of(layout)
     data, end = b"", 0
     while not end and (more := stream.read(chunk_bytes)):
@@ -130,24 +134,32 @@ def check_columns(names: list[str], layout: Layout, member: str, elsewhere: Coll
     Raises:
         DataError: a column is missing, is there twice, or is one the card does not name.
     """
+    for _, fault in column_faults(names, layout, member, elsewhere):
+        raise fault
+
+
+def column_faults(
+    names: list[str], layout: Layout, member: str, elsewhere: Collection[str] = ()
+) -> Iterator[tuple[str, DataError]]:
+    """All that ``check_columns`` may raise, in its order, each with the column that it is about."""
     declared = {column.name: None for column in layout.columns}
     times = Counter(names)
-    twice = next((name for name in times if times[name] > 1), None)
-    if twice is not None:
-        raise DataError(f"{member}: the header names the column {quoted(twice)} twice; rename one.")
+    for twice in (name for name in times if times[name] > 1):
+        yield twice, DataError(f"{member}: the header names the column {quoted(twice)} twice; rename one.")
     for name in declared:
         if name not in times and name not in elsewhere:
             read = ", ".join(map(shown, names))
             short = read if len(read) <= 100 else f"{read[:100]}…"
-            raise DataError(
-                f"{member}: the header lacks the column {name!r}; it reads: {short}. Mend file or card."
-                f"{_meant(name, names, layout)}"
-            )
+            lacks = f"{member}: the header lacks the column {name!r}; it reads: {short}. Mend file or card."
+            yield name, DataError(f"{lacks}{_meant(name, names, layout)}")
     unknown = [name for name in names if name not in declared]
     if unknown:
         index = [name for name in unknown if is_index_name(name)]
         hint = f' The index that pandas writes is one of them: {json.dumps(index[0])} = "ignore".' if index else ""
-        raise DataError(
-            f"{member}: the header has columns that the card does not name: {', '.join(map(quoted, unknown[:5]))}; "
-            f"add them under [raw.columns], with the kind 'ignore' if they are no fields.{hint}"
+        yield (
+            "",
+            DataError(
+                f"{member}: the header has columns that the card does not name: {', '.join(map(quoted, unknown[:5]))}; "
+                f"add them under [raw.columns], with the kind 'ignore' if they are no fields.{hint}"
+            ),
         )

@@ -99,8 +99,8 @@ class ParquetReader:
                 f"{self._name}: column {column.name!r} holds lists ({field.type}): give it the kind "
                 f'"categorical" and say what several values become: {MULTI_MEND}.'
             )
-        kind = _value_type(field.type)
-        extension = (field.metadata or {}).get(_EXTENSION, b"").decode() or getattr(kind, "extension_name", "")
+        kind = value_type(field.type)
+        extension = extension_of(field)
         wanted = "text or numbers"
         fits = has_texts(kind) and not extension
         if fits and (column.in_whole_numbers or column.role == "numeric"):
@@ -120,7 +120,7 @@ class ParquetReader:
 
     def _unit(self, file: parquet.ParquetFile, column: Column) -> str:
         """What ``texts`` has to know of a column of timestamps; nothing of others."""
-        kind = _value_type(file.schema_arrow.field(column.name).type)
+        kind = value_type(file.schema_arrow.field(column.name).type)
         if not pa.types.is_timestamp(kind):
             return ""
         if column.role == "time":  # read back at once, so that any will do
@@ -251,7 +251,7 @@ def column_names(schema: pa.Schema, layout: Layout) -> list[str]:
 
 def value_types(schema: pa.Schema) -> dict[str, str]:
     """What the values of each column are, where that decides on their texts: 5 is not 5.0."""
-    return {field.name: _type_name(_value_type(field.type)) for field in schema}
+    return {field.name: _type_name(value_type(field.type)) for field in schema}
 
 
 def _type_name(kind: pa.DataType) -> str:
@@ -266,7 +266,13 @@ def _type_name(kind: pa.DataType) -> str:
     return next((name for test, name in names if test(kind)), "")
 
 
-def _value_type(kind: pa.DataType) -> pa.DataType:
+def extension_of(field: pa.Field) -> str:
+    """The name of the extension type that a column is of, such as a period of pandas; nothing of plain columns."""
+    kind = value_type(field.type)
+    return str((field.metadata or {}).get(_EXTENSION, b"").decode() or getattr(kind, "extension_name", ""))
+
+
+def value_type(kind: pa.DataType) -> pa.DataType:
     """What the values of a column, or of its lists, are."""
     if is_list(kind):
         return kind.value_type

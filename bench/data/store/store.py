@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from bench.budget import Terms
-from bench.data.card.card import SPLITS, DatasetCard
+from bench.data.card.card import DatasetCard
+from bench.data.card.split_keys import SPLITS
 from bench.data.schema import FIRST_VALUE, Field, Schema
 from bench.data.store import manifest as files
 from bench.data.store.splits import MIN_ROWS, TEST, TRAIN, assign_splits, check_splits, smallest_hashes

@@ -1,12 +1,17 @@
-"""``[split] group``: a column whose every value has all its rows in one split."""
+"""The ``[split]`` table of a card: shares, test files, and a column whose every value has all its rows in one split."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 from bench.data.card.layout import Layout
+from bench.data.card.toml_table import TomlTable
 from bench.errors import ConfigError, suggest
+
+SPLITS = ("train", "valid", "test")
 
 _KINDS = ("categorical", "integer", "ignore")
 """Of columns whose values tell groups apart; numbers and times are measured, and equal ones say little."""
@@ -63,3 +68,37 @@ def check_group(group: str, where: str, *, generated: bool, temporal: bool, test
             f"{head}: the test files say themselves which rows are for testing, whatever their groups; give [split] "
             f"test a share, or leave group out."
         )
+
+
+def read_split(table: TomlTable) -> tuple[tuple[float, float, float], tuple[str, ...], str]:
+    """The shares of the splits, the files of a test split of its own, and the column whose values are not cut.
+
+    Raises:
+        ConfigError: shares that are none.
+    """
+    split = table.table("split")
+    group = split.take("group", str, "")
+    if not split.holds_table("test"):
+        return _read_shares(split), (), group
+    train, valid = split.take("train", float, 0.8), split.take("valid", float, 0.1)
+    test = split.table("test")
+    files = test.take_list("files")
+    test.done()
+    split.done()
+    if not files:
+        raise test.fault("files = [] names no file; name the one that holds the test rows.", "files", instead=["x"])
+    if not (math.isfinite(train) and math.isfinite(valid) and min(train, valid) > 0):
+        raise split.fault(f"train = {train}, valid = {valid} must be above 0.", "train", whole=True)
+    whole = Fraction(str(train)) + Fraction(str(valid))
+    return (float(Fraction(str(train)) / whole), float(Fraction(str(valid)) / whole), 0.0), files, group
+
+
+def _read_shares(split: TomlTable) -> tuple[float, float, float]:
+    train, valid, test = (split.take(name, float, share) for name, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True))
+    split.done()
+    finite = all(map(math.isfinite, (train, valid, test)))
+    total = sum(Fraction(str(share)) for share in (train, valid, test)) if finite else math.nan
+    if min(train, valid, test) <= 0 or total != 1:
+        shares = f"train = {train}, valid = {valid}, test = {test}"
+        raise split.fault(f"{shares} must be above 0 and sum to 1; the sum is {float(total):g}.", whole=True)
+    return train, valid, test
