@@ -29,7 +29,7 @@ TIME_PARTS = ("year", "month", "day", "weekday", "weekend", "hour")
 
 
 _LATER: dict[str, Any] = {"decimal": ".", "join": False, "trim": False, "format": "table"}
-_LATER_COLUMN: dict[str, Any] = {"multi": "", "separator": "", "positions": 1}
+_LATER_COLUMN: dict[str, Any] = {"multi": "", "separator": "", "positions": 1, "no_field": False}
 """Keys of layouts and of columns that older stores do not know, and what they mean there."""
 
 
@@ -41,7 +41,7 @@ class Column:
     role: str
     """One of ``ROLES``."""
     field: str
-    """Name of the field made of it; empty where it is read for the split alone."""
+    """Name of the field made of it."""
     time_format: str = ""
     """Of a time column: one of ``TIME_FORMATS``."""
     parts: tuple[tuple[str, str], ...] = ()
@@ -52,6 +52,8 @@ class Column:
     """What stands between them in a text."""
     positions: int = 1
     """Of ``first``: how many of them become fields."""
+    no_field: bool = False
+    """Whether it is read for the split alone."""
 
     @property
     def index_range(self) -> tuple[int, int]:
@@ -73,12 +75,13 @@ class Column:
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields made of this column."""
+        if self.no_field:
+            return ()
         if self.role == "time":
             return tuple(name for name, _ in self.parts)
         if self.positions > 1:
             return tuple(f"{self.field}_{place}" for place in range(1, self.positions + 1))
-        made = self.role in ("categorical", "integer", "numeric") and self.field
-        return (self.field,) if made else ()
+        return (self.field,) if self.role in ("categorical", "integer", "numeric") else ()
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def _reads(layout: Layout, group: str, where: str) -> Layout:
         )
     if column.role != "ignore":
         return layout
-    read = replace(column, role="categorical", field="")
+    read = replace(column, role="categorical", no_field=True)
     return replace(layout, columns=tuple(read if one is column else one for one in layout.columns))
 
 

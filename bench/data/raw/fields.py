@@ -71,6 +71,8 @@ def make_fields(block: RawBlock, layout: Layout, sides: tuple[SideTable, ...], m
     numbers: dict[str, np.ndarray] = {}
     extremes: dict[str, tuple[Extreme, ...]] = {}
     for column in layout.columns:
+        if column.no_field:
+            continue
         if column.multi:
             made |= _several(block, column, layout)
         elif column.role == "categorical":
