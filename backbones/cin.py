@@ -122,6 +122,9 @@ def pair_maps(before: Tensor | None, fields: Tensor, weight: Tensor, bias: Tenso
         weight: [H, A · F].
         bias: [H].
     """
+    if torch.compiler.is_exporting():  # chunks need a known number of rows
+        left = fields if before is None else before
+        return torch.addmm(bias[:, None], weight, (left[:, None] * fields).flatten(0, 1))
     if before is None:
         weight = _fold_symmetric(weight, len(fields))
     maps: Tensor = _PairMaps.apply(before, fields, weight, bias)  # type: ignore[no-untyped-call]
@@ -183,6 +186,8 @@ class _PairMaps(torch.autograd.Function):
 @uncompiled  # as ``pair_maps``
 def bilinear_form(left: Tensor, right: Tensor, form: Tensor) -> Tensor:
     """leftᵀ form right, column by column: left [A, n], right [F, n], form [A, F] -> [n]."""
+    if torch.compiler.is_exporting():
+        return (form.t() @ left * right).sum(0)
     sums: Tensor = _BilinearForm.apply(left, right, form)  # type: ignore[no-untyped-call]
     return sums
 

@@ -77,7 +77,9 @@ class InnerProducts(nn.Module):
     @uncompiled  # two products and a gather: nothing to fuse
     def forward(self, e: Tensor) -> Tensor:
         if len(self.place) == 0:
-            return e.new_zeros(len(e), 0)
+            return e.new_zeros(e.shape[0], 0)
+        if torch.compiler.is_exporting():
+            return torch.bmm(e, e.transpose(1, 2)).flatten(1).index_select(1, self.place)
         products: Tensor = _InnerProducts.apply(e, self.place, self.number)  # type: ignore[no-untyped-call]
         return products
 
@@ -104,6 +106,11 @@ class _InnerProducts(torch.autograd.Function):
 @uncompiled  # out-of-place as a compiler sees it, it would hold all pairs
 def kernel_products(e: Tensor, kernels: Tensor) -> Tensor:
     """e_jᵀ K_ij e_i of all pairs: e [B, F, D], kernels [P, D, D] -> [B, P]."""
+    if torch.compiler.is_exporting():
+        i, j = torch.triu_indices(e.shape[1], e.shape[1], 1)
+        by_pair = e.transpose(0, 1)
+        turned = torch.bmm(by_pair.index_select(0, i), kernels.transpose(1, 2))  # [P, B, D]
+        return (turned * by_pair.index_select(0, j)).sum(2).t()
     fields = e.permute(1, 2, 0).contiguous()  # [F, D, B]
     products: Tensor = _KernelProducts.apply(fields, kernels)  # type: ignore[no-untyped-call]
     return products.t()

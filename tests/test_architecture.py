@@ -167,7 +167,7 @@ LAYERS = (  # a room imports itself and the rooms of the lines above it, but non
     ("tables",),
     ("plots",),
     ("report",),
-    ("checks", "speed"),
+    ("checks", "speed", "export"),
     ("cli",),
 )
 

@@ -21,6 +21,8 @@ COMMANDS = {
     "prepare": "turn a raw file into an encoded data set",
     "data": "from a raw table to a card, and what is wrong with one",
     "report": "write the tables and figures of a run",
+    "export": "write the model of a cell as a folder that scores raw rows without this suite",
+    "score": "score the rows of a raw table with an exported model",
     "explain": "from a printed number back to its cells, settings, versions and command",
     "speed": "measure how fast every stage is on this machine, and against its limits",
     "verify": "compute the numbers of a run anew from kept predictions, by scikit-learn",

@@ -98,7 +98,7 @@ class CTRModel(nn.Module):
 
     def _values(self, numeric: Tensor) -> Tensor:
         """Multipliers of all fields, [B, F]: the value of a numeric field, one elsewhere."""
-        values = numeric.new_ones(len(numeric), self.schema.n_fields)
+        values = numeric.new_ones(numeric.shape[0], self.schema.n_fields)  # len() would fix it in an export
         return values.index_copy_(1, self.numeric_places, numeric)
 
     def view(self, rows: Rows) -> Rows:

@@ -133,6 +133,24 @@ def _numbers(store: Store, schema: Schema) -> np.ndarray | None:
     return scaled
 
 
+def scalings(store: Store) -> dict[str, Scaling]:
+    """How the numeric fields of the rows used are standardised, by name.
+
+    Raises:
+        DataError: a file is damaged, or a column cannot be standardised.
+    """
+    if not store.is_part:
+        return {name: Scaling(**values) for name, values in store.manifest["scaling"].items()}
+    schema, rows = files.schema_of(store.manifest), store.rows()
+    if not schema.numeric_fields:
+        return {}
+    numbers = files.read_array(store.folder / files.NUMERIC, in_memory=False)
+    names = [schema.names[field] for field in schema.numeric_fields]
+    return {
+        name: _fit(store, numbers[rows, place], f"{store.what}: column {name!r}") for place, name in enumerate(names)
+    }
+
+
 def _fit(store: Store, column: np.ndarray, where: str) -> Scaling:
     try:
         return fit_scaling(column, store.splits == TRAIN)[0]

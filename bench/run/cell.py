@@ -21,6 +21,7 @@ from bench import environment
 from bench.engine.arithmetic import matmul_precision
 from bench.engine.clock import Clock
 from bench.engine.evaluate import evaluate_finite, predict
+from bench.engine.model import CTRModel
 from bench.errors import StorageError
 from bench.files import read_text, write_atomically
 from bench.flags import LEARNED_ROWS, flags_of
@@ -76,6 +77,25 @@ def run_trial(job: Job, parameter: str = "lr") -> Trial:
     """Try the ``parameter`` of the job's profile: select and train without test rows, evaluate on validation."""
     blind = replace(job, data=job.data.without_test())
     return Trial(parameter=parameter, value=getattr(job.profile, parameter), **_attempt(blind, _validate))
+
+
+def train_again(job: Job) -> tuple[CTRModel | None, dict[str, Any]]:
+    """Train the cell of ``job`` for its model, and say what that scores on the test split.
+
+    Returns:
+        the model, on the job's device and in eval mode, and ``auc`` and ``logloss``; or None, and ``status`` and
+        ``reason`` of what went wrong.
+    """
+    models: list[CTRModel] = []
+
+    def work(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> dict[str, Any]:
+        _, trained = _train(job, method, ctx, clock)
+        quality = evaluate_finite(trained.model, settle(job.data.test), "test")
+        models.append(trained.model.eval())
+        return {"auc": quality.auc, "logloss": quality.logloss}
+
+    found = _attempt(job, work)
+    return (models[0] if models else None), found
 
 
 def _attempt(job: Job, work: Work) -> dict[str, Any]:

@@ -15,7 +15,7 @@ LAST_LITERAL = 2
 
 
 @cache
-def _lower_bounds() -> np.ndarray:
+def lower_bounds() -> np.ndarray:
     """Smallest integer of the buckets 1, 2, …, int64 [number of buckets]: ceil(exp(sqrt(b)))."""
     bounds = []
     with decimal.localcontext() as context:
@@ -37,7 +37,7 @@ def bucket_keys(values: np.ndarray, merged: bool) -> np.ndarray:
     Returns:
         int64 [n]; keys up to 2 are literals, unless merged.
     """
-    buckets = np.searchsorted(_lower_bounds(), values, side="right")
+    buckets = np.searchsorted(lower_bounds(), values, side="right")
     return np.where(values > LAST_LITERAL, buckets if merged else LAST_LITERAL + buckets, values)
 
 
@@ -49,7 +49,7 @@ def key_texts(keys: np.ndarray, merged: bool) -> list[str]:
 
 
 def _range_text(bucket: int) -> str:
-    bounds = _lower_bounds()
+    bounds = lower_bounds()
     low = int(bounds[bucket - 1])
     high = int(bounds[bucket]) - 1 if bucket < len(bounds) else 2**63 - 1
     return f"{low}..{high}"

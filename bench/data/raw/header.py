@@ -63,7 +63,7 @@ def read_header(
 def read_names(
     stream: TextStream, layout: Layout, chunk_bytes: int, elsewhere: Collection[str] = ()
 ) -> tuple[Header, bytes]:
-    """``read_header`` of a table whose columns may be others than the card's.
+    """The names in the header, whatever they are, and the bytes read beyond it; without a header the card's.
 
     Raises:
         DataError: an empty file, or a header that cannot be read.
@@ -91,14 +91,15 @@ def read_names(
     except UnicodeDecodeError:
         raise DataError(f"{stream.name}: the header (line 1) is not utf-8 text; set the card's encoding.") from None
     try:
-        names = _split(text, layout)
+        names = split_row(text, layout)
     except csv.Error as error:
         raise DataError(f"{stream.name}: the header (line 1) cannot be read: {error}; mend its quotes.") from None
     names = [name.strip() for name in names] if layout.trim else names
     return Header(tuple(names), line.count(b"\n")), data[len(line) :]
 
 
-def _split(text: str, layout: Layout) -> list[str]:
+def split_row(text: str, layout: Layout) -> list[str]:
+    """The values of one row of text."""
     one = layout.delimiter if len(layout.delimiter) == 1 else SEPARATOR.decode()
     rows = csv.reader(
         io.StringIO(text.replace(layout.delimiter, one), newline=""),

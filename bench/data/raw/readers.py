@@ -91,6 +91,7 @@ class BlockParser:
         self._columns = {
             column.name: column for column in layout.columns if column.role != "ignore" and column.name in held
         }
+        self._label = next((column.name for column in layout.columns if column.role == "label"), "")
         words = [word for word in layout.missing if len(word.encode()) <= WIDTH and "\0" not in word]
         self._missing = np.asarray(pack(pa.array(words, type=pa.string()))).byteswap()
 
@@ -117,7 +118,7 @@ class BlockParser:
                     coded[name] = self._whole_column(part, column, self._trimmed(local_column(array)))
                 else:
                     coded[name] = self._trimmed(local_column(self._restored(array)))
-        label = coded.get(self._layout.label.name)  # which a folder may give
+        label = coded.get(self._label)  # which a folder may give, or rows to be scored lack
         if label is None or _has_nothing(label):
             self._dialect.check(chunk)
         return RawBlock(chunk.member, chunk.first_line, rows.count, coded, numbers, rows)
