@@ -78,7 +78,7 @@ class ViewsGate(PerSampleGate):
 
     def importance(self, e: Tensor) -> Tensor:
         """I [B, F]."""
-        y = self.scorer(e).relu().view(len(e), self.views, -1)
+        y = self.scorer(e).relu().unflatten(1, (self.views, -1))
         c = y.softmax(2)  # [B, M, F]
         r = torch.sigmoid(F.linear(c.flatten(1), self.mix_weight, self.mix_bias))  # [B, M]
         return torch.bmm(r[:, None], c).squeeze(1)
