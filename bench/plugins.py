@@ -1,14 +1,16 @@
-"""The registries of methods and backbones: the tables of the packages beside this one, and installed entry points."""
+"""The registries of methods and backbones: tables of the packages beside, installed entry points, and files."""
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import backbones as backbone_package
 import methods as method_package
 from bench.errors import ConfigError
+from bench.plugin_files import PluginFile
 from bench.registry import BackboneEntry, MethodEntry, Registry
 
 
@@ -22,6 +24,21 @@ def methods() -> Registry[MethodEntry]:
 def backbones() -> Registry[BackboneEntry]:
     """The registry of CTR backbones."""
     return Registry("backbone", "bench.backbones", backbone_package.TABLE, BackboneEntry)
+
+
+def add_files(files: Iterable[PluginFile]) -> None:
+    """Run the files of plug-ins and register their entries, for the rest of this process.
+
+    Raises:
+        PluginError: the code of one cannot be used.
+        ConfigError: a name is taken.
+    """
+    for file in files:
+        entry = file.load()
+        if isinstance(entry, MethodEntry):
+            methods().add(file.name, entry, file.path, file.version)
+        else:
+            backbones().add(file.name, entry, file.path, file.version)
 
 
 def check_layout() -> None:

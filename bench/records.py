@@ -84,6 +84,9 @@ class CellRecord:
     """How the learning rate was tuned: ``lr``, the one chosen, and every trial with validation AUC and seconds."""
     penalty: dict[str, Any] | None = None
     """How the L2 of a table of one's own was chosen, in the same form; None where card or settings name it."""
+    plugins: dict[str, Any] | None = None
+    """Code that is not the project's own, by ``method`` and ``backbone``: ``file`` and ``sha256`` of one in a single
+    file (part of the cell's identity), ``package`` and ``version`` of an installed one."""
     budget: str | None = None
     """Rule that turns τ into what is kept: native, exact or field; bytes, cost or groups where a field budget counts
     those (``run --budget-by``) and not fields."""

@@ -2,7 +2,7 @@
 
 The project's own plug-ins stand in the ``__init__.py`` of their packages; others announce themselves through the
 entry-point groups ``bench.methods``, ``bench.backbones``, ``bench.datasets`` and ``bench.executors``, each naming an
-Entry object (so that listing them stays light).
+Entry object (so that listing them stays light). A single file joins by ``add``.
 """
 
 from __future__ import annotations
@@ -111,6 +111,12 @@ class Broken:
 
 
 E = TypeVar("E", bound=Entry)
+Version = dict[str, str]
+"""Of a plug-in that comes from elsewhere: ``file`` and ``sha256``, or ``package`` and ``version``."""
+FILE_SUM = "sha256"
+"""Key of the checksum in a ``Version`` of a file; it is part of the identity of cells."""
+SUM_SHOWN = 7
+"""Digits of it that are shown."""
 
 
 class Registry(Generic[E]):
@@ -121,6 +127,7 @@ class Registry(Generic[E]):
         self.kind = kind
         self._entries: dict[str, E] = dict(table)
         self._origins = {name: entry.target for name, entry in table.items()}
+        self._versions: dict[str, Version] = {}
         self.broken: list[Broken] = []
         for point in sorted(importlib.metadata.entry_points(group=group), key=lambda p: (p.name, p.value)):
             self._add(point, entry_type)
@@ -144,6 +151,25 @@ class Registry(Generic[E]):
             return
         self._entries[point.name] = entry
         self._origins[point.name] = origin
+        if point.dist is not None:
+            self._versions[point.name] = {"package": point.dist.name, "version": point.dist.version}
+
+    def add(self, name: str, entry: E, origin: str, version: Version) -> None:
+        """Register ``entry`` of a file, in the place of an earlier one that came by a file too.
+
+        Raises:
+            ConfigError: the name is taken.
+        """
+        taken = self._origins.get(name)
+        if taken is not None and FILE_SUM not in self._versions.get(name, {}):
+            raise ConfigError(f"{origin}: the {self.kind} {name!r} is there already ({taken}); rename the file.")
+        self._entries[name] = entry
+        self._origins[name] = origin
+        self._versions[name] = version
+
+    def version(self, name: str) -> Version:
+        """What code stands behind ``name``; nothing of the project's own plug-ins, whose commit records hold."""
+        return self._versions.get(name, {})
 
     def names(self) -> list[str]:
         """All names, in table order; entry points follow, sorted."""

@@ -159,7 +159,7 @@ LAYERS = (  # a room imports itself and the rooms of the lines above it, but non
     ("data.look",),
     ("engine",),
     ("method",),
-    ("api", "datasets"),
+    ("api", "datasets", "plugin_files"),
     ("methods", "backbones"),
     ("plugins",),
     ("run",),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import tyro
 
 from bench import plugins
+from bench.plugin_files import read_plugins
 from bench.registry import Registry
 from bench.run.config import experiment_names, experiment_title
 
@@ -28,12 +29,15 @@ class ListArgs:
     """Folder of the encoded data sets."""
     runs: Path = Path("results/runs")
     """Folder of the run folders."""
+    plugin: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Python file of a method or backbone of your own, to be listed too; may be repeated."""
 
 
 def command(argv: Sequence[str]) -> int:
     """Print one section, or all."""
     args = tyro.cli(ListArgs, args=list(argv), prog="python -m bench list")
     plugins.check_layout()
+    plugins.add_files(read_plugins(args.plugin))
     sections: dict[str, Callable[[ListArgs], Iterable[tuple[str, str]]]] = {
         "methods": _methods,
         "backbones": _backbones,

@@ -18,6 +18,8 @@ class ReportConfig:
 
     run: tyro.conf.Positional[Path]
     """Folder that `python -m bench run --out FOLDER` has written."""
+    plugin: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Python file of a plug-in that the run was made with, for its titles and notes; may be repeated."""
 
 
 def command(argv: Sequence[str]) -> int:
@@ -28,12 +30,15 @@ def command(argv: Sequence[str]) -> int:
         DataError: a record in it cannot be read.
     """
     config = tyro.cli(ReportConfig, args=list(argv), prog=PROG)
-    from bench.data.store.fields import read_fields  # noqa: PLC0415 - --help needs neither NumPy nor pandas
+    from bench import plugins  # noqa: PLC0415 - --help needs neither NumPy nor pandas
+    from bench.data.store.fields import read_fields  # noqa: PLC0415
     from bench.files import remove_leftovers  # noqa: PLC0415
+    from bench.plugin_files import read_plugins  # noqa: PLC0415
     from bench.records import RunFolder, load_frame  # noqa: PLC0415
     from bench.report.build import build_report  # noqa: PLC0415
     from bench.report.formats.terminal import run_text, written_line  # noqa: PLC0415
 
+    plugins.add_files(read_plugins(config.plugin))
     run = RunFolder(config.run)
     remove_leftovers(run.path)
     files = build_report(run)

@@ -12,6 +12,7 @@ import tyro
 
 from bench.errors import ConfigError
 from bench.plugins import check_layout
+from bench.registry import SUM_SHOWN
 from bench.run.config import SHORT, RunConfig, base_config, check, over
 from bench.run.grid import Cell
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from bench.run.session import Plan
 
 PROG = "python -m bench run"
-SET = "--set"
+SET, PLUGIN = "--set", "--plugin"
+"""Flags of several values that may be repeated."""
 TIMING, REPEATS = "--timing", "3"
 """A flag that may stand without its number, and the number that it then has."""
 
@@ -43,28 +45,35 @@ def parse(argv: Sequence[str]) -> RunConfig:
 
 def _read_flags(argv: Sequence[str], default: RunConfig) -> RunConfig:
     markers = (tyro.conf.HelptextFromCommentsOff,)
-    return tyro.cli(RunConfig, args=_gathered(argv), prog=PROG, default=default, config=markers)
+    return tyro.cli(
+        RunConfig, args=_gathered(_gathered(_timed(argv), SET), PLUGIN), prog=PROG, default=default, config=markers
+    )
 
 
-def _gathered(argv: Sequence[str]) -> list[str]:
-    """The command line with all values of ``--set`` behind the last one, for whom it is natural to repeat it.
-
-    ``--timing`` without a number gets one, where none but another flag follows.
-    """
+def _gathered(argv: Sequence[str], flag: str) -> list[str]:
+    """The command line with all values of ``flag`` behind the last one, for whom it is natural to repeat it."""
     rest: list[str] = []
     values: list[str] = []
     inside = False
-    for text, following in zip(argv, [*argv[1:], "-"], strict=False):
-        if text == SET or text.startswith(f"{SET}="):
+    for text in argv:
+        if text == flag or text.startswith(f"{flag}="):
             inside = True
-            values += [text.removeprefix(f"{SET}=")] if text != SET else []
+            values += [text.removeprefix(f"{flag}=")] if text != flag else []
         elif text.startswith("-"):
             inside = False
-            bare = following.startswith("-") and not following.lstrip("-").isdigit()
-            rest += [text, REPEATS] if text == TIMING and bare else [text]
+            rest.append(text)
         else:
             (values if inside else rest).append(text)
-    return [*rest, SET, *values] if SET in argv or values else rest
+    return [*rest, flag, *values] if flag in argv or values else rest
+
+
+def _timed(argv: Sequence[str]) -> list[str]:
+    """The command line with a number behind ``--timing`` where none but another flag follows."""
+    found: list[str] = []
+    for text, following in zip(argv, [*argv[1:], "-"], strict=False):
+        bare = following.startswith("-") and not following.lstrip("-").isdigit()
+        found += [text, REPEATS] if text == TIMING and bare else [text]
+    return found
 
 
 def command(argv: Sequence[str]) -> int:
@@ -83,6 +92,8 @@ def command(argv: Sequence[str]) -> int:
     plan = session.resolve(dataclasses.replace(config, raw=()))  # what may hold secrets goes no further
     if config.raw:
         _prepare(config, list(plan.cards.values()))
+    for plugin in config.plugin_files:
+        sys.stderr.write(f"plug-in {plugin.name}: {plugin.path}, version {plugin.sha256[:SUM_SHOWN]}\n")
     make_ready(plan.cards.values(), config.data_dir, lambda line: sys.stderr.write(f"{line}\n"))
     for text in growth.warnings(session.Session(plan)):
         sys.stderr.write(f"warning: {text}\n")

@@ -150,6 +150,7 @@ def _settings(cell: CellRecord) -> dict[str, str]:
         "backbone_params": cell.backbone_params,
         "split_rows": cell.split_rows,
         "dataset_revision": cell.dataset_revision,
+        "plugins": cell.plugins,
         "versions": cell.versions,
         "host": cell.host,
         "git": cell.git,

@@ -19,6 +19,7 @@ import tyro
 
 from bench.budget import Budgeted
 from bench.errors import ConfigError, suggest
+from bench.plugin_files import PluginFile, read_plugins
 from bench.profiles import AUTO, PROFILES, Optimizer, OwnProfile, Precision
 from bench.run.executors import executors
 from bench.run.settings import is_file, own_profile, pairs, read_own, settings, spelled, table_of, texts
@@ -28,7 +29,7 @@ QUICK_START = "quickstart"
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SHORT = {"epochs": "max_epochs", "precision": "precision", "optimizer": "optimizer", "compile": "compile"}
 """Flags that stand for a setting of the profile."""
-_NOT_KEPT = ("config", "experiment", "plan", "timing", "own", "raw")
+_NOT_KEPT = ("config", "experiment", "plan", "timing", "own", "raw", "plugin_texts")
 """What run.toml does not hold: whence settings came, and what is done with a run once it is what they say."""
 _KEPT_IF_SET = ("budget_by", "keep_predictions", "valid_predictions")
 """What it holds only where it is not the default: that of an ordinary run is what it was before there were others."""
@@ -47,6 +48,9 @@ class RunConfig:
     """Methods by name; "paper" for those of the paper, "all" for every registered one."""
     backbones: tuple[str, ...] = ()
     """CTR models by name, or "all"."""
+    plugin: tuple[str, ...] = ()
+    """Python files of methods or backbones of your own (`python -m bench new`); each is called as its file is, with
+    dashes, and computed again when the file has changed."""
     seeds: int = 1
     """Number of seeds: 0, 1, ..., seeds - 1."""
     prune_ratio: tuple[float, ...] = (0.5,)
@@ -115,6 +119,19 @@ class RunConfig:
     """TOML file with any of these settings."""
     own: Annotated[OwnProfile | None, tyro.conf.Suppress] = None
     """The profile of one's own that ``profile`` names, as it was read."""
+    plugin_texts: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
+    """The files of ``plugin`` as they were read, so that all processes of a run compute with one version."""
+
+    @property
+    def plugin_files(self) -> list[PluginFile]:
+        """The plug-ins that came by files.
+
+        Raises:
+            ConfigError: a file cannot be read.
+        """
+        if self.plugin and not self.plugin_texts:
+            return read_plugins(self.plugin)
+        return [PluginFile(path, text) for path, text in zip(self.plugin, self.plugin_texts, strict=True)]
 
     @property
     def training(self) -> str | OwnProfile:
@@ -204,7 +221,8 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _values(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     hints = typing.get_type_hints(RunConfig)
-    known = [field.name for field in dataclasses.fields(RunConfig) if field.name not in ("config", "own")]
+    unknown = ("config", "own", "plugin_texts")
+    known = [field.name for field in dataclasses.fields(RunConfig) if field.name not in unknown]
     values: dict[str, Any] = {}
     for key, value in table.items():
         name = key.replace("-", "_")
@@ -245,10 +263,10 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
 
 
 def check(config: RunConfig) -> RunConfig:
-    """The settings, if their ranges hold; a profile of one's own is read.
+    """The settings, if their ranges hold; a profile of one's own and the files of plug-ins are read.
 
     Raises:
-        ConfigError: a value out of range, an empty list, or a profile that cannot be used.
+        ConfigError: a value out of range, an empty list, or a profile or plug-in that cannot be used.
     """
     for name in ("datasets", "methods", "backbones", "prune_ratio"):
         if not getattr(config, name):
@@ -265,7 +283,20 @@ def check(config: RunConfig) -> RunConfig:
         raise ConfigError(f"timeout-s={config.timeout_s:g} needs --isolate: only a child process can be stopped.")
     if config.timeout_s is not None and not config.timeout_s > 0:  # so that NaN is refused too
         raise ConfigError(f"timeout-s={config.timeout_s:g} is out of range; allowed: (0, inf).")
-    return _with_profile(config)
+    return _with_profile(_with_plugins(config))
+
+
+def _with_plugins(config: RunConfig) -> RunConfig:
+    """The settings with the plug-ins' files read, so that a later change of them changes nothing.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    if not config.plugin or config.plugin_texts:
+        return config
+    files = config.plugin_files
+    paths, contents = tuple(file.path for file in files), tuple(file.text for file in files)
+    return dataclasses.replace(config, plugin=paths, plugin_texts=contents)
 
 
 def _with_profile(config: RunConfig) -> RunConfig:

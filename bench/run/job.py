@@ -20,6 +20,7 @@ from bench.params import fill, parse_spec
 from bench.predictions import Predictions
 from bench.profiles import Profile, profile_dict
 from bench.records import CellRecord
+from bench.registry import FILE_SUM, Version
 from bench.rows.load import LoadedData
 from bench.run.context import BackboneChoice, CellContext, Emit, silent
 from bench.run.grid import Cell, MethodChoice
@@ -67,6 +68,7 @@ class ResolvedCell:
             "seed": self.cell.seed,
             **({FIELD_TERMS: terms} if terms else {}),
             **tuned,
+            **{f"{part}_code": told[FILE_SUM] for part, told in self.plugins.items() if FILE_SUM in told},
         }
 
     def _deciding_terms(self) -> dict[str, Any]:
@@ -84,6 +86,15 @@ class ResolvedCell:
         """What the kept fields may take, where the method has a field budget."""
         tau = 0.0 if self.cell.tau is None else self.cell.tau
         return Budget.of(self.method.budget_by, tau, self.data.field_terms, self.data.schema.cardinalities)
+
+    @property
+    def plugins(self) -> dict[str, Version]:
+        """What code stands behind method and backbone where it is not the project's own."""
+        found = {
+            "method": plugins.methods().version(self.method.name),
+            "backbone": plugins.backbones().version(self.backbone.name),
+        }
+        return {part: version for part, version in found.items() if version}
 
     @property
     def decided(self) -> bool:
@@ -121,6 +132,7 @@ class ResolvedCell:
             tuning=None if tuning is None else tuning.to_dict(),
             tune_s=None if tuning is None else tuning.seconds,
             penalty=None if self.penalty is None else self.penalty.to_dict(),
+            plugins=self.plugins or None,
             budget=method.rule,
             field_terms=self.data.field_terms.described(self.data.names) or None,
             tau=self.cell.tau,

@@ -36,7 +36,7 @@ def shared_key(identity: dict[str, Any], method: Method[Any]) -> str:
     if "tau" in left_out:
         left_out.add(FIELD_TERMS)
     if "backbone" in left_out:
-        left_out.add("backbone_params")
+        left_out |= {"backbone_params", "backbone_code"}
     return config_hash({name: value for name, value in identity.items() if name not in left_out})
 
 

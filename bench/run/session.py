@@ -45,7 +45,8 @@ PENALTIES_TRIED = "penalties"
 
 VALID = "valid"
 """Folder of predictions of validation rows, within that of predictions; their key in the records' ``predictions``."""
-
+PLUGINS = "plugins"
+"""Folder of the plug-ins' files that cells were computed with, within the run folder."""
 TIMINGS = "timings"
 """Folder of the repeats of timing passes, within the run folder."""
 
@@ -74,9 +75,11 @@ def resolve(config: RunConfig) -> Plan:
     """Resolve every name of a run.
 
     Raises:
-        ConfigError: an unknown name or parameter, a value out of range, a device that is not there.
+        ConfigError: an unknown name or parameter, a value out of range, a plug-in whose file cannot be used, a device
+            that is not there.
         DataError: a data set that is not prepared, damaged, or of another revision.
     """
+    plugins.add_files(config.plugin_files)
     config, known = in_full(config), plugins.methods()
     methods = [replace(choose_method(text), budget_by=config.budget_by) for text in config.methods]
     backbones = [choose_backbone(text).label for text in config.backbones]

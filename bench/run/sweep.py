@@ -28,6 +28,7 @@ from bench.run.session import (
     DONE,
     LINES,
     PENALTIES_TRIED,
+    PLUGINS,
     SELECTIONS,
     TIMINGS,
     TRIALS,
@@ -79,7 +80,7 @@ def run(plan: Plan, reporter: Reporter, session: Session | None = None) -> list[
 
 
 def _begin(session: Session, claims: Claims, leases: Leases) -> None:
-    """Write the settings into the run folder; what cells share is forgotten where all are computed again.
+    """Write settings and plug-ins into the run folder; what cells share is forgotten where all are computed again.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -89,6 +90,9 @@ def _begin(session: Session, claims: Claims, leases: Leases) -> None:
         _forget(session, leases)
     with write_atomically(folder.config_file) as file:
         file.write(to_toml(config, f"Last command: {environment.command()}"))
+    for plugin in config.plugin_files:
+        with write_atomically(folder.path / PLUGINS / f"{plugin.stem_and_sum}.py", "wb") as kept:
+            kept.write(plugin.text.encode())
     claims.clear()
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from bench.registry import FILE_SUM, SUM_SHOWN
 from bench.tables.field_terms import terms_text
 from bench.tables.metrics import AUC, Metric
 from bench.tables.model import Value
@@ -33,6 +34,7 @@ __all__ = [
     "Values",
     "blocks",
     "blocks_of",
+    "code_of",
     "group_key",
     "records_of",
     "sample_sd",
@@ -52,6 +54,8 @@ class GroupKey:
     split_rows: str
     profile: str
     backbone_params: str
+    backbone_code: str = ""
+    """Version of a backbone that came by a file."""
 
     @property
     def place(self) -> tuple[str, str | None, str]:
@@ -67,6 +71,8 @@ class RowKey:
     budget: str | None
     terms: str = ""
     """On what terms fields were dropped, where cells of one data set differ in them."""
+    code: str = ""
+    """Version of a method that came by a file."""
 
 
 Values = dict[tuple[GroupKey, RowKey, Metric], Value]
@@ -215,7 +221,14 @@ def records_of(frame: pd.DataFrame) -> list[Record]:
 def group_key(cell: Record) -> GroupKey:
     profile = {key: value for key, value in cell["profile"].items() if key != "set"}  # which the others say
     parts = (cell["split_rows"], profile, cell["backbone_params"])
-    return GroupKey(cell["dataset"], cell["dataset_revision"], *(json.dumps(p, sort_keys=True) for p in parts))
+    texts = (json.dumps(part, sort_keys=True) for part in parts)
+    return GroupKey(cell["dataset"], cell["dataset_revision"], *texts, backbone_code=code_of(cell, "backbone"))
+
+
+def code_of(cell: Record, part: str) -> str:
+    """Which version of a plug-in's file a cell was computed with, shortened; nothing of all other code."""
+    version = (cell["plugins"] or {}).get(part, {})
+    return str(version.get(FILE_SUM, ""))[:SUM_SHOWN]
 
 
 def blocks(run: Run, titles: Titles) -> list[Block]:
@@ -269,7 +282,7 @@ def _overrides(label: str) -> list[str]:
 
 def _places(cells: Sequence[Record]) -> list[tuple[GroupKey, RowKey]]:
     """Column and row of each cell."""
-    places = [(group_key(cell), RowKey(cell["label"], cell["budget"])) for cell in cells]
+    places = [(group_key(cell), RowKey(cell["label"], cell["budget"], code=code_of(cell, "method"))) for cell in cells]
     terms = [terms_text(cell) for cell in cells]
     said: dict[tuple[GroupKey, RowKey], set[str]] = defaultdict(set)
     for place, text in zip(places, terms, strict=True):
@@ -281,12 +294,13 @@ def _places(cells: Sequence[Record]) -> list[tuple[GroupKey, RowKey]]:
 
 
 def _block(block: Block, cells: Sequence[Record], titles: Titles) -> Block:
-    order: dict[RowKey, tuple[int, str, str]] = {}
+    order: dict[RowKey, tuple[int, str, str, str]] = {}
     for (group, row), cell in zip(_places(cells), cells, strict=True):
         block.cells.setdefault((group, row), {}).setdefault(cell["seed"], []).append(cell)
         block.samples.setdefault(row, cell)
         position = _LAST if cell["method_order"] is None else cell["method_order"]
-        order[row] = min(order.get(row, (_LAST + 1, "", "")), (position, _natural(row.label), row.budget or ""))
+        place = (position, _natural(row.label), row.budget or "", row.code)
+        order[row] = min(order.get(row, (_LAST + 1, "", "", "")), place)
     block.field_forms = frozenset(row for row in order if _is_field_form(row, order))
     block.rows = sorted(order, key=lambda row: (row in block.field_forms, *order[row]))
     found = {group for group, _ in block.cells}

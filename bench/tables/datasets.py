@@ -90,9 +90,9 @@ def dataset_tables(frame: pd.DataFrame, titles: Titles | None = None) -> list[Ta
     titles = Titles.registered() if titles is None else titles
     places: dict[GroupKey, list[Record]] = defaultdict(list)
     for cell in records_of(frame):
-        places[replace(group_key(cell), profile="", backbone_params="")].append(cell)
+        places[replace(group_key(cell), profile="", backbone_params="", backbone_code="")].append(cell)
     keys = sorted(places, key=lambda key: (titles.dataset_rank(key.dataset), str(key)))
-    samples = [{**places[key][0], "profile": {}, "backbone_params": {}} for key in keys]
+    samples = [{**places[key][0], "profile": {}, "backbone_params": {}, "plugins": None} for key in keys]
     names = distinct_titles(samples, titles)
     found = {name: _numbers(places[key]) for name, key in zip(names, keys, strict=True)}
     table = Table(

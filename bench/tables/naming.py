@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.records import display_title
-from bench.tables.cells import Block, GroupKey, Record, RowKey
+from bench.tables.cells import Block, GroupKey, Record, RowKey, code_of
 from bench.tables.metrics import TT_S
 from bench.tables.model import Item
 from bench.tables.titles import Titles
@@ -51,16 +51,18 @@ def names_of(block: Block, titles: Titles) -> Names:
 
 
 def row_titles(samples: Mapping[RowKey, Record]) -> dict[RowKey, str]:
-    """Titles of methods, given a cell of each row; with budget or terms where two rows differ in nothing else."""
-    budgets: dict[str, set[str | None]] = defaultdict(set)
-    for row in samples:
-        budgets[row.label].add(row.budget)
+    """Titles of methods, given a cell of each row; with budget, terms or version where two differ in it alone."""
+    budgets, codes = (
+        Counter(label for label, _ in {(row.label, getattr(row, part)) for row in samples})
+        for part in ("budget", "code")
+    )
     found = {}
     for row, cell in samples.items():
-        budget = [f"{row.budget or 'no'} budget"] if len(budgets[row.label]) > 1 else []
-        apart = ", ".join([*budget, row.terms] if row.terms else budget)
+        parts = [f"{row.budget or 'no'} budget"] if budgets[row.label] > 1 else []
+        parts += [row.terms] if row.terms else []
         title = display_title(row.label, cell["method_title"])
-        found[row] = f"{title} ({apart})" if apart else title
+        parts += [f"version {row.code or 'of a package'}"] if codes[row.label] > 1 else []
+        found[row] = f"{title} ({', '.join(parts)})" if parts else title
     return found
 
 
@@ -125,6 +127,7 @@ _DISTINCTIONS: tuple[Describe, ...] = (
     _if_different(lambda cell: f"{_split_rows(cell)} rows"),
     _settings("profile"),
     _settings("backbone_params"),
+    _if_different(lambda cell: f"backbone version {code_of(cell, 'backbone') or 'of a package'}"),
 )
 
 

@@ -69,6 +69,7 @@ def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tupl
         *_both_twins(block, values, names, titles),
         *_shared(block, values, names),
         *_of_methods(block, values, names, titles),
+        *_of_code(block, values, names),
         *_by_lot(block, values, names),
         *detectable(block, values, names),
     )
@@ -328,6 +329,29 @@ def _twins_kept(cell: Record, facts: DataFields) -> list[str]:
         tuple(name for name in kept if name == one or (name in known and one in known[name].twins)) for one in kept
     )
     return [f"{', '.join(group[:-1])} and {group[-1]}" for group in found if len(group) > 1]
+
+
+def _of_code(block: Block, values: Values, names: Names) -> list[Note]:
+    """Where code changed between cells: the rows of a file's versions, and rows of several versions of a package."""
+    rows: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    codes: dict[tuple[str, str], set[str]] = defaultdict(set)
+    packages: dict[str, set[str]] = defaultdict(set)
+    for group, row in dict.fromkeys((group, row) for group, row, _ in values):
+        for cells in block.at(group, row).values():
+            for told in filter(None, ((cell["plugins"] or {}).get("method") for cell in cells)):
+                if "file" in told:
+                    rows[row.label, told["file"]][names.rows[row]] = None
+                    codes[row.label, told["file"]].add(row.code)
+                else:
+                    packages[names.rows[row]].add(f"{told['package']} {told['version']}")
+    changed = [(file, tuple(titles)) for (label, file), titles in rows.items() if len(codes[label, file]) > 1]
+    mixed = {row: " and ".join(sorted(found)) for row, found in packages.items() if len(found) > 1}
+    lead = "was changed between cells of this run, and every version has a row of its own, named by its checksum"
+    several = "Cells of several versions of a package,"
+    return [
+        *(Note(REMARK, f"{file} {lead}", (Item.listing(titles),)) for file, titles in changed),
+        *(Note(REMARK, f"{several} {text}", (Item.listing([row]),)) for row, text in mixed.items()),
+    ]
 
 
 def _by_lot(block: Block, values: Values, names: Names) -> list[Note]:
