@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench import plugins
+from bench.checks.evidence import Evidence, Rule
 from bench.checks.example import PROFILE, bucketed, example_data, on_terms, shuffled
-from bench.checks.rules import RULES, Evidence, Rule, alive_after
+from bench.checks.rules import RULES, STATIC, alive_after
+from bench.checks.verdict import ContractError, Examined, Verdict, unusable
 from bench.checks.watch import watch
 from bench.registry import MethodEntry
 from bench.rows.load import LoadedData
@@ -17,13 +19,9 @@ from bench.run.context import BackboneChoice
 from bench.run.grid import MethodChoice, choose_method
 from bench.run.job import resolve_backbone
 
-__all__ = ["Checked", "ContractError", "check_method"]
+__all__ = ["Checked", "check_method", "examine_method"]
 
 OTHER_TAUS = (0.75, 0.0)
-
-
-class ContractError(AssertionError):
-    """A method breaks the contract; the message lists every fault with the rule it breaks."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +50,40 @@ def check_method(
         ContractError: the method breaks a rule.
         ConfigError: an unknown name or parameter.
     """
+    found = examine_method(method, backbone, params=params, data=data)
+    if found.skipped is not None:
+        return Checked((), found.skipped)
+    if found.faults:
+        lines = "\n".join(f"- {fault}" for fault in found.faults)
+        raise ContractError(f"{found.title} breaks the contract of a method:\n{lines}")
+    return Checked(tuple(verdict.rule for verdict in found.verdicts))
+
+
+def examine_method(
+    method: str | MethodEntry, backbone: str | None = None, *, params: str = "", data: LoadedData | None = None
+) -> Examined:
+    """Hold a method to the contract, as ``check_method``, and tell of every rule what came out.
+
+    Raises:
+        ConfigError: an unknown name or parameter.
+    """
     choice = _choose(method, params)
     net = resolve_backbone(backbone or plugins.backbones().names()[0], PROFILE)
+    title = f"{choice.label} on {net.label}"
     for kind, broken in (("method", choice.error), ("backbone", net.error)):
         if broken:
-            raise ContractError(f"{kind} cannot be imported:\n{broken}")
+            return unusable(title, f"{kind} cannot be imported:\n{broken.strip()}")
     rows = example_data() if data is None else data
     evidence = _gather(choice, net, rows if choice.entry.reads_numbers else bucketed(rows))
     record = evidence.base.record
     if record is not None and record.status == "skipped" and evidence.base.selection is None:
-        return Checked((), record.reason)
-    faults = [f"{rule.__name__}: {fault}" for rule in RULES for fault in _faults(rule, evidence)]
-    if faults:
-        lines = "\n".join(f"- {fault}" for fault in faults)
-        raise ContractError(f"{choice.label} on {net.label} breaks the contract of a method:\n{lines}")
-    return Checked(tuple(rule.__name__ for rule in RULES))
+        return Examined(title, (), record.reason)
+    return Examined(title, tuple(_judged(rule, evidence) for rule in RULES))
+
+
+def _judged(rule: Rule, evidence: Evidence) -> Verdict:
+    faults = _faults(rule, evidence)
+    return Verdict(rule.__name__, tuple(faults), bool(faults) or evidence.base.ok or rule in STATIC)
 
 
 def _faults(rule: Rule, evidence: Evidence) -> list[str]:
@@ -96,6 +113,8 @@ def _gather(choice: MethodChoice, net: BackboneChoice, data: LoadedData) -> Evid
         terms = on_terms(data)
         evidence.terms, evidence.cardinalities = terms.field_terms, tuple(terms.schema.cardinalities.tolist())
         evidence.on_terms = watch(replace(choice, budget_by="cost"), net, terms, tau, seed=0)
+    if choice.entry.scores == "select" and "backbone" not in evidence.make().depends_on():
+        evidence.other_backbone = watch(choice, _another(net), data, tau, seed=0, select_only=True)
     if choice.budget == "field":
         evidence.own_rule = watch(replace(choice, budget="native"), net, data, tau, seed=0)
     if data.schema.numeric_fields and base.ranking is not None:
@@ -103,3 +122,8 @@ def _gather(choice: MethodChoice, net: BackboneChoice, data: LoadedData) -> Evid
         if evidence.other_numbers.ranking is not None and np.array_equal(evidence.other_numbers.ranking, base.ranking):
             evidence.other_ids = watch(choice, net, shuffled(data, numbers=False), tau, seed=0)
     return evidence
+
+
+def _another(net: BackboneChoice) -> BackboneChoice:
+    """A registered backbone other than ``net``."""
+    return resolve_backbone(next(name for name in plugins.backbones().names() if name != net.name), PROFILE)

@@ -7,23 +7,31 @@ its own (``runs``).
 from __future__ import annotations
 
 import gc
+import inspect
 import json
 import math
+import re
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from bench.budget import Budget, Terms, n_keep
+from bench.budget import Budget, n_keep
+from bench.checks.evidence import Evidence, Rule
+from bench.checks.manners import (
+    declares_what_scores_depend_on,
+    documents_its_parameters,
+    leaves_settings_alone,
+    prints_nothing,
+)
 from bench.checks.watch import Seen
-from bench.method import Method
-from bench.run.grid import MethodChoice
 
-__all__ = ["RULES", "Evidence", "Rule"]
+__all__ = ["RULES", "STATIC", "alive_after"]
 
 INIT_S = 0.5
 """CPU seconds that a constructor may take."""
@@ -36,44 +44,6 @@ evaluated at the likelier of two values (at most 1). A norm that divides by its 
 LEAST_SLOPE, MOST_SLOPE = 0.5, 2.0
 """How differences of a gate's factors may shrink, and without draws grow, from training to evaluation. Ours keep 0.78
 to 1.23 of them without draws and 0.93 to 1.6 with draws; a norm that divides by its start leaves 0.01 to 0.3."""
-
-
-@dataclass
-class Evidence:
-    """The cells of one method and backbone."""
-
-    choice: MethodChoice
-    n_fields: int
-    base: Seen
-    again: Seen | None = None
-    """The cell of ``base`` once more, under other global random states."""
-    other_seed: Seen | None = None
-    other_taus: list[Seen] = field(default_factory=list)
-    on_terms: Seen | None = None
-    """The cell of ``base`` by cost, on data whose card says ``terms`` of its fields."""
-    terms: Terms = Terms()  # noqa: RUF009 - frozen
-    cardinalities: tuple[int, ...] = ()
-    own_rule: Seen | None = None
-    """Of a choice with a field budget: the cell of ``base`` in the method's own, ``native``, registered or not."""
-    other_numbers: Seen | None = None
-    """The cell of ``base`` on rows whose numbers were dealt out anew; None where there are none, or no ranking."""
-    other_ids: Seen | None = None
-    """The same with the ids of all other fields; only where the numbers changed nothing."""
-    alive: list[str] = field(default_factory=list)
-    """What of ``base`` was still there after the cell."""
-
-    def make(self) -> Method[Any]:
-        """The method as the harness makes it, unwatched."""
-        made: Method[Any] = self.choice.entry.load()(self.choice.params, self.choice.entry)
-        return made
-
-    @property
-    def cells(self) -> list[Seen]:
-        named = [seen for seen in (self.base, self.again, self.other_seed) if seen is not None]
-        return [*named, *self.other_taus, *([] if self.on_terms is None else [self.on_terms])]
-
-
-Rule = Callable[[Evidence], Iterator[str]]
 
 
 class _Calls(TorchFunctionMode):
@@ -116,11 +86,21 @@ def parameters_are_plain(evidence: Evidence) -> Iterator[str]:
 def runs(evidence: Evidence) -> Iterator[str]:
     """Every cell ends ``ok``; on these rows one field tells more than another, so that equal scores are a fault too."""
     reasons: dict[str, str] = {}
+    cls = evidence.choice.entry.load()
     for seen in evidence.cells:
         if seen.record is not None and not seen.ok and not seen.reads:
-            reasons.setdefault(f"{seen.record.status}: {seen.record.reason}", seen.title)
+            said = f"{seen.record.status}: {seen.record.reason}{_place(seen.record.traceback, cls)}"
+            reasons.setdefault(said, seen.title)
     for reason, title in reasons.items():
         yield f"at {title} the cell ended {reason}"
+
+
+def _place(trace: str | None, cls: type) -> str:
+    """The last line of a traceback that is in the method's own file."""
+    frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)', trace or "")
+    own = PurePath(inspect.getfile(cls)).name
+    found = [f" ({own}, line {line}, in {name})" for file, line, name in frames if PurePath(file).name == own]
+    return found[-1] if found else ""
 
 
 def leaves_the_test_split_alone(evidence: Evidence) -> Iterator[str]:
@@ -317,14 +297,18 @@ def _same_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> boo
 
 
 RULES: tuple[Rule, ...] = (
+    documents_its_parameters,
     constructor_does_no_work,
     parameters_are_plain,
     leaves_the_test_split_alone,
     leaves_rows_unchanged,
+    leaves_settings_alone,
+    prints_nothing,
     scores_are_as_declared,
     runs,
     repeats,
     follows_the_seed,
+    declares_what_scores_depend_on,
     reads_every_kind_of_field,
     keeps_k_fields,
     honours_the_card,
@@ -334,3 +318,5 @@ RULES: tuple[Rule, ...] = (
     times_add_up,
     frees_memory,
 )
+STATIC: tuple[Rule, ...] = (documents_its_parameters, constructor_does_no_work, parameters_are_plain)
+"""Rules that need no cell."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bench.checks.example import PROFILE, copy_of
 from bench.checks.gates import GateModes, gates_watched
+from bench.checks.surroundings import heard, left_alone
 from bench.engine.evaluate import evaluate
 from bench.engine.model import CTRModel, Gate
 from bench.method import Decision, HandOver, Method, Selection, Trained
@@ -34,6 +35,10 @@ ROUNDING = 1e-5
 
 class SplitReadError(Exception):
     """A method reached for the test split."""
+
+
+class _Enough(Exception):
+    """A selection was all that was wanted."""
 
 
 class _Lock:
@@ -75,11 +80,16 @@ class Seen:
 
     tau: float | None
     seed: int
+    select_only: bool = False
     record: CellRecord | None = None
     reads: list[str] = field(default_factory=list)
     """Attempts to read the test split."""
     changes: list[str] = field(default_factory=list)
     """Rows that a hook changed."""
+    disturbs: list[str] = field(default_factory=list)
+    """What of the process a hook changed."""
+    prints: list[str] = field(default_factory=list)
+    """What a hook printed, shortened."""
     selection: dict[str, Any] | None = None
     """Scores, kept fields, masks and used rows, as ``select`` returned them."""
     trained_scores: np.ndarray | None = None
@@ -115,11 +125,28 @@ class Seen:
         return f"seed {self.seed}" if self.tau is None else f"prune ratio {self.tau:g}, seed {self.seed}"
 
 
-def watch(
-    choice: MethodChoice, backbone: BackboneChoice, data: LoadedData, tau: float | None, seed: int, scramble: int = 0
+def watch(  # noqa: PLR0913 - a cell has so many sides
+    choice: MethodChoice,
+    backbone: BackboneChoice,
+    data: LoadedData,
+    tau: float | None,
+    seed: int,
+    *,
+    scramble: int = 0,
+    select_only: bool = False,
 ) -> Seen:
-    """Run one cell on a copy of ``data``; ``scramble`` seeds the global generators, which must not matter."""
-    seen, lock = Seen(tau, seed), _Lock()
+    """Run one cell on a copy of ``data``.
+
+    Args:
+        choice: the method.
+        backbone: the backbone.
+        data: the rows.
+        tau: the prune ratio.
+        seed: the seed.
+        scramble: seeds the global generators, which must not matter.
+        select_only: stop before training.
+    """
+    seen, lock = Seen(tau, seed, select_only), _Lock()
     copied = copy_of(data)
     guarded = _Guarded(**{item.name: getattr(copied, item.name) for item in fields(LoadedData)}, lock=lock)
     watched = _Choice(**{item.name: getattr(choice, item.name) for item in fields(MethodChoice)}, seen=seen, lock=lock)
@@ -167,30 +194,40 @@ def _watched(cls: type[Method[Any]], seen: Seen, lock: _Lock) -> type[Method[Any
 
     class Watched(cls):  # type: ignore[misc, valid-type]
         def skip(self, ctx: Any) -> str | None:
-            with lock.closed("skip"):
+            with _observed("skip", {}, seen, lock):
                 reason: str | None = super().skip(ctx)
             return reason
 
         def select(self, ctx: Any, train: Rows, selection_rows: Rows) -> Selection:
             given = {"training": train, "selection": selection_rows}
-            watched = gates_watched(ctx, seen.gate_modes)
-            with lock.closed("select"), _unchanged("select", given, seen.changes), watched:
+            with _observed("select", given, seen, lock), gates_watched(ctx, seen.gate_modes):
                 selection: Selection = super().select(ctx, train, selection_rows)
-            seen.selection = _copies(selection)
-            seen.references["the rows given to select"] = weakref.ref(train.ids)
-            if selection.start is not None:
-                seen.references["selection.start"] = weakref.ref(selection.start)
+            if isinstance(selection, Selection):  # the harness refuses all else
+                seen.selection = _copies(selection)
+                seen.references["the rows given to select"] = weakref.ref(train.ids)
+                if selection.start is not None:
+                    seen.references["selection.start"] = weakref.ref(selection.start)
             return selection
 
         def train(self, ctx: Any, train: Rows, valid: Rows, selection: Selection) -> Trained:
+            if seen.select_only:
+                raise _Enough
             given = {"training": train, "validation": valid}
-            watched = gates_watched(ctx, seen.gate_modes)
-            with lock.closed("train"), _unchanged("train", given, seen.changes), watched:
+            with _observed("train", given, seen, lock), gates_watched(ctx, seen.gate_modes):
                 trained: Trained = super().train(ctx, train, valid, selection)
-            _look(trained, valid, seen)
+            if isinstance(trained, Trained):
+                _look(trained, valid, seen)
             return trained
 
     return Watched
+
+
+@contextmanager
+def _observed(hook: str, given: dict[str, Rows], seen: Seen, lock: _Lock) -> Iterator[None]:
+    """Keep the test split from a hook, and write down what it changes and prints."""
+    around = left_alone(hook, seen.disturbs), heard(hook, seen.prints)
+    with lock.closed(hook), _unchanged(hook, given, seen.changes), around[0], around[1]:
+        yield
 
 
 @contextmanager

@@ -27,6 +27,8 @@ COMMANDS = {
     "speed": "measure how fast every stage is on this machine, and against its limits",
     "verify": "compute the numbers of a run anew from kept predictions, by scikit-learn",
     "rounding": "repeat a run under other roundings, and mark the methods that answer to that",
+    "new": "write a method, backbone or data set of your own, with a test that passes",
+    "check": "does a method or backbone keep the contract, and what is to be changed",
     "list": "show methods, backbones, datasets, experiments, runs",
 }
 

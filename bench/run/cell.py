@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -60,6 +60,7 @@ _NAMES = 3
 _DISTURBED = "disturbed"
 """Under which a shared ranking's notes keep how its computation was disturbed."""
 
+T = TypeVar("T")
 Work = Callable[[Job, Method[Any], CellContext[Any], Clock], dict[str, Any]]
 """What is done with a method that fits its setting; returns what it found out."""
 
@@ -182,7 +183,15 @@ def _train(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -
         if chosen.selection.used_rows is not None:
             train = train.without(chosen.selection.used_rows)
         _warn_of_learned_rows(job, ctx, chosen.selection)
-        return chosen, method.train(ctx, train, job.data.valid, chosen.selection)
+        trained = method.train(ctx, train, job.data.valid, chosen.selection)
+        return chosen, _returned(trained, Trained, "train")
+
+
+def _returned(value: T, kind: type[T], hook: str) -> T:
+    """What a hook of a method returned, if it is of the kind that it has to be."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{hook} returned {type(value).__name__}; wanted {kind.__name__}(...)")
+    return value
 
 
 def _warn_of_learned_rows(job: Job, ctx: CellContext[Any], selection: Selection) -> None:
@@ -275,7 +284,7 @@ def _select(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) 
     stored = None if shared is None else shared.read(key)
     if stored is None:
         with clock.phase("select"):
-            selection = method.select(ctx, train, held)
+            selection = _returned(method.select(ctx, train, held), Selection, "select")
         pt_s = clock.seconds["select"] - clock.compiling("select")
         selection.notes = {**ctx.notes, **selection.notes}  # what is shared includes what was logged
         ctx.notes.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -102,7 +102,7 @@ def choose_method(text: str, entry: MethodEntry | None = None) -> MethodChoice:
     load = partial(plugins.methods().load, spec.name) if entry is None else entry.load
     entry = plugins.methods().entry(spec.name) if entry is None else entry
     own = dict(spec.given)
-    budgets = _budgets(entry)
+    budgets = budgets_of(entry)
     budget = own.pop("budget", budgets[0])
     if budget not in budgets:
         raise ConfigError(f"{spec.name}: budget={budget} is not allowed; choose one of {', '.join(budgets)}.")
@@ -113,6 +113,8 @@ def choose_method(text: str, entry: MethodEntry | None = None) -> MethodChoice:
     try:
         method = load()
         known = method.Params
+        if not (isinstance(known, type) and is_dataclass(known)):
+            raise TypeError(f"{method.__name__}.Params is no dataclass")
     except Exception:  # a plug-in may fail in any way; only its own cells may suffer
         return choice(params=None, uses_tau=entry.uses_tau, error=traceback.format_exc())
     params = fill(known, own, spec.name)
@@ -133,7 +135,7 @@ def _label(spec: Spec, params: Any) -> str:
     return replace(spec, given=spec.given | named).label
 
 
-def _budgets(entry: MethodEntry) -> tuple[str, ...]:
+def budgets_of(entry: MethodEntry) -> tuple[str, ...]:
     """Budget rules a method may run under, its default first."""
     if entry.granularity == "field" and not entry.per_sample:
         return ("field", "native") if entry.free_count else ("field",)

@@ -221,8 +221,9 @@ def records_of(frame: pd.DataFrame) -> list[Record]:
 def group_key(cell: Record) -> GroupKey:
     profile = {key: value for key, value in cell["profile"].items() if key != "set"}  # which the others say
     parts = (cell["split_rows"], profile, cell["backbone_params"])
-    texts = (json.dumps(part, sort_keys=True) for part in parts)
-    return GroupKey(cell["dataset"], cell["dataset_revision"], *texts, backbone_code=code_of(cell, "backbone"))
+    split_rows, settings, params = (json.dumps(part, sort_keys=True) for part in parts)
+    code = code_of(cell, "backbone")
+    return GroupKey(cell["dataset"], cell["dataset_revision"], split_rows, settings, params, code)
 
 
 def code_of(cell: Record, part: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import time
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 
-from bench.api import Gate, Method, Selection, Trained
+from bench.api import Gate, Method, Range, Selection, Trained
 
 
 class Honest(Method):
@@ -266,6 +266,7 @@ class ComputesInInit(Honest):
 @dataclass(frozen=True)
 class Pairs:
     pair: Any = (0, 1)
+    """Two numbers."""
 
 
 class HasParametersThatComeBackChanged(Honest):
@@ -289,6 +290,43 @@ class KeepsTheModel(Honest):
 class Raises(Honest):
     def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
         raise KeyError("no such thing")
+
+
+class LeavesAnotherDtype(Honest):
+    """Computes in float64, and everything after it too."""
+
+    def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
+        torch.set_default_dtype(torch.float64)
+        return super().select(ctx, train, selection_rows)
+
+
+class Prints(Honest):
+    def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
+        selection = super().select(ctx, train, selection_rows)
+        print("scores", selection.scores)  # noqa: T201
+        return selection
+
+
+class SharesWhatDiffers(Honest):
+    """The entry says that its scores are the same everywhere."""
+
+    def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
+        scores = torch.rand(ctx.schema.n_fields, generator=ctx.rng("lot", "tau", "backbone"), dtype=torch.float64)
+        return Selection(scores=scores.numpy())
+
+
+@dataclass(frozen=True)
+class Untold:
+    share: Annotated[float, Range(0, 1)] = 2.0
+
+
+class DoesNotTellOfItsParameters(Honest):
+    Params = Untold
+
+
+class ReturnsScoresAlone(Honest):
+    def select(self, ctx: Any, train: Any, selection_rows: Any) -> Any:
+        return super().select(ctx, train, selection_rows).scores
 
 
 class CannotBeMade(Honest):

@@ -17,10 +17,11 @@ from bench.api import Gate
 from bench.checks import ContractError, check_method, rules
 from bench.checks.example import BUCKETS, DECISIVE, bucketed, example_data
 from bench.checks.gates import look
+from bench.checks.method import examine_method
 from bench.checks.rules import RULES
 from bench.engine.clock import Clock
 from bench.registry import MethodEntry
-from bench.run.grid import _budgets, expand
+from bench.run.grid import budgets_of, expand
 from bench.run.job import Job
 from methods.parts.controllers import BatchNorm
 
@@ -42,7 +43,7 @@ def specs() -> list[str]:
     """Every registered method, and in a field budget where that is not its default."""
     known = plugins.methods()
     found = expand(["all"], known)
-    return found + [f"{name}[budget=field]" for name in found if "field" in _budgets(known.entry(name))[1:]]
+    return found + [f"{name}[budget=field]" for name in found if "field" in budgets_of(known.entry(name))[1:]]
 
 
 @pytest.mark.parametrize("backbone", EVERY_METHOD)
@@ -71,8 +72,21 @@ BROKEN = {
     "PeeksQuietly": ["leaves_the_test_split_alone: train read test:"],
     "PeeksInsideTheObject": ["leaves_the_test_split_alone: select read __dict__:"],
     "IgnoresTheSeed": ["follows_the_seed: seeds 0 and 1 end in the same weights"],
-    "DrawsFromTheGlobalState": ["repeats: selection.scores differs between two runs of one seed"],
-    "TrainsFromTheGlobalState": ["repeats: the weights differ between two runs of one seed"],
+    "DrawsFromTheGlobalState": [
+        "repeats: selection.scores differs between two runs of one seed",
+        "leaves_settings_alone: select moves the global random state of NumPy",
+    ],
+    "TrainsFromTheGlobalState": [
+        "repeats: the weights differ between two runs of one seed",
+        "leaves_settings_alone: train moves the global random state of torch",
+    ],
+    "LeavesAnotherDtype": ["leaves_settings_alone: select changes torch's default dtype"],
+    "Prints": ["prints_nothing: select prints to stdout: 'scores"],
+    "DoesNotTellOfItsParameters": [
+        "documents_its_parameters: the parameter 'share' of Untold has no docstring",
+        "documents_its_parameters: the default of 'share', 2.0, is outside of its range [0, 1]",
+    ],
+    "ReturnsScoresAlone": ["runs:", "failed: TypeError: select returned ndarray; wanted Selection(...)"],
     "KeepsOneMore": ["runs: at prune ratio 0.5, seed 0", "select kept 5 fields", "K = 4 of 8 at prune ratio 0.5"],
     "KeepsAFieldTwice": ["runs:", "select kept fields [0, 0, 0, 0]; wanted increasing indices below 8"],
     "TrainsOnAllFields": [
@@ -132,11 +146,26 @@ def test_a_broken_method_is_caught_and_its_fault_named(name: str, monkeypatch: p
 
 def test_every_rule_but_the_harness_s_own_has_a_method_that_breaks_it() -> None:
     broken = {part.partition(":")[0] for parts in BROKEN.values() for part in parts}
-    assert set(ALL_RULES) - broken == {"times_add_up"}
+    assert set(ALL_RULES) - broken == {"times_add_up", "declares_what_scores_depend_on"}
     here = broken_methods.__name__
+    by_declaration = {"SharesWhatDiffers"}
     written = {name for name, thing in vars(broken_methods).items() if getattr(thing, "__module__", "") == here}
-    parts = {"RowGate", "SilentRowGate", "FieldGate", "ForgetfulGate", "DoublingGate", "Pairs"}
-    assert written - {"Honest", "Skips", "rows_of_the_caller"} - parts == set(BROKEN)
+    parts = {"RowGate", "SilentRowGate", "FieldGate", "ForgetfulGate", "DoublingGate", "Pairs", "Untold"}
+    assert written - {"Honest", "Skips", "rows_of_the_caller"} - parts - by_declaration == set(BROKEN)
+
+
+AXES = {"tau": "prune ratio", "seed": "seed", "backbone": "backbone"}
+
+
+@pytest.mark.parametrize("declared", [(), ("seed", "tau"), ("tau", "seed", "backbone")], ids=str)
+def test_a_ranking_that_is_shared_must_be_one(declared: tuple[str, ...]) -> None:
+    """One cell's ranking would otherwise be served to others, for which it is wrong."""
+    method = entry("SharesWhatDiffers", depends_on=frozenset(declared))
+    rule = "declares_what_scores_depend_on: the scores change with the"
+    lacking = {
+        f"{rule} {AXES[axis]}, and depends_on of the entry lacks {axis!r}" for axis in AXES if axis not in declared
+    }
+    assert set(examine_method(method, "dnn").faults) == lacking
 
 
 @pytest.mark.parametrize(
