@@ -219,6 +219,7 @@ def _watched(cls: type[Method[Any]], seen: Seen, lock: _Lock) -> type[Method[Any
                 _look(trained, valid, seen)
             return trained
 
+    Watched.__name__ = cls.__name__  # for messages of Python
     return Watched
 
 

@@ -41,9 +41,9 @@ _DECLARED: dict[Kind, str] = {
 class NewConfig:
     """Write a method, backbone or data set of your own, and its test, which passes as it is.
 
-    In a checkout of the suite: a file in methods/, backbones/ or bench/datasets/, its line in the table there, a
-    test in tests/. Elsewhere: one file that `--plugin FILE.py` loads (of a data set: a card), and its test beside it. Nothing
-    is overwritten.
+    In a checkout of the suite: a file in methods/, backbones/ or bench/datasets/, its line in the table there, a test
+    in tests/. Elsewhere: one file that `--plugin FILE.py` loads (a card, for a data set), its test beside it. What is
+    there is never overwritten.
     """
 
     what: tyro.conf.Positional[What]

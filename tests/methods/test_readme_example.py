@@ -29,7 +29,7 @@ def blocks() -> list[str]:
 @pytest.fixture
 def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MethodEntry]:
     """The guide's entry, pointing at the guide's module in a folder of its own."""
-    module, line, package, _ = blocks()
+    _, module, line, *_, package, _ = blocks()
     (tmp_path / "guide_example.py").write_text(module, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     ((name, entry),) = eval(f"{{{line}}}", {"MethodEntry": MethodEntry}).items()
