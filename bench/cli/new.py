@@ -28,11 +28,11 @@ Kind = Literal["shallow", "field", "value", "per-sample"]
 Form = Literal["auto", "checkout", "file", "package"]
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_DECLARED: dict[Kind, str] = {
-    "shallow": 'family="shallow", depends_on=frozenset({"seed"})',
-    "field": 'depends_on=frozenset({"backbone", "seed"})',
-    "value": 'granularity="value", uses_tau=False',
-    "per-sample": 'scores="train", per_sample=True, uses_tau=False',
+_DECLARED: dict[Kind, tuple[str, ...]] = {
+    "shallow": ('family="shallow"', 'depends_on=frozenset({"seed"})'),
+    "field": ('depends_on=frozenset({"backbone", "seed"})',),
+    "value": ('granularity="value"', "uses_tau=False"),
+    "per-sample": ('scores="train"', "per_sample=True", "uses_tau=False"),
 }
 """What the registry is told of a method of each kind."""
 
@@ -174,7 +174,7 @@ def _planned(config: NewConfig, names: Names, form: Form) -> Plan:
     kind = config.kind or "shallow"
     template = "backbone" if config.what == "backbone" else f"method_{kind.replace('-', '_')}"
     entry_kind = "BackboneEntry" if config.what == "backbone" else "MethodEntry"
-    declared = "" if config.what == "backbone" else _DECLARED[kind]
+    declared = () if config.what == "backbone" else _DECLARED[kind]
     return _FORMS[form](config.to, names, Source(template, entry_kind, declared, kind))
 
 
@@ -184,7 +184,7 @@ class Source:
 
     template: str
     entry_kind: str
-    declared: str
+    declared: tuple[str, ...]
     """Keywords of the entry."""
     kind: Kind
 
@@ -196,7 +196,7 @@ class Source:
 
     def entry(self, names: Names, target: str, indent: str = "") -> str:
         """The entry as code; ``target`` as it is written there."""
-        arguments = [target, f'"{names.title}"', *([self.declared] if self.declared else [])]
+        arguments = [target, f'"{names.title}"', *self.declared]
         line = f"{self.entry_kind}({', '.join(arguments)})"
         if len(indent) + len(line) + len("ENTRY = ") <= 100:
             return line

@@ -376,7 +376,7 @@ def test_an_interruption_is_no_failure(make_job: MakeJob, monkeypatch: pytest.Mo
 def test_the_record_is_complete(make_job: MakeJob) -> None:
     record = run_cell(make_job("light-fmp"))
     optional = {"reason", "traceback", "compile_s", "warmup_s", "peak_mem_bytes", "git", "tuning", "tune_s", "line"}
-    optional |= {"penalty", "disturbed", "timing", "pcoc", "ece", "predictions", "field_terms"}
+    optional |= {"penalty", "disturbed", "timing", "pcoc", "ece", "predictions", "field_terms", "plugins"}
     empty = {name for name, value in dataclasses.asdict(record).items() if value is None}
     assert empty <= optional | {"dataset_title", "penalty", "disturbed"}  # tests do not look at what else runs
     assert record.recovery is not None
