@@ -29,6 +29,8 @@ def test_values_of_complete_rows(last_end, at_once, rows):
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(words, "_PIECE_BYTES", at_once)
+        patch.setattr(words, "_PIECE_ROWS", 0)
+        patch.setattr(words, "_COLUMNS_AT_ONCE", 2)
         found = split_words(text.encode(), TAB, (len(rows), len(rows[0])))
     assert found is not None and found.n_rows == len(rows)
     assert found.numbers.T.tolist() == [[first_bytes(value) for value in row] for row in rows]
@@ -57,6 +59,7 @@ def test_what_is_not_understood_in_full_is_left_to_the_parser(data):
 @pytest.mark.parametrize("at_once", [1, 9, 1 << 19])
 def test_a_bad_row_in_any_piece_is_noticed(monkeypatch, at_once):
     monkeypatch.setattr(words, "_PIECE_BYTES", at_once)
+    monkeypatch.setattr(words, "_PIECE_ROWS", 0)
     good = b"abc\tde\n" * 20
     assert split_words(good, TAB, (20, 2)) is not None
     for bad in (b"a\n", b"a\tb\tc\n", b"\n"):

@@ -37,6 +37,8 @@ from bench.data.store.splits import MIN_ROWS
 from bench.errors import ConfigError, DataError, quoted, suggest
 
 Tick = Callable[[int], None]
+_WIDTH, _MOST_WIDTHS = 1000, 4
+"""Columns of a table whose chunks are not larger than those of others, and how many times as large chunks may be."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def ingest_raw(
     """
     tables = choose_tables(card, source)
     layout = tables.layout
-    cut = Cut(chunk_bytes, spill.folder, check_alike(source, tables, spill.folder))
+    cut = Cut(chunk_bytes * _widths(layout), spill.folder, check_alike(source, tables, spill.folder))
     sample = sample_of(card, lambda: count_rows(source, tables, cut))
     work = _Work(card, tables, read_sides(layout, source), spill)
     kinds = [layout.kind(name) for name in layout.fields]
@@ -121,6 +123,11 @@ def ingest_raw(
         test_rows=test_rows,
         rows=rows,
     )
+
+
+def _widths(layout: Layout) -> int:
+    """How many chunks of a narrow table are one of this: what is done for each column of a chunk has a price."""
+    return min(max(len(layout.columns) // _WIDTH, 1), _MOST_WIDTHS)
 
 
 def _no_rows(member: str) -> DataError:

@@ -179,8 +179,13 @@ class _Preparer:
             sums[files.TRUTH] = files.write_array(folder / files.TRUTH, data.truth)
         if data.rows is not None:
             sums[files.ROWS] = files.write_array(folder / files.ROWS, data.rows)
-        sums |= self._write_ids(data, schema)
-        write_vocabulary(folder / files.VOCABULARY, data.encoder, self._card.merged_buckets)
+        merged = self._card.merged_buckets
+        words = self._tools.pool.submit(write_vocabulary, folder / files.VOCABULARY, data.encoder, merged)
+        try:
+            sums |= self._write_ids(data, schema)
+        finally:
+            wait([words])
+        words.result()
         sums[files.VOCABULARY] = file_sha256(folder / files.VOCABULARY)
         return sums
 
@@ -219,7 +224,7 @@ class _Preparer:
             "revision": card.revision,
             "definition": card.definition,
             "params": card.params,
-            "fields": [asdict(field) for field in schema.fields],
+            "fields": [dict(vars(field)) for field in schema.fields],
             "n_rows": len(splits),
             "positives": int(np.count_nonzero(data.labels)),
             "split_rows": {name: int(np.count_nonzero(splits == i)) for i, name in enumerate(SPLITS)},
@@ -242,17 +247,25 @@ class _Preparer:
             return found
         numbers = files.read_array(self._folder / files.NUMERIC, in_memory=False)
         names, in_train = schema.names, splits == TRAIN
-        for place, field in enumerate(schema.numeric_fields):
-            farthest = max(data.extremes[place], key=lambda one: abs(one.value), default=None)
-            where = "" if farthest is None else f"{farthest.place} holds {farthest.value!r}, and "
+
+        def fitted(place: int) -> tuple[Scaling, str | None]:
             try:
-                scaling, note = fit_scaling(numbers[:, place], in_train)
+                return fit_scaling(numbers[:, place], in_train)
             except CollapseError as error:
-                raise DataError(f"{where}{error}.") from None
+                raise DataError(f"{self._farthest(data, place)}{error}.") from None
+
+        scalings = self._tools.pool.map(fitted, range(len(schema.numeric_fields)))
+        for place, (field, (scaling, note)) in enumerate(zip(schema.numeric_fields, scalings, strict=True)):
             _check_range(data.extremes[place], scaling)
             found["scaling"][names[field]] = asdict(scaling)
-            found["notes"] += [] if note is None else [f"{where}{note}."]
+            found["notes"] += [] if note is None else [f"{self._farthest(data, place)}{note}."]
         return found
+
+    @staticmethod
+    def _farthest(data: Ingested, place: int) -> str:
+        """Where the number farthest from zero of a numeric column stands, for messages."""
+        one = max(data.extremes[place], key=lambda one: abs(one.value), default=None)
+        return "" if one is None else f"{one.place} holds {one.value!r}, and "
 
 
 def _of_groups(card: DatasetCard, data: Ingested, splits: np.ndarray) -> list[str]:

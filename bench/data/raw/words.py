@@ -15,6 +15,10 @@ from bench.data.raw.texts import FIRST_BYTES, WIDTH, windows
 
 _PIECE_BYTES = 1 << 19
 """Text whose values are read while they stay in the processor's cache."""
+_PIECE_ROWS = 128
+"""Fewest rows of such a text where rows are long: of fewer, too little is written to each column at a time."""
+_COLUMNS_AT_ONCE = 256
+"""Columns that are turned into rows of memory while they stay in the cache."""
 _NEWLINE = ord("\n")
 
 
@@ -49,21 +53,24 @@ def split_words(data: bytes, delimiter: int, shape: tuple[int, int]) -> Words | 
     numbers = np.empty((n_columns, n_rows), dtype=np.uint64)
     longest = np.zeros(n_columns, dtype=np.int64)
     first = 0
-    for text in _pieces(data):
+    for text in _pieces(data, max(_PIECE_BYTES, _PIECE_ROWS * (len(data) // max(n_rows, 1)))):
         found = _read_piece(text, delimiter, n_columns, longest)
         if found is None:
             return None
-        numbers[:, first : first + len(found)] = found.T
-        first += len(found)
+        last = first + len(found)
+        for column in range(0, n_columns, _COLUMNS_AT_ONCE):
+            some = slice(column, column + _COLUMNS_AT_ONCE)
+            numbers[some, first:last] = found[:, some].T
+        first = last
     return Words(numbers, longest)
 
 
-def _pieces(data: bytes) -> Iterator[np.ndarray]:
-    """Whole lines of ``data``, about ``_PIECE_BYTES`` at a time, each with eight bytes more behind it; uint8."""
+def _pieces(data: bytes, piece_bytes: int) -> Iterator[np.ndarray]:
+    """Whole lines of ``data``, about ``piece_bytes`` at a time, each with eight bytes more behind it; uint8."""
     whole = np.frombuffer(data, dtype=np.uint8)
     start = 0
     while start < len(data):
-        end = data.rfind(b"\n", start, start + _PIECE_BYTES) + 1
+        end = data.rfind(b"\n", start, start + piece_bytes) + 1
         end = end or data.find(b"\n", start) + 1 or len(data)
         if end + WIDTH <= len(data):
             yield whole[start : end + WIDTH]
