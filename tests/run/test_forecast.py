@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from cell_records import TINY, Watcher
 
 from bench.plugins import methods
 from bench.profiles import ANCHOR, SMALL
+from bench.records import CellRecord, RunFolder
 from bench.registry import OTHER_RETRAIN, OTHER_SEARCH, RETRAIN, SEARCH, MethodEntry
 from bench.run import estimate as planning
 from bench.run import forecast as module
@@ -24,6 +27,7 @@ from bench.run.session import Session, resolve
 from bench.run.tuning import Trial
 
 NET = "dnn[mlp=8]"
+REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 
 
 @pytest.fixture
@@ -198,3 +202,28 @@ def test_a_timing_pass_is_repeats_that_each_search_in_a_process_of_its_own(
     assert (without.repeats, "timing pass" in forecast_table([without])) == (0, False)
     (unknown,) = forecasts(session, paces(session, None))
     assert unknown.timing is None and "process of its own, not known, on an idle" in forecast_table([unknown])
+
+
+def test_what_entries_declare_holds_what_the_reference_runs_took() -> None:
+    """Medians over seeds, in trainings with all fields at the same place; disturbed times say nothing."""
+    checked = 0
+    for run in sorted(REFERENCE.glob("*/run.toml")):
+        places: dict[tuple[str, str], dict[str, list[CellRecord]]] = defaultdict(lambda: defaultdict(list))
+        for record in RunFolder(run.parent).records():
+            if not record.disturbed:
+                places[record.dataset, record.backbone][record.label].append(record)
+        for place, rows in places.items():
+            if "no-selection" not in rows:
+                continue
+            unit = median(record.ct_s or 0.0 for record in rows["no-selection"])
+            for label in rows.keys() & set(methods().names()):
+                entry = methods().entry(label)
+                search = median(record.pt_s or 0.0 for record in rows[label]) / unit
+                retrain = median(record.ct_s or 0.0 for record in rows[label]) / unit
+                assert entry.search_cost[0] <= search <= entry.search_cost[1] + 0.01, (
+                    place,
+                    label,
+                )  # a search of nothing
+                assert entry.retrain_cost[0] <= retrain <= entry.retrain_cost[1], (place, label)
+                checked += 1
+    assert checked >= 30
