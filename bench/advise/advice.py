@@ -82,7 +82,7 @@ class FieldAdvice:
     cost: Interval | None = None
     """AUC with this field less that without it, all else of the chosen set alike, on test rows; None: not trained."""
     twin: str = ""
-    """A field that says the same."""
+    """Fields that say the same."""
 
 
 @dataclass(frozen=True)

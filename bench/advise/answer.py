@@ -173,7 +173,7 @@ class Answer:
         agreed = self._found.consensus
         if agreed is None:
             return
-        low, high = agreed.low, agreed.high
+        low, high, twins = agreed.low, agreed.high, self._found.lab.twins()
         for place, index in enumerate(agreed.order, 1):
             kept = cut is None or index in cut.kept
             yield FieldAdvice(
@@ -185,6 +185,7 @@ class Answer:
                 embedding_bytes=round(per_row * schema.fields[index].cardinality),
                 kept=kept,
                 cost=costs.get(index),
+                twin=", ".join(twins.get(schema.names[index], ())),
             )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from bench.advise.config import baseline_name, ranking_name
 from bench.advise.search import tau_for
 from bench.data.schema import Schema
+from bench.data.store.fields import read_fields
 from bench.errors import DataError
 from bench.files import read_text, write_atomically
 from bench.records import CellRecord
@@ -83,6 +84,13 @@ class Lab:
     def rows(self) -> dict[str, int]:
         """Rows by split."""
         return self._session.facts(self.dataset).split_rows
+
+    def twins(self) -> dict[str, tuple[str, ...]]:
+        """Of each field, those that are one-to-one with it, as far as the run folder's facts say."""
+        facts = self._session.facts(self.dataset)
+        found = (one for one in read_fields(self._base.out) if one.revision == facts.revision)
+        known = next((one for one in found if one.split_rows == facts.split_rows), None)
+        return {} if known is None else {name: field.twins for name, field in known.by_name.items()}
 
     def say(self, text: str) -> None:
         """Tell the user which step begins."""

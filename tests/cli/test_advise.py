@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,19 @@ def test_one_field_leaves_nothing_to_drop(bench: Bench, tmp_path: Path) -> None:
     found = bench("advise", "one.toml", *SMALL)
     assert found.code == 2
     assert found.err == "error: one has one field only: there is nothing to drop.\n"
+
+
+def test_fields_that_say_the_same_are_named_as_twins(bench: Bench) -> None:
+    rng = random.Random(0)
+    rows = [(rng.randrange(6), rng.randrange(5)) for _ in range(3000)]
+    lines = [f"{int(rng.random() < 0.1 + 0.15 * city)},c{city},{city + 7},d{day}" for city, day in rows]
+    Path("t.csv").write_text("\n".join(["click,city,code,day", *lines]) + "\n", encoding="utf-8")
+    kinds = "".join(f'{name} = "categorical"\n' for name in ("city", "code", "day"))
+    Path("t.toml").write_text(f'name = "t"\n[raw.columns]\nclick = "label"\n{kinds}', encoding="utf-8")
+    assert bench("prepare", "t.toml", "--raw", "t.csv").code == 0
+    found = bench("advise", "t.toml", *SMALL, "--out", "a", "--tolerance", "0.2")
+    assert found.code == 0, found.err
+    advice = read_advice(Path("a"))
+    assert advice is not None
+    assert {one.name: one.twin for one in advice.fields} == {"city": "code", "code": "city", "day": ""}
+    assert "twin of" in found.out
