@@ -25,6 +25,8 @@ Bench = Callable[..., Any]
 HOME = Path(__file__).resolve().parent.parent
 MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}
 BUILTINS = {"eval", "exec", "compile"}
+CODE = {"bench/plugin_files.py": ["exec", "compile"]}
+"""What is there to run code: that of files which the user names on the command line."""
 READERS = {"read_pickle", "to_pickle", "read_hdf", "allow_pickle"}
 SAFE = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False), "numpy.load": ("allow_pickle", False)}
 
@@ -64,7 +66,8 @@ def test_the_search_finds_what_could_run_code() -> None:
 @pytest.mark.parametrize("package", ["bench", "methods", "backbones", "plots"])
 def test_no_source_reads_what_could_run_code(package: str) -> None:
     for file in sorted((HOME / package).rglob("*.py")):
-        assert faults(ast.parse(file.read_text(encoding="utf-8"))) == [], file.relative_to(HOME)
+        name = file.relative_to(HOME).as_posix()
+        assert faults(ast.parse(file.read_text(encoding="utf-8"))) == CODE.get(name, []), name
 
 
 class Planted:

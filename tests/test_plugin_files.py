@@ -178,7 +178,10 @@ def test_a_run_computes_a_changed_file_again_and_nothing_else(
     said = capsys.readouterr().err
     assert f"plug-in my-lot: my_lot.py, version {read_plugin('my_lot.py').sha256[:7]}" in said
     (files / "my_lot.py").write_text(METHOD.replace('rng("lot")', 'rng("more")'), encoding="utf-8")
-    assert main(["run", "--config", str(out / "run.toml"), "--isolate"]) == 0
+    again = ["run", "--config", str(out / "run.toml"), "--isolate"]
+    assert main(again) == 2, "a folder that somebody hands on runs no code unasked"
+    assert "run.toml names the plug-in my_lot.py, whose code would be run. Where you" in capsys.readouterr().err
+    assert main([*again, "--plugin", "my_lot.py", "my_net.py"]) == 0
     assert "2 cells, 1 done before, 1 to run" in capsys.readouterr().err
     records = RunFolder(out).records()
     versions = {cell.plugins["method"]["sha256"] for cell in records if cell.plugins and "method" in cell.plugins}

@@ -191,6 +191,8 @@ class Answer:
 
 def _field_verdict(verdict: Verdict, kept: bool, cost: Any) -> FieldVerdict:
     """Fields that stay are kept for certain where dropping them alone costs, or where they are far from the cut."""
+    if verdict == "open":
+        return "unsure"
     if kept:
         return "unsure" if cost is not None and cost.low <= 0 else "keep"
     if verdict != "drop" or (cost is not None and cost.low > 0):

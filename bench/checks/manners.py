@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bench.checks.evidence import Evidence
-from bench.params import Range
+from bench.params import Content, Range
 
 __all__ = [
     "declares_what_scores_depend_on",
@@ -38,7 +38,8 @@ def undocumented(params: type) -> Iterator[str]:
     for item in fields(params):
         if told is not None and not told.get(item.name):
             yield f"the parameter {item.name!r} of {params.__name__} has no docstring"
-        if item.default is MISSING and item.default_factory is MISSING:
+        a_file = hints[item.name] is Content  # there is none that would serve everybody
+        if item.default is MISSING and item.default_factory is MISSING and not a_file:
             yield f"the parameter {item.name!r} of {params.__name__} has no default"
         for limit in getattr(hints[item.name], "__metadata__", ()):
             if isinstance(limit, Range) and isinstance(item.default, int | float) and item.default not in limit:

@@ -108,7 +108,9 @@ def variants(threads: Sequence[int]) -> list[Variant]:
     return [*found, Variant(f"plain-{threads[0]}", threads[0], _PLAIN)]
 
 
-def repeat(run: RunFolder, variant: Variant, seeds: int, data_dir: Path | None) -> RunFolder:
+def repeat(
+    run: RunFolder, variant: Variant, seeds: int, data_dir: Path | None, plugin: Sequence[str] = ()
+) -> RunFolder:
     """Compute the cells of a run under a variant, in a process of its own; what is there already is kept.
 
     Raises:
@@ -116,7 +118,7 @@ def repeat(run: RunFolder, variant: Variant, seeds: int, data_dir: Path | None) 
     """
     out = RunFolder(run.path / FOLDER / variant.name)
     words = ["run", "--config", str(run.config_file), "--out", str(out.path), "--seeds", str(seeds)]
-    words += ["--keep-predictions", "never"]
+    words += ["--keep-predictions", "never", *(["--plugin", *plugin] if plugin else [])]
     words += ["--threads", str(variant.threads), *([] if data_dir is None else ["--data-dir", str(data_dir)])]
     environment = {**os.environ, "OMP_NUM_THREADS": str(variant.threads), **variant.environment}
     done = subprocess.run(

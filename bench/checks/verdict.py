@@ -62,6 +62,7 @@ MENDS: dict[str, str] = {
     "reads_every_kind_of_field": "numbers lie in rows.numeric; rows.bucketed(16) turns them into ids of ranges",
     "keeps_k_fields": "leave kept= out and give scores, so that the harness cuts; or keep exactly ctx.n_keep fields, "
     "and train ctx.model(selection.kept)",
+    "honours_the_card": "leave kept= out and give scores; train ctx.model(selection.kept), however many there are",
     "gates_rows_as_declared": "per_sample=True in the entry and in the gate's class where rows differ; under "
     "ctx.budget == 'field' return scores and train without a gate",
     "gates_alike_in_both_modes": "the same factors whether self.training or not, but for noise around them",

@@ -31,6 +31,8 @@ class RoundingConfig:
     """Seeds of every repetition: 0, 1, ..., seeds - 1; two or more, to tell rounding from seeds."""
     data_dir: Path | None = None
     """Folder of the encoded data sets; by default the run's."""
+    plugin: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """The plug-in files of the run, which run.toml names but does not make anybody trust."""
 
 
 def command(argv: Sequence[str]) -> int:
@@ -54,7 +56,7 @@ def command(argv: Sequence[str]) -> int:
     found = {}
     for variant in rounding.variants(config.threads):
         sys.stderr.write(f"{variant.name}\n")
-        found[variant.name] = rounding.repeat(run, variant, config.seeds, config.data_dir).records()
+        found[variant.name] = rounding.repeat(run, variant, config.seeds, config.data_dir, config.plugin).records()
     titles = {rounding.Key.of(cell): cell.method_title for cells in found.values() for cell in cells}
     measured = rounding.sensitivities(found)
     table = rounding.text(measured, lambda key: display_title(key.label, titles[key]))

@@ -37,10 +37,25 @@ def parse(argv: Sequence[str]) -> RunConfig:
     shown = dataclasses.replace(base_config(None, None, True), datasets=())
     flags = _read_flags(argv, shown)
     base = base_config(flags.experiment, flags.config, bool(flags.datasets))
+    _refuse_unasked(base.plugin, flags)
     settings = {name: getattr(flags, name) for name in ("set", *SHORT) if getattr(flags, name) != getattr(shown, name)}
     below = {item.name: getattr(base, item.name) for item in dataclasses.fields(base)}
     given = dataclasses.replace(RunConfig(), **over(below, settings))
     return check(dataclasses.replace(_read_flags(argv, given), set=given.set))
+
+
+def _refuse_unasked(named: Sequence[str], flags: RunConfig) -> None:
+    """A run folder that somebody hands on runs no code, unless the user names it.
+
+    Raises:
+        ConfigError: the config file names a plug-in that no flag does.
+    """
+    unasked = [path for path in named if path not in flags.plugin]
+    if unasked:
+        raise ConfigError(
+            f"{flags.config} names the plug-in {unasked[0]}, whose code would be run. Where you trust it, say so: "
+            f"--plugin {shlex.quote(unasked[0])}"
+        )
 
 
 def _read_flags(argv: Sequence[str], default: RunConfig) -> RunConfig:

@@ -114,7 +114,7 @@ def test_the_command_repeats_a_run_and_notes_what_it_found(
     run.config_file.write_text("seeds = 1\n")
     given: list[tuple[str, int]] = []
 
-    def repeat(run: RunFolder, variant: Variant, seeds: int, data_dir: Path | None) -> RunFolder:
+    def repeat(run: RunFolder, variant: Variant, seeds: int, data_dir: Path | None, plugin: Sequence[str]) -> RunFolder:
         given.append((variant.name, seeds))
         out = RunFolder(tmp_path / "rounding" / variant.name)
         for seed in range(seeds):

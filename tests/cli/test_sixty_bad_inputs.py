@@ -228,7 +228,7 @@ TABLE = {
         ("b.csv: the header lacks the column 'n'",), 'files = ["?.csv"]\njoin = true', a=ROWS, b=ROWS.replace("n", "m")
     ),
     "list of files that is empty": raw(
-        ("ids.npy: is a NumPy array", "or say under [raw] of the card which files"), "files = []", a=ROWS
+        ("are no parts of one table", "or say under [raw] of the card which files"), "files = []", a=ROWS
     ),
     "files that are no list": raw(("files = 3 must be a list in brackets",), "files = 3", a=ROWS),
     "test file that is not there": raw(
