@@ -9,7 +9,9 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ _MACHINE = {
     "gpu": "GPU",
 }
 """What a host is told apart by, as messages call it; a boot identifier comes on top."""
+_CALLED: ContextVar[str] = ContextVar("called", default="")
+"""The function by which a person called this, if by one."""
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """Variables that say how threads of OpenMP wait."""
 _SPINS = "3000"
@@ -134,8 +138,20 @@ def git_commit() -> str | None:
         return None
 
 
+@contextmanager
+def called(function: str) -> Iterator[None]:
+    """Meanwhile ``command`` names a function of Python: what its process was started with is none of ours."""
+    before = _CALLED.set(f"{function}(…) in Python")
+    try:
+        yield
+    finally:
+        _CALLED.reset(before)
+
+
 def command() -> str:
     """The command line, absolute paths cut to their last part, addresses without what they may hold of secrets."""
+    if _CALLED.get():
+        return _CALLED.get()
     return shlex.join(["python", "-m", "bench", *map(_without_folder, words_without_secrets(sys.argv[1:]))])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import tyro
 
-from bench.advise.config import AdviseConfig, run_config
+from bench.advising.config import AdviseConfig, run_config
 from bench.plugins import check_layout
 
 PROG = "python -m bench advise"
@@ -19,7 +19,7 @@ def command(argv: Sequence[str]) -> int:
     config = tyro.cli(AdviseConfig, args=list(argv), prog=PROG, config=markers)
     base = run_config(config)
     check_layout()
-    from bench.advise.advise import advise  # noqa: PLC0415 - loads torch
+    from bench.advising.advise import advise  # noqa: PLC0415 - loads torch
     from bench.files import remove_leftovers  # noqa: PLC0415
     from bench.report.advice import advice_text  # noqa: PLC0415
     from bench.report.build import build_report  # noqa: PLC0415

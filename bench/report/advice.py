@@ -9,7 +9,7 @@ import textwrap
 
 from tabulate import tabulate
 
-from bench.advise.advice import Advice, Look
+from bench.advising.advice import Advice, Look
 from bench.report.formats import html, markdown
 from bench.report.formats.csv import harmless
 from bench.report.formats.letters import visible

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.advise.advice import FILE, read_advice
+from bench.advising.advice import FILE, read_advice
 from bench.data.store.fields import read_fields
 from bench.files import write_atomically
 from bench.predictions import Predictions

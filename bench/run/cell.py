@@ -99,6 +99,18 @@ def train_again(job: Job) -> tuple[CTRModel | None, dict[str, Any]]:
     return (models[0] if models else None), found
 
 
+def run_selection(job: Job) -> dict[str, Any]:
+    """Select as the cell would, without test rows, and train nothing.
+
+    Returns:
+        ``status`` and, where it is ok, ``scores`` [F] or None; else ``reason``.
+
+    Raises:
+        StorageError: as of ``run_cell``.
+    """
+    return _attempt(replace(job, data=job.data.without_test()), _rank)
+
+
 def _attempt(job: Job, work: Work) -> dict[str, Any]:
     """What ``work`` finds out, or status, reason and traceback of what went wrong."""
     if job.device.type == "cuda":
@@ -207,6 +219,11 @@ def _warn_of_learned_rows(job: Job, ctx: CellContext[Any], selection: Selection)
             "sel_split=train learns on a holdout of the training rows"
         )
         job.emit({"event": "warning", "text": text})
+
+
+def _rank(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> dict[str, Any]:
+    """Select."""
+    return {"scores": _select(job, method, ctx, clock).selection.scores}
 
 
 def _validate(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> dict[str, Any]:

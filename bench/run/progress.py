@@ -133,6 +133,20 @@ class Lines:
         self._say(f"[{self.tally.earlier + self.tally.done}/{self.tally.total}] {cell.title}: {text}")
 
 
+class Silence:
+    """Nothing at all, for callers who ask for that."""
+
+    def plan(self, total: int, done: int) -> None: ...
+
+    def start(self, cell: Cell) -> None: ...
+
+    def event(self, event: dict[str, Any]) -> None: ...
+
+    def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None: ...
+
+    def found(self, cell: Cell, record: CellRecord) -> None: ...
+
+
 class Display:
     """A live panel: cells done and left, the running cell's phase, epoch and validation AUC, time left."""
 

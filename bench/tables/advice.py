@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.advise.advice import Advice, FieldAdvice, Look
-from bench.advise.words import decimals, signed
+from bench.advising.advice import Advice, FieldAdvice, Look
+from bench.advising.words import decimals, signed
 from bench.stats.difference import Interval
 from bench.tables.model import MISSING
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench.advise.advice import read_advice
+from bench.advising.advice import read_advice
 from bench.data.prepare.prepare import prepare
 from bench.data.store.store import store_folder
 from bench.datasets import resolve_dataset

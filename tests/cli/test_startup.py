@@ -42,3 +42,18 @@ def test_help_and_list_load_nothing_heavy(argv: list[str], tmp_path: Path) -> No
     assert len(shown) > 200
     assert [name for name in HEAVY if name in modules] == []
     assert "bench.cli" in modules
+
+
+def test_the_package_itself_loads_nothing() -> None:
+    """What a notebook that only imports it pays: no module but those of Python that every start loads or nearly so."""
+    code = "import sys; before = set(sys.modules); import bench; print(sorted(set(sys.modules) - before))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(HOME)},
+    )
+    loaded = eval(done.stdout)
+    assert "bench" in loaded
+    assert [name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names] == ["bench"]

@@ -11,7 +11,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
-from bench import errors
+from bench import environment, errors
 from bench.processes import end_with_parent, left_to_parent
 from bench.records import Status
 from bench.run.config import from_json, to_json
@@ -47,6 +47,8 @@ class ProcessExecutor(Executor):
             _stop(child)
             receive.close()
         if isinstance(found, dict):
+            if "command" in found:  # a child knows its command line, but not a function by which its parent was called
+                found["command"] = environment.command()
             return task.result.from_dict(found, source=task.cell.title)
         if found == "memory":
             return task.ended(self.session, "oom", "memory ran out before the cell began")

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from bench.advise import words
-from bench.advise.advice import Advice, FieldAdvice, FieldVerdict, Look, Saving, Verdict
-from bench.advise.around import Probe, Set
-from bench.advise.config import AdviseConfig
-from bench.advise.lab import Lab, Trained
-from bench.advise.ranks import Consensus
+from bench.advising import words
+from bench.advising.advice import Advice, FieldAdvice, FieldVerdict, Look, Saving, Verdict
+from bench.advising.around import Probe, Set
+from bench.advising.config import AdviseConfig
+from bench.advising.lab import Lab, Trained
+from bench.advising.ranks import Consensus
 from bench.stats.difference import Interval
 
 __all__ = ["Answer", "Findings", "seconds"]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.advise.advice import Look, Saving
+from bench.advising.advice import Look, Saving
 from bench.stats.difference import Interval, rows_needed, seeds_needed
 
 __all__ = ["chance", "confirmed", "difference", "needed", "sentence", "signed"]

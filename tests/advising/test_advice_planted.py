@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.advise.advice import read_advice
+from bench.advising.advice import read_advice
 from bench.datasets import resolve_dataset
 from bench.datasets.planted import generate
 from bench.stats.recovery import INTERACTION, MAIN, REDUNDANT

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.advise.ranks import consensus, ranks_of
+from bench.advising.ranks import consensus, ranks_of
 
 
 def test_ranks_share_ties_and_put_fields_without_a_score_last() -> None:

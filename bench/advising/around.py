@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.advise.lab import Lab, Trained
+from bench.advising.lab import Lab, Trained
 from bench.run.session import VALID
 from bench.stats.difference import Interval
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.advise.search import Outcome, chosen, grid, next_k, outcome, tau_for
+from bench.advising.search import Outcome, chosen, grid, next_k, outcome, tau_for
 from bench.budget import n_keep
 from bench.stats.difference import Interval
 

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from bench.advise.advice import Look, Saving
-from bench.advise.config import seconds_of
-from bench.advise.words import decimals, difference, needed, sentence, signed
+from bench.advising.advice import Look, Saving
+from bench.advising.config import seconds_of
+from bench.advising.words import decimals, difference, needed, sentence, signed
 from bench.errors import ConfigError
 from bench.stats.difference import Interval
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.advise.around import Probe, Set, near, repaired
+from bench.advising.around import Probe, Set, near, repaired
 from bench.stats.difference import Interval
 
 ORDER = (4, 2, 0, 1, 3, 5)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.advise.config import baseline_name, ranking_name
-from bench.advise.search import tau_for
+from bench.advising.config import baseline_name, ranking_name
+from bench.advising.search import tau_for
 from bench.data.schema import Schema
 from bench.data.store.fields import read_fields
 from bench.errors import DataError

@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bench.advise.advice import Advice, Look, Verdict, write_advice
-from bench.advise.answer import Answer, Findings, seconds
-from bench.advise.around import Probe, Set, near, probe, repaired
-from bench.advise.config import AdviseConfig, run_config
-from bench.advise.lab import Lab, Trained
-from bench.advise.ranks import Consensus, consensus
-from bench.advise.search import Outcome, chosen, grid, next_k, outcome
+from bench.advising.advice import Advice, Look, Verdict, write_advice
+from bench.advising.answer import Answer, Findings, seconds
+from bench.advising.around import Probe, Set, near, probe, repaired
+from bench.advising.config import AdviseConfig, run_config
+from bench.advising.lab import Lab, Trained
+from bench.advising.ranks import Consensus, consensus
+from bench.advising.search import Outcome, chosen, grid, next_k, outcome
 from bench.errors import ConfigError, DataError
 from bench.records import CellRecord
 from bench.run.config import RunConfig
