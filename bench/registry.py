@@ -64,6 +64,9 @@ class MethodEntry(Entry):
     reads_numbers: bool = True
     """Whether the method looks at the values of numeric fields. One that reads ids alone would rank them last, whatever
     they tell: its cells are skipped on data with such fields. ``Rows.bucketed`` turns numbers into ids."""
+    reads_pooled: bool = True
+    """Whether the method sees all values of a row in pooled fields, as one does that looks at embeddings or at
+    ``rows.pooled``. One that reads ``rows.ids`` alone sees the first: its cells on such data are skipped."""
     depends_on: frozenset[Axis] = frozenset({"tau", "backbone", "seed"})
     """Axes that change the scores; a ranking is computed once for all cells that agree on them."""
     takes_ranking: bool = False

@@ -10,6 +10,7 @@ and gives no settings. Variants:
     group        logistic loss on one weight a value, the weights of a field entering together (Meier, van de Geer and
                  Bühlmann, JRSS B 2008): the lasso for categorical fields, without any encoding.
 
+Of a pooled field ``sound`` reads the mean of its values' codes; the other variants, which read one, are skipped.
 ``sound`` and ``group`` follow the path of ``methods/parts/penalised.py`` from the penalty that closes every field
 down; a field that enters earlier ranks higher. No number of fields to keep has a part in it: one ranking serves every
 prune ratio.
@@ -66,10 +67,11 @@ class Lasso(Method[LassoParams]):
     Params = LassoParams
 
     def skip(self, ctx: Context[LassoParams]) -> str | None:
-        """Never; what takes a second to import is loaded here, before the clock of the selection runs."""
-        if self.params.variant == "published":
+        """What takes a second to import is loaded here, before the clock of the selection runs."""
+        variant = self.params.variant
+        if variant == "published":
             import sklearn.linear_model  # noqa: F401, PLC0415
-        return None
+        return None if variant == "sound" else shallow.refuse_pooled(ctx.schema, f"variant={variant}")
 
     def select(self, ctx: Context[LassoParams], train: Rows, selection_rows: Rows) -> Selection:
         """Rank on ``train``; ``selection_rows`` are not looked at."""

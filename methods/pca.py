@@ -16,6 +16,9 @@ whose click rates lie far apart comes early: labels have a part in the columns, 
 unit, so the components are those of their correlations, and the ranking asks which fields vary together, not which
 tell about the label.
 
+Of a pooled field ``sound`` reads the mean of its values' codes, or of the logarithms of their frequencies;
+``published``, which reads one, is skipped.
+
 Jolliffe has neither click rates nor a ranking: he keeps as many variables as there are components above a variance.
 Components without variance pick nothing here; fields that none has picked score 0.
 
@@ -70,6 +73,10 @@ class PCA(Method[PCAParams]):
     """Ranks fields by the components that they lead."""
 
     Params = PCAParams
+
+    def skip(self, ctx: Context[PCAParams]) -> str | None:
+        variant = self.params.variant
+        return shallow.refuse_pooled(ctx.schema, f"variant={variant}") if variant == "published" else None
 
     def select(self, ctx: Context[PCAParams], train: Rows, selection_rows: Rows) -> Selection:
         """Rank on ``train``; ``selection_rows`` are not looked at."""

@@ -10,6 +10,8 @@ method and gives no settings. Variants:
     categorical  trees that split sets of codes, the rare ones in one category; ranked by the log loss lost on
                  shuffled selection rows, because gain on training rows favours fields of many values.
 
+Of a pooled field ``sound`` reads the mean of its values' codes; the other variants, which read one, are skipped.
+
 ``sound`` sees one number a field, and so no field that tells something only beside another; ``categorical`` does, and
 may pass over fields of hundreds of values, of which XGBoost considers 64 at a split. The default was chosen by the
 validation AUC of a DNN trained anew on half of the fields, three seeds, on data that are not in our tables:
@@ -99,7 +101,8 @@ class XGBoost(Method[XGBoostParams]):
             return "xgboost is not installed: pip install xgboost"
         if self.params.device == "cuda" and ctx.device.type != "cuda":
             return f"device=cuda, but the run is on {ctx.device.type}; leave the parameter out"
-        return None
+        variant = self.params.variant
+        return None if variant == "sound" else shallow.refuse_pooled(ctx.schema, f"variant={variant}")
 
     def select(self, ctx: Context[XGBoostParams], train: Rows, selection_rows: Rows) -> Selection:
         deadline = shallow.Deadline(self.params.time_budget_s)

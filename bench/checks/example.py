@@ -86,7 +86,8 @@ def copy_of(data: LoadedData) -> LoadedData:
 
 def _copy(rows: Rows) -> Rows:
     numeric = None if rows.numeric is None else rows.numeric.clone()
-    return Rows(rows.schema, rows.ids.clone(), numeric, rows.labels.clone(), rows.index.clone())
+    pooled = None if rows.pooled is None else rows.pooled.clone()
+    return Rows(rows.schema, rows.ids.clone(), numeric, rows.labels.clone(), rows.index.clone(), pooled=pooled)
 
 
 def bucketed(data: LoadedData) -> LoadedData:

@@ -2,6 +2,9 @@
 
     ids [B, F] --table--> e [B, F, D], linear [B, F] --gate--> e · z, linear · z --backbone--> logits [B]
 
+Of fields with several values in a row there are P columns of ids more, and their vectors are pooled before the gate
+(after it, if it gates values): gate and backbone see one vector a field.
+
 A field's linear weight passes through the same gate as its embedding: otherwise a closed gate would still let the
 field speak, and the output would jump when the field is removed.
 """
@@ -13,12 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.data.schema import Field, Schema
+from bench.data.schema import FIRST_VALUE, Schema
 from bench.engine.arithmetic import PLAIN, Arithmetic
 from bench.engine.backbone import Backbone
+from bench.engine.pooling import MeanPooling
 from bench.engine.table import EmbeddingTable
 from bench.rows.rows import Batch, Rows
 
@@ -31,6 +36,9 @@ class Gate(nn.Module):
     [B, F, D]: a linear weight then takes the factor of the first coordinate."""
     per_sample: ClassVar[bool] = False
     """Whether the gate differs from row to row; such a model cannot be cut down."""
+    by_value: ClassVar[bool] = False
+    """Whether a factor belongs to a value. Of fields with several values in a row such a gate is given each value
+    before they are pooled: e [B, F + P, D] and ids [B, F + P], whose columns belong to ``Schema.column_fields``."""
 
     def forward(self, e: Tensor, ids: Tensor) -> Tensor:
         raise NotImplementedError
@@ -77,28 +85,46 @@ class CTRModel(nn.Module):
         arithmetic.prepare(backbone)
         places = torch.tensor(schema.numeric_fields, dtype=torch.int64, device=weight.device)
         self.register_buffer("numeric_places", places, persistent=False)  # a list would be copied there at every step
+        self.pooling = MeanPooling(schema, weight.device) if schema.pooled_fields else None
 
     def forward(self, batch: Batch) -> Tensor:
         """Score a batch: logits [B]."""
+        if self.pooling is not None and self.gate is not None and self.gate.by_value:
+            further = _further(batch)
+            ids = self.pooling.columns(batch.ids, further)
+            e, linear = self.pooling(*self.gate.multiply(*self._look_up(batch, ids), ids), further)
+            return self.arithmetic.score(self.backbone, e, linear)
         e, linear = self.embed(batch)
         if self.gate is not None:
             e, linear = self.gate.multiply(e, linear, batch.ids)
         return self.arithmetic.score(self.backbone, e, linear)
 
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """What a gate gets of a batch: embeddings [B, F, D] and, if the backbone reads them, linear weights [B, F]."""
-        e, linear = self.table.split(batch.ids, self.dim)  # [B, F, D], [B, F]
+        """What a gate gets of a batch: embeddings [B, F, D] and, if the backbone reads them, linear weights [B, F].
+
+        Raises:
+            ValueError: the batch lacks the further values of pooled fields.
+        """
+        if self.pooling is None:
+            return self._look_up(batch, batch.ids)
+        further = _further(batch)
+        e, linear = self.pooling(*self._look_up(batch, self.pooling.columns(batch.ids, further)), further)
+        return e, linear
+
+    def _look_up(self, batch: Batch, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The vectors of ``ids`` [B, C], those of numeric fields times their values: [B, C, D] and [B, C]."""
+        e, linear = self.table.split(ids, self.dim)
         if not self.backbone.uses_linear:
             linear = None
         if batch.numeric is not None:
-            values = self._values(batch.numeric)  # [B, F]
+            values = self._values(batch.numeric, ids.shape[1])  # [B, C]
             e = e * values[..., None]
             linear = None if linear is None else linear * values
         return e, linear
 
-    def _values(self, numeric: Tensor) -> Tensor:
-        """Multipliers of all fields, [B, F]: the value of a numeric field, one elsewhere."""
-        values = numeric.new_ones(numeric.shape[0], self.schema.n_fields)  # len() would fix it in an export
+    def _values(self, numeric: Tensor, columns: int) -> Tensor:
+        """Multipliers of all ``columns``, [B, C]: the value of a numeric field, one elsewhere."""
+        values = numeric.new_ones(numeric.shape[0], columns)  # len() would fix it in an export
         return values.index_copy_(1, self.numeric_places, numeric)
 
     def view(self, rows: Rows) -> Rows:
@@ -177,20 +203,31 @@ class CTRModel(nn.Module):
         then costs the size of the subset, not of the vocabulary.
         """
         rows = self.view(rows)
-        used = torch.unique(rows.ids)  # sorted, so the fields stay in blocks
+        used = torch.unique(self._used(rows))  # sorted, so the fields stay in blocks
         offsets = torch.as_tensor(self.schema.offsets, device=used.device)
         ends = torch.searchsorted(used.long(), offsets)
-        sizes = (ends[1:] - ends[:-1]).tolist()
-        fields = tuple(
-            Field(field.name, field.kind, size) for field, size in zip(self.schema.fields, sizes, strict=True)
-        )
-        schema = Schema(fields)
+        schema = self.schema.resized((ends[1:] - ends[:-1]).tolist())
         weight = self.table.weight[used.long()].clone()
         small = CTRModel(schema, weight, self.backbone, self.kept, self.arithmetic)
         small.gate = self.gate
         small.train(self.training)
         ids = torch.searchsorted(used, rows.ids, out_int32=True)
-        return Restricted(self, small, replace(rows, schema=schema, ids=ids), used.long())
+        pooled = None if rows.pooled is None else torch.searchsorted(used, rows.pooled, out_int32=True)
+        return Restricted(self, small, replace(rows, schema=schema, ids=ids, pooled=pooled), used.long())
+
+    def _used(self, rows: Rows) -> Tensor:
+        """The ids of ``rows``, and the reserved ones of pooled fields, without which padding would not be known."""
+        if rows.pooled is None:
+            return rows.ids
+        first = self.schema.offsets[list(self.schema.pooled_fields)]
+        reserved = torch.from_numpy(np.concatenate([first + i for i in range(FIRST_VALUE)])).to(rows.ids)
+        return torch.cat([rows.ids.flatten(), rows.pooled.flatten(), reserved])
+
+
+def _further(batch: Batch) -> Tensor:
+    if batch.pooled is None:
+        raise ValueError("a model of pooled fields needs the further values of a batch, Batch.pooled")
+    return batch.pooled
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Updates:
         if capturable or not by_lookup:
             return FusedAdam
         batches = sum(1 if step.batches is None else step.batch_scale for step in self.steps)
-        lookups = plan.batch_size * batches * self.model.schema.n_fields
+        lookups = plan.batch_size * batches * len(self.model.schema.column_fields)
         trained = Counter(id(param) for step in self.steps for param in step.params)
         large = [one for one in self._tables if trained[id(one.weight)] == 1 and pays(one.weight, lookups)]
         return partial(WindowedAdam, tables=large, lookups=lookups) if large else FusedAdam

@@ -52,7 +52,7 @@ def load(folder: Path, card: DatasetCard, rows: int | None = None) -> LoadedData
     store = Store(folder, card, rows)
     store.verify()
     schema, new_ids = store.vocabulary()
-    ids = files.read_array(folder / files.IDS, in_memory=False)
+    ids, pooled = files.read_array(folder / files.IDS, in_memory=False), store.ids(files.POOLED)
     numeric = _numbers(store, schema)
     splits = []
     for split in range(len(SPLITS)):
@@ -64,6 +64,7 @@ def load(folder: Path, card: DatasetCard, rows: int | None = None) -> LoadedData
             None if numeric is None else torch.from_numpy(numeric[mine]),
             torch.from_numpy(store.labels[mine].astype(np.float32)),
             torch.from_numpy(index),
+            pooled=None if pooled is None else torch.from_numpy(_take_ids(pooled, index, new_ids)),
         )
         splits.append(part)
     train, valid, test = splits
@@ -103,7 +104,7 @@ def place(data: LoadedData, device: torch.device, beside: int) -> LoadedData:
 
 
 def _take_ids(ids: np.ndarray, rows: np.ndarray, new_ids: np.ndarray | None) -> np.ndarray:
-    """The ids of ``rows``, int32 [n, F]; each replaced by its place in ``new_ids`` [V] where that is given."""
+    """The ids of ``rows``, int32 [n, columns]; each replaced by its place in ``new_ids`` [V] where that is given."""
     taken = np.empty((len(rows), ids.shape[1]), dtype=np.int32)
     for start in range(0, len(rows), ROWS_AT_ONCE):
         part = ids[rows[start : start + ROWS_AT_ONCE]]

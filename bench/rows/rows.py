@@ -23,6 +23,8 @@ class Batch:
     """Values of the numeric fields, float32 [B, number of numeric fields]."""
     labels: Tensor
     """0 or 1, float32 [B]."""
+    pooled: Tensor | None = None
+    """Further values of pooled fields, int32 [B, P]; see ``Schema.column_fields``."""
 
     def __len__(self) -> int:
         return self.labels.shape[0]
@@ -47,6 +49,8 @@ class Rows:
     """Row numbers in the raw data, int64 [N] on the CPU: the identity of a row."""
     goes_to: torch.device | None = None
     """Device that the batches of paged rows are sent to; None: resident."""
+    pooled: Tensor | None = None
+    """Further values of pooled fields, int32 [N, P]: ``ids`` has the first value of each."""
 
     def __len__(self) -> int:
         return self.labels.shape[0]
@@ -58,11 +62,11 @@ class Rows:
 
     @property
     def n_bytes(self) -> int:
-        """Size of ids, numbers and labels."""
+        """Size of ids, numbers, labels and further values."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self._tensors())
 
     def _tensors(self) -> list[Tensor]:
-        return [self.ids, self.labels, *([] if self.numeric is None else [self.numeric])]
+        return [self.ids, self.labels, *(one for one in (self.numeric, self.pooled) if one is not None)]
 
     @property
     def positive_rate(self) -> float:
@@ -72,14 +76,16 @@ class Rows:
     def to(self, device: torch.device) -> Rows:
         """The same rows, resident on ``device``."""
         numeric = None if self.numeric is None else self.numeric.to(device)
-        return Rows(self.schema, self.ids.to(device), numeric, self.labels.to(device), self.index)
+        pooled = None if self.pooled is None else self.pooled.to(device)
+        return Rows(self.schema, self.ids.to(device), numeric, self.labels.to(device), self.index, pooled=pooled)
 
     def take(self, positions: Tensor) -> Rows:
         """The rows at ``positions`` (int64 [n], CPU), in that order."""
         here = positions.to(self.ids.device)
         numeric = None if self.numeric is None else self.numeric[here]
+        pooled = None if self.pooled is None else self.pooled[here]
         index = self.index[positions]
-        return replace(self, ids=self.ids[here], numeric=numeric, labels=self.labels[here], index=index)
+        return replace(self, ids=self.ids[here], numeric=numeric, labels=self.labels[here], index=index, pooled=pooled)
 
     def without(self, index: Tensor) -> Rows:
         """The rows whose identity is not in ``index`` (int64 [n])."""
@@ -93,15 +99,35 @@ class Rows:
         ids = self.ids[:, list(kept)] + torch.as_tensor(shift.astype(np.int32), device=self.ids.device)
         columns = [self.schema.numeric_fields.index(f) for f in kept if f in self.schema.numeric_fields]
         numeric = self.numeric[:, columns] if self.numeric is not None and columns else None
-        return replace(self, schema=schema, ids=ids, numeric=numeric)
+        return replace(self, schema=schema, ids=ids, numeric=numeric, pooled=self._moved(kept, schema))
+
+    def _moved(self, kept: Sequence[int], schema: Schema) -> Tensor | None:
+        """Further values of the fields ``kept``, which have the offsets of ``schema``; int32 [N, P]."""
+        if self.pooled is None or not schema.pooled_fields:
+            return None
+        owners = self.schema.column_fields[self.schema.n_fields :]
+        columns = np.flatnonzero(np.isin(owners, list(kept)))
+        shift = torch.as_tensor(schema.padding - self.schema.padding[columns], device=self.pooled.device)
+        return self.pooled[:, columns.tolist()] + shift
 
     def merge_rare(self, min_count: int) -> Rows:
         """The same rows with every value that occurs fewer than ``min_count`` times turned into the rare id."""
         flat = self.ids.reshape(-1).long()
         counts = torch.bincount(flat, minlength=self.schema.vocabulary_rows)
         rare = torch.as_tensor(self.schema.offsets[:-1] + RARE, dtype=torch.int32, device=self.ids.device)
-        ids = torch.where((counts[flat] >= min_count).view_as(self.ids), self.ids, rare)
-        return replace(self, ids=ids)
+        if self.pooled is None:
+            ids = torch.where((counts[flat] >= min_count).view_as(self.ids), self.ids, rare)
+            return replace(self, ids=ids)
+        padding = torch.from_numpy(self.schema.padding).to(self.pooled.device)
+        there = self.pooled != padding
+        counts += torch.bincount(self.pooled[there], minlength=len(counts))
+        ids, pooled = self.ids.long(), self.pooled.long()
+        stays = (counts[pooled] >= min_count) | ~there
+        return replace(
+            self,
+            ids=torch.where(counts[ids] >= min_count, self.ids, rare),
+            pooled=torch.where(stays, self.pooled, padding - MISSING + RARE),
+        )
 
     def bucketed(self, buckets: int) -> Rows:
         """The same rows with every numeric field as a categorical one, for what reads ids alone.
@@ -119,14 +145,16 @@ class Rows:
             edges = np.unique(np.quantile(numbers[known], inner)) if known.any() else np.empty(0)
             local[known, f] = FIRST_VALUE + np.searchsorted(edges, numbers[known], side="right")
         ids = torch.from_numpy((local + schema.offsets[:-1]).astype(np.int32)).to(self.ids.device)
-        return replace(self, schema=schema, ids=ids, numeric=None)
+        pooled = self._moved(range(schema.n_fields), schema)
+        return replace(self, schema=schema, ids=ids, numeric=None, pooled=pooled)
 
     def batch(self, positions: Tensor) -> Batch:
         """The rows at ``positions`` (int [B], on the device of batches)."""
         if self.goes_to is not None:
             return next(self.batches([positions.cpu()]))
         numeric = None if self.numeric is None else self.numeric.index_select(0, positions)
-        return Batch(self.ids.index_select(0, positions), numeric, self.labels.index_select(0, positions))
+        pooled = None if self.pooled is None else self.pooled.index_select(0, positions)
+        return Batch(self.ids.index_select(0, positions), numeric, self.labels.index_select(0, positions), pooled)
 
     def slices(self, size: int) -> Iterator[Batch]:
         """All rows in order, ``size`` at a time; of resident rows without a copy."""
@@ -136,12 +164,14 @@ class Rows:
             return
         for part in parts:
             numeric = None if self.numeric is None else self.numeric[part]
-            yield Batch(self.ids[part], numeric, self.labels[part])
+            pooled = None if self.pooled is None else self.pooled[part]
+            yield Batch(self.ids[part], numeric, self.labels[part], pooled)
 
     def batches(self, parts: Iterable[Part]) -> Iterator[Batch]:
         """The rows of ``parts``, each copied to the device of batches while the one before is worked on."""
-        for ids, labels, *numeric in stream(self._tensors(), parts, self.device):
-            yield Batch(ids, numeric[0] if numeric else None, labels)
+        for ids, labels, *rest in stream(self._tensors(), parts, self.device):
+            numeric = None if self.numeric is None else rest.pop(0)
+            yield Batch(ids, numeric, labels, None if self.pooled is None else rest.pop(0))
 
 
 def batch_sizes(n_rows: int, size: int) -> set[int]:

@@ -9,7 +9,7 @@ import json
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from bench import environment
+from bench.data.schema import Schema
 from bench.engine.arithmetic import matmul_precision
 from bench.engine.clock import Clock
 from bench.engine.evaluate import evaluate_finite, predict
@@ -147,16 +148,24 @@ def _run(job: Job, work: Work) -> dict[str, Any]:
 
 
 def _blind(job: Job) -> str | None:
-    """Why a method that reads ids alone has no part in data with numbers."""
-    schema = job.data.schema
-    if job.method.entry.reads_numbers or not schema.numeric_fields:
-        return None
-    names = ", ".join(schema.names[f] for f in schema.numeric_fields[:_NAMES])
-    more = len(schema.numeric_fields) - _NAMES
-    return (
-        f"the method reads ids alone, and {names}{f' and {more} more' if more > 0 else ''} are numeric: "
-        "declare such columns integer (bucketed) in the card, or have the method call Rows.bucketed"
-    )
+    """Why a method that reads ids alone has no part in data with numbers, or with several values in a row."""
+    schema, entry = job.data.schema, job.method.entry
+    if not entry.reads_numbers and schema.numeric_fields:
+        return (
+            f"the method reads ids alone, and {_named(schema, schema.numeric_fields)} are numeric: "
+            "declare such columns integer (bucketed) in the card, or have the method call Rows.bucketed"
+        )
+    if not entry.reads_pooled and schema.pooled_fields:
+        return (
+            f"the method reads one value a row, and {_named(schema, schema.pooled_fields)} are pooled: "
+            'give such columns multi = "combination" in the card, or have the method read Rows.pooled'
+        )
+    return None
+
+
+def _named(schema: Schema, fields: Sequence[int]) -> str:
+    more = len(fields) - _NAMES
+    return ", ".join(schema.names[f] for f in fields[:_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _over_budget(job: Job) -> str | None:

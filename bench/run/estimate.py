@@ -122,7 +122,7 @@ def _size(session: Session, cells: Sequence[Cell]) -> Size:
     step = min(rows["train"], profile.batch_size)
     model, found, reason = _reckon(cell.backbone, schema, profile, step)
     rates = 0 if plan.config.tune == "none" else len(profile.lr_grid)
-    row_bytes = schema.n_fields * _ID_BYTES + (len(schema.numeric_fields) + 1) * _FLOAT_BYTES + _NUMBER_BYTES
+    row_bytes = len(schema.column_fields) * _ID_BYTES + (len(schema.numeric_fields) + 1) * _FLOAT_BYTES + _NUMBER_BYTES
     return Size(
         cell=cell,
         cells=len(cells),

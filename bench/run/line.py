@@ -84,15 +84,27 @@ def _at_most(rows: Rows, most: int) -> Rows:
 
 
 def _design(rows: Rows) -> Any:
-    """One-hot fields, a numeric one with its value: a sparse matrix, float64 [N, V]."""
+    """One-hot fields, a numeric one with its value, a pooled one with its values' shares: sparse, float64 [N, V]."""
     from scipy.sparse import csr_matrix  # noqa: PLC0415 - only baselines need it
 
     ids = rows.ids.cpu().numpy()
     values = np.ones(ids.shape)
+    if rows.pooled is not None:
+        ids, values = _with_further(rows, ids)
     if rows.numeric is not None:
         values[:, list(rows.schema.numeric_fields)] = rows.numeric.cpu().numpy()
     starts = np.arange(0, ids.size + 1, ids.shape[1])
     return csr_matrix((values.ravel(), ids.ravel(), starts), shape=(len(ids), rows.schema.vocabulary_rows))
+
+
+def _with_further(rows: Rows, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of all columns, int32 [N, F + P], and the share that each has among the values of its field."""
+    assert rows.pooled is not None
+    schema, further = rows.schema, rows.pooled.cpu().numpy()
+    there = np.concatenate([np.ones(ids.shape), further != schema.padding], axis=1)
+    counts = np.zeros(ids.shape)
+    np.add.at(counts.T, schema.column_fields, there.T)
+    return np.concatenate([ids, further], axis=1), there / counts[:, schema.column_fields]
 
 
 def _auc(logits: np.ndarray, rows: Rows) -> float:

@@ -23,7 +23,8 @@ def step_flops_per_row(model: CTRModel, batch: Batch) -> float:
     from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415
 
     numeric = None if batch.numeric is None else batch.numeric[:COUNTED_ROWS]
-    part = Batch(batch.ids[:COUNTED_ROWS], numeric, batch.labels[:COUNTED_ROWS])
+    pooled = None if batch.pooled is None else batch.pooled[:COUNTED_ROWS]
+    part = Batch(batch.ids[:COUNTED_ROWS], numeric, batch.labels[:COUNTED_ROWS], pooled)
     with FlopCounterMode(display=False) as counter:
         log_loss(model, part).backward()  # type: ignore[no-untyped-call]
     for param in model.parameters():

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from bench.api import Rows, stratified_sample
+from bench.api import Rows, Schema, stratified_sample
 
 __all__ = [
     "CHUNK",
@@ -21,10 +21,13 @@ __all__ = [
     "code_matrix",
     "draw_number",
     "frequency_matrix",
+    "further_codes",
     "labels_of",
     "local_codes",
     "permutation_importance",
+    "pooled_means",
     "put_numeric",
+    "refuse_pooled",
     "standardise",
 ]
 
@@ -66,9 +69,40 @@ def labels_of(rows: Rows) -> np.ndarray:
 
 
 def local_codes(rows: Rows) -> np.ndarray:
-    """Ids counted from 0 within each field, int32 [N, F], column-major."""
+    """Ids counted from 0 within each field, int32 [N, F], column-major; of a pooled field that of the first value."""
     columns = rows.ids.t().contiguous().cpu().numpy()
     return np.asarray((columns - rows.schema.offsets[:-1, None].astype(np.int32)).T)
+
+
+def refuse_pooled(schema: Schema, what: str) -> str | None:
+    """Why ``what``, which reads one code a row and field, has no part in data with pooled fields."""
+    if not schema.pooled_fields:
+        return None
+    first, more = schema.names[schema.pooled_fields[0]], len(schema.pooled_fields) - 1
+    return (
+        f"{what} reads one value a row, and {first}{f' and {more} more' if more else ''} may have several: "
+        'take variant=sound, or give such columns multi = "combination" in the card'
+    )
+
+
+def further_codes(rows: Rows, field: int) -> np.ndarray:
+    """The further values of a pooled field, counted from 0, int32 [N, positions - 1]; -1 where there is none."""
+    assert rows.pooled is not None
+    schema = rows.schema
+    columns = np.flatnonzero(schema.column_fields[schema.n_fields :] == field)
+    ids = rows.pooled[:, columns.tolist()].cpu().numpy()
+    return np.where(ids == schema.padding[columns], -1, ids - np.int32(schema.offsets[field]))
+
+
+def pooled_means(first: np.ndarray, further: np.ndarray) -> np.ndarray:
+    """Means over the values of each row, float64 [N].
+
+    Args:
+        first: a number of each row's first value, [N].
+        further: numbers of the others, [N, P], NaN where there is none.
+    """
+    counts = 1 + np.count_nonzero(~np.isnan(further), axis=1)
+    return np.asarray((first + np.nansum(further, axis=1, dtype=np.float64)) / counts)
 
 
 def put_numeric(matrix: np.ndarray, rows: Rows) -> None:
@@ -85,11 +119,21 @@ def code_matrix(rows: Rows) -> np.ndarray:
 
 
 def frequency_matrix(rows: Rows) -> np.ndarray:
-    """log(1 + how often the value occurs in ``rows``), float32 [N, F]; numeric fields give their values."""
+    """log(1 + how often the value occurs in ``rows``), float32 [N, F]; numeric fields give their values.
+
+    Of pooled fields the mean over the values of a row.
+    """
     codes = local_codes(rows)
     matrix = np.empty(codes.shape, dtype=np.float32, order="F")
     for f in range(codes.shape[1]):
-        matrix[:, f] = np.log1p(np.bincount(codes[:, f]))[codes[:, f]]
+        if f not in rows.schema.pooled_fields:
+            matrix[:, f] = np.log1p(np.bincount(codes[:, f]))[codes[:, f]]
+            continue
+        further = further_codes(rows, f)
+        size = rows.schema.fields[f].cardinality
+        counts = np.bincount(codes[:, f], minlength=size) + np.bincount(further[further >= 0], minlength=size)
+        table = np.append(np.log1p(counts), np.nan)  # the last one is that of -1
+        matrix[:, f] = pooled_means(table[codes[:, f]], table[further])
     put_numeric(matrix, rows)
     return matrix
 

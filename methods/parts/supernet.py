@@ -23,6 +23,7 @@ class Supernet(Gate):
     """Drops values of small norm and, in training, all but the first coordinates, as many as are drawn."""
 
     shape = "BFD"
+    by_value = True
 
     def __init__(self, schema: Schema) -> None:
         """Thresholds t = 0: every value passes."""
@@ -31,15 +32,22 @@ class Supernet(Gate):
         self.exempt: Tensor
         exempt = torch.tensor([field.kind == "numeric" for field in schema.fields])
         self.register_buffer("exempt", exempt, persistent=False)
+        # Of a pooled field several columns have one threshold and, in a row, one size.
+        self.columns: Tensor | None
+        columns = torch.from_numpy(schema.column_fields) if schema.pooled_fields else None
+        self.register_buffer("columns", columns, persistent=False)
 
     def forward(self, e: Tensor, ids: Tensor) -> Tensor:
-        rows = unit_step(e.abs().sum(-1) - self.thresholds)
-        rows = torch.where(self.exempt, torch.ones_like(rows), rows)[..., None]  # [B, F, 1]
+        rows = unit_step(e.abs().sum(-1) - self._by_column(self.thresholds))
+        rows = torch.where(self._by_column(self.exempt), torch.ones_like(rows), rows)[..., None]  # [B, F, 1]
         if not self.training:
             return rows.expand_as(e)
         dim = e.shape[-1]
-        last = torch.randint(dim, (*ids.shape, 1), device=e.device)
-        return rows * (torch.arange(dim, device=e.device) <= last)
+        last = torch.randint(dim, (len(ids), len(self.thresholds), 1), device=e.device)
+        return rows * (torch.arange(dim, device=e.device) <= self._by_column(last, dim=1))
+
+    def _by_column(self, of_fields: Tensor, dim: int = 0) -> Tensor:
+        return of_fields if self.columns is None else of_fields.index_select(dim, self.columns)
 
     @torch.no_grad()
     def importance(self, embeddings: Tensor, schema: Schema) -> Tensor:

@@ -11,6 +11,8 @@ A training row in fold j reads the code of its value from the rows of the other 
 included, so that no label has any part in its own row's code. Other rows read it from all training rows.
 Folds are a hash of the row's identity: a row stays in its fold whatever other rows are drawn.
 
+Of a pooled field every value of a row is counted, and the row's code is the mean of its values' codes.
+
 Shapes: N training rows, M other rows, F fields, C values of a field.
 """
 
@@ -20,7 +22,7 @@ import numpy as np
 import torch
 
 from bench.api import Rows
-from methods.parts.shallow import labels_of, local_codes, put_numeric
+from methods.parts.shallow import further_codes, labels_of, local_codes, pooled_means, put_numeric
 
 __all__ = ["centred_codes", "encode", "fold_numbers", "out_of_fold", "prior_strength", "standard_codes", "value_logits"]
 
@@ -46,7 +48,10 @@ def encode(train: Rows, others: Rows, folds: int, salt: int) -> tuple[np.ndarray
     encoded = np.empty(codes.shape, dtype=np.float32, order="F")
     other_encoded = np.empty(other_codes.shape, dtype=np.float32, order="F")
     for f, field in enumerate(train.schema.fields):
-        if field.kind != "numeric":
+        if field.positions > 1:
+            pair = (codes[:, f], further_codes(train, f)), (other_codes[:, f], further_codes(others, f))
+            encoded[:, f], other_encoded[:, f] = _pooled(*pair, positive, fold, folds, field.cardinality)
+        elif field.kind != "numeric":
             encoded[:, f], table = out_of_fold(codes[:, f], positive, fold, folds, field.cardinality)
             other_encoded[:, f] = table[other_codes[:, f]]
     put_numeric(encoded, train)
@@ -115,6 +120,26 @@ def out_of_fold(
     all_counts, all_clicks = counts.sum(axis=0), clicks.sum(axis=0)
     tables = value_logits(all_counts - counts, all_clicks - clicks).astype(np.float32)
     return tables.ravel()[cell], value_logits(all_counts, all_clicks).astype(np.float32)
+
+
+def _pooled(
+    train: tuple[np.ndarray, np.ndarray],
+    others: tuple[np.ndarray, np.ndarray],
+    positive: np.ndarray,
+    fold: np.ndarray,
+    folds: int,
+    cardinality: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Encode a pooled field, of which rows have first [N] and further [N, P] values; the mean of each row, [N]."""
+    first, further = train
+    rows, places = np.nonzero(further >= 0)
+    owner = np.concatenate([np.arange(len(first)), rows])
+    codes = np.concatenate([first, further[rows, places]])
+    encoded, table = out_of_fold(codes, positive[owner], fold[owner], folds, cardinality)
+    spread = np.full(further.shape, np.nan)
+    spread[rows, places] = encoded[len(first) :]
+    padded = np.append(table, np.nan)  # the last one is that of -1
+    return pooled_means(encoded[: len(first)], spread), pooled_means(table[others[0]], padded[others[1]])
 
 
 def value_logits(counts: np.ndarray, clicks: np.ndarray) -> np.ndarray:

@@ -3,6 +3,9 @@
     annealed   z_v = σ(t g_v) / σ(w0)      t is a buffer that the schedule raises; 1 at the start, where g_v = w0, t = 1
     fixed      z_v = c · m_v               m_v in {0, 1}; with sizes d_f only the first d_f coordinates pass
 
+Of a field with several values in a row each is gated before they are pooled, so that a dropped value is a zero vector
+in the mean, and a mask written into the table gives the same.
+
 Shapes: g, z by value [V]; looked up by a batch's ids [B, F]; with sizes [B, F, D].
 """
 
@@ -23,6 +26,7 @@ class AnnealedGate(Gate):
     """A sigmoid gate a value, with a temperature."""
 
     shape = "BF"
+    by_value = True
 
     def __init__(self, n_values: int, init: float) -> None:
         """Open all gates: g = ``init`` (w0), a table of one column so that its gradient has a buffer of its own."""
@@ -49,6 +53,7 @@ class ValueMask(Gate):
     """A fixed factor a value."""
 
     shape: ClassVar[Literal["F", "BF", "FD", "BFD"]] = "BF"
+    by_value = True
 
     def __init__(self, factors: Tensor) -> None:
         """Multiply by ``factors`` [V]."""
@@ -66,7 +71,7 @@ class ValueSizeMask(ValueMask):
     shape = "BFD"
 
     def __init__(self, factors: Tensor, sizes: Tensor, dim: int) -> None:
-        """Let the first ``sizes`` [F] of ``dim`` coordinates pass, multiplied by ``factors`` [V]."""
+        """Let the first ``sizes`` of ``dim`` coordinates pass, by column of ids, multiplied by ``factors`` [V]."""
         super().__init__(factors)
         self.inside: Tensor
         inside = torch.arange(dim, device=factors.device) < sizes.to(factors.device)[:, None]
@@ -86,7 +91,8 @@ def train_masked(ctx: Context[Any], train: Rows, valid: Rows, selection: Selecti
 
     def surgery() -> CTRModel:
         model = ctx.model() if selection.start is None else selection.start
-        sizes = selection.dims
+        columns = torch.from_numpy(model.schema.column_fields)
+        sizes = None if selection.dims is None else selection.dims.cpu()[columns]
         model.gate = ValueMask(factors) if sizes is None else ValueSizeMask(factors, sizes, model.dim)
         return model
 
@@ -108,7 +114,11 @@ def frequencies(rows: Rows) -> Tensor:
         torch.bincount(rows.ids[:, f] - int(first), minlength=int(size))
         for f, (first, size) in enumerate(zip(rows.schema.offsets[:-1], rows.schema.cardinalities, strict=True))
     ]
-    return torch.cat(counts).double()
+    total = torch.cat(counts).double()
+    if rows.pooled is not None:
+        there = rows.pooled != torch.from_numpy(rows.schema.padding).to(rows.pooled.device)
+        total += torch.bincount(rows.pooled[there], minlength=len(total))
+    return total
 
 
 def field_means(schema: Schema, values: Tensor, weights: Tensor) -> np.ndarray:

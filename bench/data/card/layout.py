@@ -17,9 +17,15 @@ ISO = "iso"
 TIME_FORMATS = ("unix", "YYMMDDHH", ISO)
 """Seconds since 1970; two digits each; ISO 8601, as 2024-03-07 or 2024-03-07 21:18:27, UTC where no zone is given."""
 ROLES = ("categorical", "integer", "numeric", "label", "time", "ignore")
-MULTI = ("combination", "first")
-"""Of several values in one row: the set of them is one value, or the first ones have a field each."""
-MULTI_MEND = 'multi = "combination" makes one value of all of them, multi = "first" with positions = 3 three fields'
+MULTI = ("combination", "first", "mean")
+"""Of several values in one row: the set of them is one value, the first ones have a field each, or one field has the
+mean of their embeddings."""
+MULTI_MEND = (
+    'multi = "combination" makes one value of all of them, multi = "first" with positions = 3 three fields, '
+    'multi = "mean" one field with the mean of their embeddings'
+)
+POOLED = 5
+"""Values of ``mean`` unless the card says otherwise."""
 FORMATS = ("table", "libsvm", "libffm")
 """Text with a value for every column, or Parquet; lines of index:value; lines of field:index:value."""
 _INDICES = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
@@ -51,7 +57,7 @@ class Column:
     separator: str = ""
     """What stands between them in a text."""
     positions: int = 1
-    """Of ``first``: how many of them become fields."""
+    """Of ``first``: how many of them become fields; of ``mean``: how many are pooled at most."""
     no_field: bool = False
     """Whether it is read for the split alone."""
 
@@ -79,7 +85,7 @@ class Column:
             return ()
         if self.role == "time":
             return tuple(name for name, _ in self.parts)
-        if self.positions > 1:
+        if self.multi == "first" and self.positions > 1:
             return tuple(f"{self.field}_{place}" for place in range(1, self.positions + 1))
         return (self.field,) if self.role in ("categorical", "integer", "numeric") else ()
 
@@ -148,6 +154,10 @@ class Layout:
     def kind(self, name: str) -> Kind:
         """The kind of the field ``name``."""
         return self._kinds.get(name, "categorical")
+
+    def positions(self, name: str) -> int:
+        """How many values of the field ``name`` a row has at most."""
+        return next((one.positions for one in self.columns if one.multi == "mean" and name in one.fields), 1)
 
     @cached_property
     def _kinds(self) -> dict[str, Kind]:

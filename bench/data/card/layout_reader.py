@@ -15,6 +15,7 @@ from bench.data.card.layout import (
     MAX_EXPANSION,
     MULTI,
     MULTI_MEND,
+    POOLED,
     ROLES,
     TIME_FORMATS,
     TIME_PARTS,
@@ -128,21 +129,24 @@ def _read_multi(role: str, entry: TomlTable) -> tuple[str, str, int]:
     """
     given = [key for key in ("multi", "separator", "positions") if key in entry]
     multi, separator = entry.take("multi", str, ""), entry.take("separator", str, "")
-    positions = entry.take("positions", int, 1)
+    pooled = multi == "mean"
+    positions = entry.take("positions", int, POOLED if pooled else 1)
     if given and role != "categorical":
         raise entry.fault(f"{given[0]} is a key of the kind 'categorical', not of {role!r}; take it out.", given[0])
     if multi and multi not in MULTI:
-        raise entry.fault(f"multi {multi!r} does not exist.{suggest(multi, MULTI)}", "multi", instead=MULTI[-1])
+        raise entry.fault(f"multi {multi!r} does not exist.{suggest(multi, MULTI)}", "multi", instead="first")
     if given and not multi:
         what = f"{given[0]} needs to know what several values become: {MULTI_MEND}."
         raise entry.fault(what, given[0], instead=ROLES[0], whole=True)
     if "separator" in given and (not separator or breaks_lines(separator.replace("\t", ""))):
         what = f'separator = {separator!r} must be what stands between two values, as "|".'
         raise entry.fault(what, "separator")
-    if "positions" in given and multi != "first":
-        raise entry.fault(f'positions = {positions} needs multi = "first"; take one out.', "positions")
-    if not 1 <= positions <= _MOST_POSITIONS:
-        raise entry.fault(f"positions = {positions} must be from 1 to {_MOST_POSITIONS}.", "positions")
+    if "positions" in given and multi == "combination":
+        raise entry.fault(f'positions = {positions} needs multi = "first" or "mean"; take one out.', "positions")
+    least = 2 if pooled else 1
+    if not least <= positions <= _MOST_POSITIONS:
+        what = f"positions = {positions} must be from {least} to {_MOST_POSITIONS}."
+        raise entry.fault(what, "positions", instead=least)
     return multi, separator, positions
 
 

@@ -150,7 +150,9 @@ def _comment(one: Guess, look: Look) -> str:
     values = f"{one.present.distinct:,} value{'s' * (one.present.distinct != 1)}"
     parts = [f"ignored: {one.why}" if one.kind == "ignore" else values]
     parts += [f"{one.present.missing:.1%} missing"] if one.present.missing > 0 else []
-    parts += ['lists, each a set; or a field for each of the first ones: multi = "first", positions = 3'] * one.multi
+    parts += [
+        'lists, each a set; multi = "mean" pools their values, multi = "first", positions = 3 makes three fields'
+    ] * one.multi
     return "; ".join([*parts, *one.notes, *_flagged(one.name, look)])
 
 

@@ -42,6 +42,8 @@ class StoredBlock:
     """Of each field: its values where they are numbers."""
     numbers: Slot
     """float64 [n · numeric fields]."""
+    further: tuple[Slot, ...] = ()
+    """Codes of the further values of pooled fields, column by column."""
 
 
 def store_block(block: FieldBlock, spill: Spill) -> StoredBlock:
@@ -55,6 +57,7 @@ def store_block(block: FieldBlock, spill: Spill) -> StoredBlock:
         values=values,
         parked=tuple(next(slots) if pa.types.is_integer(one.type) else None for one in values),
         numbers=spill.append(block.numbers.ravel()),
+        further=spill.append_all(list(block.further)) if block.further else (),
     )
 
 
@@ -92,9 +95,13 @@ def build_vocabulary(values: pa.Array, counts: np.ndarray, min_count: int) -> Vo
 class Encoder:
     """All fields of one data set on their way from blocks to ids."""
 
-    def __init__(self, names: Sequence[str], kinds: Sequence[Kind], spill: Spill) -> None:
-        """Encode the fields ``names``, whose blocks are parked in ``spill``."""
+    def __init__(
+        self, names: Sequence[str], kinds: Sequence[Kind], spill: Spill, positions: Sequence[int] | None = None
+    ) -> None:
+        """Encode the fields ``names``, whose blocks are parked in ``spill``; ``positions`` as in ``Field``."""
         self.names, self.kinds = tuple(names), tuple(kinds)
+        self.positions = (1,) * len(self.names) if positions is None else tuple(positions)
+        self._owners = [field for field, n in enumerate(self.positions) for _ in range(n - 1)]
         self._spill = spill
         self._dictionaries: list[Dictionary] = [NumberDictionary(spill) for _ in names]
         self._blocks: list[StoredBlock] = []
@@ -126,7 +133,12 @@ class Encoder:
         def count(block: int, start: int) -> list[np.ndarray]:
             train = np.flatnonzero(in_train[start : start + self._blocks[block].n_rows])
             codes = self._spill.read_all(self._blocks[block].codes)
-            return [np.bincount(code.take(train), minlength=1) for code in codes]
+            found = [np.bincount(code.take(train), minlength=1) for code in codes]
+            for owner, code in zip(self._owners, self._further(block), strict=True):
+                more = np.bincount(code.take(train), minlength=1)
+                more[0] = 0  # that a row has no further value does not make one missing
+                found[owner] = _sum(found[owner], more)
+            return found
 
         for block, start, counts in self._each_block(count, pool):
             for total, dictionary, found in zip(totals, self._dictionaries, counts, strict=True):
@@ -138,21 +150,27 @@ class Encoder:
         values = [dictionary.values for dictionary in self._dictionaries]
         self.vocabularies = list(pool.map(build_vocabulary, values, totals, needs))
         sizes = [len(vocabulary.counts) for vocabulary in self.vocabularies]
-        return Schema(tuple(map(Field, self.names, self.kinds, sizes)))
+        return Schema(tuple(map(Field, self.names, self.kinds, sizes, self.positions)))
 
-    def id_blocks(self, offsets: np.ndarray, pool: Executor) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _further(self, block: int) -> list[np.ndarray]:
+        slots = self._blocks[block].further
+        return self._spill.read_all(slots) if slots else []
+
+    def id_blocks(self, offsets: np.ndarray, pool: Executor) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """The encoded rows in file order.
 
         Yields:
-            ids int32 [n, F] with ``offsets`` added, and numbers float64 [n, numeric fields].
+            ids int32 [n, F] with ``offsets`` added, numbers float64 [n, numeric fields], and ids of further values of
+            pooled fields, int32 [n, P].
         """
 
-        def encode(block: int, _: int) -> tuple[np.ndarray, np.ndarray]:
+        def encode(block: int, _: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             stored = self._blocks[block]
             codes = self._spill.read_all(stored.codes)
             tables = [self._block_table(block, field) + offset for field, offset in enumerate(starts)]
             numbers = self._spill.read(stored.numbers).reshape(stored.n_rows, -1)
-            return _look_up(codes, tables, stored.n_rows), numbers
+            further = _look_up(self._further(block), [tables[owner] for owner in self._owners], stored.n_rows)
+            return _look_up(codes, tables, stored.n_rows), numbers, further
 
         starts = offsets[:-1].astype(np.int32)
         for _, _, arrays in self._each_block(encode, pool):
@@ -175,12 +193,20 @@ def _call(work: Callable[[], None]) -> None:
     work()
 
 
+def _sum(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The sum of two arrays of counts, of which the shorter one counts 0 beyond its end."""
+    total = np.zeros(max(len(one), len(other)), dtype=one.dtype)
+    total[: len(one)] += one
+    total[: len(other)] += other
+    return total
+
+
 def _look_up(codes: list[np.ndarray], tables: list[np.ndarray], n_rows: int) -> np.ndarray:
     by_field = np.empty((len(codes), n_rows), dtype=np.int32)
     for row, code, table in zip(by_field, codes, tables, strict=True):
         np.take(table, code, out=row, mode="clip")  # codes are within the table; to check them would take a copy
     ids = np.empty((n_rows, len(codes)), dtype=np.int32)
-    rows = max(_IDS_AT_ONCE // len(codes), 16)
+    rows = max(_IDS_AT_ONCE // max(len(codes), 1), 16)
     for start in range(0, n_rows, rows):
         ids[start : start + rows] = by_field[:, start : start + rows].T
     return ids

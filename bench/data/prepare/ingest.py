@@ -80,7 +80,7 @@ def ingest_raw(
     sample = sample_of(card, lambda: count_rows(source, tables, cut))
     work = _Work(card, tables, read_sides(layout, source), spill)
     kinds = [layout.kind(name) for name in layout.fields]
-    encoder = Encoder(layout.fields, kinds, spill)
+    encoder = Encoder(layout.fields, kinds, spill, [layout.positions(name) for name in layout.fields])
     labels: list[np.ndarray] = []
     values = LabelValues()
     deciding: list[np.ndarray] = []

@@ -197,22 +197,25 @@ class _Preparer:
         with (
             files.ArrayFile(self._folder / files.IDS, np.int32, (n_rows, schema.n_fields)) as ids,
             files.ArrayFile(self._folder / files.NUMERIC, np.float64, (n_rows, n_numeric)) as numeric,
+            files.ArrayFile(self._folder / files.POOLED, np.int32, (n_rows, len(schema.padding))) as pooled,
         ):
             try:
-                for block, numbers in data.encoder.id_blocks(schema.offsets, pool):
+                for block, numbers, further in data.encoder.id_blocks(schema.offsets, pool):
                     for write in writing:
                         write.result()
-                    writing = [pool.submit(ids.write, block), pool.submit(numeric.write, numbers)]
+                    arrays = ((ids, block), (numeric, numbers), (pooled, further))
+                    writing = [pool.submit(file.write, array) for file, array in arrays if array.size]
                     done += len(block)
                     tick(done)
                 for write in writing:
                     write.result()
             finally:
                 wait(writing)
-        sums = {files.IDS: ids.sha256, files.NUMERIC: numeric.sha256}
-        if not n_numeric:
-            (self._folder / files.NUMERIC).unlink()
-            del sums[files.NUMERIC]
+        sums = {files.IDS: ids.sha256, files.NUMERIC: numeric.sha256, files.POOLED: pooled.sha256}
+        for name, has in ((files.NUMERIC, n_numeric), (files.POOLED, len(schema.padding))):
+            if not has:
+                (self._folder / name).unlink()
+                del sums[name]
         return sums
 
     def _describe(self, data: Ingested, schema: Schema, splits: np.ndarray) -> dict[str, Any]:
@@ -224,7 +227,7 @@ class _Preparer:
             "revision": card.revision,
             "definition": card.definition,
             "params": card.params,
-            "fields": [dict(vars(field)) for field in schema.fields],
+            "fields": files.described(schema),
             "n_rows": len(splits),
             "positives": int(np.count_nonzero(data.labels)),
             "split_rows": {name: int(np.count_nonzero(splits == i)) for i, name in enumerate(SPLITS)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,15 @@ def code_numbers(numbers: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, 
     n_known = int(np.count_nonzero(known))
     table = np.where(known, np.cumsum(known), 0).astype(smallest_unsigned(n_known))
     return table[places], distinct[known]
+
+
+def recode_all(codes: np.ndarray, derived: Sequence[pa.Array]) -> list[LocalColumn]:
+    """``recode`` by each of several arrays of one length, with one dictionary for all of them."""
+    encoded = pa.concat_arrays(derived).dictionary_encode()
+    size = smallest_unsigned(len(encoded.dictionary))
+    found = (np.asarray(encoded.indices.fill_null(-1)) + 1).astype(size).reshape(len(derived), -1)
+    tables = np.concatenate([np.zeros((len(derived), 1), size), found], axis=1)
+    return [LocalColumn(table[codes], encoded.dictionary) for table in tables]
 
 
 def recode(codes: np.ndarray, derived: pa.Array) -> LocalColumn:

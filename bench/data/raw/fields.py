@@ -11,9 +11,9 @@ import pyarrow as pa
 from bench.data.card.labels import LabelValues
 from bench.data.card.layout import ISO, Column, Layout
 from bench.data.raw.buckets import bucket_keys
-from bench.data.raw.columns import LocalColumn, recode
+from bench.data.raw.columns import LocalColumn, recode, recode_all
 from bench.data.raw.decimals import with_point
-from bench.data.raw.multi import combinations, is_list, positions, split_texts
+from bench.data.raw.multi import combinations, is_list, positions, split_texts, without_missing
 from bench.data.raw.readers import RawBlock
 from bench.data.raw.sources import RawSource
 from bench.data.raw.texts import as_texts
@@ -46,6 +46,8 @@ class FieldBlock:
     extremes: tuple[tuple[Extreme, ...], ...] = ()
     """Of each numeric field: the smallest and the largest number; nothing where all are missing."""
     label_values: LabelValues = field(default_factory=LabelValues)
+    further: tuple[np.ndarray, ...] = ()
+    """Of each pooled field in order: the codes of its second, third, … values, by the dictionary of its column."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,14 @@ def make_fields(block: RawBlock, layout: Layout, sides: tuple[SideTable, ...], m
     made: dict[str, LocalColumn] = {}
     numbers: dict[str, np.ndarray] = {}
     extremes: dict[str, tuple[Extreme, ...]] = {}
+    further: dict[str, tuple[np.ndarray, ...]] = {}
     for column in layout.columns:
         if column.no_field:
             continue
-        if column.multi:
+        if column.multi == "mean":
+            made[column.field], *more = _pooled(block, column, layout)
+            further[column.field] = tuple(one.codes for one in more)
+        elif column.multi:
             made |= _several(block, column, layout)
         elif column.role == "categorical":
             made[column.field] = block.columns[column.name]
@@ -95,28 +101,41 @@ def make_fields(block: RawBlock, layout: Layout, sides: tuple[SideTable, ...], m
     stacked = np.stack([numbers[name] for name in ordered], axis=1) if ordered else np.empty((block.n_rows, 0))
     labels, label_values = _labels(block, layout)
     columns = [made[name] for name in layout.fields]
-    return FieldBlock(labels, columns, stacked, tuple(extremes[name] for name in ordered), label_values)
+    pooled = tuple(codes for name in layout.fields for codes in further.get(name, ()))
+    return FieldBlock(labels, columns, stacked, tuple(extremes[name] for name in ordered), label_values, pooled)
 
 
 def _several(block: RawBlock, column: Column, layout: Layout) -> dict[str, LocalColumn]:
-    """The fields of a column with several values in a row.
+    """The fields of a column with several values in a row; errors as of ``_lists``."""
+    codes, lists = block.columns[column.name].codes, _lists(block, column, layout)
+    if column.multi == "combination":
+        made = [combinations(lists, column.separator, layout.missing)]
+    else:
+        made = positions(lists, column.positions, layout.missing)
+    return {name: recode(codes, values) for name, values in zip(column.fields, made, strict=True)}
+
+
+def _pooled(block: RawBlock, column: Column, layout: Layout) -> list[LocalColumn]:
+    """The first, second, … values of a pooled field that are there, by one dictionary; errors as of ``_lists``."""
+    lists = without_missing(_lists(block, column, layout), layout.missing)
+    return recode_all(block.columns[column.name].codes, positions(lists, column.positions, ()))
+
+
+def _lists(block: RawBlock, column: Column, layout: Layout) -> pa.Array:
+    """The lists behind the codes of a column.
 
     Raises:
-        DataError: a text, of which the card does not say where to cut it.
+        DataError: texts, of which the card does not say where to cut them.
     """
-    codes, lists = block.columns[column.name].codes, block.columns[column.name].values
+    lists = block.columns[column.name].values
     if not is_list(lists.type):
         if not column.separator:
             raise DataError(
                 f"{block.member}: column {column.name!r} holds texts, and the card does not say what stands between "
                 f'their values; set separator = "|" beside multi.'
             )
-        lists = split_texts(as_texts(lists), column.separator, layout.trim)
-    if column.multi == "combination":
-        made = [combinations(lists, column.separator, layout.missing)]
-    else:
-        made = positions(lists, column.positions, layout.missing)
-    return {name: recode(codes, values) for name, values in zip(column.fields, made, strict=True)}
+        return split_texts(as_texts(lists), column.separator, layout.trim)
+    return lists
 
 
 def _bucketed(column: LocalColumn, merged_buckets: bool) -> LocalColumn:

@@ -1,7 +1,8 @@
 """Several values in one row: what becomes of lists, and of texts such as ``a|b|c``, by arithmetic on whole arrays.
 
 A list is a set of values in which nothing counts twice and order says nothing (``combination``), or its first values
-stand for themselves (``first``). Missing ones among its values are left out of a set, and keep their place otherwise.
+stand for themselves (``first``, ``mean``). Missing ones among its values are left out; of ``first`` they keep their
+place.
 """
 
 from __future__ import annotations
@@ -73,6 +74,13 @@ def positions(lists: pa.Array, n: int, missing: Sequence[str]) -> list[pa.Array]
         at = offsets[:-1] + place
         found.append(values.take(pa.array(at, mask=at >= offsets[1:])))
     return found
+
+
+def without_missing(lists: pa.Array, missing: Sequence[str]) -> pa.Array:
+    """The lists of large strings without nulls and without values of ``missing``; a null becomes an empty list."""
+    found = _present(lists.flatten(), missing)
+    kept = np.concatenate([[0], np.cumsum(~np.asarray(found.is_null()))])
+    return pa.LargeListArray.from_arrays(pa.array(kept[offsets_of(lists)]), found.drop_null())
 
 
 def _present(values: pa.Array, missing: Sequence[str]) -> pa.Array:

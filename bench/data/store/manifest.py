@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,8 @@ FORMAT = 2
 """Version of the store's files; another one is refused."""
 MANIFEST = "manifest.json"
 IDS, NUMERIC, LABELS, SPLIT, TRUTH = "ids.npy", "numeric.npy", "labels.npy", "split.npy", "truth.npy"
+POOLED = "pooled.npy"
+"""Of a store with pooled fields: the ids of their further values, int32 [N, P]."""
 ROWS = "rows.npy"
 """Of a store of some rows: their numbers in the raw table."""
 VOCABULARY = "vocabulary.parquet"
@@ -163,4 +166,13 @@ def revision_of(manifest: dict[str, Any]) -> str:
 
 def schema_of(manifest: dict[str, Any]) -> Schema:
     """The schema that the manifest describes."""
-    return Schema(tuple(Field(one["name"], one["kind"], one["cardinality"]) for one in manifest["fields"]))
+    fields = manifest["fields"]
+    return Schema(tuple(Field(one["name"], one["kind"], one["cardinality"], one.get("positions", 1)) for one in fields))
+
+
+def described(schema: Schema) -> list[dict[str, Any]]:
+    """The fields as the manifest has them; only pooled ones say how many values a row has."""
+    return [{key: value for key, value in asdict(one).items() if (key, value) != _ONE_VALUE} for one in schema.fields]
+
+
+_ONE_VALUE = ("positions", 1)

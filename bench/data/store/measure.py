@@ -76,9 +76,13 @@ class _Sample:
     """Ids that begin at 0 in every field, int32 [F, n]."""
     numbers: dict[int, np.ndarray]
     """By numeric field, float32 [n]."""
+    sets: dict[int, np.ndarray]
+    """By pooled field: what stands for the values of a row together, their order left out, int64 [n]."""
 
     def codes(self, field: int) -> np.ndarray:
         """What stands for the field in every statistic, [n]: ids, or ranges of numbers, missing ones apart."""
+        if field in self.sets:
+            return self.sets[field]
         if field not in self.numbers:
             return np.asarray(self.local[field])
         missing, numbers = self.local[field] == MISSING, self.numbers[field]
@@ -103,7 +107,7 @@ def measure(store: Store) -> Measured:
     local = np.empty((schema.n_fields, n), dtype=np.int32)
     for start, block in columns.blocks(train[chosen], range(schema.n_fields)):
         local[:, start : start + len(block)] = block.T
-    sample = _Sample(schema, labels, local, columns.numbers(train[chosen]))
+    sample = _Sample(schema, labels, local, columns.numbers(train[chosen]), columns.sets(train[chosen]))
     found = [_alone(sample, field) for field in range(schema.n_fields)]
     return Measured(n, len(train), _related(found, sample, columns, train))
 
@@ -123,6 +127,23 @@ class _Columns:
             ids = self._ids[rows[start : start + ROWS_AT_ONCE]][:, list(fields)]
             yield start, (ids if self._new_ids is None else self._new_ids[ids]) - offsets
 
+    def further(self, rows: np.ndarray, field: int) -> np.ndarray:
+        """Further values of a pooled field in ``rows``, as ids of ``schema``, int32 [n, positions - 1]."""
+        pooled = self._store.ids(files.POOLED)
+        assert pooled is not None
+        owners = self.schema.column_fields[self.schema.n_fields :]
+        ids = pooled[rows][:, owners == field]
+        return np.asarray(ids if self._new_ids is None else self._new_ids[ids])
+
+    def sets(self, rows: np.ndarray) -> dict[int, np.ndarray]:
+        """The values of ``rows`` by pooled field, numbered as a whole."""
+        found = {}
+        for field in self.schema.pooled_fields:
+            first = np.concatenate([block for _, block in self.blocks(rows, [field])])
+            values = np.concatenate([first, self.further(rows, field) - self.schema.offsets[field]], axis=1)
+            found[field] = np.unique(np.sort(values, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+        return found
+
     def numbers(self, rows: np.ndarray) -> dict[int, np.ndarray]:
         """The numbers of ``rows`` by numeric field."""
         if not self.schema.numeric_fields:
@@ -140,7 +161,8 @@ def _alone(sample: _Sample, field: int) -> FieldFacts:
         counts = np.unique(sample.numbers[field][local != MISSING], return_counts=True)[1]
         values, top = len(counts), max(missing, float(counts.max(initial=0)) / len(local))
     else:
-        values, top = spec.cardinality - FIRST_VALUE, float(np.bincount(local).max()) / len(local)
+        whole = sample.sets.get(field, local)
+        values, top = spec.cardinality - FIRST_VALUE, float(np.bincount(whole).max()) / len(local)
     return FieldFacts(spec.name, spec.kind, values, missing, top, None if math.isnan(auc) else auc)
 
 
@@ -183,14 +205,18 @@ def _constant(columns: _Columns, train: np.ndarray, fields: Sequence[int]) -> se
     for _, block in columns.blocks(train, ids) if ids else ():
         first = block[0] if first is None else first
         left -= {ids[place] for place in np.flatnonzero((block != first).any(axis=0))}
+    for field in sorted(left & set(columns.schema.pooled_fields)):
+        further = columns.further(train, field)
+        if (further != further[0]).any():
+            left.discard(field)
     numbers = columns.numbers(train) if len(ids) < len(fields) else {}
     return left | {field for field in fields if field in numbers and len(np.unique(numbers[field])) == 1}
 
 
 def _one_to_one(columns: _Columns, train: np.ndarray, pairs: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
-    """Those of ``pairs`` that are one-to-one on all rows: ids with ids, numbers with numbers."""
-    numeric = set(columns.schema.numeric_fields)
-    by_ids = [pair for pair in pairs if not numeric & set(pair)]
+    """Those of ``pairs`` that are one-to-one on all rows: ids with ids, numbers with numbers; pooled ones are not."""
+    numeric, pooled = set(columns.schema.numeric_fields), set(columns.schema.pooled_fields)
+    by_ids = [pair for pair in pairs if not (numeric | pooled) & set(pair)]
     by_number = [pair for pair in pairs if numeric >= set(pair)]
     return _same_ids(columns, train, by_ids) | _same_order(columns, train, by_number)
 

@@ -18,7 +18,7 @@ import numpy as np
 from bench.budget import Terms
 from bench.data.card.card import DatasetCard
 from bench.data.card.split_keys import SPLITS
-from bench.data.schema import FIRST_VALUE, Field, Schema
+from bench.data.schema import FIRST_VALUE, Schema
 from bench.data.store import manifest as files
 from bench.data.store.splits import MIN_ROWS, TEST, TRAIN, assign_splits, check_splits, smallest_hashes
 from bench.errors import DataError
@@ -67,7 +67,7 @@ def read_facts(folder: Path, card: DatasetCard, rows: int | None = None) -> Stor
 
     def count() -> Schema:
         again = Store(folder, card, rows)
-        again.verify([files.IDS])
+        again.verify([name for name in (files.IDS, files.POOLED) if name in manifest["files"]])
         return again.vocabulary()[0]
 
     # neither holds on to labels and splits, which are as long as the data
@@ -187,17 +187,22 @@ class Store:
         rare = np.repeat(first_rows, schema.cardinalities)
         new_ids = np.where(kept, places, places[rare]).astype(np.int32)
         sizes = np.add.reduceat(kept.astype(np.int64), first_rows)
-        fields = zip(schema.fields, sizes.tolist(), strict=True)
-        return Schema(tuple(Field(field.name, field.kind, size) for field, size in fields)), new_ids
+        return schema.resized(sizes.tolist()), new_ids
 
     def _count(self, vocabulary_rows: int) -> np.ndarray:
         """How often each id of the store occurs in the train rows used, int64 [V]."""
-        ids = files.read_array(self.folder / files.IDS, in_memory=False)
         train = self.rows(TRAIN)
         counts = np.zeros(vocabulary_rows, dtype=np.int64)
-        for start in range(0, len(train), ROWS_AT_ONCE):
-            counts += np.bincount(ids[train[start : start + ROWS_AT_ONCE]].ravel(), minlength=vocabulary_rows)
+        both = (self.ids(files.IDS), self.ids(files.POOLED))
+        for ids in (one for one in both if one is not None):
+            for start in range(0, len(train), ROWS_AT_ONCE):
+                counts += np.bincount(ids[train[start : start + ROWS_AT_ONCE]].ravel(), minlength=vocabulary_rows)
         return counts
+
+    def ids(self, name: str) -> np.ndarray | None:
+        """The ids in the file ``name`` of all rows of the store, read as they are used; None where there are none."""
+        found = name in self.manifest["files"]
+        return files.read_array(self.folder / name, in_memory=False) if found else None
 
 
 def verify_store(folder: Path, card: DatasetCard) -> None:

@@ -241,7 +241,8 @@ def _reason(error: BaseException) -> str:
 
 def _clone(batch: Batch) -> Batch:
     numeric = None if batch.numeric is None else batch.numeric.clone()
-    return Batch(batch.ids.clone(), numeric, batch.labels.clone())
+    pooled = None if batch.pooled is None else batch.pooled.clone()
+    return Batch(batch.ids.clone(), numeric, batch.labels.clone(), pooled)
 
 
 def _copy(batch: Batch, target: Batch) -> None:
@@ -249,3 +250,5 @@ def _copy(batch: Batch, target: Batch) -> None:
     target.labels.copy_(batch.labels)
     if batch.numeric is not None and target.numeric is not None:
         target.numeric.copy_(batch.numeric)
+    if batch.pooled is not None and target.pooled is not None:
+        target.pooled.copy_(batch.pooled)
