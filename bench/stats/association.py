@@ -25,7 +25,16 @@ from numpy.typing import ArrayLike
 
 from bench.stats.checks import NotTestable
 
-__all__ = ["NearPair", "Twins", "cramers_v", "partition_signature", "same_partition", "single_field_auc", "twins"]
+__all__ = [
+    "NearPair",
+    "Twins",
+    "cramers_v",
+    "lists_auc",
+    "partition_signature",
+    "same_partition",
+    "single_field_auc",
+    "twins",
+]
 
 NEAR = 0.95
 """Cramér's V above which two columns may be near-duplicates."""
@@ -123,6 +132,31 @@ def single_field_auc(codes: ArrayLike, labels: ArrayLike, folds: int = 5) -> flo
     key = (x * folds + _folds(len(x), folds)) * 2 + clicked.astype(np.int64)
     counts = np.bincount(key, minlength=n_codes * folds * 2).reshape(n_codes, folds, 2)
     found = [_fold_auc(counts, fold) for fold in range(folds)]
+    defined = [auc for auc in found if not math.isnan(auc)]
+    return float(np.mean(defined)) if defined else math.nan
+
+
+def lists_auc(values: np.ndarray, labels: ArrayLike, folds: int = 5) -> float:
+    """``single_field_auc`` where a row has several values: it is ranked by the mean of their rates.
+
+    Args:
+        values: codes from 0 on, [n, most values]; negative where a row has no more.
+        labels: 0 or 1, [n].
+        folds: two or more.
+    """
+    clicked, own = np.asarray(labels).astype(np.int64), _folds(len(values), folds)
+    rows, places = np.nonzero(values >= 0)
+    codes, n_codes = values[rows, places].astype(np.int64), int(values.max(initial=0)) + 1
+    key = (codes * folds + own[rows]) * 2 + clicked[rows]
+    counts = np.bincount(key, minlength=n_codes * folds * 2).reshape(n_codes, folds, 2)
+    found = []
+    for fold in range(folds):
+        mine = own[rows] == fold
+        sums = np.bincount(rows[mine], _fold_rates(counts, fold)[codes[mine]], len(values))
+        held = own == fold
+        means = sums[held] / np.maximum(np.bincount(rows[mine], minlength=len(values))[held], 1)
+        by_label = np.stack([clicked[held] == 0, clicked[held] == 1], axis=1)
+        found.append(_rates_auc(np.round(means, 12), by_label))  # one set of values, one rate, whatever their order
     defined = [auc for auc in found if not math.isnan(auc)]
     return float(np.mean(defined)) if defined else math.nan
 
@@ -254,12 +288,21 @@ def _folds(n_rows: int, folds: int) -> np.ndarray:
 
 def _fold_auc(counts: np.ndarray, fold: int) -> float:
     """AUC in one fold of rates from the others; ``counts`` is [codes, folds, 2], rows by label."""
+    return _rates_auc(_fold_rates(counts, fold), counts[:, fold])
+
+
+def _fold_rates(counts: np.ndarray, fold: int) -> np.ndarray:
+    """Smoothed click rates of the codes outside one fold, [codes]."""
     other = counts.sum(axis=1) - counts[:, fold]  # [codes, 2]
     total = other.sum(axis=0)
     mean = total[1] / max(1, total.sum())
-    rates = (other[:, 1] + SMOOTHING * mean) / (other.sum(axis=1) + SMOOTHING)
+    return np.asarray((other[:, 1] + SMOOTHING * mean) / (other.sum(axis=1) + SMOOTHING))
+
+
+def _rates_auc(rates: np.ndarray, counts: np.ndarray) -> float:
+    """AUC of ``rates`` [n], of which each stands for ``counts`` [n, 2] rows by label."""
     values, tied = np.unique(rates, return_inverse=True)
-    not_clicked, clicked = (np.bincount(tied, counts[:, fold, label], len(values)) for label in (0, 1))
+    not_clicked, clicked = (np.bincount(tied, counts[:, label], len(values)) for label in (0, 1))
     if not clicked.sum() or not not_clicked.sum():
         return math.nan
     below = np.cumsum(not_clicked) - not_clicked / 2  # ties count half

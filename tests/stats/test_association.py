@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from bench.stats.association import (
     SMOOTHING,
     cramers_v,
+    lists_auc,
     partition_signature,
     same_partition,
     single_field_auc,
@@ -179,3 +180,30 @@ def test_labels_and_folds_that_cannot_be_used_are_refused():
         single_field_auc([0, 1], [0, 1], folds=1)
     with pytest.raises(NotTestable, match="unequal lengths"):
         twins([[0, 1], [0, 1, 2]])
+
+
+def test_a_list_is_ranked_by_the_mean_of_its_values_rates() -> None:
+    """Against plain Python: rates of the other folds, their mean over a row's values, scikit-learn's AUC by fold."""
+    draw = np.random.default_rng(3)
+    n, folds = 400, 5
+    lists = [draw.integers(6, size=draw.integers(1, 4)).tolist() for _ in range(n)]
+    labels = np.array([int(draw.random() < 0.2 + 0.1 * np.mean(row)) for row in lists])
+    fold = [int(((i * 0x9E3779B1) & 0xFFFFFFFF) * folds >> 32) for i in range(n)]
+    found = []
+    for held in range(folds):
+        pairs = [(v, labels[i]) for i in range(n) if fold[i] != held for v in lists[i]]
+        mean = sum(label for _, label in pairs) / len(pairs)
+        of = {v: [label for value, label in pairs if value == v] for v in range(6)}
+        rate = {v: (sum(seen) + SMOOTHING * mean) / (len(seen) + SMOOTHING) for v, seen in of.items()}
+        mine = [i for i in range(n) if fold[i] == held]
+        scores = [round(sum(rate[v] for v in lists[i]) / len(lists[i]), 12) for i in mine]
+        found.append(roc_auc_score(labels[mine], scores))
+    padded = np.array([sorted(row) + [-1] * (3 - len(row)) for row in lists])
+    assert lists_auc(padded, labels) == pytest.approx(float(np.mean(found)), abs=1e-12)
+
+
+def test_of_one_value_a_row_it_is_the_auc_of_the_field() -> None:
+    draw = np.random.default_rng(4)
+    codes, labels = draw.integers(9, size=300), draw.integers(2, size=300)
+    padded = np.stack([codes, np.full(300, -1)], axis=1)
+    assert lists_auc(padded, labels) == pytest.approx(single_field_auc(codes, labels), abs=1e-12)

@@ -17,7 +17,7 @@ from bench.data.schema import FIRST_VALUE, MISSING, Schema
 from bench.data.store import manifest as files
 from bench.data.store.splits import TRAIN
 from bench.data.store.store import ROWS_AT_ONCE, Store
-from bench.stats.association import cramers_v, single_field_auc, twins
+from bench.stats.association import cramers_v, lists_auc, single_field_auc, twins
 
 __all__ = ["LEAK", "MOST_CELLS", "MOST_ROWS", "FieldFacts", "Measured", "measure"]
 
@@ -76,13 +76,13 @@ class _Sample:
     """Ids that begin at 0 in every field, int32 [F, n]."""
     numbers: dict[int, np.ndarray]
     """By numeric field, float32 [n]."""
-    sets: dict[int, np.ndarray]
-    """By pooled field: what stands for the values of a row together, their order left out, int64 [n]."""
+    lists: dict[int, np.ndarray]
+    """By pooled field: the ids of a row's values in increasing order, int64 [n, positions]; -1 where it has no more."""
 
     def codes(self, field: int) -> np.ndarray:
         """What stands for the field in every statistic, [n]: ids, or ranges of numbers, missing ones apart."""
-        if field in self.sets:
-            return self.sets[field]
+        if field in self.lists:
+            return np.unique(self.lists[field], axis=0, return_inverse=True)[1].reshape(-1)
         if field not in self.numbers:
             return np.asarray(self.local[field])
         missing, numbers = self.local[field] == MISSING, self.numbers[field]
@@ -107,7 +107,7 @@ def measure(store: Store) -> Measured:
     local = np.empty((schema.n_fields, n), dtype=np.int32)
     for start, block in columns.blocks(train[chosen], range(schema.n_fields)):
         local[:, start : start + len(block)] = block.T
-    sample = _Sample(schema, labels, local, columns.numbers(train[chosen]), columns.sets(train[chosen]))
+    sample = _Sample(schema, labels, local, columns.numbers(train[chosen]), columns.lists(train[chosen]))
     found = [_alone(sample, field) for field in range(schema.n_fields)]
     return Measured(n, len(train), _related(found, sample, columns, train))
 
@@ -128,20 +128,20 @@ class _Columns:
             yield start, (ids if self._new_ids is None else self._new_ids[ids]) - offsets
 
     def further(self, rows: np.ndarray, field: int) -> np.ndarray:
-        """Further values of a pooled field in ``rows``, as ids of ``schema``, int32 [n, positions - 1]."""
+        """Local ids of the further values of a pooled field in ``rows``, int64 [n, positions - 1]; -1 for none."""
         pooled = self._store.ids(files.POOLED)
         assert pooled is not None
         owners = self.schema.column_fields[self.schema.n_fields :]
         ids = pooled[rows][:, owners == field]
-        return np.asarray(ids if self._new_ids is None else self._new_ids[ids])
+        local = (ids if self._new_ids is None else self._new_ids[ids]) - self.schema.offsets[field]
+        return np.where(local == MISSING, -1, local)
 
-    def sets(self, rows: np.ndarray) -> dict[int, np.ndarray]:
-        """The values of ``rows`` by pooled field, numbered as a whole."""
+    def lists(self, rows: np.ndarray) -> dict[int, np.ndarray]:
+        """Local ids of all values of ``rows`` by pooled field, in increasing order; -1 for none."""
         found = {}
         for field in self.schema.pooled_fields:
             first = np.concatenate([block for _, block in self.blocks(rows, [field])])
-            values = np.concatenate([first, self.further(rows, field) - self.schema.offsets[field]], axis=1)
-            found[field] = np.unique(np.sort(values, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+            found[field] = np.sort(np.concatenate([first, self.further(rows, field)], axis=1), axis=1)
         return found
 
     def numbers(self, rows: np.ndarray) -> dict[int, np.ndarray]:
@@ -154,15 +154,14 @@ class _Columns:
 
 def _alone(sample: _Sample, field: int) -> FieldFacts:
     spec, local = sample.schema.fields[field], sample.local[field]
-    codes = sample.codes(field)
-    auc = single_field_auc(codes, sample.labels)
+    codes, lists = sample.codes(field), sample.lists.get(field)
+    auc = single_field_auc(codes, sample.labels) if lists is None else lists_auc(lists, sample.labels)
     missing = float((local == MISSING).mean())
     if field in sample.numbers:
         counts = np.unique(sample.numbers[field][local != MISSING], return_counts=True)[1]
         values, top = len(counts), max(missing, float(counts.max(initial=0)) / len(local))
     else:
-        whole = sample.sets.get(field, local)
-        values, top = spec.cardinality - FIRST_VALUE, float(np.bincount(whole).max()) / len(local)
+        values, top = spec.cardinality - FIRST_VALUE, float(np.bincount(codes).max()) / len(local)
     return FieldFacts(spec.name, spec.kind, values, missing, top, None if math.isnan(auc) else auc)
 
 
