@@ -57,7 +57,7 @@ def command(argv: Sequence[str]) -> int:
     """
     config = tyro.cli(ExportConfig, args=list(argv), prog=PROG, config=(tyro.conf.HelptextFromCommentsOff,))
     from bench.export.cell import Wanted, choose, title  # noqa: PLC0415
-    from bench.export.write import check_target, write_model  # noqa: PLC0415 - loads torch
+    from bench.export.write import check_fields, check_target, write_model  # noqa: PLC0415 - loads torch
     from bench.records import RunFolder  # noqa: PLC0415
     from bench.run.again import resolve_again, train  # noqa: PLC0415
 
@@ -66,6 +66,7 @@ def command(argv: Sequence[str]) -> int:
     check_target(config.to, config.force)
     again = resolve_again(run, record, config.card, config.data_dir, _say)
     took = "" if record.tt_s is None else f" (it took {record.tt_s:,.0f} s)"
+    check_fields(again)
     _say(f"training {title(record)} again{took}")
     model, data = train(again, run, _warn)
     exported = write_model(again, model, data, config.to)

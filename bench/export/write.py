@@ -82,6 +82,22 @@ def check_target(folder: Path, force: bool) -> None:
         raise ConfigError(f"to={folder} is there already; add --force to replace it, or name another folder.")
 
 
+def check_fields(again: Again) -> None:
+    """Make sure, before anything is computed, that the reader can make the kept fields of a row.
+
+    Raises:
+        ConfigError: a kept field pools several values.
+    """
+    schema, kept = again.cell.data.schema, again.record.kept_fields
+    pooled = [schema.names[place] for place in schema.pooled_fields if kept is None or place in kept]
+    if pooled:
+        raise ConfigError(
+            f'{again.record.label} keeps {pooled[0]!r}, which pools several values a row (multi = "mean"), and an '
+            f"exported model reads one id a field. Export a cell that drops it, or prepare the column with "
+            f'multi = "combination".'
+        )
+
+
 def write_model(again: Again, model: CTRModel, data: LoadedData, folder: Path) -> Exported:
     """Write ``model``, which was trained on ``data``, to ``folder``, in the place of what is there.
 

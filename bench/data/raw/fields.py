@@ -73,9 +73,7 @@ def make_fields(block: RawBlock, layout: Layout, sides: tuple[SideTable, ...], m
     numbers: dict[str, np.ndarray] = {}
     extremes: dict[str, tuple[Extreme, ...]] = {}
     further: dict[str, tuple[np.ndarray, ...]] = {}
-    for column in layout.columns:
-        if column.no_field:
-            continue
+    for column in filter(lambda one: not one.no_field, layout.columns):
         if column.multi == "mean":
             made[column.field], *more = _pooled(block, column, layout)
             further[column.field] = tuple(one.codes for one in more)
