@@ -210,7 +210,7 @@ TABLE = {
         ("column 'a' holds lists", 'multi = "combination"', 'multi = "first" with positions = 3'), rows=lists()
     ),
     "several values in text": own(
-        ("multi 'all' does not exist. Known: combination, first.",),
+        ("multi 'all' does not exist. Known: combination, first, mean.",),
         CARD.replace('"categorical"', '{ kind = "categorical", multi = "all" }'),
     ),
     "multi without a separator": own(

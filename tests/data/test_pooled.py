@@ -133,3 +133,18 @@ def test_columns_of_further_values_by_hand():
     assert schema.column_fields.tolist() == [0, 1, 2, 0, 0, 2]
     assert schema.padding.tolist() == [1, 1, 4 + 5 + 1]
     assert schema.keep([1, 2]).padding.tolist() == [5 + 1]
+
+
+def test_indices_of_a_line_are_pooled(tmp_path):
+    """Of libsvm, where a row names several indices of one field."""
+    draw = np.random.default_rng(0)
+    rows = [sorted(draw.choice(np.arange(1, 9), draw.integers(5), replace=False).tolist()) for _ in range(200)]
+    lines = [f"{i % 2} " + " ".join(f"{index}:1" for index in row) for i, row in enumerate(rows)]
+    (tmp_path / "t.svm").write_text("\n".join(lines) + "\n")
+    text = 'name = "mine"\n[raw]\nformat = "libsvm"\n[raw.columns]\ny = "label"\n'
+    card = write_card(
+        tmp_path, text + '"1-9" = { kind = "categorical", field = "seen", multi = "mean", positions = 3 }'
+    )
+    store = prepare(card, tmp_path / "t.svm", tmp_path / "out")
+    _, ids = expected([[str(index) for index in row] for row in rows], np.load(store / "split.npy"), 1)
+    np.testing.assert_array_equal(local_ids(store), ids)

@@ -157,7 +157,11 @@ class Layout:
 
     def positions(self, name: str) -> int:
         """How many values of the field ``name`` a row has at most."""
-        return next((one.positions for one in self.columns if one.multi == "mean" and name in one.fields), 1)
+        return self._pooled.get(name, 1)
+
+    @cached_property
+    def _pooled(self) -> dict[str, int]:
+        return {column.field: column.positions for column in self.columns if column.multi == "mean"}
 
     @cached_property
     def _kinds(self) -> dict[str, Kind]:
