@@ -54,7 +54,7 @@ def test_pooled_values_tell_what_the_first_one_does_not(bench):
     assert skipped["status"] == "skipped"
     assert "variant=group reads one value a row, and tags may have several" in skipped["reason"]
     assert of["first", "lasso[variant=group]"]["status"] == "ok"
-    exported = bench("export", "r", "pooled.toml", "lasso", "--to", "model")
+    exported = bench("export", "r", "pooled", "lasso", "--to", "model")
     assert exported.code == 2
     assert "keeps 'tags', which pools several values a row" in exported.err
     assert not Path("model").exists()
