@@ -22,7 +22,7 @@ from bench.engine.fit import FitPlan
 from bench.engine.steps import Group, Step, log_loss
 from bench.engine.update import Updates
 from bench.rows.rows import Batch
-from methods.parts.value_gates import ValueMask
+from methods.parts.value_gates import ValueMask, ValueSizeMask
 
 DIM = 3
 SCHEMA = Schema((Field("a", "categorical", 700, 4), Field("b", "categorical", 20), Field("c", "categorical", 880, 2)))
@@ -172,3 +172,12 @@ def test_paged_rows_give_the_further_values_of_resident_ones() -> None:
         assert torch.equal(one.pooled, other.pooled)  # type: ignore[arg-type]
     assert torch.equal(rows.batch(torch.tensor([7, 3])).pooled, paged.batch(torch.tensor([7, 3])).pooled)  # type: ignore[arg-type]
     assert rows.n_bytes == 50 * ((3 + 4) * 4 + 8)
+
+
+def test_sizes_and_masks_written_into_the_table_are_the_gate() -> None:
+    model, batch = make_model(), whole(make_rows(60))
+    draw = torch.Generator().manual_seed(2)
+    factors, sizes = (torch.rand(V, generator=draw) < 0.5).double(), torch.tensor([1, 3, 2])
+    columns = torch.from_numpy(SCHEMA.column_fields)
+    model.gate = ValueSizeMask(factors, sizes[columns], DIM)
+    torch.testing.assert_close(model.fold(factors, sizes)(batch), model(batch), rtol=0, atol=1e-10)
