@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import ConfigError, UserError
 from bench.method import Context, Method, NoParams, Selection, Trained
-from bench.params import Content, Only, Range
+from bench.params import Content, Only, Range, split_outside
 from bench.profiles import Profile
 from bench.registry import Axis, BackboneEntry, Entry, MethodEntry
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from bench.engine.model import CTRModel, Gate
     from bench.engine.table import EmbeddingTable
     from bench.rows.rows import Batch, Rows, stratified_sample
+    from bench.stats.consensus import mean_ranks, ranks_of, reciprocal_ranks
+    from bench.stats.paired import holm
 
 _LAZY = {
     "Batch": "bench.rows.rows",
@@ -47,6 +49,10 @@ _LAZY = {
     "auc": "bench.engine.evaluate",
     "predict": "bench.engine.evaluate",
     "n_keep": "bench.budget",
+    "mean_ranks": "bench.stats.consensus",
+    "ranks_of": "bench.stats.consensus",
+    "reciprocal_ranks": "bench.stats.consensus",
+    "holm": "bench.stats.paired",
 }
 
 __all__ = [
@@ -79,10 +85,15 @@ __all__ = [
     "UserError",
     "auc",
     "field_columns",
+    "holm",
     "linear",
+    "mean_ranks",
     "n_keep",
     "predict",
+    "ranks_of",
+    "reciprocal_ranks",
     "slice_columns",
+    "split_outside",
     "stratified_sample",
     "uncompiled",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from bench.registry import Axis, MethodEntry
@@ -151,6 +152,20 @@ class Context(Protocol[P]):
     ) -> FitLog:
         """Train ``model`` in place; keywords override fields of ``FitPlan``, ``name`` among them."""
 
+    def rank(self, member: str, train: Rows, selection_rows: Rows, draw: int = 0) -> Selection:
+        """How one of ``Method.members`` ranks all fields by these rows: its scores [F], finite, and its remarks.
+
+        It runs under the parameters of its text and this cell's seed, as it would in a cell of its own, within a stage
+        of the clock that is named after it: its seconds are seconds of this method. Nothing of it is taken from other
+        cells, and a model that it has trained is gone.
+
+        Args:
+            member: one of the texts that ``members`` returns.
+            train: what it learns from.
+            selection_rows: what it checks decisions on.
+            draw: other random numbers for each number, those of its own cell for 0.
+        """
+
     def stage(self, name: str, fn: Callable[[], T]) -> T:
         """Run ``fn`` as a named stage of the clock; remembered when the cell keeps checkpoints."""
 
@@ -166,6 +181,8 @@ class Method(Generic[P]):
 
     Params: ClassVar[type] = NoParams
     """Frozen dataclass of parameters, each documented with default and source."""
+    inner: Mapping[str, Method[Any]] = MappingProxyType({})
+    """The methods that ``members`` names, by the same texts; filled by the harness."""
 
     def __init__(self, params: P, info: MethodEntry) -> None:
         """Keep the resolved parameters and the registry's entry; no work is done here."""
@@ -175,6 +192,19 @@ class Method(Generic[P]):
     def depends_on(self) -> frozenset[Axis]:
         """Axes that change the scores; override where a parameter adds or removes one."""
         return self.info.depends_on
+
+    def members(self) -> Mapping[str, float]:
+        """Other methods that ``select`` ranks fields by, with ``ctx.rank``; override in a method made of others.
+
+        Returns:
+            by the text that a command line would name one with, ``name[param=value,...]``, how many rankings of all
+            rows it is asked for: what forecasts reckon with.
+        """
+        return {}
+
+    def axes(self) -> frozenset[Axis]:
+        """Axes that change the scores of the method or of one of its members; for the harness."""
+        return self.depends_on().union(*(member.axes() for member in self.inner.values()))
 
     def uses_tau(self, budget: str) -> bool:
         """Whether the prune ratio changes anything under ``budget``; override where a parameter decides."""

@@ -124,6 +124,8 @@ _PATH = re.compile(r"(.+\.toml)(\[.*)?")
 def parse_spec(text: str) -> Spec:
     """Split ``name[param=value,...]``; a name that is the path of a TOML file may itself hold brackets.
 
+    A value may itself be of that form: what stands in its brackets belongs to it.
+
     Raises:
         ConfigError: unbalanced brackets, a part without ``=``, or a parameter given twice.
     """
@@ -135,7 +137,7 @@ def parse_spec(text: str) -> Spec:
     if not rest.endswith("]") or not name:
         raise ConfigError(f"{text!r} is not of the form name[param=value,...]; quote it in the shell.")
     given: dict[str, str] = {}
-    for part in filter(None, (p.strip() for p in rest[:-1].split(","))):
+    for part in filter(None, (p.strip() for p in split_outside(rest[:-1], ","))):
         key, equals, value = (p.strip() for p in part.partition("="))
         if not equals or not key or not value:
             raise ConfigError(f"{part!r} in {text!r} is not of the form param=value.")
@@ -143,6 +145,18 @@ def parse_spec(text: str) -> Spec:
             raise ConfigError(f"parameter {key!r} is given twice in {text!r}.")
         given[key] = value
     return Spec(name, given)
+
+
+def split_outside(text: str, at: str) -> list[str]:
+    """The parts of ``text`` between the characters ``at`` that stand in no brackets."""
+    parts, depth = [""], 0
+    for char in text:
+        depth += (char == "[") - (char == "]")
+        if char == at and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return parts
 
 
 def fill(cls: type[P], given: Mapping[str, str], owner: str, base: P | None = None) -> P:

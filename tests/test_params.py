@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import ConfigError
-from bench.params import Only, Range, Spec, fill, parse_spec
+from bench.params import Only, Range, Spec, fill, parse_spec, split_outside
 
 
 @dataclass(frozen=True)
@@ -155,3 +155,23 @@ def test_ranges_hold_what_their_text_says(
 def test_a_range_without_ends_prints_infinities() -> None:
     assert str(Range()) == "(-inf, inf)"
     assert 1e300 in Range()
+
+
+def test_a_value_may_have_brackets_and_parameters_of_its_own() -> None:
+    spec = parse_spec("outer[b=inner[x=1,y=z[q=2,r=3]],a=2]")
+    assert spec.given == {"b": "inner[x=1,y=z[q=2,r=3]]", "a": "2"}
+    assert parse_spec(spec.label) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("a+b[c=1+2]+d", ["a", "b[c=1+2]", "d"]),
+        ("a", ["a"]),
+        ("", [""]),
+        ("a+", ["a", ""]),
+        ("a]+b", ["a]", "b"]),
+    ],
+)
+def test_a_text_is_split_outside_of_brackets(text: str, parts: list[str]) -> None:
+    assert split_outside(text, "+") == parts

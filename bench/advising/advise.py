@@ -12,7 +12,6 @@ from bench.advising.answer import Answer, Findings, seconds
 from bench.advising.around import Probe, Set, near, probe, repaired
 from bench.advising.config import AdviseConfig, run_config
 from bench.advising.lab import Lab, Trained
-from bench.advising.ranks import Consensus, consensus
 from bench.advising.search import Outcome, chosen, grid, next_k, outcome
 from bench.errors import ConfigError, DataError
 from bench.records import CellRecord
@@ -20,6 +19,7 @@ from bench.run.config import RunConfig
 from bench.run.forecast import forecasts
 from bench.run.progress import Reporter, duration
 from bench.run.session import VALID
+from bench.stats.consensus import Consensus, consensus
 
 __all__ = ["advise"]
 

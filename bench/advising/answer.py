@@ -13,7 +13,7 @@ from bench.advising.advice import Advice, FieldAdvice, FieldVerdict, Look, Savin
 from bench.advising.around import Probe, Set
 from bench.advising.config import AdviseConfig
 from bench.advising.lab import Lab, Trained
-from bench.advising.ranks import Consensus
+from bench.stats.consensus import Consensus
 from bench.stats.difference import Interval
 
 __all__ = ["Answer", "Findings", "seconds"]

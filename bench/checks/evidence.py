@@ -42,8 +42,7 @@ class Evidence:
 
     def make(self) -> Method[Any]:
         """The method as the harness makes it, unwatched."""
-        made: Method[Any] = self.choice.entry.load()(self.choice.params, self.choice.entry)
-        return made
+        return self.choice.made_of(self.choice.entry.load())
 
     @property
     def cells(self) -> list[Seen]:

@@ -67,7 +67,7 @@ def declares_what_scores_depend_on(evidence: Evidence) -> Iterator[str]:
     base = evidence.base
     if evidence.choice.entry.scores != "select" or base.selection is None or base.selection["scores"] is None:
         return
-    declared = evidence.make().depends_on()
+    declared = evidence.make().axes()
     others = {
         "tau": next((seen for seen in evidence.other_taus if seen.tau), None),
         "backbone": evidence.other_backbone,

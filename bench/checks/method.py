@@ -113,7 +113,7 @@ def _gather(choice: MethodChoice, net: BackboneChoice, data: LoadedData) -> Evid
         terms = on_terms(data)
         evidence.terms, evidence.cardinalities = terms.field_terms, tuple(terms.schema.cardinalities.tolist())
         evidence.on_terms = watch(replace(choice, budget_by="cost"), net, terms, tau, seed=0)
-    if choice.entry.scores == "select" and "backbone" not in evidence.make().depends_on():
+    if choice.entry.scores == "select" and "backbone" not in evidence.make().axes():
         evidence.other_backbone = watch(choice, _another(net), data, tau, seed=0, select_only=True)
     if choice.budget == "field":
         evidence.own_rule = watch(replace(choice, budget="native"), net, data, tau, seed=0)

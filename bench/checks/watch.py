@@ -181,9 +181,8 @@ class _Choice(MethodChoice):
     seen: Seen = field(default_factory=lambda: Seen(None, 0))
     lock: _Lock = field(default_factory=_Lock)
 
-    def make(self) -> Method[Any]:
-        made: Method[Any] = _watched(self.entry.load(), self.seen, self.lock)(self.params, self.entry)
-        return made
+    def load(self) -> type[Method[Any]]:
+        return _watched(self.entry.load(), self.seen, self.lock)
 
     def order(self) -> int:
         return 0

@@ -152,7 +152,7 @@ def _needs_no_model(choice: MethodChoice) -> bool:
     """Whether scores are those of the selection alone, in which no backbone has a part."""
     if choice.error is not None:
         return False
-    return choice.entry.scores == "select" and "backbone" not in choice.make().depends_on()
+    return choice.entry.scores == "select" and "backbone" not in choice.make().axes()
 
 
 def _selected(config: RunConfig, choice: MethodChoice) -> np.ndarray:
@@ -161,7 +161,7 @@ def _selected(config: RunConfig, choice: MethodChoice) -> np.ndarray:
     Raises:
         DataError: there are none.
     """
-    if "tau" not in choice.make().depends_on():
+    if "tau" not in choice.make().axes():
         config = replace(config, prune_ratio=(_KEEP_ALL,))
     session = Session(resolve(config))
     use_threads(config)

@@ -28,6 +28,7 @@ from bench.files import read_text, write_atomically
 from bench.flags import LEARNED_ROWS, flags_of
 from bench.method import Method, Selection, Trained
 from bench.records import CellRecord, Status, plain
+from bench.registry import MethodEntry
 from bench.rows.residency import settle
 from bench.rows.rows import Rows, stratified_sample
 from bench.run.choice import NoRankingError, choose
@@ -136,7 +137,7 @@ def _run(job: Job, work: Work) -> dict[str, Any]:
     method = job.method.make()
     clock = Clock(job.device)
     ctx = job.context(clock)
-    if skip := _blind(job) or _over_budget(job) or method.skip(ctx):
+    if skip := _blind(job.data.schema, job.method.entry) or _over_budget(job) or _unfit(job, method, ctx):
         return {"status": "skipped", "reason": skip}
     elsewhere = _begun_elsewhere(job)
     if job.data.warning is not None:
@@ -147,9 +148,17 @@ def _run(job: Job, work: Work) -> dict[str, Any]:
     return {"status": "ok", **found}
 
 
-def _blind(job: Job) -> str | None:
+def _unfit(job: Job, method: Method[Any], ctx: CellContext[Any]) -> str | None:
+    """Why the method, or one that it ranks by, has no part in this cell: without one of them it would be another."""
+    for member in job.method.members:
+        schema, one = job.data.schema, method.inner[member.text]
+        if reason := _blind(schema, member.method.entry) or one.skip(ctx.inside(member.text)):
+            return f"it ranks by {member.text}, which does not fit here: {reason}"
+    return method.skip(ctx)
+
+
+def _blind(schema: Schema, entry: MethodEntry) -> str | None:
     """Why a method that reads ids alone has no part in data with numbers, or with several values in a row."""
-    schema, entry = job.data.schema, job.method.entry
     if not entry.reads_numbers and schema.numeric_fields:
         return (
             f"the method reads ids alone, and {_named(schema, schema.numeric_fields)} are numeric: "

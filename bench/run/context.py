@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 
 from bench.data.schema import Schema
@@ -19,8 +21,11 @@ from bench.engine.evaluate import EVAL_BATCH
 from bench.engine.fast import graph
 from bench.engine.fit import FitLog, FitPlan, Fitter, Group, Step
 from bench.engine.model import CTRModel
+from bench.method import Remarks, Selection
 from bench.profiles import Profile
+from bench.records import plain
 from bench.rows.rows import Rows, batch_sizes
+from bench.run.grid import MethodChoice
 from bench.seeds import generator, seed
 
 _RESULT = "result"
@@ -74,6 +79,7 @@ class CellContext(Generic[P]):
         clock: Clock,
         emit: Emit,
         checkpoints: Path | None = None,
+        members: Mapping[str, MethodChoice] = MappingProxyType({}),
     ) -> None:
         """Gather the cell's settings; nothing is built yet."""
         self.schema = schema
@@ -91,6 +97,7 @@ class CellContext(Generic[P]):
         self._clock = clock
         self._emit = emit
         self._checkpoints = checkpoints
+        self._members = members
         self._uses: Counter[str] = Counter()
 
     def rng(self, use: str, *axes: str) -> torch.Generator:
@@ -224,6 +231,56 @@ class CellContext(Generic[P]):
             if file is not None and checkpoint.is_plain(result):
                 checkpoint.write(file, {_RESULT: result})
             return result
+
+    def inside(self, member: str, draw: int = 0) -> CellContext[Any]:
+        """What ``member``, one of the methods that this cell's ranks by, sees of the cell.
+
+        Raises:
+            ValueError: the method does not name it among its members.
+        """
+        choice = self._members.get(member)
+        if choice is None:
+            raise ValueError(f"ctx.rank({member!r}): members() names {sorted(self._members) or 'none'}; name it there")
+        own_seed = seed(dataset=self._dataset, seed=self.seed, use="member", draw=draw) % 2**31 if draw else self.seed
+        path = self._clock.path.replace("/", ".")
+        inner: CellContext[Any] = CellContext(
+            dataset=self._dataset,
+            schema=self.schema,
+            backbone=self._backbone,
+            profile=self.profile,
+            params=choice.params,
+            tau=self.tau,
+            n_keep=self.n_keep,
+            budget=choice.budget,
+            seed=own_seed,
+            device=self.device,
+            clock=self._clock,
+            emit=self._emit,
+            checkpoints=None if self._checkpoints is None else self._checkpoints / f"{path}-{self._uses[path]}",
+        )
+        inner.on_step = self.on_step
+        return inner
+
+    def rank(self, member: str, train: Rows, selection_rows: Rows, draw: int = 0) -> Selection:
+        """The scores and remarks of ``member`` on these rows; a stage with stages of its own.
+
+        Raises:
+            ValueError: the method does not name it among its members, or it returns no finite scores.
+        """
+
+        def ranking() -> dict[str, Any]:
+            inner = self.inside(member, draw)
+            found = self._members[member].make().select(inner, train, selection_rows)
+            scores = None if found.scores is None else np.asarray(found.scores, dtype=np.float64)
+            if scores is None or scores.shape != (self.schema.n_fields,) or not np.isfinite(scores).all():
+                raise ValueError(f"{member} gave {scores}; wanted a finite score for each field")
+            self.resumed |= inner.resumed
+            remarks = found.given(Remarks)
+            remarks["notes"] = plain({**inner.notes, **found.notes})
+            return {"scores": torch.from_numpy(scores.copy()), "remarks": remarks}
+
+        kept = self.stage(member, ranking)
+        return Selection(scores=kept["scores"].numpy(), **kept["remarks"])
 
     def surgery(self, fn: Callable[[], CTRModel]) -> CTRModel:
         """The stage in which the model that is trained last gets its form; ``surgery_s`` of the record."""

@@ -134,8 +134,8 @@ def _repeats(session: Session, place: Cell) -> list[Work]:
     cells = [one for one in session.plan.cells() if (one.dataset, one.backbone) == (place.dataset, place.backbone)]
     found = []
     for label, own in _by_label(cells).items():
-        entry, count = session.plan.methods[label].entry, to_do(session, own)
-        found += [Work(label, count, count, count, entry.search_cost, entry.retrain_cost)] if count else []
+        choice, count = session.plan.methods[label], to_do(session, own)
+        found += [Work(label, count, count, count, choice.search_cost, choice.entry.retrain_cost)] if count else []
     return found
 
 
@@ -167,8 +167,8 @@ def _work(session: Session, cells: Sequence[Cell], trials: dict[Cell, int], rank
     choice = session.plan.methods[cells[0].method]
     more = sum(trials.get(unit, 0) for unit in {replace(cell, seed=SEED) for cell in cells})
     searches = sum(_searches(session, session.cell(cell), ranked) for cell in cells)
-    entry = choice.entry
-    return Work(choice.label, searches + more, len(cells) + more, len(cells), entry.search_cost, entry.retrain_cost)
+    costs = choice.search_cost, choice.entry.retrain_cost
+    return Work(choice.label, searches + more, len(cells) + more, len(cells), *costs)
 
 
 def _untried(session: Session, tuning: Tuning | None) -> int:

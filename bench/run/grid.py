@@ -13,12 +13,23 @@ from bench.budget import Budgeted
 from bench.errors import ConfigError
 from bench.method import Method
 from bench.params import Content, Spec, convert, fill, params_dict, parse_spec
-from bench.registry import MethodEntry, Registry
+from bench.registry import FILE_SUM, MethodEntry, Registry, Span
 
 SelSplit = Literal["train", "valid"]
 
 GROUPS = ("all", "paper")
 """Names that stand for several plug-ins: all that need no file of the user's, and the rows of the paper."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A method that another one ranks by."""
+
+    text: str
+    """As the other one names it."""
+    method: MethodChoice
+    rankings: float
+    """How many rankings of all rows it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,7 @@ class MethodChoice:
     budget_by: Budgeted = "count"
     """What a field budget counts."""
     error: str | None = None
+    members: tuple[Member, ...] = ()
 
     @property
     def rule(self) -> str:
@@ -51,8 +63,34 @@ class MethodChoice:
 
     def make(self) -> Method[Any]:
         """The method itself, with its parameters."""
-        method: Method[Any] = plugins.methods().load(self.name)(self.params, self.entry)
+        return self.made_of(self.load())
+
+    def made_of(self, cls: type[Method[Any]]) -> Method[Any]:
+        """The method as one of the class ``cls``."""
+        method = cls(self.params, self.entry)
+        if self.members:
+            method.inner = {member.text: member.method.make() for member in self.members}
         return method
+
+    def load(self) -> type[Method[Any]]:
+        """The method's class; an import error of the plug-in passes through."""
+        loaded: type[Method[Any]] = plugins.methods().load(self.name)
+        return loaded
+
+    def members_identity(self) -> list[dict[str, Any]]:
+        """Of its members, what decides the result."""
+        found = []
+        for one in self.members:
+            known = {"method": one.method.name, "params": one.method.params_dict(identity=True)}
+            code = plugins.methods().version(one.method.name).get(FILE_SUM)
+            found.append(known | ({} if code is None else {"method_code": code}))
+        return found
+
+    @property
+    def search_cost(self) -> Span:
+        """PT in trainings of the model with all fields, that of its members included."""
+        costs = [(self.entry.search_cost, 1.0), *((one.method.entry.search_cost, one.rankings) for one in self.members)]
+        return sum(span[0] * times for span, times in costs), sum(span[1] * times for span, times in costs)
 
     def order(self) -> int:
         """Position of the method's row in every table."""
@@ -88,12 +126,13 @@ def expand(names: Sequence[str], known: Registry[Any]) -> list[str]:
     return list(dict.fromkeys(expanded))
 
 
-def choose_method(text: str, entry: MethodEntry | None = None) -> MethodChoice:
+def choose_method(text: str, entry: MethodEntry | None = None, whose: str | None = None) -> MethodChoice:
     """Resolve ``name[param=value,...]``; ``budget`` and ``sel_split`` are parameters of every method.
 
     Args:
         text: the method as on the command line.
         entry: stands in for the registry's, for a method that is not registered.
+        whose: name of the method that it is to be a member of; one with members of its own is none.
 
     Raises:
         ConfigError: an unknown method or parameter, or a value that is not allowed.
@@ -124,9 +163,39 @@ def choose_method(text: str, entry: MethodEntry | None = None) -> MethodChoice:
     except Exception:  # its cells will say why it cannot be made
         return choice(params=params, uses_tau=entry.uses_tau)
     try:
-        return choice(params=params, uses_tau=bool(made.uses_tau(budget)))
+        named, uses_tau = dict(made.members()), bool(made.uses_tau(budget))
     except Exception:  # nor may this stop the run
         return choice(params=params, uses_tau=entry.uses_tau, error=traceback.format_exc())
+    if named and whose is not None:
+        raise ConfigError(f"{whose}: {text!r} is made of other methods itself; name those.")
+    members = tuple(_member(spec.name, one, float(times)) for one, times in named.items())
+    error = next((one.method.error for one in members if one.method.error), None)
+    return choice(params=params, uses_tau=uses_tau, members=members, error=error)
+
+
+def _member(whose: str, text: str, rankings: float) -> Member:
+    """A method that ``whose`` ranks by.
+
+    Raises:
+        ConfigError: there is no such method, or it does not rank fields by itself and before it trains.
+    """
+    try:
+        choice = choose_method(text, whose=whose)
+    except ConfigError as error:
+        raise ConfigError(str(error) if str(error).startswith(f"{whose}: ") else f"{whose}: {error}") from None
+    given = [name for name in ("budget", "sel_split") if name in parse_spec(text).given]
+    if given:
+        raise ConfigError(f"{whose}: {text!r} gives {given[0]}, which is that of {whose}; leave it out there.")
+    why = ""
+    if choice.entry.takes_ranking:
+        why = "reads its ranking from a file"
+    elif choice.entry.scores == "train":
+        why = "has scores only once its model is trained"
+    elif choice.entry.scores == "none" or "field" not in budgets_of(choice.entry):
+        why = "gives fields no scores"
+    if why:
+        raise ConfigError(f"{whose}: {text!r} {why}; name methods that rank fields by themselves before they train.")
+    return Member(text, replace(choice, budget="field"), rankings)
 
 
 def _label(spec: Spec, params: Any) -> str:

@@ -67,6 +67,7 @@ class ResolvedCell:
             "tau": self.cell.tau,
             "seed": self.cell.seed,
             **({FIELD_TERMS: terms} if terms else {}),
+            **({"members": members} if (members := self.method.members_identity()) else {}),
             **tuned,
             **{f"{part}_code": told[FILE_SUM] for part, told in self.plugins.items() if FILE_SUM in told},
         }
@@ -203,6 +204,7 @@ class Job(ResolvedCell):
             clock=clock,
             emit=self.emit,
             checkpoints=self.checkpoints,
+            members={one.text: one.method for one in self.method.members},
         )
 
 

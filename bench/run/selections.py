@@ -27,12 +27,12 @@ _AXES = {"tau": "tau", "backbone": "backbone", "seed": "seed"}
 
 def is_shared(method: Method[Any]) -> bool:
     """Whether a method's ranking serves more than one cell."""
-    return method.info.scores == "select" and not set(_AXES) <= method.depends_on()
+    return method.info.scores == "select" and not set(_AXES) <= method.axes()
 
 
 def shared_key(identity: dict[str, Any], method: Method[Any]) -> str:
     """sha256 of a cell's identity without what does not change the ranking: some axes, and where a rate came from."""
-    left_out = {"tuning"} | {axis for axis in _AXES if axis not in method.depends_on()}
+    left_out = {"tuning"} | {axis for axis in _AXES if axis not in method.axes()}
     if "tau" in left_out:
         left_out.add(FIELD_TERMS)
     if "backbone" in left_out:

@@ -237,7 +237,8 @@ class Session:
                     method = choice.make()
                 except Exception:  # a plug-in may fail in any way: its cells will say why
                     continue
-                method.check_fields(self.facts(label).schema)
+                for one in (method, *method.inner.values()):
+                    one.check_fields(self.facts(label).schema)
 
     def tuning(self, cell: Cell) -> Tuning | None:
         """The trials that the learning rate of ``cell`` is chosen by; None where rates are not tuned.

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.advising.ranks import consensus, ranks_of
+from bench.stats.consensus import consensus, mean_ranks, ranks_of, reciprocal_ranks
 
 
 def test_ranks_share_ties_and_put_fields_without_a_score_last() -> None:
@@ -19,6 +19,14 @@ def test_the_consensus_is_the_mean_of_reciprocal_ranks() -> None:
     assert found.low.tolist() == [1, 1, 1, 2]
     assert found.high.tolist() == [4, 3, 3, 4]
     assert found.place(found.order[2]) == 3
+
+
+def test_means_of_ranks_count_every_ranker_once() -> None:
+    ranks = {"a": np.array([[1.0, 2.0]]), "b": np.array([[2.0, 1.0], [1.0, 2.0]])}
+    assert mean_ranks(ranks).tolist() == [(1 + 1.5) / 2, (2 + 1.5) / 2]
+    first, second = 1 / 6, 1 / 7
+    half = (first + second) / 2
+    assert reciprocal_ranks(ranks) == pytest.approx([(first + half) / 2, (second + half) / 2])
 
 
 def test_what_one_ranker_alone_sees_is_not_buried() -> None:

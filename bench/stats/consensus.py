@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-__all__ = ["Consensus", "consensus", "ranks_of"]
+__all__ = ["Consensus", "consensus", "mean_ranks", "ranks_of", "reciprocal_ranks"]
 
 OFFSET = 5.0
 
@@ -52,6 +52,16 @@ def ranks_of(scores: Sequence[float | None]) -> np.ndarray:
     return np.asarray(rankdata(-values), dtype=np.float64)
 
 
+def mean_ranks(ranks: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Mean over rankers of the mean over seeds of ranks [seeds, F]; [F], lower is better."""
+    return np.asarray(np.mean([of_seeds.mean(axis=0) for of_seeds in ranks.values()], axis=0))
+
+
+def reciprocal_ranks(ranks: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The same mean of 1 / (5 + rank); [F], higher is better."""
+    return mean_ranks({ranker: 1 / (OFFSET + of_seeds) for ranker, of_seeds in ranks.items()})
+
+
 def consensus(rankings: Mapping[str, Sequence[Sequence[float | None]]]) -> Consensus:
     """One order out of many.
 
@@ -59,7 +69,6 @@ def consensus(rankings: Mapping[str, Sequence[Sequence[float | None]]]) -> Conse
         rankings: field scores by ranker, one list [F] a seed; at least one ranker with at least one seed.
     """
     ranks = {ranker: np.array([ranks_of(scores) for scores in seeds]) for ranker, seeds in rankings.items()}
-    score = np.mean([(1 / (OFFSET + of_seeds)).mean(axis=0) for of_seeds in ranks.values()], axis=0)
-    mean = np.mean([of_seeds.mean(axis=0) for of_seeds in ranks.values()], axis=0)
+    score, mean = reciprocal_ranks(ranks), mean_ranks(ranks)
     order = np.lexsort((np.arange(len(mean)), mean, -np.round(score, 12)))
     return Consensus(tuple(int(field) for field in order), ranks)
