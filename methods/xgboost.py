@@ -33,10 +33,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import torch
 
 from bench.api import Context, Method, Only, Range, Rows, Selection
-from methods.parts import shallow
+from methods.parts import boosting, shallow
 from methods.parts.target_encoding import encode
 
 if TYPE_CHECKING:
@@ -44,9 +43,7 @@ if TYPE_CHECKING:
 
 _TUNED = Only(variant=("sound", "categorical"))  # published calls XGBoost with its own defaults
 _IMPORTANCE = {"published": "gain", "sound": "total_gain", "categorical": "permutation"}
-_ROWS_PER_THREAD = 100_000  # below that, threads wait for each other longer than they work
 _ROUNDS = {"published": 10, "sound": 500, "categorical": 500}
-_MOST_WEIGHT, _LEAVES = 50.0, 20
 
 
 @dataclass(frozen=True)
@@ -117,11 +114,9 @@ class XGBoost(Method[XGBoostParams]):
         )
 
     def _weight(self, rows: Rows) -> float:
-        """The least sum of p(1 - p) in a leaf; of all rows it is n p(1 - p) where growing begins."""
-        if self.params.min_child_weight is not None:
-            return self.params.min_child_weight
-        rate = rows.positive_rate
-        return min(_MOST_WEIGHT, len(rows) * rate * (1 - rate) / _LEAVES)
+        """The least sum of p(1 - p) in a leaf."""
+        given = self.params.min_child_weight
+        return boosting.least_weight(rows) if given is None else given
 
     def _matrices(self, ctx: Context[XGBoostParams], rows: Rows, held: Rows) -> tuple[np.ndarray, np.ndarray]:
         if self.params.variant == "sound":
@@ -142,14 +137,14 @@ class XGBoost(Method[XGBoostParams]):
 
         p, rounds = self.params, self.params.rounds or _ROUNDS[self.params.variant]
         options = {"objective": "binary:logistic", "tree_method": "hist", "max_depth": p.depth}
-        threads = min(torch.get_num_threads(), 1 + len(train[1]) // _ROWS_PER_THREAD)
+        threads = boosting.threads_for(len(train[1]))
         options |= {"nthread": threads, "device": p.device, "seed": shallow.draw_number(ctx.rng("trees"))}
         layout: dict[str, Any] = {"nthread": threads}
         if p.variant == "categorical":
             kinds = ["float" if field.kind == "numeric" else "c" for field in ctx.schema.fields]
             layout |= {"feature_types": kinds, "enable_categorical": True}
         data = xgboost.QuantileDMatrix(train[0], shallow.labels_of(train[1]), **layout)
-        watch: dict[str, Any] = {"callbacks": [_watch(deadline)], "verbose_eval": False}
+        watch: dict[str, Any] = {"callbacks": [boosting.stop_at(deadline)], "verbose_eval": False}
         if p.variant == "published":
             return xgboost.train(options, data, rounds, **watch), {"rounds": rounds, "threads": threads}
         weight = self._weight(train[1])
@@ -185,15 +180,3 @@ def _no_split(rows: Rows, notes: dict[str, Any]) -> str:
     least, lower = ("", "") if weight is None else (f" with min_child_weight={weight:.4g}", "lower it or ")
     positives = round(len(rows) * rows.positive_rate)
     return f"no tree found a split{least} on {len(rows):,} rows, {positives:,} positive; {lower}give more rows"
-
-
-def _watch(deadline: shallow.Deadline) -> Any:
-    """A callback that gives up between two trees when the time is spent."""
-    import xgboost  # noqa: PLC0415
-
-    class Watch(xgboost.callback.TrainingCallback):
-        def after_iteration(self, model: Booster, epoch: int, evals_log: Any) -> bool:
-            deadline.check(f"tree {epoch + 1}")
-            return False
-
-    return Watch()

@@ -77,8 +77,8 @@ def test_the_harness_names_no_method_backbone_or_data_set() -> None:
         "manifest.py": {"cardinality"},  # the manifest's key for the size of a field
         "prepare.py": {"cardinality"},
         "making.py": {"cardinality"},
-        **dict.fromkeys(("advise.py", "advice.py", "consensus.py", "api.py"), {"consensus"}),  # that of advice's rankers
-        **dict.fromkeys(("stability.py", "build.py", "figures.py"), {"stability"}),  # the table of that name
+        **{name: {"consensus"} for name in ("advise.py", "advice.py", "consensus.py", "api.py")},  # of rankers
+        **{name: {"stability"} for name in ("stability.py", "build.py", "figures.py")},  # the table
     }
     for file in sources("bench"):
         if not any(folder in file.parents for folder in DEFINITIONS):

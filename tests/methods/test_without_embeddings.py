@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from extras import where_installed
 
 from bench import plugins
 from bench.engine.clock import Clock
@@ -20,7 +21,7 @@ SKIPPING = {
 BUDGETS = ("optem[budget=field]", "optem[budget=exact]", "adafs[budget=field]", "mvfs[budget=field]")
 
 
-@pytest.mark.parametrize("method", [*expand(["all"], plugins.methods()), *BUDGETS])
+@pytest.mark.parametrize("method", where_installed([*expand(["all"], plugins.methods()), *BUDGETS]))
 def test_a_method_runs_without_embeddings_or_says_why_not(make_job: Callable[..., Job], method: str) -> None:
     record = run_cell(make_job(method, backbone="logistic", epochs=1))
     reason = SKIPPING.get(method.partition("[")[0])

@@ -148,7 +148,7 @@ def test_threads_do_not_move_the_scores(
 ) -> None:
     torch.set_num_threads(2)
     one = select(toy, rounds="5")
-    monkeypatch.setattr("methods.xgboost._ROWS_PER_THREAD", 1000)
+    monkeypatch.setattr("methods.parts.boosting._ROWS_PER_THREAD", 1000)
     two = select(toy, rounds="5")
     assert (one.notes["threads"], two.notes["threads"]) == (1, 2)
     np.testing.assert_allclose(scores_of(one), scores_of(two), rtol=1e-6)
