@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bench.rows.rows import Batch, Rows, stratified_sample
     from bench.stats.consensus import mean_ranks, ranks_of, reciprocal_ranks
     from bench.stats.paired import holm
+    from bench.stats.association import corrected_v
 
 _LAZY = {
     "Batch": "bench.rows.rows",
@@ -53,6 +54,7 @@ _LAZY = {
     "ranks_of": "bench.stats.consensus",
     "reciprocal_ranks": "bench.stats.consensus",
     "holm": "bench.stats.paired",
+    "corrected_v": "bench.stats.association",
 }
 
 __all__ = [
@@ -84,6 +86,7 @@ __all__ = [
     "Trained",
     "UserError",
     "auc",
+    "corrected_v",
     "field_columns",
     "holm",
     "linear",

@@ -28,6 +28,7 @@ from bench.stats.checks import NotTestable
 __all__ = [
     "NearPair",
     "Twins",
+    "corrected_v",
     "cramers_v",
     "lists_auc",
     "partition_signature",
@@ -84,6 +85,20 @@ def cramers_v(a: ArrayLike, b: ArrayLike) -> float:
         NotTestable: the columns are of unequal lengths, empty, or no integers.
     """
     return _v(_pairs(*_dense_pair(a, b)))
+
+
+def corrected_v(phi2: float, shape: tuple[int, int], n: int, freedom: float | None = None) -> float:
+    """Cramér's V, 0 to 1, of a contingency table that one has counted oneself.
+
+    Args:
+        phi2: φ², as it comes from the table.
+        shape: R and C, two or more, fewer than ``n``.
+        n: rows.
+        freedom: n φ² on average where the columns are independent; none: (R - 1)(C - 1).
+    """
+    a, b = (size - 1 for size in shape)
+    phi2 = max(0.0, phi2 - (a * b if freedom is None else freedom) / (n - 1))
+    return min(1.0, math.sqrt(phi2 / min(a - a**2 / (n - 1), b - b**2 / (n - 1))))
 
 
 def same_partition(a: ArrayLike, b: ArrayLike) -> bool:
@@ -241,9 +256,7 @@ def _v(pairs: _Pairs) -> float:
         return math.nan
     by_a, by_b = np.bincount(pairs.first, pairs.rows), np.bincount(pairs.second, pairs.rows)
     phi2 = float((pairs.rows**2 / (by_a[pairs.first] * by_b[pairs.second])).sum()) - 1
-    phi2 = max(0.0, phi2 - (n_a - 1) * (n_b - 1) / (n - 1))
-    corrected = [k - 1 - (k - 1) ** 2 / (n - 1) for k in (n_a, n_b)]
-    return min(1.0, math.sqrt(phi2 / min(corrected)))
+    return corrected_v(phi2, pairs.shape, n)
 
 
 def _agreement(pairs: _Pairs) -> float:

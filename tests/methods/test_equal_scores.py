@@ -137,6 +137,8 @@ def test_a_method_whose_scores_are_all_equal_says_why(
         ("lasso[variant=published]", "every coefficient is 0 at alpha=0.001; lower it"),
         ("pca", "no column varies on 300 rows; give more"),
         ("pca[supervised=false]", "no column varies on 300 rows; give more"),
+        ("mutual-information", "none has two values of 20 rows each on 300 rows; give more, or lower min_count"),
+        ("cramers-v", "none has two values of 20 rows each on 300 rows; give more, or lower min_count"),
     ],
 )
 def test_columns_that_do_not_vary_give_equal_scores_and_the_reason(
@@ -147,6 +149,17 @@ def test_columns_that_do_not_vary_give_equal_scores_and_the_reason(
     selection = select(spec, rows, rows)
     assert np.ptp(scores_of(selection)) == 0
     assert str(selection.hint).startswith(hint)
+
+
+def test_values_that_say_less_than_chance_give_equal_scores_and_the_reason(
+    rows_of: Callable[..., Rows], select: Select
+) -> None:
+    """Each value has its share of clicks as exactly as may be: less than lots would scatter."""
+    labels = np.arange(400) % 4 == 0
+    rows = rows_of(np.stack([np.arange(400) // 100, np.arange(400) // 200], axis=1), np.array([6, 6]), labels)
+    selection = select("cramers-v", rows, rows)
+    assert scores_of(selection).tolist() == [0, 0]
+    assert selection.hint == "none tells more than chance on 400 rows; give more"
 
 
 def test_the_cell_of_a_method_without_a_ranking_ends_with_its_reason(make_job: Callable[..., Job]) -> None:

@@ -295,7 +295,10 @@ def test_a_ranking_is_computed_once_for_all_prune_ratios_and_backbones(
     assert len(calls) == (1 if spec == "cardinality" else 2)
 
 
-@pytest.mark.parametrize("spec", ["lasso", "lasso[variant=group]", "lasso[variant=published]", "pca", "xgboost"])
+@pytest.mark.parametrize(
+    "spec",
+    ["lasso", "lasso[variant=group]", "lasso[variant=published]", "pca", "xgboost", "mutual-information", "cramers-v"],
+)
 def test_a_selection_out_of_time_is_given_up(spec: str, make_job: MakeJob, tmp_path: Any) -> None:
     late = f"{spec[:-1]},time_budget_s=1e-9]" if "[" in spec else f"{spec}[time_budget_s=1e-9]"
     record = run_cell(make_job(late, shared=SelectionStore(tmp_path)))
