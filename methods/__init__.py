@@ -180,6 +180,14 @@ TABLE: dict[str, MethodEntry] = {
         note="looks at fields one at a time, so that a field and its copy rank alike",
         search=(0, 0.1),
     ),
+    "mrmr": MethodEntry(
+        target="methods.mrmr:MRMR",
+        title="mRMR",
+        citation="Peng et al., IEEE TPAMI 2005",
+        family="shallow",
+        depends_on=frozenset({"seed"}),
+        note="weighs what a field tells against what it repeats of those chosen before: a copy comes late",
+    ),
     "ranking-file": MethodEntry(
         target="methods.ranking_file:RankingFile",
         title="Ranking File",

@@ -1,4 +1,4 @@
-"""Rows of each field by value and label, counted once, and what such a table says of the label.
+"""Rows of each field by value and label, counted once, and what such a table says of the label; rows of two fields.
 
 With w_iv the share of value v among the values of row i (1 or 0 but for pooled fields, whose rows have several), N rows
 with labels y_i, G the share of clicks, and
@@ -24,7 +24,7 @@ import numpy as np
 from bench.api import Rows
 from methods.parts.shallow import further_codes, labels_of, local_codes
 
-__all__ = ["Table", "label_tables", "sorted_sum"]
+__all__ = ["Frequent", "Table", "frequent_values", "label_tables", "pair_information", "sorted_sum"]
 
 _CELLS = 1 << 24
 """Ids at once: what is copied of them stays below half a gigabyte."""
@@ -79,20 +79,78 @@ def label_tables(rows: Rows, buckets: int, min_count: int, check: Callable[[str]
         check: told what comes next, and raises when the time is spent.
     """
     positive, rate = labels_of(rows) > 0.5, rows.positive_rate
-    width = max(1, _CELLS // max(1, len(rows)))
-    for start in range(0, rows.schema.n_fields, width):
-        check(f"field {start + 1}")
-        block = range(start, min(start + width, rows.schema.n_fields))
-        part = rows.keep(block).bucketed(buckets).merge_rare(min_count)
+    for block in _blocks(rows, buckets, check):
+        part = block.merge_rare(min_count)
         codes = local_codes(part)
         for f, field in enumerate(part.schema.fields):
             count = _count_pooled if field.positions > 1 else _count
             yield count(part, f, codes[:, f], positive, rate)
 
 
+@dataclass(frozen=True)
+class Frequent:
+    """One field by its most frequent values, renumbered from the most frequent one on; the others share a number."""
+
+    codes: np.ndarray
+    """Integers [N]."""
+    counts: np.ndarray
+    """Rows of each number, int64 [C], all above 0."""
+
+
+def frequent_values(rows: Rows, buckets: int, limit: int, check: Callable[[str], None]) -> Iterator[Frequent]:
+    """All fields in their order, with at most ``limit`` numbers each.
+
+    Of values with equally many rows the one that comes first in the rows is kept, whatever their codes. A pooled
+    field's sets of values are its values. ``buckets`` and ``check`` are as in ``label_tables``.
+    """
+    for part in _blocks(rows, buckets, check):
+        codes = local_codes(part)
+        for f, field in enumerate(part.schema.fields):
+            yield _frequent(_sets(part, f, codes[:, f]) if field.positions > 1 else codes[:, f], limit)
+
+
+def pair_information(one: Frequent, other: Frequent) -> float:
+    """Mutual information of two fields in nats, less (R - 1)(C - 1) / (2 n), what chance gives."""
+    n, width = len(one.codes), len(other.counts)
+    cells = np.bincount(one.codes * np.int64(width) + other.codes)
+    entropies = np.log(n) + (_n_log_n(cells) - _n_log_n(one.counts) - _n_log_n(other.counts)) / n
+    return float(entropies - (len(one.counts) - 1) * (width - 1) / (2 * n))
+
+
 def sorted_sum(terms: np.ndarray) -> float:
     """The sum in order of size, which does not depend on the order given."""
     return float(np.sort(terms).sum())
+
+
+def _blocks(rows: Rows, buckets: int, check: Callable[[str], None]) -> Iterator[Rows]:
+    """Some of the fields at a time, numbers as ranges."""
+    width = max(1, _CELLS // max(1, len(rows)))
+    for start in range(0, rows.schema.n_fields, width):
+        check(f"field {start + 1}")
+        yield rows.keep(range(start, min(start + width, rows.schema.n_fields))).bucketed(buckets)
+
+
+def _frequent(codes: np.ndarray, limit: int) -> Frequent:
+    n, counts = len(codes), np.bincount(codes)
+    first = np.full(len(counts), n)
+    first[codes[::-1]] = np.arange(n)[::-1]  # the last write stays: the first row
+    order = np.lexsort((first, -counts))[: np.count_nonzero(counts)]
+    number = np.full(len(counts), limit - 1, dtype=np.min_scalar_type(limit - 1))
+    kept = order if len(order) <= limit else order[: limit - 1]
+    number[kept] = np.arange(len(kept))
+    renumbered = number[codes]
+    return Frequent(renumbered, np.bincount(renumbered))
+
+
+def _sets(part: Rows, field: int, codes: np.ndarray) -> np.ndarray:
+    """A number for each set of values, int64 [N]."""
+    values = np.sort(np.column_stack([codes, further_codes(part, field)]), axis=1)
+    return np.unique(values, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _n_log_n(counts: np.ndarray) -> float:
+    there = counts[counts > 0]
+    return float((there * np.log(there)).sum())
 
 
 def _count(part: Rows, field: int, codes: np.ndarray, positive: np.ndarray, rate: float) -> Table:

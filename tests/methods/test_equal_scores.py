@@ -138,6 +138,7 @@ def test_a_method_whose_scores_are_all_equal_says_why(
         ("pca", "no column varies on 300 rows; give more"),
         ("pca[supervised=false]", "no column varies on 300 rows; give more"),
         ("mutual-information", "none has two values of 20 rows each on 300 rows; give more, or lower min_count"),
+        ("mrmr", "none has two values of 20 rows each on 300 rows; give more, or lower min_count"),
         ("cramers-v", "none has two values of 20 rows each on 300 rows; give more, or lower min_count"),
     ],
 )
