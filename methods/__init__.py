@@ -162,6 +162,20 @@ TABLE: dict[str, MethodEntry] = {
         depends_on=frozenset({"seed"}),
         search=(0.1, 5),
     ),
+    "random-forest": MethodEntry(
+        target="methods.random_forest:RandomForest",
+        title="Random Forest",
+        citation="Breiman, Machine Learning 2001",
+        family="shallow",
+        depends_on=frozenset({"seed"}),
+    ),
+    "gradient-boosting": MethodEntry(
+        target="methods.gradient_boosting:GradientBoosting",
+        title="Gradient Boosting",
+        citation="Friedman, Annals of Statistics 2001",
+        family="shallow",
+        depends_on=frozenset({"seed"}),
+    ),
     "mutual-information": MethodEntry(
         target="methods.mutual_information:MutualInformation",
         title="Mutual Information",

@@ -297,7 +297,17 @@ def test_a_ranking_is_computed_once_for_all_prune_ratios_and_backbones(
 
 @pytest.mark.parametrize(
     "spec",
-    ["lasso", "lasso[variant=group]", "lasso[variant=published]", "pca", "xgboost", "cramers-v", "mrmr"],
+    [
+        "lasso",
+        "lasso[variant=group]",
+        "lasso[variant=published]",
+        "pca",
+        "xgboost",
+        "cramers-v",
+        "mrmr",
+        "random-forest",
+        "gradient-boosting",
+    ],
 )
 def test_a_selection_out_of_time_is_given_up(spec: str, make_job: MakeJob, tmp_path: Any) -> None:
     late = f"{spec[:-1]},time_budget_s=1e-9]" if "[" in spec else f"{spec}[time_budget_s=1e-9]"
