@@ -115,7 +115,7 @@ TABLE: dict[str, MethodEntry] = {
         family="sensitivity",
         depends_on=frozenset({"backbone", "seed"}),
         note="fields that tell the same share what they are worth: each of two copies may look dispensable",
-        search=(1, 2),
+        search=(0.8, 2),
         retrain=(0.55, 1.15),
     ),
     "drop-one": MethodEntry(
@@ -125,7 +125,7 @@ TABLE: dict[str, MethodEntry] = {
         family="sensitivity",
         depends_on=frozenset({"backbone", "seed"}),
         note="one training for every field: slow, and as noisy as the difference of two trainings",
-        search=(6, 25),
+        search=(5, 30),
         retrain=(0.55, 1.15),
     ),
     "shadow": MethodEntry(
@@ -160,7 +160,7 @@ TABLE: dict[str, MethodEntry] = {
         family="shallow",
         reads_pooled=False,
         depends_on=frozenset({"seed"}),
-        search=(0.1, 5),
+        search=(0.1, 10),
     ),
     "random-forest": MethodEntry(
         target="methods.random_forest:RandomForest",

@@ -12,8 +12,8 @@ values shuffled among the rows, and one model is grown on the 2F columns:
 
 It alone of the rankings here says how many fields matter: ``budget=native`` keeps those that are selected, or the best
 one where none is. What the coin stands for is luck of the rounds, not of the rows: a field that happens to go with the
-labels of these very rows wins in every round, and so a run on pure noise may select a field now and then, few of many.
-A second seed does not know of it.
+labels of these very rows wins in every round. Of sixteen fields of pure noise on 1,200 rows, 2 of 12 runs selected one:
+1 % of the fields, and one run in six. A second seed draws other shadows and not other rows.
 
     sound        trees on the codes of ``methods/parts/target_encoding.py``, of shadows too; sum of gains
     categorical  trees that split sets of codes; the log loss lost on shuffled selection rows
