@@ -32,6 +32,7 @@ class DNN(Backbone[DNNParams]):
     """MLP over the embeddings, flattened in field order; no linear part."""
 
     Params = DNNParams
+    absorbs = True
 
     def __init__(self, n_fields: int, dim: int, params: DNNParams) -> None:
         """Build the tower for ``n_fields`` fields of embedding size ``dim``."""
@@ -51,3 +52,6 @@ class DNN(Backbone[DNNParams]):
         small.n_fields = len(kept)
         small.mlp = self.mlp.slice_inputs(field_columns(kept, self.dim))
         return small
+
+    def absorb(self, e: Tensor, linear: Tensor | None) -> None:
+        self.mlp.shift_inputs(e.flatten())

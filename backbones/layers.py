@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from bench.api import linear, slice_columns
@@ -33,6 +34,12 @@ class MLP(nn.Module):
             x = nn.functional.dropout(linear(layer, x, relu=True, spent=True), self.dropout, self.training)  # [B, H]
         logits: Tensor = last(x).squeeze(1)
         return logits
+
+    @torch.no_grad()
+    def shift_inputs(self, x: Tensor) -> None:
+        """Score rows as if ``x`` [n_inputs] were added to each, in place."""
+        first = linears(self.layers)[0]
+        first.bias += first.weight @ x
 
     def slice_inputs(self, columns: Tensor) -> MLP:
         """A copy that takes only the inputs ``columns`` (int64 [n])."""

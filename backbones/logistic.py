@@ -23,6 +23,7 @@ class Logistic(Backbone[NoParams]):
 
     Params = NoParams
     uses_linear = True
+    absorbs = True
 
     def __init__(self, n_fields: int, dim: int, params: NoParams) -> None:
         """Take ``n_fields`` fields; ``dim`` does not matter."""
@@ -41,3 +42,8 @@ class Logistic(Backbone[NoParams]):
         small = copy.deepcopy(self)
         small.n_fields = len(kept)
         return small
+
+    @torch.no_grad()
+    def absorb(self, e: Tensor, linear: Tensor | None) -> None:
+        assert linear is not None
+        self.bias += linear.sum()

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Self
 
+import torch
 from torch import Tensor
 
-from backbones.layers import MLP
+from backbones.layers import MLP, linears
 from bench.api import Backbone, Profile, Range, field_columns
 
 
@@ -34,6 +35,7 @@ class WideDeep(Backbone[WideDeepParams]):
 
     Params = WideDeepParams
     uses_linear = True
+    absorbs = True
 
     def __init__(self, n_fields: int, dim: int, params: WideDeepParams) -> None:
         """Build the tower for ``n_fields`` fields of embedding size ``dim``."""
@@ -54,3 +56,9 @@ class WideDeep(Backbone[WideDeepParams]):
         small.n_fields = len(kept)
         small.mlp = self.mlp.slice_inputs(field_columns(kept, self.dim))
         return small
+
+    @torch.no_grad()
+    def absorb(self, e: Tensor, linear: Tensor | None) -> None:
+        assert linear is not None
+        self.mlp.shift_inputs(e.flatten())
+        linears(self.mlp.layers)[-1].bias += linear.sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import re
@@ -155,6 +156,19 @@ def slices_to_the_same_scores(subject: Subject) -> Iterator[str]:
                 return
 
 
+def absorbs_constants(subject: Subject) -> Iterator[str]:
+    """A backbone that says so takes constants into its biases and gives what it gave with them added to each row."""
+    if not subject.whole.absorbs:
+        return
+    e, linear = subject.rows()
+    shift, by_weight = e[0].clone(), None if linear is None else linear[0].clone()
+    wanted = subject.whole(e + shift, None if linear is None or by_weight is None else linear + by_weight)
+    moved = copy.deepcopy(subject.whole)
+    moved.absorb(shift, by_weight)
+    if not _close(got := moved(e, linear), wanted, EXACT):
+        yield f"absorb differs from constants added to every row: {_gap(got, wanted):.2g}"
+
+
 def slices_are_copies(subject: Subject) -> Iterator[str]:
     before = {name: weight.clone() for name, weight in subject.whole.state_dict().items()}
     small = subject.whole.slice_fields([1, 4])
@@ -185,6 +199,7 @@ RULES: tuple[Rule, ...] = (
     leaves_inputs_unchanged,
     reads_every_field,
     slices_to_the_same_scores,
+    absorbs_constants,
     slices_are_copies,
     methods_keep_the_contract,
 )

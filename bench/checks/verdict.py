@@ -78,6 +78,8 @@ MENDS: dict[str, str] = {
     "reads_every_field": "every field's embedding has to reach the logit",
     "slices_to_the_same_scores": "slice_fields(kept) keeps the weights of those fields (field_columns, slice_columns), "
     "sets n_fields, and gives what the whole one gives for embeddings of zero in the other fields",
+    "absorbs_constants": "absorb(e [F, D], linear [F] or None) adds to biases in place; leave absorbs = False where "
+    "fields are multiplied with each other",
     "slices_are_copies": "copy.deepcopy(self), then cut; the whole backbone goes on being used",
     "methods_keep_the_contract": "what fails is the first method that keeps or draws fields; mend the backbone's "
     "rules above first",

@@ -33,6 +33,8 @@ class Backbone(nn.Module, Generic[P]):
     Params: ClassVar[type]
     uses_linear: bool = False
     """Whether ``forward`` needs the linear weights of the row's values; parameters may decide."""
+    absorbs: bool = False
+    """Whether ``absorb`` is there; parameters may decide."""
 
     def __init__(self, n_fields: int, dim: int, params: P) -> None:
         """Build the layers for ``n_fields`` fields of embedding size ``dim``."""
@@ -52,6 +54,17 @@ class Backbone(nn.Module, Generic[P]):
 
     def slice_fields(self, kept: Sequence[int]) -> Self:
         """A backbone over the fields ``kept`` (increasing) with the weights that belong to them, copied."""
+        raise NotImplementedError
+
+    def absorb(self, e: Tensor, linear: Tensor | None) -> None:
+        """Take constants into the biases, in place: what a row gives is then what it gave with them added to it.
+
+        Only where fields reach the logit through a linear layer of their own can biases hold that.
+
+        Args:
+            e: added to the embeddings of every row, [F, D].
+            linear: added to its linear weights, [F] (or None).
+        """
         raise NotImplementedError
 
 

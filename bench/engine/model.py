@@ -140,15 +140,20 @@ class CTRModel(nn.Module):
         raise ValueError(f"rows with fields {rows.schema.names} do not fit a model of {self.schema.names}")
 
     @torch.no_grad()
-    def prune(self, kept: Sequence[int], scale: Tensor | None = None) -> CTRModel:
+    def prune(
+        self, kept: Sequence[int], scale: Tensor | None = None, rest: tuple[Tensor, Tensor | None] | None = None
+    ) -> CTRModel:
         """Remove fields physically and return the smaller model; weights are copied, the gate is gone.
 
         Args:
             kept: indices into this model's fields, increasing.
             scale: factor of each kept field's embeddings and linear weights, [K]; None means 1.
+            rest: embeddings [F, D] and linear weights [F] (or None) of which those of removed fields take the place of
+                whatever a row has there; None means 0.
 
         Raises:
-            ValueError: ``kept`` is not increasing or names no field of this model, or the gate is per sample.
+            ValueError: ``kept`` is not increasing or names no field of this model, the gate is per sample, or there is
+                a ``rest`` that the backbone cannot absorb.
         """
         self._refuse_per_sample("prune")
         if list(kept) != sorted(set(kept) & set(range(self.schema.n_fields))):
@@ -161,11 +166,24 @@ class CTRModel(nn.Module):
         small = CTRModel(
             self.schema.keep(kept),
             weight,
-            self.backbone.slice_fields(kept),
+            self._absorbed(kept, rest).slice_fields(kept),
             kept=[self.kept[f] for f in kept],
             arithmetic=self.arithmetic,
         )
         return small.train(self.training)
+
+    def _absorbed(self, kept: Sequence[int], rest: tuple[Tensor, Tensor | None] | None) -> Backbone[Any]:
+        """The backbone, or one that has taken in what of ``rest`` belongs to fields other than ``kept``."""
+        if rest is None:
+            return self.backbone
+        if not self.backbone.absorbs:
+            raise ValueError("this backbone cannot hold constants in the place of removed fields")
+        e, linear = rest
+        gone = torch.ones(self.schema.n_fields, dtype=e.dtype, device=e.device)
+        gone[list(kept)] = 0
+        backbone = copy.deepcopy(self.backbone)
+        backbone.absorb(e * gone[:, None], None if linear is None else linear * gone)
+        return backbone
 
     @torch.no_grad()
     def fold(self, value_scale: Tensor | None = None, dims: Tensor | None = None) -> CTRModel:
