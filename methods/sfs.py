@@ -14,8 +14,8 @@ A step of one batch moves s_j by the batch's own noise, too: s is never below wh
 the square root of a batch's rows. ``per_sample`` takes the absolute value before rows can cancel: it measures how much
 the model uses a field, right or wrong.
 
-Sources: the paper's abstract (one forward and backward pass for the importance), and for 100 batches of 4096 public code
-of others (github.com/Jia-py/ERASE). Where this differs:
+Sources: the paper's abstract (one forward and backward pass for the importance), and public code of others
+(github.com/Jia-py/ERASE) for 100 batches of 4096. Where this differs:
 
 * That code trains to the end and scores on validation rows; the authors' own stops after the first of its batches and
   keeps one field less. How long the authors train before they score is not known here. The warm-up is chosen here, with
