@@ -39,7 +39,7 @@ class MLP(nn.Module):
     def shift_inputs(self, x: Tensor) -> None:
         """Score rows as if ``x`` [n_inputs] were added to each, in place."""
         first = linears(self.layers)[0]
-        first.bias += first.weight @ x
+        first.bias.add_(first.weight @ x)
 
     def slice_inputs(self, columns: Tensor) -> MLP:
         """A copy that takes only the inputs ``columns`` (int64 [n])."""

@@ -46,4 +46,4 @@ class Logistic(Backbone[NoParams]):
     @torch.no_grad()
     def absorb(self, e: Tensor, linear: Tensor | None) -> None:
         assert linear is not None
-        self.bias += linear.sum()
+        self.bias.add_(linear.sum())

@@ -61,4 +61,4 @@ class WideDeep(Backbone[WideDeepParams]):
     def absorb(self, e: Tensor, linear: Tensor | None) -> None:
         assert linear is not None
         self.mlp.shift_inputs(e.flatten())
-        linears(self.mlp.layers)[-1].bias += linear.sum()
+        linears(self.mlp.layers)[-1].bias.add_(linear.sum())

@@ -209,7 +209,7 @@ TABLE: dict[str, MethodEntry] = {
         free_count=True,
         depends_on=frozenset({"backbone", "seed"}),
         note="reconstructed from the paper's abstract and public code of others",
-        search=(0.5, 2.5),
+        search=(0.15, 0.9),
         retrain=(0.5, 1.2),
     ),
     "sfs": MethodEntry(
@@ -218,7 +218,7 @@ TABLE: dict[str, MethodEntry] = {
         citation="Wang et al., SIGIR 2023",
         family="sensitivity",
         depends_on=frozenset({"backbone", "seed"}),
-        search=(0.05, 0.5),
+        search=(0.05, 0.4),
         retrain=(0.55, 1.15),
     ),
     "shark": MethodEntry(

@@ -73,7 +73,7 @@ class SFS(Method[SFSParams]):
         found = ctx.stage("score", lambda: sensitivity(model, train.take(scored), params.per_sample))
         return Selection(
             scores=np.asarray(found.cpu()),
-            rows_seen=len(torch.cat([warm, scored]).unique()),
+            rows_seen=len(np.union1d(warm.numpy(), scored.numpy())),
             notes={"warmup_epochs": epochs, "scored_rows": len(scored)},
             hint="the warm-up may be too short for the loss to say anything of a field: raise warmup_epochs",
         )

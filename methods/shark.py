@@ -82,18 +82,19 @@ class SHARK(Method[SHARKParams]):
 
     def train(self, ctx: Context[SHARKParams], train: Rows, valid: Rows, selection: Selection) -> Trained:
         """Train anew, or go on with the dropped fields at their mean over ``train``."""
-        start = selection.start
-        if start is None:
+        if selection.start is None:
             return super().train(ctx, train, valid, selection)
+        start = selection.start
         kept = selection.kept_fields(ctx.schema.n_fields)
-
-        def surgery() -> CTRModel:
-            means = mean_lookups(start, train)
-            return start.prune(kept, rest=(means.e, means.linear))
-
-        model = ctx.surgery(surgery)
-        selection.start = start = None
+        model = ctx.surgery(lambda: cut_to_means(start, kept, train))
+        selection.start = None
         return Trained(model, ctx.fit(model, train, valid, name="train"))
+
+
+def cut_to_means(model: CTRModel, kept: list[int], rows: Rows) -> CTRModel:
+    """The model without the other fields, which stand at their mean over ``rows``."""
+    means = mean_lookups(model, rows)
+    return model.prune(kept, rest=(means.e, means.linear))
 
 
 def changes(model: CTRModel, rows: Rows, signed: bool) -> Tensor:

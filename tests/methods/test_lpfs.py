@@ -51,7 +51,7 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
     def fit(ctx: Any, model: CTRModel, train: Rows, valid: Any = None, **plan: Any) -> Any:
         call: dict[str, Any] = {"model": model, "train": train, "valid": valid, "gate": model.gate, "epsilons": []}
         calls[plan["name"]] = call | plan
-        move = plan.get("schedule")
+        move: Any = plan.get("schedule")
         before = predict(model, train)
 
         def schedule(iteration: int, planned: int) -> None:
@@ -116,7 +116,7 @@ def test_a_closed_gate_of_lpfs_stays_closed_and_one_of_its_extension_may_return(
         made = gate(variant, [0.0], epsilon)
         (slope,) = torch.autograd.grad(-pull * made.values().sum(), made.x)  # the loss asks for a wider gate
         with torch.no_grad():
-            made.x -= lr * slope
+            made.x.sub_(lr * slope)
         made.shrink(lr * penalty)
         x[variant] = made.x.item()
     start = 1 / 1.1 + 10 * math.sqrt(0.1) * math.atan(1)
