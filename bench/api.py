@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bench.engine.fit import FitLog, FitPlan, Group, Step
     from bench.engine.model import CTRModel, Gate
     from bench.engine.table import EmbeddingTable
+    from bench.engine.weight_mask import GradientSums
     from bench.rows.rows import Batch, Rows, stratified_sample
     from bench.stats.consensus import mean_ranks, ranks_of, reciprocal_ranks
     from bench.stats.paired import holm
@@ -47,6 +48,7 @@ _LAZY = {
     "CTRModel": "bench.engine.model",
     "Gate": "bench.engine.model",
     "EmbeddingTable": "bench.engine.table",
+    "GradientSums": "bench.engine.weight_mask",
     "auc": "bench.engine.evaluate",
     "predict": "bench.engine.evaluate",
     "n_keep": "bench.budget",
@@ -72,6 +74,7 @@ __all__ = [
     "FitLog",
     "FitPlan",
     "Gate",
+    "GradientSums",
     "Group",
     "Method",
     "MethodEntry",

@@ -49,7 +49,8 @@ class Decision:
     dims: Tensor | None = None
     """Embedding coordinates each field keeps, int64 [F]."""
     weight_mask: Tensor | None = None
-    """Kept embedding scalars, bool [V, D]."""
+    """Kept embedding scalars, bool [V, D], at the start of training: ``model.table.mask_weights`` puts it in force,
+    and it may move later. Under the budget ``exact`` it has V·D - ⌊τ·V·D⌋ of them, and so has the trained model's."""
 
     def kept_fields(self, n_fields: int) -> list[int]:
         """Kept ones of ``n_fields``, increasing: all where nothing says which."""

@@ -138,6 +138,8 @@ class CellRecord:
     """Inference: one pass over the whole test split, median of repeats."""
     it_rows: int | None = None
     """Rows of that pass."""
+    it_csr_s: float | None = None
+    """The same pass with a masked table in CSR, without its zeros; None where nothing is masked."""
     surgery_s: float | None = None
     """Slicing tables and layers; contained in ct_s."""
     warmup_s: float | None = None
@@ -201,6 +203,11 @@ class CellRecord:
     """Parameters of the embedding table that remain."""
     embedding_bytes: int | None = None
     """Bytes that hold those parameters."""
+    weights: dict[str, Any] | None = None
+    """Of a table whose single scalars are masked (``bench.run.weights``): how many are ``active`` ``of`` all,
+    ``empty_rows`` without any, active ones a row in ``quantiles`` and in the mean ``by_field``, bytes in three
+    encodings, how often the mask moved (``updates``), and the seconds of that (``mask_update_s``) and of cutting
+    gradients (``mask_apply_s``, on a CPU); None where nothing is masked."""
     flops_per_row: int | None = None
     """Floating-point operations of a forward pass, two a multiply-add."""
     peak_mem_bytes: int | None = None

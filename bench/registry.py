@@ -60,7 +60,8 @@ class MethodEntry(Entry):
     """Whether the method's own rule gates each row differently, so that no field can be removed: it then has the
     budgets ``native`` and ``field``. The contract checks hold entry and gate to what the model does."""
     free_count: bool = False
-    """Whether a field-level method also has a rule of its own for how many fields stay: the budget ``native``."""
+    """Whether a method that drops fields, or single weights, also has a rule of its own for how many stay: the budget
+    ``native``. Else it has those that follow the prune ratio alone."""
     reads_numbers: bool = True
     """Whether the method looks at the values of numeric fields. One that reads ids alone would rank them last, whatever
     they tell: its cells are skipped on data with such fields. ``Rows.bucketed`` turns numbers into ids."""

@@ -170,6 +170,9 @@ class CTRModel(nn.Module):
             kept=[self.kept[f] for f in kept],
             arithmetic=self.arithmetic,
         )
+        if self.table.mask is not None:
+            rows = [torch.arange(int(offsets[f]), int(offsets[f + 1]), device=weight.device) for f in kept]
+            small.table.masked_as(self.table, torch.cat(rows) if rows else torch.arange(0, device=weight.device))
         return small.train(self.training)
 
     def _absorbed(self, kept: Sequence[int], rest: tuple[Tensor, Tensor | None] | None) -> Backbone[Any]:
@@ -203,6 +206,7 @@ class CTRModel(nn.Module):
             sizes = torch.as_tensor(self.schema.cardinalities, device=weight.device)
             limit = dims.to(weight.device).repeat_interleave(sizes)[:, None]  # [V, 1]
             weight[:, : self.dim].mul_(torch.arange(self.dim, device=weight.device) < limit)
+        model.table.masked_as(self.table)
         return model.train(self.training)
 
     def _refuse_per_sample(self, action: str) -> None:
@@ -227,6 +231,7 @@ class CTRModel(nn.Module):
         schema = self.schema.resized((ends[1:] - ends[:-1]).tolist())
         weight = self.table.weight[used.long()].clone()
         small = CTRModel(schema, weight, self.backbone, self.kept, self.arithmetic)
+        small.table.masked_as(self.table, used.long())
         small.gate = self.gate
         small.train(self.training)
         ids = torch.searchsorted(used, rows.ids, out_int32=True)

@@ -78,8 +78,9 @@ class FitPlan:
     """Whether Adam leaves the rows of embedding tables without data in a batch as they are."""
     by_lookup: bool | None = None
     """Whether losses, ``after``, the schedule, gate and backbone neither read nor write weights of tables, nor their
-    moments, but by looking rows up, as the model's forward pass does. A CPU then updates large tables several steps at
-    a time. None: so in trainings of plain steps without a schedule."""
+    moments, but by looking rows up, as the model's forward pass does; an ``after`` may do so once it has called the
+    table's ``settle``. A CPU then updates large tables several steps at a time. None: so in trainings of plain steps
+    without a schedule."""
 
     def evaluation_points(self, steps_per_epoch: int) -> list[int]:
         """Numbers of finished iterations after which to validate, increasing; the last is the end."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.engine.fast.gradient import MEND, BufferedRows, RowGradient
+from bench.engine.weight_mask import WeightMask
 
 
 class EmbeddingTable(nn.Module):
@@ -16,15 +17,39 @@ class EmbeddingTable(nn.Module):
     Attributes:
         weight: the values; reading them raises a RuntimeError while updates of rows are put off.
         gradient: takes the gradient of looked-up rows; an optimiser may put another one in its place.
+        mask: which scalars of the first D columns are there; None: all of them.
     """
 
     weight: nn.Parameter
+    mask: WeightMask | None
 
     def __init__(self, weight: Tensor) -> None:
         """Take ``weight`` [V, W] as the table's values."""
         super().__init__()
         self.weight = nn.Parameter(weight.contiguous())
         self.gradient: RowGradient = BufferedRows(self.parameter)
+        self.mask = None
+
+    @torch.no_grad()
+    def mask_weights(self, active: Tensor) -> WeightMask:
+        """Keep only the scalars ``active``, bool [V, D], of the first D columns: others become zero, and stay it.
+
+        They get no gradient, so that no optimiser moves them; a penalty on ``weight`` itself would. The mask is part of
+        the table's state: checkpoints and best weights hold it.
+
+        Raises:
+            ValueError: the mask does not fit the table.
+        """
+        if active.dtype != torch.bool or active.ndim != 2 or len(active) != len(self.weight):
+            raise ValueError(f"a mask of {active.dtype} {list(active.shape)}; wanted bool [{len(self.weight)}, D]")
+        self.mask = WeightMask(active.to(self.weight.device, copy=True))
+        self.mask.cut(self.weight)
+        return self.mask
+
+    def masked_as(self, other: EmbeddingTable, rows: Tensor | None = None) -> None:
+        """Take over the mask of ``other``, from which this table has ``rows``, int64 [n], or all."""
+        if other.mask is not None:
+            self.mask_weights(other.mask.active if rows is None else other.mask.active[rows])
 
     def __getattr__(self, name: str) -> Any:
         if name == "weight":
@@ -61,7 +86,7 @@ class EmbeddingTable(nn.Module):
     def _gather(self, ids: Tensor, dim: int) -> tuple[Tensor, Tensor | None]:
         flat, weight, held = ids.reshape(-1), self.parameter, self.gradient
         if torch.is_grad_enabled() and weight.requires_grad:
-            parts: tuple[Tensor, ...] = _Gather.apply(weight, flat, held, dim)  # type: ignore[no-untyped-call]
+            parts: tuple[Tensor, ...] = _Gather.apply(weight, flat, held, dim, self.mask)  # type: ignore[no-untyped-call]
         elif held.ahead:
             places = held.places(flat)  # before the weights are taken: it may find new room for them
             parts = _gather_parts(held.weight, places, dim)
@@ -95,17 +120,22 @@ class _Gather(torch.autograd.Function):
     """Rows of a table, whose weights [V, W] are named to autograd alone: they are read and written through ``held``."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, flat: Tensor, held: RowGradient, dim: int) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, weight: Tensor, flat: Tensor, held: RowGradient, dim: int, mask: WeightMask | None
+    ) -> tuple[Tensor, ...]:
         places = held.places(flat)
-        ctx.save_for_backward(places)
+        ctx.save_for_backward(places, flat)
         ctx.set_materialize_grads(False)
-        ctx.held, ctx.dim = held, dim
+        ctx.held, ctx.dim, ctx.mask = held, dim, mask
         return _gather_parts(held.weight, places, dim)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, None, None, None]:
-        (places,) = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, None, None, None, None]:
+        places, flat = ctx.saved_tensors
         starts = (0, ctx.dim)
         given = [(start, grad) for start, grad in zip(starts, grads, strict=False) if grad is not None]
-        ctx.held.accumulate(places, [(start, grad.reshape(len(places), -1)) for start, grad in given if grad.numel()])
-        return None, None, None, None
+        parts = [(start, grad.reshape(len(places), -1)) for start, grad in given if grad.numel()]
+        if ctx.mask is not None:
+            parts = [(start, ctx.mask.of_gradient(flat, grad) if start == 0 else grad) for start, grad in parts]
+        ctx.held.accumulate(places, parts)
+        return None, None, None, None, None

@@ -47,6 +47,7 @@ from bench.run.job import Job
 from bench.run.line import beside_line
 from bench.run.selections import is_shared, shared_key
 from bench.run.tuning import Trial
+from bench.run.weights import check_weights, weight_columns
 from bench.seeds import generator
 
 HOLDOUT_SHARE = 0.1
@@ -214,7 +215,9 @@ def _train(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -
             train = train.without(chosen.selection.used_rows)
         _warn_of_learned_rows(job, ctx, chosen.selection)
         trained = method.train(ctx, train, job.data.valid, chosen.selection)
-        return chosen, _returned(trained, Trained, "train")
+        trained = _returned(trained, Trained, "train")
+    check_weights(trained.model, chosen.selection, ctx)
+    return chosen, trained
 
 
 def _returned(value: T, kind: type[T], hook: str) -> T:
@@ -255,15 +258,18 @@ def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock)
     """Train, evaluate on the test split, and gather the columns of the record."""
     chosen, trained = _train(job, method, ctx, clock)
     job.emit({"event": "phase", "phase": "evaluate"})
+    clocking = TIMED_ONCE if job.timed_once else {}
     with clock.phase("evaluate"):
-        columns, logits = quality_columns(trained.model, job.data.test, **TIMED_ONCE if job.timed_once else {})
+        columns, logits = quality_columns(trained.model, job.data.test, **clocking)
+        masked = weight_columns(trained.model, job.data.test, **clocking)
     if job.method.entry.family == "baseline" and job.lines is not None:
         columns["line"] = beside_line(trained.model, job.data, job.lines)
     scores = trained.scores if chosen.selection.scores is None else chosen.selection.scores
     scores = None if scores is None else np.asarray(scores, dtype=np.float64)
     kept = chosen.selection.kept_fields(job.data.schema.n_fields)
     columns |= selection_columns(job.data, chosen, scores)
-    columns["selection"] |= method.columns(trained.model, chosen.selection)
+    columns["selection"] |= method.columns(trained.model, chosen.selection) | masked.pop("selection", {})
+    columns |= masked
     columns |= {"recovery": recovery_columns(job.data, kept, scores, columns["auc"])}
     columns |= size_columns(trained.model, job.data.test)
     columns |= time_columns(clock, chosen, trained.log) | {"disturbed": _disturbed(clock, chosen.selection)}

@@ -208,8 +208,11 @@ def budgets_of(entry: MethodEntry) -> tuple[str, ...]:
     """Budget rules a method may run under, its default first."""
     if entry.granularity == "field" and not entry.per_sample:
         return ("field", "native") if entry.free_count else ("field",)
-    exact = ("exact",) if entry.granularity in ("value", "dimension", "weight") else ()
-    return ("native", *exact, *(() if entry.scores == "none" else ("field",)))
+    field = () if entry.scores == "none" else ("field",)
+    if entry.granularity == "weight":
+        return ("exact", *(("native",) if entry.free_count else ()), *field)
+    exact = ("exact",) if entry.granularity in ("value", "dimension") else ()
+    return ("native", *exact, *field)
 
 
 def choose_backbone(text: str) -> Spec:

@@ -38,6 +38,7 @@ _PHASES = {
     "pt_s": "pt",
     "ct_s": "ct",
     "it_s": "it",
+    "it_csr_s": "it",
     "surgery_s": "ct",
     "warmup_s": "ct",
     "ct_best_s": "ct",
@@ -92,7 +93,7 @@ class Repeats:
         return replace(record, **times, tt_s=total, disturbed=None if unknown else never, timing=timing)  # type: ignore[arg-type]
 
     def _median(self, key: str, phase: str, whatever: bool) -> float | None:
-        kept = [one[key] for one in self.rounds if whatever or phase not in (one["disturbed"] or {})]
+        kept = [one.get(key) for one in self.rounds if whatever or phase not in (one["disturbed"] or {})]
         known = [seconds for seconds in kept if seconds is not None]
         return median(known) if known else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from bench.stats.calibration import BINS
 from bench.tables.field_terms import kept_cost
@@ -141,6 +142,46 @@ _CALIBRATION = TableKind(
     needs=lambda cell: cell["ece"] is not None,
 )
 
-KINDS: dict[str, TableKind] = {kind.name: kind for kind in (_OVERALL, _EFFICIENCY, _SIZE, _RECOVERY, _CALIBRATION)}
+
+def _masked(key: str) -> Measure:
+    return lambda cell, baseline: (cell["weights"] or {}).get(key)
+
+
+def _dense_bytes(cell: Cell, baseline: Cell | None) -> float | None:
+    """Of a masked table and, to compare with, of the baseline's."""
+    held: float | None = cell["embedding_bytes"] if cell["is_baseline"] else _masked("dense_bytes")(cell, baseline)
+    return held
+
+
+_MIB: dict[str, Any] = {"unit": "MiB", "scale": 2**20, "counted": True}
+_WEIGHTS = TableKind(
+    "weights",
+    (
+        Metric("active_scalars", "Active scalars", None, count, _masked("active"), counted=True),
+        Metric("empty_rows", "Empty rows", None, count, _masked("empty_rows"), counted=True),
+        Metric("dense_bytes", "Dense", "lower", significant(4), _dense_bytes, **_MIB),
+        Metric("csr_bytes", "CSR", "lower", significant(4), _masked("csr_bytes"), **_MIB),
+        Metric("bitmask_bytes", "Bit mask", "lower", significant(4), _masked("bitmask_bytes"), **_MIB),
+        IT_S,
+        Metric(
+            "it_csr_s", "IT, CSR", "lower", significant(4),
+            unit="ms", scale=1e-3, clock="inference", phases=("it",),
+        ),
+        Metric(
+            "mask_update_s", "Mask updates", "lower", significant(3), _masked("mask_update_s"),
+            unit="s", clock="training", phases=("ct",),
+        ),
+    ),
+    "Masked weights",
+    "Masked weights",
+    "The prune ratio is a share of embedding scalars here. Bytes of the table, linear weights included: with its "
+    "zeros, without them in CSR (value, column, row ends), and with a bit a scalar. IT: with the zeros, as in all "
+    "tables. Mask updates: part of CT.",
+    needs=lambda cell: bool(cell["weights"]),
+)  # fmt: skip
+
+KINDS: dict[str, TableKind] = {
+    kind.name: kind for kind in (_OVERALL, _EFFICIENCY, _SIZE, _WEIGHTS, _RECOVERY, _CALIBRATION)
+}
 """By name, in the order of the page. One more ``Metric`` in ``columns`` is one more column, everywhere; ``TT`` in the
 place of ``TT_RATIO`` shows training time as time."""
