@@ -253,6 +253,17 @@ TABLE: dict[str, MethodEntry] = {
         search=(0, 0.02),
         retrain=(0.8, 2),
     ),
+    "sparserec": MethodEntry(
+        target="methods.sparserec:SparseRec",
+        title="SparseRec, reconstructed",
+        citation="Qu et al., 2024",
+        family="sparsity",
+        granularity="weight",
+        scores="none",
+        note="the prune ratio is the share of embedding scalars that go; all fields stay; from the abstract alone",
+        search=(0.02, 0.5),
+        retrain=(0.8, 2),
+    ),
     "ranking-file": MethodEntry(
         target="methods.ranking_file:RankingFile",
         title="Ranking File",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +83,7 @@ class Moves:
 class Growth(nn.Module):
     """Gathers gradients of inactive scalars: by itself those of the one step before an exchange, of all rows."""
 
-    lasting: ClassVar[bool] = False
+    lasting: bool = False
     """Whether every step between two exchanges counts."""
 
     def __init__(self, sums: GradientSums) -> None:

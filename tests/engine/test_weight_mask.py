@@ -15,7 +15,7 @@ from bench.engine.csr import CsrTable, encoded_bytes
 from bench.engine.fast.adam import FusedAdam
 from bench.engine.fit import Fitter
 from bench.engine.table import EmbeddingTable
-from bench.engine.weight_mask import WeightMask
+from bench.engine.weight_mask import GradientSums, WeightMask
 from tests.engine.fit_rig import DIM, Pick, fit, make_model, make_rows, profile_step
 
 ROWS, VALID = make_rows(64), make_rows(32, seed=1, first=64)
@@ -163,3 +163,42 @@ def test_bytes_follow_from_the_encodings() -> None:
 def test_a_table_without_a_mask_has_no_csr_form() -> None:
     with pytest.raises(ValueError, match="has no mask"):
         CsrTable(EmbeddingTable(torch.ones(2, 2)))
+
+
+@pytest.mark.parametrize("rows", [None, [2, 9, 15]], ids=["all", "few"])
+def test_sums_hold_the_gradient_before_it_is_cut_of_the_rows_that_are_watched(rows: list[int] | None) -> None:
+    model, mask = masked()
+    sums = GradientSums(mask, model.table.weight.detach(), None if rows is None else len(rows))
+    if rows is not None:
+        sums.watch(torch.tensor(rows))
+    mask.observer = sums
+    plain = make_model(ROWS.schema)
+    with torch.no_grad():
+        plain.table.weight.copy_(model.table.weight)
+    batches = list(ROWS.slices(16))
+    for listens, batch in zip([False, True, True], batches, strict=False):
+        sums.listen(listens)
+        for one in (model, plain) if listens else (model,):
+            torch.nn.functional.binary_cross_entropy_with_logits(one(batch), batch.labels).backward()  # type: ignore[no-untyped-call]
+    wanted = plain.table.weight.grad
+    assert wanted is not None
+    wanted = wanted[:, :DIM]
+    found = sums.sums if rows is None else sums.sums[: len(rows)]
+    torch.testing.assert_close(found, wanted if rows is None else wanted[rows], rtol=0, atol=1e-12)
+    assert (found[~mask.active[slice(None) if rows is None else rows]] != 0).any()
+    sums.clear()
+    assert not sums.sums.any()
+
+
+def test_squares_are_of_active_scalars_and_of_every_step() -> None:
+    model, mask = masked()
+    sums = GradientSums(mask, model.table.weight.detach(), 1)
+    batch = next(ROWS.slices(16))
+    ids, whole = batch.ids.reshape(-1), torch.arange(48.0 * DIM, dtype=torch.float64).view(48, DIM)
+    cut = whole * mask.active[ids]
+    sums.see(ids, whole, cut)
+    wanted = torch.zeros(len(mask.active), dtype=torch.float64)
+    for row, grad in zip(ids.tolist(), cut, strict=True):
+        wanted[row] += float(grad @ grad)
+    assert sums.squares is not None
+    torch.testing.assert_close(sums.squares, wanted)
