@@ -1,4 +1,4 @@
-"""What the gated training of a method costs a row: the method's own steps, measured as the method runs.
+"""What the training of a method costs a row, with its gate or its mask: its own steps, measured as the method runs.
 
 Rows are all that steps read: the iteration's batch, and batches of their own. How often a method steps on rows of its
 own may depend on the length of the training, which is short here. The backbone alone is measured in the same process,
@@ -26,7 +26,7 @@ from bench.speed.stages import SpeedContext, Windows, WindowsDone, context, peak
 
 
 class SearchContext(SpeedContext):
-    """Measures the first training of a model with a gate; a training before that one is as short as can be."""
+    """Measures the first training of a model with a gate, or a masked table; one before that is as short as can be."""
 
     windows: Windows
     batch: int | None = None
@@ -46,7 +46,7 @@ class SearchContext(SpeedContext):
         Raises:
             WindowsDone: they are.
         """
-        if model.gate is None:
+        if model.gate is None and model.table.mask is None:
             some = train.take(torch.arange(min(self.profile.batch_size, len(train))))
             return super().fit(model, some, None, steps, schedule, **(plan | {"epochs": 1}))
         size = plan.get("batch_size", self.profile.batch_size)
@@ -55,7 +55,8 @@ class SearchContext(SpeedContext):
         self.windows.rows_a_step = len(train) / -(-len(train) // size) + own * size
 
         self.on_step = self.windows
-        self.windows.whole = updates_window(model, self.windows.config) if plan.get("by_lookup") else 1
+        plain = steps is None and schedule is None
+        self.windows.whole = updates_window(model, self.windows.config) if plan.get("by_lookup", plain) else 1
         super().fit(model, train, None, steps, schedule, **plan)
         raise WindowsDone
 
@@ -80,7 +81,8 @@ def search(config: SpeedConfig, backbone: str, method: str) -> Rate:
     with suppress(WindowsDone):
         made.train(ctx, rest, aside, made.select(ctx, rest, aside))
     if not ctx.windows.rates:
-        return Rate("search", what, note="trains no gate" if ctx.batch is None else "too few steps to be measured")
+        why = "trains no gate and no mask" if ctx.batch is None else "too few steps to be measured"
+        return Rate("search", what, note=why)
     alone += _alone(config, rest, backbone)
     note = f"{median(alone) / median(ctx.windows.rates):.2f}× the time without the method"
     note += "" if ctx.batch == config.batch else f", in batches of {ctx.batch:,} instead of {config.batch:,}"

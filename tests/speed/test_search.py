@@ -34,7 +34,7 @@ def test_the_methods_are_those_that_train_a_network_to_choose() -> None:
     kept = {name for name in methods().names() if name not in searching_methods()}
     assert {methods().entry(name).family for name in kept} == {"baseline", "control", "shallow"}
     assert search(TINY, "dnn[mlp=8]", "no-selection") == Rate(
-        "search", "dnn[mlp=8], no-selection", note="trains no gate"
+        "search", "dnn[mlp=8], no-selection", note="trains no gate and no mask"
     )
 
 
