@@ -283,13 +283,6 @@ def test_the_affinity_is_the_positive_part_of_pointwise_mutual_information() -> 
     assert (wanted > 0).sum() == 2
 
 
-@pytest.mark.parametrize("method", ["magnitude", "dsl", "sparserec"])
-def test_there_must_be_embeddings(method: str, make_job: MakeJob) -> None:
-    record = run_cell(make_job(method, backbone="logistic"))
-    assert record.status == "skipped"
-    assert "linear weights only" in str(record.reason)
-
-
 def test_magnitude_keeps_the_largest_of_the_trained_scalars(make_job: MakeJob) -> None:
     job = make_job("magnitude", tau=0.8, backbone=NET)
     ctx: Context[Any] = job.context(Clock(job.device))

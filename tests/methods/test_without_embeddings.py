@@ -13,9 +13,11 @@ from bench.run.cell import run_cell
 from bench.run.grid import expand
 from bench.run.job import Job
 
+SCALARS = "the method drops embedding scalars, and this backbone has linear weights only"
 SKIPPING = {
     "optem": "the method chooses embedding sizes, and this backbone has linear weights only",
     "adafs": "the gate reads embeddings, and this backbone has linear weights only",
+    **dict.fromkeys(("magnitude", "dsl", "sparserec"), SCALARS),
     "mvfs": "the gate reads embeddings, and this backbone has linear weights only",
 }
 BUDGETS = ("optem[budget=field]", "optem[budget=exact]", "adafs[budget=field]", "mvfs[budget=field]")
