@@ -17,6 +17,7 @@ from bench.run.cell import run_cell
 from bench.run.grid import budgets_of
 from bench.run.job import Job
 from bench.run.weights import check_weights
+from bench.tables.kinds import KINDS
 from methods.magnitude import Magnitude
 from tests.engine.fit_rig import DIM, make_model, make_rows
 
@@ -102,3 +103,11 @@ def test_a_record_says_what_a_mask_leaves(make_job: Callable[..., Job], monkeypa
     assert record.it_csr_s > 0
     assert told["mask_apply_s"] > 0
     assert told["updates"] == 0
+    cell = record.to_dict()
+    shown = {metric.name: metric.number(cell) for metric in KINDS["weights"].columns}
+    assert shown["active_scalars"] == n
+    wanted = {"empty_rows": told["empty_rows"], "csr_bytes": 5 * n + 4 * (v + 1), "mask_update_s": 0}
+    assert {name: shown[name] for name in wanted} == wanted
+    assert shown["it_csr_s"] == record.it_csr_s
+    assert KINDS["weights"].needs is not None
+    assert KINDS["weights"].needs(cell)
