@@ -111,8 +111,9 @@ class Exchange(nn.Module):
         self.register_buffer("newcomers", torch.zeros_like(model.table.mask.active))
 
     def see(self, ids: Tensor, whole: Tensor, cut: Tensor) -> None:
-        """Gather gradients of a step."""
-        self.growth.sums.see(ids, whole, cut)
+        """Gather gradients of a step, as long as the mask moves; a graph captured meanwhile goes on, to no effect."""
+        if self._now["step"] < self._moves.end:
+            self.growth.sums.see(ids, whole, cut)
 
     def begin(self, iteration: int, planned: int) -> None:
         """Note the step that comes: the schedule of a fit."""
