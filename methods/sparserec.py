@@ -6,11 +6,12 @@ Dynamic sparse training as in DSL, with three changes, each with a switch:
     growth=accum        g of an exchange is the sum of gradients since the last one, so that it is not the few values of
                         one batch that grow
     backward=sampled    gradients of inactive scalars are gathered for a few rows alone, and only those may grow: q V
-                        rows without replacement, drawn anew at each exchange, with a probability that follows
+                        rows without replacement, drawn anew at each exchange, the likelier the larger
 
-                            m_v = (m_v + ‖g_v‖) / 2        g_v: gradients of active scalars since the last exchange
+                            m_v + log(1 + n_v) / mean                  n_v: occurrences
+                            m_v = (m_v + ‖g_v‖ / mean) / 2, 0 at first  g_v: gradients of active scalars since the last
 
-                        and log(1 + occurrences of v) before the first one
+                        so that a row without active scalars may come back
 
 ``mask_init=uniform,growth=last,backward=dense`` is DSL, mask for mask. Budget, schedule, drop and moments are DSL's; so
 is what the prune ratio means, a share of embedding scalars.
@@ -18,8 +19,9 @@ is what the prune ratio means, a share of embedding scalars.
 Sources: the abstract, which makes these three claims; neither the paper's text nor code was to be had. All else is
 chosen here: the abstract's matrix is of users and items, and tables of clicks have neither, so values are factorised by
 what they occur with, in clicked rows and others; the factors decide on the mask alone, and weights start as ever;
-gradients are summed with their signs, as those of one large batch are; q, γ, anchors, rows and sweeps. A batch of
-clicks looks few rows up anyway, so sampling saves the memory of the sums here, and hardly time.
+gradients are summed with their signs, as those of one large batch are; q, m, γ, anchors, rows and sweeps. A batch of
+clicks looks few rows up anyway, so sampling saves the memory of the sums here, and hardly time. It may cost quality
+where few scalars are active: frequent values of small fields are drawn no surer than thousands of rare ones.
 """
 
 from __future__ import annotations
@@ -63,13 +65,16 @@ class Gathered(Growth):
     """Sums over one step or all since the last exchange, of all rows or of rows that are drawn by importance."""
 
     importance: Tensor
+    often: Tensor
     exchanges: Tensor
 
     def __init__(self, sums: GradientSums, lasting: bool, counts: Tensor, seed: int) -> None:
         """Gather into ``sums``; values of the table occur ``counts`` times, [V], on its device."""
         super().__init__(sums)
         self.lasting, self._seed = lasting, seed
-        self.register_buffer("importance", torch.log1p(counts).to(sums.sums.dtype))
+        often = torch.log1p(counts)
+        self.register_buffer("often", (often / often.mean()).to(sums.sums.dtype), persistent=False)
+        self.register_buffer("importance", torch.zeros_like(self.often))
         self.register_buffer("exchanges", torch.zeros((), dtype=torch.int64))
         if sums.rows is not None:
             sums.watch(self._drawn())
@@ -80,9 +85,7 @@ class Gathered(Growth):
             self.sums.clear()
             return
         norms = self.sums.squares.sqrt()
-        if self.exchanges > 0:
-            norms = (self.importance + norms) / 2
-        self.importance.copy_(norms)
+        self.importance.add_(norms / norms.mean().clamp(min=1e-30)).div_(2)
         self.exchanges += 1
         self.sums.watch(self._drawn())
 
@@ -90,7 +93,7 @@ class Gathered(Growth):
         """Rows without replacement, by importance, int64 [n]: those whose exponential clocks ring first."""
         assert self.sums.rows is not None
         draw = torch.Generator().manual_seed(self._seed + int(self.exchanges))
-        rate = self.importance.double().cpu().clamp(min=1e-12)
+        rate = (self.importance + self.often).double().cpu().clamp(min=1e-12)
         ring = torch.empty_like(rate).exponential_(generator=draw) / rate
         return largest(-ring, len(self.sums.rows)).to(self.importance.device)
 

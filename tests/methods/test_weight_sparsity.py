@@ -25,6 +25,7 @@ from methods.dsl import DSLParams
 from methods.parts import nmf_mask
 from methods.parts.nmf_mask import Factors
 from methods.parts.weight_sparsity import Exchange, Growth, Moves, largest, largest_mask
+from methods.sparserec import Gathered
 
 MakeJob = Callable[..., Job]
 NET = "dnn[mlp=8]"
@@ -292,3 +293,21 @@ def test_magnitude_keeps_the_largest_of_the_trained_scalars(make_job: MakeJob) -
     kept = sizes[selection.weight_mask]
     assert len(kept) == scalars(selection.start, 0.8)
     assert kept.min() >= sizes[~selection.weight_mask].max()
+
+
+def test_rows_are_drawn_without_replacement_and_one_without_active_scalars_may_come_back() -> None:
+    weight = torch.zeros(20, 2)
+    sums = GradientSums(WeightMask(torch.zeros(20, 2, dtype=torch.bool)), weight, watched=5)
+    counts = torch.full((20,), 3.0, dtype=torch.float64)
+    counts[19] = 0  # does not occur
+    gathered, drawn = Gathered(sums, True, counts, seed=0), set[int]()
+    assert sums.rows is not None
+    assert sums.squares is not None
+    for _ in range(40):
+        drawn |= set(sums.rows.tolist())
+        assert len(set(sums.rows.tolist())) == 5
+        sums.squares[0] = 4.0  # the one row with a gradient: norm 2, mean 0.1, so 20 times the mean
+        gathered.moved()
+    assert drawn == set(range(19))
+    torch.testing.assert_close(gathered.importance[0], torch.tensor(20.0))  # halfway there 40 times
+    assert not gathered.importance[1:].any()
