@@ -28,10 +28,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from backbones.layers import linears
-from bench.api import field_columns, slice_columns, uncompiled
+from bench.api import field_columns, goes_on, slice_columns, uncompiled
 
 CACHE_CHUNK_BYTES = 2 << 20
 """Products held at once on a CPU: the fastest of 0.5 to 8 MiB for all shapes measured."""
@@ -160,10 +159,11 @@ class _PairMaps(torch.autograd.Function):
         return maps
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor]:
         before, fields, weight = ctx.saved_tensors
         to_before, to_fields, to_weight, _ = ctx.needs_input_grad
+        if torch.is_grad_enabled():  # this pass is to be differentiated itself
+            return *_differentiable(ctx, grad, before, fields, weight), grad.sum(1)
         grad_before = torch.empty_like(before) if to_before else None
         grad_fields = torch.empty_like(fields) if to_fields or to_before else None
         grad_weight = torch.zeros_like(weight) if to_weight else None
@@ -181,6 +181,44 @@ class _PairMaps(torch.autograd.Function):
                 elif grad_before is not None:
                     grad_before[:, part] = work.multiply(pull, right).sum(1)
         return grad_before, grad_fields, grad_weight, grad.sum(1)
+
+
+def _differentiable(
+    ctx: Any, grad: Tensor, before: Tensor | None, fields: Tensor, weight: Tensor
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of the left and right factors and of the weights, where asked for, for a second backward pass.
+
+    Those of factors are weighted sums of products as well, of the maps' gradients with the other factors. Those of
+    weights hold all products.
+    """
+    at, n_fields = 0 if before is None else 1, len(fields)  # the tensor before is counted, None is not
+    to_fields, to_weight = goes_on(ctx, at), goes_on(ctx, at + 1)
+    of_weight = None
+    if to_weight:
+        of_weight = grad @ (_left(before, fields, slice(None)) * fields).flatten(0, 1).t()
+    if before is None:
+        square = _unfold(weight, n_fields)  # [H, F, F]
+        both = (square + square.transpose(1, 2)).transpose(0, 1)
+        return None, _sums(grad, fields, both) if to_fields else None, of_weight
+    square = weight.view(len(grad), len(before), n_fields)
+    of_before = _sums(grad, fields, square.transpose(0, 1)) if goes_on(ctx, 0) else None
+    of_fields = _sums(grad, before, square.permute(2, 0, 1)) if to_fields else None
+    return of_before, of_fields, of_weight
+
+
+def _sums(left: Tensor, right: Tensor, weight: Tensor) -> Tensor:
+    """Sums of the products of left [A, n] and right [F, n], weighted by [H, A, F]: [H, n]."""
+    sums: Tensor = _PairMaps.apply(left, right, weight.flatten(1), left.new_zeros(len(weight)))  # type: ignore[no-untyped-call]
+    return sums
+
+
+def _unfold(weight: Tensor, n_fields: int) -> Tensor:
+    """The weights [H, S · F] of ``_fold_symmetric`` by left and right field, [H, F, F]."""
+    steps = torch.arange(n_fields // 2 + 1, device=weight.device)[:, None]
+    right = torch.arange(n_fields, device=weight.device)
+    places = ((right + steps) % n_fields * n_fields + right).flatten()
+    square = weight.new_zeros(len(weight), n_fields * n_fields)
+    return square.index_add(1, places, weight).view(-1, n_fields, n_fields)
 
 
 @uncompiled  # as ``pair_maps``
@@ -205,9 +243,10 @@ class _BilinearForm(torch.autograd.Function):
         return sums
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         left, right, form = ctx.saved_tensors
+        if torch.is_grad_enabled():  # this pass is to be differentiated itself
+            return form @ right * grad, form.t() @ left * grad, left * grad @ right.t()
         grad_left, grad_right, grad_form = torch.empty_like(left), torch.empty_like(right), torch.zeros_like(form)
         work = _Workspace(right, len(right))
         for part in work.parts():

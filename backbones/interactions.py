@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from bench.api import uncompiled
+from bench.api import goes_on, uncompiled
 
 
 def second_order(e: Tensor) -> Tensor:
@@ -39,9 +38,11 @@ class _SecondOrder(torch.autograd.Function):
         return 0.5 * (total.square().sum(1) - squares)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         e, total = ctx.saved_tensors
+        if torch.is_grad_enabled():  # this pass is to be differentiated itself, and autograd knows nothing of the total
+            others: Tensor = e.sum(1, keepdim=True) - e
+            return others * grad[:, None, None]
         pull: Tensor = torch.sub(total[:, None], e).mul_(grad[:, None, None])
         return pull
 
@@ -136,9 +137,10 @@ class _KernelProducts(torch.autograd.Function):
         return products
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None]:
         fields, kernels = ctx.saved_tensors
+        if torch.is_grad_enabled():  # this pass is to be differentiated itself
+            return _kernel_gradients(ctx, grad, fields, kernels)
         grad_fields, grad_kernels = torch.zeros_like(fields), torch.empty_like(kernels)
         start = 0
         for left in range(len(fields) - 1):
@@ -151,3 +153,13 @@ class _KernelProducts(torch.autograd.Function):
             turned = torch.mm(matrix, fields[left]).view_as(right)
             grad_fields[left + 1 :].addcmul_(turned, grad[part, None])
         return grad_fields, grad_kernels
+
+
+def _kernel_gradients(ctx: Any, grad: Tensor, fields: Tensor, kernels: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Gradients of fields [F, D, B] and kernels [P, D, D] in operations that autograd knows, with all pairs at once."""
+    i, j = torch.triu_indices(len(fields), len(fields), 1, device=fields.device)
+    left, right = fields.index_select(0, i), fields.index_select(0, j)
+    pull = grad[:, None] * right  # [P, D, B]
+    of_left, of_right = torch.bmm(kernels.transpose(1, 2), pull), torch.bmm(kernels, left) * grad[:, None]
+    of_fields = torch.zeros_like(fields).index_add(0, i, of_left).index_add(0, j, of_right)
+    return of_fields, torch.bmm(pull, left.transpose(1, 2)) if goes_on(ctx, 1) else None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bench.engine.backbone import Backbone, field_columns, slice_columns
     from bench.engine.evaluate import auc, predict
     from bench.engine.fast.linear import linear
+    from bench.engine.fast.twice import goes_on
     from bench.engine.fit import FitLog, FitPlan, Group, Step
     from bench.engine.model import CTRModel, Gate
     from bench.engine.table import EmbeddingTable
@@ -45,6 +46,7 @@ _LAZY = {
     "Group": "bench.engine.fit",
     "Step": "bench.engine.fit",
     "linear": "bench.engine.fast.linear",
+    "goes_on": "bench.engine.fast.twice",
     "CTRModel": "bench.engine.model",
     "Gate": "bench.engine.model",
     "EmbeddingTable": "bench.engine.table",
@@ -92,6 +94,7 @@ __all__ = [
     "corrected_v",
     "field_columns",
     "holm",
+    "goes_on",
     "linear",
     "mean_ranks",
     "n_keep",

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 F = TypeVar("F", bound=Callable[..., Any])
+Score = Callable[[Tensor, Tensor | None], Tensor]
+"""A backbone, or its ``forward``."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,11 @@ class Arithmetic:
                 _unprotected.pop()()
             backbone.compile(options={"fallback_random": True})
 
-    def score(self, backbone: nn.Module, e: Tensor, linear: Tensor | None) -> Tensor:
-        """Logits [B] of e [B, F, D] and linear [B, F], in the type of ``e``."""
+    def score(self, backbone: Score, e: Tensor, linear: Tensor | None) -> Tensor:
+        """Logits [B] of e [B, F, D] and linear [B, F], in the type of ``e``.
+
+        The ``forward`` of a backbone is never compiled: a compiled one cannot be differentiated twice.
+        """
         if not self.bf16:
             logits: Tensor = backbone(e, linear)
             return logits

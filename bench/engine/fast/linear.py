@@ -14,7 +14,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from bench.engine.fast.twice import goes_on
 
 LEAST_ROWS = 64
 """Rows below which the call costs more than the product."""
@@ -27,7 +28,8 @@ FULL_PRECISION = ("none", "ieee")
 def linear(layer: nn.Linear, x: Tensor, relu: bool = False, spent: bool = False) -> Tensor:
     """``layer(x)``, or ``relu(layer(x))``: x [B, inputs] -> [B, outputs].
 
-    With ``spent`` the backward pass may write into the output: nobody reads it again, nor runs that pass twice.
+    With ``spent`` the backward pass may write into the output: nobody reads it again, nor runs that pass twice, but
+    to differentiate the first run of it.
 
     Autocast, reduced precision of matrix products, compilation, other devices and types go to torch's own.
     """
@@ -67,6 +69,18 @@ def _weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
     return (x.t() @ grad).t() if x.shape[1] % UNEVEN else grad.t() @ x
 
 
+def _differentiable(
+    ctx: Any, grad: Tensor, x: Tensor, weight: Tensor
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of input, weight and bias, where they are asked for, by products that autograd knows."""
+    has_bias = ctx.needs_input_grad[2]
+    return (
+        grad @ weight if goes_on(ctx, 0) else None,
+        grad.t() @ x if goes_on(ctx, 1) else None,
+        grad.sum(0) if has_bias and goes_on(ctx, 2) else None,
+    )
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool, spent: bool) -> Tensor:
@@ -78,9 +92,11 @@ class _Linear(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
         x, weight, y = ctx.saved_tensors
+        if torch.is_grad_enabled():  # this pass is to be differentiated itself
+            ctx.spent = False  # so it comes again, and needs the output as it is
+            return *_differentiable(ctx, grad if y is None else grad * (y > 0), x, weight), None, None
         if y is not None and ctx.spent:
             grad = torch.ops.aten.threshold_backward(grad, y, 0, grad_input=y)
         elif y is not None:
