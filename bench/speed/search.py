@@ -1,4 +1,4 @@
-"""What the training of a method costs a row, with its gate or its mask: its own steps, measured as the method runs.
+"""What the training that a method searches with costs a row: its own steps, measured as the method runs.
 
 Rows are all that steps read: the iteration's batch, and batches of their own. How often a method steps on rows of its
 own may depend on the length of the training, which is short here. The backbone alone is measured in the same process,
@@ -26,7 +26,7 @@ from bench.speed.stages import SpeedContext, Windows, WindowsDone, context, peak
 
 
 class SearchContext(SpeedContext):
-    """Measures the first training of a model with a gate, or a masked table; one before that is as short as can be."""
+    """Measures the first training with a gate, a masked table or steps of the method's own; any before is kept short."""
 
     windows: Windows
     batch: int | None = None
@@ -46,7 +46,7 @@ class SearchContext(SpeedContext):
         Raises:
             WindowsDone: they are.
         """
-        if model.gate is None and model.table.mask is None:
+        if model.gate is None and model.table.mask is None and steps is None:
             some = train.take(torch.arange(min(self.profile.batch_size, len(train))))
             return super().fit(model, some, None, steps, schedule, **(plan | {"epochs": 1}))
         size = plan.get("batch_size", self.profile.batch_size)
@@ -62,7 +62,7 @@ class SearchContext(SpeedContext):
 
 
 def search(config: SpeedConfig, backbone: str, method: str) -> Rate:
-    """The gated training of ``method`` on a backbone, and in the note how a row's time compares with the backbone's."""
+    """The search of ``method`` on a backbone, and in the note how a row's time compares with the backbone's."""
     device = set_up(config)
     held = max(1, config.rows // config.batch // 10) * config.batch
     rows = make_rows(config, held + max(config.batch, config.rows - held) // config.batch * config.batch).to(device)

@@ -29,7 +29,17 @@ from torch import Tensor
 
 from bench.api import Context, FitLog
 
-__all__ = ["CRITEO_ROWS", "MOST", "READ_FROM", "AuthorsTraining", "GatePlan", "gate_plan", "linear_way", "way_in_steps"]
+__all__ = [
+    "CRITEO_ROWS",
+    "MOST",
+    "READ_FROM",
+    "AuthorsTraining",
+    "GatePlan",
+    "gate_plan",
+    "largest_plan",
+    "linear_way",
+    "way_in_steps",
+]
 
 CRITEO_ROWS = 36_672_493
 """Training rows of Criteo at 8 : 1 : 1, on which all these authors report."""
@@ -130,3 +140,12 @@ def linear_way(buffer: Tensor, start: float, end: float, iterations: int) -> Cal
         buffer.fill_(start + (end - start) * min(1.0, iteration / iterations))
 
     return move
+
+
+def largest_plan(ctx: Context[Any], rows: int, lr: float | None = None) -> GatePlan:
+    """A gate step in every iteration, at the most that the rule allows: for gates of no authors on data of this kind.
+
+    ``lr`` is the rate as the user set it.
+    """
+    rate = MOST * ctx.profile.lr if lr is None else lr
+    return GatePlan(1, rate, math.ceil(rows / ctx.profile.batch_size))

@@ -1,0 +1,158 @@
+"""Deep Lasso: a group lasso on gradients of the inputs, for fields.
+
+Cherepanova et al., A Performance-Driven Benchmark for Feature Selection in Tabular Deep Learning, NeurIPS 2023,
+arXiv 2311.05877.
+
+    slopes      s_{i,f} = ∂ℓ_i / ∂e_{i,f},  the gradient of row i's own loss in the embedding of its value of f
+    norms       n_f = sqrt(Σ_i |s_{i,f}|² / B)
+    search      min over all weights of  BCE + λ Σ_f n_f;  its gradient runs backward through the backward pass
+    score       n_f on held-out rows, without dropout, mean over batches
+    retrain     a new model on the K fields with the largest scores
+
+Shapes: e, s [B, F, D]; n [F]. A field's slopes are those of its embedding alone, not of its linear weight.
+
+Sources: the paper and its public code, which weighs loss and penalty as 1 - w and w, with w tuned for each data set,
+and adds 1e-8 under the root. Where this differs:
+
+* λ is ``strength`` times the loss over the penalty, both on a first batch before the first step: slopes have no scale
+  that one number would fit on every backbone. Where they start near zero with the embeddings (``fm``) there is no such
+  λ, and the cell is skipped; so it is where there are no embeddings (``logistic``).
+* Norms are roots of means of rows' squares, where the code has sums of a batch that the loss has divided by its
+  size: λ and scores do not change with the batch. 1e-12 is added under the root.
+* The paper's inputs are standardised numbers. An embedding that is twice as long with weights half as large has half
+  the slopes: the penalty may lengthen embeddings where it should flatten the model, and L2 on the table is what
+  stands against that. ``score=effect`` ranks by |e_{i,f}| |s_{i,f}| in place of the slope, which does not change then.
+* The search stops by the profile's patience on a holdout of the training split; the decision is that of the best epoch.
+
+The backbone is never compiled here: what ``torch.compile`` makes cannot be differentiated twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.api import Backbone, Batch, Context, CTRModel, Method, Range, Rows, Selection, stratified_sample
+
+ROOT = 1e-12
+"""Added under roots, whose slope is not finite at zero."""
+VANISHING = 1e-2
+"""Slopes at embeddings of 1e-4, as a share of those at 1, that have no scale of their own."""
+
+
+def slopes(model: CTRModel, batch: Batch, differentiable: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean log loss of a batch, embeddings, and rows' own slopes in them [B, F, D]."""
+    e, linear = model.embed(batch)
+    if not e.requires_grad:
+        e.requires_grad_()
+    logits = model.arithmetic.score(model.backbone.forward, e, linear)
+    loss = F.binary_cross_entropy_with_logits(logits, batch.labels)
+    (slope,) = torch.autograd.grad(loss, e, create_graph=differentiable)
+    return loss, e, slope * len(batch)
+
+
+def norms(slope: Tensor) -> Tensor:
+    """Roots of the means over rows of |s|²: slopes [B, F, D] -> [F]."""
+    return (slope.square().sum((0, 2)) / len(slope) + ROOT).sqrt()
+
+
+class PenalisedLoss:
+    """Log loss and the norms of the slopes, times λ."""
+
+    def __init__(self, weight: Tensor) -> None:
+        """Take λ, a scalar."""
+        self.weight = weight
+
+    def __call__(self, model: CTRModel, batch: Batch) -> Tensor:
+        loss, _, slope = slopes(model, batch, differentiable=True)
+        return loss + self.weight * norms(slope).sum()
+
+
+@contextmanager
+def _evaluating(model: CTRModel) -> Iterator[None]:
+    """No dropout, and no gradients of weights."""
+    was_training, params = model.training, list(model.parameters())
+    model.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        model.train(was_training)
+        for param in params:
+            param.requires_grad_(True)
+
+
+def _slopes_vanish(backbone: Backbone[Any]) -> bool:
+    """Whether embeddings near zero have slopes near zero: those of products do, those of a tower do not."""
+    draw, device = torch.Generator().manual_seed(0), next(backbone.parameters()).device
+    unit = torch.randn(8, backbone.n_fields, backbone.dim, generator=draw).to(device)
+    sizes = []
+    for length in (1.0, 1e-4):
+        e = (unit * length).requires_grad_()
+        logits = backbone.eval().forward(e, e.new_zeros(e.shape[:2]))
+        sizes.append(float(torch.autograd.grad(logits.sum(), e)[0].norm()))
+    return sizes[1] < VANISHING * sizes[0]
+
+
+@dataclass(frozen=True)
+class DeepLassoParams:
+    """Parameters of Deep Lasso."""
+
+    strength: Annotated[float, Range(0)] = 0.1
+    """λ as a multiple of the loss over the penalty before the first step. Chosen here; the authors tune."""
+    score: Literal["slope", "effect"] = "slope"
+    """What fields are ranked by: norms of slopes (paper), or of slopes times lengths of embeddings."""
+
+
+class DeepLasso(Method[DeepLassoParams]):
+    """Trains under a penalty on the gradients of embeddings, and ranks fields by these gradients."""
+
+    Params = DeepLassoParams
+
+    def skip(self, ctx: Context[DeepLassoParams]) -> str | None:
+        if not ctx.dim:
+            return "the penalty is on gradients of embeddings, and this backbone has linear weights only"
+        if _slopes_vanish(ctx.model().backbone):
+            return "gradients of embeddings start near zero on this backbone, so that the penalty has no scale"
+        return None
+
+    def select(self, ctx: Context[DeepLassoParams], train: Rows, selection_rows: Rows) -> Selection:
+        model = ctx.model()
+        start = self._start(ctx, model, train)
+        step = ctx.step(model, loss=PenalisedLoss(start["lambda"]))
+        log = ctx.fit(model, train, selection_rows, steps=[step], name="search", by_lookup=True)
+        scores = self._scores(model, selection_rows, ctx.profile.batch_size)
+        end = self._scores(model, selection_rows, ctx.profile.batch_size, "slope").sum()
+        notes: dict[str, Any] = {
+            "search_epochs": log.epochs,
+            "search_best_epoch": log.best_epoch,
+            **{name: float(value) for name, value in start.items()},
+            "penalty_end": float(end),
+        }
+        return Selection(scores=scores, notes=notes)
+
+    def _start(self, ctx: Context[DeepLassoParams], model: CTRModel, train: Rows) -> dict[str, Tensor]:
+        """Loss and penalty of a first batch, and what follows from them: λ."""
+        n = min(len(train), ctx.profile.batch_size)
+        first = train.take(stratified_sample(train.labels, n, ctx.rng("first-batch")))
+        with _evaluating(model):
+            loss, _, slope = slopes(model, next(model.view(first).slices(n)))
+        penalty = norms(slope).sum()
+        weight = self.params.strength * loss.detach() / penalty
+        return {"lambda": weight, "loss_start": loss.detach(), "penalty_start": penalty}
+
+    def _scores(self, model: CTRModel, rows: Rows, batch_size: int, by: str | None = None) -> np.ndarray:
+        """Norms by field on ``rows``, mean over batches, [F]."""
+        sums = []
+        with _evaluating(model):
+            for batch in model.view(rows).slices(batch_size):
+                _, e, slope = slopes(model, batch)
+                effect = (by or self.params.score) == "effect"
+                sums.append(norms(slope * e.detach().norm(dim=2, keepdim=True) if effect else slope).double())
+        return np.asarray(torch.stack(sums).mean(0).cpu())

@@ -1,0 +1,56 @@
+"""Layers of a backbone that read embeddings as they are: weights with a block of columns for every field."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.api import Backbone
+
+__all__ = ["field_norms", "first_layers"]
+
+SAME = 1e-4
+"""Relative deviation of a layer's input from the embeddings, in float32."""
+
+
+def first_layers(backbone: Backbone[Any]) -> list[nn.Linear]:
+    """Linear layers whose first F · D inputs are the flattened embeddings, in order; other inputs may follow.
+
+    Found by what they learn from one row: the gradient of such a layer's weights is δ xᵀ, with x its input.
+    """
+    probe = copy.deepcopy(backbone).eval()
+    width = probe.n_fields * probe.dim
+    named = [(name, layer) for name, layer in probe.named_modules() if isinstance(layer, nn.Linear)]
+    named = [(name, layer) for name, layer in named if layer.in_features >= width > 0]
+    if not named:
+        return []
+    draw = torch.Generator().manual_seed(0)
+    device = named[0][1].weight.device
+    e = torch.randn(1, probe.n_fields, probe.dim, generator=draw).to(device)
+    logit = probe.forward(e, e.new_zeros(e.shape[:2])).sum()
+    grads = torch.autograd.grad(logit, [layer.weight for _, layer in named], allow_unused=True)
+    found = [name for (name, _), grad in zip(named, grads, strict=True) if grad is not None and _reads(grad, e)]
+    return [layer for layer in map(backbone.get_submodule, found) if isinstance(layer, nn.Linear)]
+
+
+def _reads(grad: Tensor, e: Tensor) -> bool:
+    """Whether the rows of a weight's gradient are multiples of the embeddings e [1, F, D]."""
+    x = e.flatten()
+    part = grad[:, : len(x)]
+    along = torch.outer(part @ x / x.square().sum(), x)
+    size = float(along.norm())
+    return size > 0 and float((part - along).norm()) < SAME * size
+
+
+def field_norms(layers: list[nn.Linear], n_fields: int, dim: int) -> Tensor:
+    """Norm of the weights that read a field, over all ``layers``, [F]."""
+    squares = [blocks(layer, n_fields, dim).square().sum((0, 2)) for layer in layers]
+    return torch.stack(squares).sum(0).sqrt()
+
+
+def blocks(layer: nn.Linear, n_fields: int, dim: int) -> Tensor:
+    """The weights that read embeddings, by field: a view [H, F, D]."""
+    return layer.weight[:, : n_fields * dim].view(layer.out_features, n_fields, dim)
