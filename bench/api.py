@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from bench.engine.table import EmbeddingTable
     from bench.engine.weight_mask import GradientSums
     from bench.rows.rows import Batch, Rows, stratified_sample
+    from bench.stats.association import corrected_v
     from bench.stats.consensus import mean_ranks, ranks_of, reciprocal_ranks
     from bench.stats.paired import holm
-    from bench.stats.association import corrected_v
 
 _LAZY = {
     "Batch": "bench.rows.rows",
@@ -93,8 +93,8 @@ __all__ = [
     "auc",
     "corrected_v",
     "field_columns",
-    "holm",
     "goes_on",
+    "holm",
     "linear",
     "mean_ranks",
     "n_keep",

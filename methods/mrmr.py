@@ -20,9 +20,9 @@ taken off, and what is then below 0 is 0. Of a pooled field the set of a row's v
 Deviations: the paper knows no correction, and no fields that tell no more than chance. These, I(f; y) ≤ 0, are chosen
 when no other is left: a constant field has no redundancy either, and would be chosen before many a good one.
 
-Costs F² / 2 tables of n rows each: some 8 ms of one core for a million rows. More than ``comparisons`` of rows are not made: the last
-fields are then ranked by the criterion as it stands. At 1,000,000 rows all of 200 fields have their turn, at 100,000
-rows all of 632, or 40 of 5,000.
+Costs F² / 2 tables of n rows each: some 8 ms of one core for a million rows. More than ``comparisons`` of rows are not
+made: the last fields are then ranked by the criterion as it stands. At 1,000,000 rows all of 200 fields have their
+turn, at 100,000 rows all of 632, or 40 of 5,000.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from bench.speed.stages import SpeedContext, Windows, WindowsDone, context, peak
 
 
 class SearchContext(SpeedContext):
-    """Measures the first training with a gate, a masked table or steps of the method's own; any before is kept short."""
+    """Measures the first training with a gate, a masked table or steps of its own; any before is kept short."""
 
     windows: Windows
     batch: int | None = None
