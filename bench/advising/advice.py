@@ -43,6 +43,8 @@ class Look:
     training_s: float | None
     cells: tuple[str, ...]
     """Hashes of the cells, seed by seed."""
+    cost: float | None = None
+    """What the kept fields cost, as the card says; None where it names no costs."""
     ranked: bool = True
     """Whether it is a cut of the consensus; otherwise single fields were dropped or added near one."""
 
@@ -72,7 +74,7 @@ class FieldAdvice:
     name: str
     verdict: FieldVerdict
     place: int
-    """In the consensus, from 1 on."""
+    """In the consensus, from 1 on; of a group that of its best field."""
     best: float
     """Best rank over rankers and seeds; ties share their mean."""
     worst: float
@@ -80,9 +82,18 @@ class FieldAdvice:
     kept: bool
     """Whether it is among the fields that stay."""
     cost: Interval | None = None
-    """AUC with this field less that without it, all else of the chosen set alike, on test rows; None: not trained."""
+    """AUC with this field less that without it, all else of the chosen set alike, on test rows; of a group with all of
+    it; None: not trained."""
     twin: str = ""
     """Fields that say the same."""
+    locked: bool = False
+    """Whether the card keeps it."""
+    group: str = ""
+    """With whose fields it is kept or dropped."""
+    price: float | None = None
+    """What it costs by the card, in its unit; None where that names no costs."""
+    leak: float | None = None
+    """AUC of the field alone, where it is so high that it may say the label."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +128,8 @@ class Advice:
     rankers: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     """What there was no time for."""
+    budget_by: str = "count"
+    """What was to be small of what is kept."""
 
     @property
     def kept(self) -> list[str]:
@@ -148,6 +161,10 @@ def _row(one: FieldAdvice) -> dict[str, Any]:
         "cost_high": None if cost is None else cost.high,
         "embedding_bytes": one.embedding_bytes,
         "twin_of": one.twin,
+        "locked": one.locked,
+        "group": one.group,
+        "price": one.price,
+        "leak_auc": one.leak,
     }
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bench.advising.advice import Advice, Look, Verdict, write_advice
 from bench.advising.answer import Answer, Findings, seconds
 from bench.advising.around import Probe, Set, near, probe, repaired
 from bench.advising.config import AdviseConfig, run_config
 from bench.advising.lab import Lab, Trained
+from bench.advising.outlook import begin
 from bench.advising.search import Outcome, chosen, grid, next_k, outcome
 from bench.errors import ConfigError, DataError
 from bench.records import CellRecord
 from bench.run.config import RunConfig
-from bench.run.forecast import forecasts
-from bench.run.progress import Reporter, duration
+from bench.run.progress import Reporter
 from bench.run.session import VALID
 from bench.stats.consensus import Consensus, consensus
 
@@ -25,6 +24,8 @@ __all__ = ["advise"]
 
 _ROUNDS = 3
 """Repairs of the cut, at most."""
+_RANKING = 0.5
+"""Share of the time left after all fields that rankings with further seeds may take."""
 
 
 def advise(config: AdviseConfig, reporter: Reporter, tell: Callable[[str], None]) -> Advice:
@@ -40,15 +41,16 @@ def advise(config: AdviseConfig, reporter: Reporter, tell: Callable[[str], None]
         DataError: the data cannot be used, or a cell that the advice rests on has failed.
     """
     base = run_config(config)
-    _prepare(base, tell)
-    advisor = _Advisor(config, Lab(base, config.time_s, reporter), base)
-    found = advisor.advice()
+    _prepare(replace(base, budget_by=config.budget_by), tell)
+    lab = Lab(base, config.budget_by, config.time_s, reporter)
+    found = _Advisor(config, lab, base).advice()
     write_advice(base.out, found)
+    lab.tidy()
     return found
 
 
 def _prepare(base: RunConfig, tell: Callable[[str], None]) -> None:
-    """Make data that need no file, and say what grows steeply."""
+    """Make data that need no file, refuse a budget of which the card says nothing, and say what grows steeply."""
     from bench.data.prepare.ready import make_ready  # noqa: PLC0415 - not where all is done
     from bench.run import growth, session  # noqa: PLC0415
 
@@ -70,31 +72,36 @@ class _Advisor:
     """Cuts of the consensus that were looked at, by K."""
     trained: dict[Set, Trained] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    stopped: bool = False
+    """Whether time ended before there was no number of fields left to look at."""
     probes: list[Probe] = field(default_factory=list)
     """Around the chosen set."""
     failed: list[str] = field(default_factory=list)
     """Rankers without a ranking."""
     consensus: Consensus | None = None
+    l2: str = ""
+    """What is said of the L2."""
 
     def advice(self) -> Advice:
-        lab, n_fields = self.lab, self.lab.schema.n_fields
-        if n_fields < 2:
-            raise ConfigError(f"{lab.dataset} has one field only: there is nothing to drop.")
-        self._check_time()
-        lab.say(f"advice, 1 of 4: all {n_fields} fields")
+        lab, units = self.lab, self.lab.units
+        self._check_fields()
+        self.l2 = begin(self.config, lab)
+        lab.say(f"advice, 1 of 4: all {lab.schema.n_fields} fields")
         self.whole = lab.whole()
         self.chance = lab.above_chance(self.whole)
         if self.chance.low <= 0:
             return Answer(self._findings()).noise()
         lab.say(f"advice, 2 of 4: rankings by {', '.join(self.base.methods)}")
-        self.consensus = self._rank(lab.rankings())
-        self.order = self.consensus.order
-        self.reference = Set(self.order, n_fields)
+        records, self.left_out = lab.rankings(_RANKING)
+        self.consensus = self._rank(records)
+        self.order = units.ordered(self.consensus.order, lab.twins())
+        self.reference = Set(self.order, len(self.order))
+        self.points = grid(len(self.order), units.floor)
         lab.say("advice, 3 of 4: fewer and fewer fields of the consensus")
         self._search()
         verdict, cut = self._verdict()
         if cut is not None:
-            lab.say(f"advice, 4 of 4: single fields near the cut at K = {cut.k}")
+            lab.say(f"advice, 4 of 4: single fields near the cut at {self._title(cut)}")
             cut = self._around(cut)
         self._rest_of_grid()
         return Answer(self._findings()).advice(verdict, cut)
@@ -111,32 +118,24 @@ class _Advisor:
             probes=self.probes,
             left_out=self.left_out,
             failed=self.failed,
+            l2=self.l2,
         )
 
-    def _check_time(self) -> None:
-        """Refuse a time in which not even one retraining ends, by the forecast of a run.
+    def _check_fields(self) -> None:
+        """Refuse data of which nothing may be dropped.
 
         Raises:
-            ConfigError: it is too short.
+            ConfigError: there is one field, or one group of all, or all are locked.
         """
-        from bench.run import estimate  # noqa: PLC0415 - not where all is done
+        lab, units = self.lab, self.lab.units
+        if lab.schema.n_fields < 2:
+            raise ConfigError(f"{lab.dataset} has one field only: there is nothing to drop.")
+        if units.floor >= len(units.fields):
+            why = "all of its fields are kept" if units.locked else "all of its fields are one group"
+            raise ConfigError(f"{lab.dataset}: {why} by the card, [fields]: there is nothing to drop.")
 
-        session = self.lab.required()
-        pending = [cell for cell in session.plan.cells() if session.done(cell) is None]
-        if not pending:
-            return
-        (size,) = estimate.sizes(session)
-        (found,) = forecasts(session, [estimate.pace(session, size)])
-        if found.seconds is None:
-            return
-        more = 1 + self.config.seeds / len(pending)
-        low, high = (end * more for end in found.seconds)
-        if low > self.config.time_s:
-            wanted = math.ceil(high / 60)
-            raise ConfigError(
-                f"time={self.config.time} is too short: all fields, the rankings and one smaller set take about "
-                f"{duration(low)} to {duration(high)} here. Give --time {wanted}m, fewer seeds or rankers, or --rows."
-            )
+    def _title(self, cut: Set) -> str:
+        return f"K = {len(self.lab.units.of_fields(cut.kept))}"
 
     def _rank(self, records: Sequence[CellRecord]) -> Consensus:
         """The consensus of the rankers that have a ranking.
@@ -169,7 +168,7 @@ class _Advisor:
         names = self.lab.schema.names
         self.trained[cut] = trained
         self.looks[cut] = Look(
-            k=cut.k,
+            k=len(trained.fields),
             fields=tuple(names[f] for f in trained.fields),
             valid=self.lab.interval(trained, self.whole, VALID),
             test=self.lab.interval(trained, self.whole),
@@ -179,6 +178,7 @@ class _Advisor:
             training_s=seconds(trained, "training")[0],
             cells=tuple(record.config_hash for record in trained.records),
             ranked=ranked,
+            cost=self.lab.cost(trained.fields),
         )
 
     def _cut(self, k: int) -> Set:
@@ -199,11 +199,11 @@ class _Advisor:
 
     def _search(self) -> None:
         """Look at numbers of fields as long as a look could change the choice, and there is time."""
-        points = grid(self.lab.schema.n_fields)
-        while (k := next_k(self._outcomes(), self.reference.k, points)) is not None:
+        while (k := next_k(self._outcomes(), self.reference.k, self.points)) is not None:
             found = self._look("consensus", self._cut(k))
             if found is None:
-                self.left_out.append(f"K = {k}")
+                self.left_out.append(self._title(self._cut(k)))
+                self.stopped = True
                 return
             self._prefer(self._cut(k), found)
 
@@ -215,10 +215,11 @@ class _Advisor:
 
     def _rest_of_grid(self) -> None:
         """The numbers of fields below the choice, for the figure; last, since no choice rests on them."""
-        rest = [k for k in grid(self.lab.schema.n_fields) if self._cut(k) not in self.looks]
-        for number, k in enumerate(rest):
-            if self._look("consensus", self._cut(k)) is None:
-                self.left_out += [f"K = {k}" for k in rest[number:] if f"K = {k}" not in self.left_out]
+        rest = [cut for k in self.points if (cut := self._cut(k)) not in self.looks]
+        for number, cut in enumerate(rest):
+            if self._look("consensus", cut) is None:
+                left = [self._title(one) for one in rest[number:]]
+                self.left_out += [title for title in left if title not in self.left_out]
                 return
 
     def _verdict(self) -> tuple[Verdict, Set | None]:
@@ -230,7 +231,7 @@ class _Advisor:
             return "drop", self._cut(found)
         if not self.looks:
             return "open", None
-        if self.left_out:
+        if self.stopped:
             return "open", self._guess()
         largest = self.looks[self._cut(max(k for k, cut in self.sets.items() if cut in self.looks))]
         return ("none", None) if outcome(largest.valid, self.config.tolerance) == "worse" else ("small", self._guess())
@@ -249,10 +250,10 @@ class _Advisor:
         """Single fields near the cut, and the cut mended by what they say, until nothing is left to mend."""
         for _ in range(_ROUNDS):
             self.probes = []
-            for one in near(cut, self.config.near):
+            for one in near(cut, self.config.near, self.lab.units):
                 found = probe(self.lab, cut, self.trained[cut], self.whole, one)
                 if found is None:
-                    self.left_out.append(f"single fields near K = {cut.k}")
+                    self.left_out.append(f"single fields near {self._title(cut)}")
                     return cut
                 self.probes.append(found)
                 if found.fields not in self.looks and found.fields.k < len(cut.order):
@@ -265,7 +266,7 @@ class _Advisor:
 
     def _mended(self, cut: Set) -> Set | None:
         """A smaller set that is within the tolerance, or one of as many fields that is better; None without one."""
-        joint = repaired(cut, self.probes, self.config.tolerance)
+        joint = repaired(cut, self.probes, self.config.tolerance, self.lab.units)
         if joint != cut and joint.k < len(cut.order):
             self._look("mended", joint)
         cheapest = sorted((p for p in self.probes if p.kept), key=lambda p: p.valid.mean)
@@ -275,9 +276,10 @@ class _Advisor:
         return None
 
     def _is_better(self, other: Set, cut: Set) -> bool:
-        ours, now = self.looks[other], self.looks[cut]
+        more = self.looks[other].valid.mean > self.looks[cut].valid.mean
+        size, now = (self.lab.units.size(one.kept) for one in (other, cut))
         if self._outcome(cut) != "within":  # of too small data: what looks best is all there is
-            return other.k <= cut.k and ours.valid.mean > now.valid.mean
+            return size <= now and more
         if self._outcome(other) != "within":
             return False
-        return other.k < cut.k or (other.k == cut.k and ours.valid.mean > now.valid.mean)
+        return size < now or (size == now and more)

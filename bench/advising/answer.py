@@ -41,6 +41,8 @@ class Findings:
     probes: Sequence[Probe]
     left_out: Sequence[str]
     failed: Sequence[str]
+    l2: str
+    """What is said of the L2; nothing where it was given."""
 
 
 class Answer:
@@ -59,9 +61,11 @@ class Answer:
             "seeds": self._found.config.seeds,
             "n_fields": lab.schema.n_fields,
             "split_rows": lab.rows,
+            "budget_by": self._found.config.budget_by,
             "whole_auc": self._found.whole.mean("auc"),
             "above_chance": self._found.chance,
             "whole": {
+                "cost": lab.cost(self._found.whole.fields),
                 "embedding_bytes": self._found.whole.mean("embedding_bytes"),
                 **{f"{name}_s": seconds(self._found.whole, name)[0] for name in _COSTS},
             },
@@ -70,8 +74,9 @@ class Answer:
     def noise(self) -> Advice:
         """That nothing can be told, where the model with all fields is no better than chance."""
         said = words.chance(self._found.chance, self._found.lab.schema.n_fields)
-        details = ("No field was ranked or dropped: what is told of labels that no model can tell is chance.",)
-        return Advice("noise", said, details, **self._common())
+        details = ["No field was ranked or dropped: what is told of labels that no model can tell is chance."]
+        details += [self._found.l2] if self._found.l2 else []
+        return Advice("noise", said, tuple(details), **self._common())
 
     def advice(self, verdict: Verdict, cut: Set | None) -> Advice:
         """All of it, for the set ``cut``; None: all fields stay."""
@@ -79,6 +84,7 @@ class Answer:
         savings = self._savings(choice) if choice is not None and cut is not None else ()
         best = self._best(choice)
         said, details = self._told(verdict, choice, best, savings)
+        said, details = self._with_leaks(said, details, choice)
         looks = sorted(self._found.looks.values(), key=lambda look: (not look.ranked, -look.k))
         return Advice(
             verdict,
@@ -103,7 +109,10 @@ class Answer:
 
     def _savings(self, choice: Look) -> tuple[Saving, ...]:
         trained = next(self._found.trained[cut] for cut, look in self._found.looks.items() if look is choice)
-        found = [Saving("embeddings", self._found.whole.mean("embedding_bytes"), choice.embedding_bytes)]
+        whole = self._found.lab.cost(self._found.whole.fields)
+        free = "" if whole else "all fields cost 0"
+        found: list[Saving] = [] if whole is None else [Saving("cost", whole, choice.cost, free)]
+        found.append(Saving("embeddings", self._found.whole.mean("embedding_bytes"), choice.embedding_bytes))
         for name in _COSTS:
             (before, why), (after, later) = seconds(self._found.whole, name), seconds(trained, name)
             found.append(Saving(name, before, after, why or later))
@@ -118,6 +127,7 @@ class Answer:
         if verdict == "drop" and choice is not None:
             said = words.sentence(choice, n_fields, savings, tolerance)
             details.append(words.confirmed(choice, tolerance, self._found.config.against == "best"))
+            details += [found] if (found := words.minimised(self._found.config.budget_by)) else []
         else:
             said, more = self._untold(verdict, choice)
             details += more
@@ -130,10 +140,41 @@ class Answer:
             )
         unknown = [f"{saving.name} ({saving.reason})" for saving in savings if saving.share is None]
         details += [f"Not known: {', '.join(unknown)}."] if unknown else []
+        details += self._twins_told()
+        details += [self._found.l2] if self._found.l2 else []
         details += [f"Without a ranking: {'; '.join(self._found.failed)}."] if self._found.failed else []
         if self._found.left_out:
             details.append(f"No time was left for: {', '.join(self._found.left_out)}; the same command goes on.")
         return said, details
+
+    def _twins_told(self) -> list[str]:
+        """That of twins one was ranked, and the others behind all else."""
+        units, order = self._found.lab.units, self._order()
+        if not (last := units.of_fields(units.needless(order, self._found.lab.twins()))):
+            return []
+        facts, names = self._found.lab.facts(), self._found.lab.schema.names
+        shown = [f"{names[f]} ({' = '.join(facts[names[f]].twins)})" for f in last]
+        return [f"Fields that say what others before them say are ranked last: {words.listed(shown)}."]
+
+    def _order(self) -> tuple[int, ...]:
+        """Units in the order in which they were to stay."""
+        agreed = self._found.consensus
+        return () if agreed is None else self._found.lab.units.ordered(agreed.order, self._found.lab.twins())
+
+    def _leaks(self) -> dict[str, float]:
+        """AUC of the fields that alone may say the label."""
+        return {n: one.auc for n, one in self._found.lab.facts().items() if one.leak and one.auc is not None}
+
+    def _with_leaks(self, said: str, details: list[str], choice: Look | None) -> tuple[str, list[str]]:
+        """Sentences that do not hide that they rest on a leak, if it is one."""
+        leaks = self._leaks()
+        if not leaks:
+            return said, details
+        names = self._found.lab.schema.names if choice is None else choice.fields
+        kept = [name for name in leaks if name in names]
+        if kept:
+            said = f"With {words.listed(kept)}, which may be {'a leak' if len(kept) == 1 else 'leaks'}: {_lower(said)}"
+        return said, [words.leaks(leaks), *details]
 
     def _untold(self, verdict: Verdict, choice: Look | None) -> tuple[str, list[str]]:
         """The sentence where nothing can be dropped for certain, and what would help."""
@@ -169,23 +210,30 @@ class Answer:
     def _fields(self, verdict: Verdict, cut: Set | None) -> Iterable[FieldAdvice]:
         schema, record = self._found.lab.schema, self._found.whole.records[0]
         per_row = (record.embedding_bytes or 0) / max(record.vocabulary_rows or 1, 1)
-        costs = {one.field: one.test for one in self._found.probes}
-        agreed = self._found.consensus
+        agreed, units, terms = self._found.consensus, self._found.lab.units, self._found.lab.terms
         if agreed is None:
             return
-        low, high, twins = agreed.low, agreed.high, self._found.lab.twins()
-        for place, index in enumerate(agreed.order, 1):
-            kept = cut is None or index in cut.kept
+        tested = {f: one.test for one in self._found.probes for f in units.fields[one.unit]}
+        groups = {f: name for name, fields in terms.groups.items() for f in fields}
+        places, facts, leaks = units.places(agreed.order), self._found.lab.facts(), self._leaks()
+        staying = range(schema.n_fields) if cut is None else units.of_fields(cut.kept)
+        low, high = agreed.low, agreed.high
+        for index in units.of_fields(self._order()):
+            name, kept, locked = schema.names[index], index in staying, index in terms.locked
             yield FieldAdvice(
-                name=schema.names[index],
-                verdict=_field_verdict(verdict, kept, costs.get(index)),
-                place=place,
+                name=name,
+                verdict="keep" if locked else _field_verdict(verdict, kept, tested.get(index)),
+                place=places[index],
                 best=float(low[index]),
                 worst=float(high[index]),
                 embedding_bytes=round(per_row * schema.fields[index].cardinality),
                 kept=kept,
-                cost=costs.get(index),
-                twin=", ".join(twins.get(schema.names[index], ())),
+                cost=tested.get(index),
+                twin=", ".join(facts[name].twins) if name in facts else "",
+                locked=locked,
+                group=groups.get(index, ""),
+                price=terms.costs.get(index, 1.0) if terms.costs else None,
+                leak=leaks.get(name),
             )
 
 
@@ -212,6 +260,10 @@ def seconds(trained: Trained, name: str) -> tuple[float | None, str]:
         elif why:
             reasons.append(why)
     return (median(found), "") if found else (None, reasons[0] if reasons else "not measured")
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
 
 
 def _up(loss: float) -> str:

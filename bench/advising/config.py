@@ -11,6 +11,7 @@ from typing import Any, Literal
 import tyro
 
 from bench import plugins
+from bench.budget import Budgeted
 from bench.errors import ConfigError
 from bench.run.config import RunConfig, base_config, check
 from bench.run.grid import choose_backbone, choose_method
@@ -36,6 +37,9 @@ class AdviseConfig:
     """Prepared data set by name, or the path of your own card (.toml)."""
     tolerance: float = 0.001
     """Loss of AUC that is allowed."""
+    budget_by: Budgeted = "count"
+    """What is to be small of what is kept: the number of fields; the bytes of their embeddings; their cost, or the
+    number of their groups, as the card says under [fields]."""
     against: Literal["best", "all"] = "best"
     """What a loss must be below the tolerance against: best, all fields and the best set found, where fewer fields are
     better than all; or all fields alone, which may then drop fields that tell something."""
@@ -48,7 +52,7 @@ class AdviseConfig:
     rankers: tuple[str, ...] = ()
     """Methods to rank by; by default those of the experiment advise."""
     near: int = 4
-    """Fields on both sides of the cut that are dropped and added one by one."""
+    """Fields or groups on both sides of the cut that are dropped and added one by one."""
     out: Path | None = None
     """Run folder; results/runs/advise-NAME by default."""
     data_dir: Path = Path("data")

@@ -1,4 +1,4 @@
-"""Which numbers of kept fields K to train with, and which of them to choose.
+"""Which numbers of kept fields K to train with, and which of them to choose; a group of fields counts as one.
 
 A look at K is the interval of AUC(K) - AUC(all F fields) on validation rows:
 
@@ -28,10 +28,10 @@ __all__ = ["Outcome", "chosen", "grid", "next_k", "outcome", "tau_for"]
 Outcome = Literal["within", "worse", "open"]
 
 
-def grid(n_fields: int) -> list[int]:
-    """Numbers of kept fields below ``n_fields``, decreasing to 1, each about half of the one before."""
+def grid(n_fields: int, floor: int = 1) -> list[int]:
+    """Numbers of kept fields below ``n_fields``, decreasing to ``floor``, each about half of the one before."""
     steps = max(1, math.ceil(math.log2(n_fields)))
-    points = {round(n_fields ** (step / steps)) for step in range(steps)}
+    points = {max(floor, round(n_fields ** (step / steps))) for step in range(steps)}
     return sorted(points - {n_fields}, reverse=True)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bench.advising.advice import Look, Saving
 from bench.stats.difference import Interval, rows_needed, seeds_needed
 
-__all__ = ["chance", "confirmed", "difference", "needed", "sentence", "signed"]
+__all__ = ["chance", "confirmed", "difference", "leaks", "minimised", "needed", "sentence", "signed"]
 
 _SEEDS = (2, 4, 8, 16, 32, 64, 128, 256)
 """Times the seeds that are tried where more rows alone would not do."""
@@ -45,6 +45,28 @@ def sentence(look: Look, n_fields: int, savings: Sequence[Saving], tolerance: fl
     told = [f"{saving.name} {percent(saving.share)}" for saving in savings if saving.share is not None]
     parts = [difference(look.test, tolerance), *told]
     return f"Drop {n_fields - look.k} of {n_fields} fields: {', '.join(parts)}."
+
+
+def leaks(aucs: Mapping[str, float]) -> str:
+    """Of fields that may say the label, by their AUC alone."""
+    one = len(aucs) == 1
+    named = listed([f"{name} (AUC {auc:.3f})" for name, auc in aucs.items()])
+    says, it, known, column = (
+        ("says", "it", "it is", "its column") if one else ("say", "them", "they are", "their columns")
+    )
+    return (
+        f"{named} alone {says} the label: a leak? All numbers here rest on {it}. If {known} known only after the "
+        f'label, give {column} the kind "ignore" in the card, prepare again, and repeat.'
+    )
+
+
+def minimised(by: str) -> str:
+    """What was to be small, where that is not the number of fields."""
+    return {
+        "bytes": "Small was to be what the kept fields take in bytes.",
+        "cost": "Small was to be what the kept fields cost.",
+        "groups": "Small was to be the number of groups, a field without one being its own.",
+    }.get(by, "")
 
 
 def confirmed(look: Look, tolerance: float, best: bool) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.advising.advice import Advice as Found
 from bench.advising.advise import advise as find
 from bench.advising.config import AdviseConfig
+from bench.budget import Budgeted
 from bench.environment import called
 from bench.errors import ConfigError, suggest
 from bench.python.data import Data, checked
@@ -81,6 +82,7 @@ def advise(  # noqa: PLR0913 - keyword arguments, all with defaults
     data: Data,
     tolerance: float = 0.001,
     *,
+    budget_by: Budgeted = "count",
     against: Literal["best", "all"] = "best",
     backbone: str | None = None,
     seeds: int = 3,
@@ -96,6 +98,7 @@ def advise(  # noqa: PLR0913 - keyword arguments, all with defaults
     Args:
         data: from ``bench.dataset``.
         tolerance: loss of AUC that is allowed.
+        budget_by: what is to be small of what is kept: "count" of fields, "bytes", "cost" or "groups".
         against: what the loss is measured against, "best" of all sets found or "all" fields.
         backbone: model that is trained.
         seeds: trainings of every set of fields, at least 2.
@@ -118,6 +121,7 @@ def advise(  # noqa: PLR0913 - keyword arguments, all with defaults
     config = AdviseConfig(
         data=data.spec,
         tolerance=tolerance,
+        budget_by=budget_by,
         against=against,
         backbone=backbone,
         seeds=seeds,

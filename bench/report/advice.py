@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import csv
 import io
 import shutil
@@ -13,13 +14,19 @@ from bench.advising.advice import Advice, Look
 from bench.report.formats import html, markdown
 from bench.report.formats.csv import harmless
 from bench.report.formats.letters import visible
-from bench.tables.advice import Grid, curve, field_grid, look_grid
+from bench.tables.advice import NOTE, Grid, curve, field_grid, look_grid
 
 __all__ = ["FIELDS", "MARKDOWN", "advice_text", "figure", "files", "opening"]
 
 MARKDOWN, FIELDS = "advice.md", "fields.csv"
 HEADING = "Advice"
-_COSTS = ("embeddings", "inference", "training")
+_COSTS = {
+    "cost": "cost",
+    "embedding_bytes": "embeddings",
+    "inference_s": "inference",
+    "training_s": "training",
+}
+"""What a look says of costs, and what the figure calls it."""
 _PIPED, _LEAST = 100, 60
 """Letters in a line where no terminal says how many, and those that it has at least."""
 _FULL = 40
@@ -53,14 +60,41 @@ def _fields(advice: Advice, columns: int) -> str:
 
 
 def _grid(grid: Grid, columns: int) -> str:
-    rows = [[visible(cell) for cell in row] for row in grid.rows]
-    longest = max((len(row[0]) for row in rows), default=0)
-    for room in (longest, *range(longest - 1, _NAME - 1, -1)):
-        filled = [["\n".join(textwrap.wrap(row[0], max(room, 1))) or " ", *row[1:]] for row in rows]
-        text = tabulate(filled, grid.headings, tablefmt="simple", disable_numparse=True, stralign="left")
-        if max(map(len, text.splitlines())) <= columns:
+    """The table with its caption; names and notes in several lines, and columns left out, where there is no room."""
+    gone = []
+    text = _fitted(grid, columns)
+    for heading in grid.spare:
+        if text is not None:
             break
-    return f"{text}\n{textwrap.fill(grid.caption, columns)}"
+        grid = grid.without(heading)
+        gone.append(heading)
+        text = _fitted(grid, columns)
+    caption = f"{grid.caption} No room here for: {', '.join(gone)}." if gone else grid.caption
+    return f"{_drawn(grid, _NAME) if text is None else text}\n{textwrap.fill(caption, columns)}"
+
+
+def _fitted(grid: Grid, columns: int) -> str | None:
+    """The table, names and notes in as few lines as the room allows; None where there is too little."""
+    long = (len(visible(cell)) for row in grid.rows for column, cell in enumerate(row) if _wraps(grid, column))
+    longest = max(long, default=_NAME)
+    rooms = range(_NAME, max(longest, _NAME) + 1)
+    place = bisect.bisect_right(rooms, columns, key=lambda room: max(map(len, _drawn(grid, room).splitlines())))
+    return _drawn(grid, rooms[place - 1]) if place else None
+
+
+def _drawn(grid: Grid, room: int) -> str:
+    """The table with at most ``room`` letters in a line of a name or note."""
+
+    def cell(column: int, text: str) -> str:
+        own = visible(text)
+        return "\n".join(textwrap.wrap(own, room)) or " " if _wraps(grid, column) else own
+
+    filled = [[cell(column, text) for column, text in enumerate(row)] for row in grid.rows]
+    return tabulate(filled, grid.headings, tablefmt="simple", disable_numparse=True, stralign="left")
+
+
+def _wraps(grid: Grid, column: int) -> bool:
+    return column == 0 or grid.headings[column] == NOTE
 
 
 def files(advice: Advice) -> dict[str, str]:
@@ -111,14 +145,15 @@ def figure(advice: Advice) -> dict[str, bytes]:
     from plots import advice as plot  # noqa: PLC0415 - Matplotlib is slow to import
     from plots.style import render  # noqa: PLC0415
 
+    costs = [key for key in _COSTS if key != "cost" or advice.whole.get(key)]
+
     def point(look: Look) -> plot.Point:
-        test, now = look.test, (look.embedding_bytes, look.inference_s, look.training_s)
-        before = (advice.whole[name] for name in ("embedding_bytes", "inference_s", "training_s"))
-        shares = tuple(None if a is None or not b else a / b for a, b in zip(now, before, strict=True))
+        test, pairs = look.test, [(getattr(look, key), advice.whole.get(key)) for key in costs]
+        shares = tuple(None if now is None or not before else now / before for now, before in pairs)
         return plot.Point(look.k, test.mean, test.low, test.high, look.valid.mean, shares)
 
-    known = (advice.whole[name] for name in ("embedding_bytes", "inference_s", "training_s"))
+    known = (advice.whole.get(key) for key in costs)
     end = plot.Point(advice.n_fields, 0.0, 0.0, 0.0, 0.0, tuple(None if one is None else 1.0 for one in known))
     points = [*map(point, looks), end]
     chosen = None if advice.choice is None or advice.verdict != "drop" else point(advice.choice)
-    return render(plot.draw(_title(advice), points, _COSTS, advice.tolerance, chosen))
+    return render(plot.draw(_title(advice), points, [_COSTS[key] for key in costs], advice.tolerance, chosen))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -31,7 +32,7 @@ SHORT = {"epochs": "max_epochs", "precision": "precision", "optimizer": "optimiz
 """Flags that stand for a setting of the profile."""
 _NOT_KEPT = ("config", "experiment", "plan", "timing", "own", "raw", "plugin_texts")
 """What run.toml does not hold: whence settings came, and what is done with a run once it is what they say."""
-_KEPT_IF_SET = ("budget_by", "keep_predictions", "valid_predictions")
+_KEPT_IF_SET = ("budget_by", "l2_grid", "keep_predictions", "valid_predictions")
 """What it holds only where it is not the default: that of an ordinary run is what it was before there were others."""
 
 
@@ -66,6 +67,9 @@ class RunConfig:
     tune: Literal["none", "lr"] = "none"
     """lr: choose each method's learning rate from the profile's lr_grid by validation AUC, before its cells run; a rate
     given by --set joins the grid."""
+    l2_grid: tuple[float, ...] = ()
+    """Values of L2 that one is chosen from on a table of your own whose card and settings name none; by default 1e-5,
+    1e-4, 1e-3, 1e-2 and the profile's own."""
     epochs: int | None = None
     """Most epochs of the final training, in place of the profile's; short for --set max_epochs=N."""
     precision: Precision | None = None
@@ -275,6 +279,10 @@ def check(config: RunConfig) -> RunConfig:
         value = getattr(config, name)
         if value is not None and value < low:
             raise ConfigError(f"{name}={value} is out of range; allowed: [{low}, inf).")
+    grid = config.l2_grid
+    if grid and (len(set(grid)) < 2 or not all(math.isfinite(l2) and l2 >= 0 for l2 in grid)):
+        shown = " ".join(f"{l2:g}" for l2 in grid)
+        raise ConfigError(f"l2-grid={shown}: give two values or more, each at least 0; --set l2=… sets one.")
     for tau in config.prune_ratio:
         if not 0 <= tau < 1:
             raise ConfigError(f"prune-ratio={tau:g} is out of range; allowed: [0, 1): the share of fields to prune.")

@@ -271,9 +271,10 @@ class Session:
         unit = self.penalised(cell)
         if unit is None:
             return None
-        if unit not in self.penalties:
-            own = self.profile(cell.dataset).l2
-            none = Tuning(tuple(sorted({own, *PENALTIES})), own, parameter="l2")
+        own, asked = self.profile(cell.dataset).l2, self.plan.config.l2_grid
+        grid = tuple(sorted(set(asked or (own, *PENALTIES))))
+        if unit not in self.penalties or self.penalties[unit].grid != grid:
+            none = Tuning(grid, own, parameter="l2")
             self.penalties[unit] = self._stored(self.penalty_trials, unit, none)
         return self.penalties[unit]
 

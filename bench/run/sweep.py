@@ -79,6 +79,28 @@ def run(plan: Plan, reporter: Reporter, session: Session | None = None) -> list[
     return [records[cell] for cell in grid]
 
 
+def penalise(plan: Plan, reporter: Reporter, session: Session) -> Tuning | None:
+    """Make the trials of the L2 that the first cell of a plan waits for, and no cell; None where it is given.
+
+    Args:
+        plan: of which the first cell's data set and backbone count.
+        reporter: is told of the trials.
+        session: of the same plan.
+
+    Raises:
+        ConfigError, StorageError, DataError: as of ``run``.
+    """
+    use_threads(plan.config)
+    executor: Executor = choose_executor(plan.config.executor_name)(session)
+    cell = next(plan.cells())
+    with Leases() as leases:
+        claims = Claims(session, leases)
+        executor.check(cell.dataset)
+        _begin(session, claims, leases)
+        _Sweep(executor, claims, reporter).penalise(cell)
+    return session.penalty(cell)
+
+
 def _begin(session: Session, claims: Claims, leases: Leases) -> None:
     """Write settings and plug-ins into the run folder; what cells share is forgotten where all are computed again.
 
@@ -156,6 +178,11 @@ class _Sweep:
                 self._wait(busy)
             left = list(busy)
         return records
+
+    def penalise(self, cell: Cell) -> None:
+        """Make the trials of the L2 of ``cell``, or wait for those of others."""
+        while (owner := self._penalise(cell)) is not None:
+            self._wait({cell: owner})
 
     def _wait(self, busy: dict[Cell, Owner]) -> None:
         for who, count in Counter(str(owner) for owner in busy.values()).items():

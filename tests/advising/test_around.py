@@ -3,9 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 from bench.advising.around import Probe, Set, near, repaired
+from bench.advising.units import Units
+from bench.budget import Terms
 from bench.stats.difference import Interval
 
 ORDER = (4, 2, 0, 1, 3, 5)
+UNITS = Units.of("count", Terms(), [1] * 6)
 
 
 def probe(field: int, kept: bool, mean: float, half: float) -> Probe:
@@ -24,9 +27,9 @@ def test_a_set_loses_and_gains_single_fields_at_the_cut() -> None:
 
 
 def test_fields_near_the_cut_come_in_turns() -> None:
-    assert list(near(Set(ORDER, 3), 2)) == [0, 1, 2, 3]
-    assert list(near(Set(ORDER, 1), 2)) == [2, 0], "the only field that stays is not dropped"
-    assert list(near(Set(ORDER, 5), 3)) == [3, 5, 1, 0]
+    assert list(near(Set(ORDER, 3), 2, UNITS)) == [0, 1, 2, 3]
+    assert list(near(Set(ORDER, 1), 2, UNITS)) == [2, 0], "the only field that stays is not dropped"
+    assert list(near(Set(ORDER, 5), 3, UNITS)) == [3, 5, 1, 0]
 
 
 def test_a_repair_drops_what_costs_nothing_and_adds_what_gains_for_certain() -> None:
@@ -40,11 +43,12 @@ def test_a_repair_drops_what_costs_nothing_and_adds_what_gains_for_certain() -> 
             probe(1, False, 0.01, 0.02),  # may gain
             probe(3, False, 0.01, 0.005),  # gains for certain
         ],
-        tolerance=0.001,
+        0.001,
+        UNITS,
     )
     assert set(found.kept) == {4, 3}
-    assert repaired(cut, [probe(0, True, 0.02, 0.01)], 0.001) == cut
+    assert repaired(cut, [probe(0, True, 0.02, 0.01)], 0.001, UNITS) == cut
 
 
 def test_a_repair_leaves_one_field() -> None:
-    assert repaired(Set(ORDER, 2), [probe(4, True, -1, 0.1), probe(2, True, -1, 0.1)], 0.001).k == 1
+    assert repaired(Set(ORDER, 2), [probe(4, True, -1, 0.1), probe(2, True, -1, 0.1)], 0.001, UNITS).k == 1
