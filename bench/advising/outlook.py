@@ -108,9 +108,10 @@ def _decide(config: AdviseConfig, lab: Lab, outlook: _Outlook, given: OpenL2) ->
     tried = penalty.choose(own, ladder, room, one, attempt)
     if len(tried) < 2:
         took = "" if one is None else f", a training takes about {duration(one)}"
+        left = f"only {duration(room)} of the {config.time}" if room else f"none of the {config.time}"
         said = (
-            f"L2 is {own:g}, the profile's: of the {config.time} only {duration(room)} could go into trials of others"
-            f"{took}. With more --time it is chosen, and --set l2=… sets it."
+            f"L2 is {own:g}, the profile's: {left} could go into trials of others{took}. With more --time and another "
+            "--out it is chosen; --set l2=… sets it."
         )
         return penalty.Decision(given.key, (own,), said)
     best = max(tried, key=lambda value: (tried[value], value == own, -value))

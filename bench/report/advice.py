@@ -54,7 +54,12 @@ def _fields(advice: Advice, columns: int) -> str:
     grid = field_grid(advice)
     if len(advice.fields) <= _FULL:
         return _grid(grid, columns)
-    shown = [i for i, one in enumerate(advice.fields) if i < _TOP or one.cost is not None or one.verdict == "unsure"]
+    told = advice.verdict != "open"  # of which all fields are unsure
+    shown = [
+        i
+        for i, one in enumerate(advice.fields)
+        if i < _TOP or one.cost is not None or (told and one.verdict == "unsure")
+    ]
     rest = len(advice.fields) - len(shown[:_FULL])
     return f"{_grid(grid.only(shown[:_FULL]), columns)}\n{rest} more fields in advice/{FIELDS}"
 

@@ -109,7 +109,7 @@ def test_the_l2_is_chosen_in_its_share_and_what_was_decided_stands(
         short.setattr(penalty, "SHARE", 1e-9)
         found, advice = advised(bench, *flags)
     assert advice.verdict == "drop", found.out
-    assert "of the 10m only 0s could go into trials of others" in " ".join(found.out.split())
+    assert "only 0s of the 10m could go into trials of others" in " ".join(found.out.split())
     assert any(text.startswith("L2 is 1e-05, the profile's: ") for text in advice.details)
     assert not list(Path("a/penalties").glob("*.json")), "nothing was tried"
     records = RunFolder(Path("a")).records()
