@@ -96,7 +96,7 @@ def _decide(config: AdviseConfig, lab: Lab, outlook: _Outlook, given: OpenL2) ->
     own, ladder = given.own, given.ladder
     rest = math.inf if outlook.least is None else lab.left_s - fmean(outlook.least)
     room = max(0.0, min(penalty.SHARE * config.time_s, rest))
-    one = None if outlook.training is None else fmean(outlook.training)
+    one = None if outlook.training is None else math.sqrt(math.prod(outlook.training))
     lab.say(f"advice, before all: the L2 of {lab.dataset}, of the {config.time} at most {duration(room)}")
     made: dict[float, float | None] = {}
 

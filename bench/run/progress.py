@@ -107,7 +107,7 @@ class Lines:
 
     def plan(self, total: int, done: int) -> None:
         self.tally.plan(total, done)
-        self._say(f"{total} cells, {done} done before, {total - done} to run")
+        self._say(f"{total} cell{'' if total == 1 else 's'}, {done} done before, {total - done} to run")
 
     def start(self, cell: Cell) -> None:
         pass

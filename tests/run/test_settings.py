@@ -122,7 +122,7 @@ def test_embedding_size_by_both_ways_gives_the_same_record_but_for_the_spelling(
     assert r"Profile wide (small with dim=16, max\_epochs=2);" in Path("b/tables/overall.md").read_text()
     Path("wide.toml").write_text("dim = 4\n")  # what the run has read counts, not what became of the file
     again = bench("run", "--config", "b/run.toml")
-    assert (again.code, again.err) == (0, "1 cells, 1 done before, 0 to run\n")
+    assert (again.code, again.err) == (0, "1 cell, 1 done before, 0 to run\n")
     shown = bench("explain", "b", "overall", one["dataset"], "no-selection", "auc")
     assert '"set": {"base": "small", "dim": 16, "max_epochs": 2}' in shown.out
     assert load_frame("b")["auc"].item() == load_frame("a")["auc"].item()
