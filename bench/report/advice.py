@@ -75,27 +75,37 @@ def _grid(grid: Grid, columns: int) -> str:
         gone.append(heading)
         text = _fitted(grid, columns)
     caption = f"{grid.caption} No room here for: {', '.join(gone)}." if gone else grid.caption
-    return f"{_drawn(grid, _NAME) if text is None else text}\n{textwrap.fill(caption, columns)}"
+    return f"{_drawn(grid, _NAME, _NAME) if text is None else text}\n{textwrap.fill(caption, columns)}"
 
 
 def _fitted(grid: Grid, columns: int) -> str | None:
-    """The table, names and notes in as few lines as the room allows; None where there is too little."""
+    """The table, names and notes in as few lines as the room allows; None where there is too little.
+
+    Notes are broken first: they have several words.
+    """
     long = (len(visible(cell)) for row in grid.rows for column, cell in enumerate(row) if _wraps(grid, column))
-    longest = max(long, default=_NAME)
-    rooms = range(_NAME, max(longest, _NAME) + 1)
-    place = bisect.bisect_right(rooms, columns, key=lambda room: max(map(len, _drawn(grid, room).splitlines())))
-    return _drawn(grid, rooms[place - 1]) if place else None
+    rooms = range(_NAME, max([*long, _NAME]) + 1)
+    for sizes in ([(rooms[-1], room) for room in rooms], [(room, _NAME) for room in rooms]):
+        place = bisect.bisect_right(sizes, columns, key=lambda size: _width(_drawn(grid, *size)))
+        if place:
+            return _drawn(grid, *sizes[place - 1])
+    return None
 
 
-def _drawn(grid: Grid, room: int) -> str:
-    """The table with at most ``room`` letters in a line of a name or note."""
+def _drawn(grid: Grid, name: int, note: int) -> str:
+    """The table with at most so many letters in a line of a name, and of a note."""
 
     def cell(column: int, text: str) -> str:
         own = visible(text)
+        room = note if column else name
         return "\n".join(textwrap.wrap(own, room)) or " " if _wraps(grid, column) else own
 
     filled = [[cell(column, text) for column, text in enumerate(row)] for row in grid.rows]
     return tabulate(filled, grid.headings, tablefmt="simple", disable_numparse=True, stralign="left")
+
+
+def _width(text: str) -> int:
+    return max(map(len, text.splitlines()))
 
 
 def _wraps(grid: Grid, column: int) -> bool:
