@@ -234,6 +234,7 @@ class Lab:
         pending = sum(session.done(cell) is None for cell in plan.cells())
         if pending * self._watch.cell_s * MARGIN > self.left_s:
             return None
+        self._used.add(file)
         return Trained(tuple(sorted(kept)), _sound(sweep.run(plan, self._watch, session)))
 
     def interval(self, ours: Trained, other: Trained, split: str = "test") -> Interval:
@@ -301,7 +302,6 @@ class Lab:
             file = next(self._rankings / name for name in numbered if self._rankings / name not in there)
             with write_atomically(file) as out:
                 out.write(text)
-        self._used.add(file)
         return file
 
     @property
@@ -309,7 +309,7 @@ class Lab:
         return self._base.out / FOLDER / RANKINGS
 
     def tidy(self) -> None:
-        """Remove rankings that earlier commands left in the folder and this one did not ask for.
+        """Remove rankings of which this command has trained no set: left by earlier ones, or for which there was no time.
 
         Raises:
             StorageError: the folder cannot be written.
