@@ -309,7 +309,7 @@ class Lab:
         return self._base.out / FOLDER / RANKINGS
 
     def tidy(self) -> None:
-        """Remove rankings of which this command has trained no set: left by earlier ones, or for which there was no time.
+        """Remove rankings of which this command has trained no set: there was no time, or earlier ones left them.
 
         Raises:
             StorageError: the folder cannot be written.
