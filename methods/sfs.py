@@ -69,8 +69,8 @@ class SFS(Method[SFSParams]):
         warm = torch.randperm(len(train), generator=draw)[: max(1, round(len(train) * epochs / passes))]
         scored = torch.randperm(len(train), generator=draw)[: params.batches * SCORE_BATCH]
         model = ctx.model()
-        ctx.fit(model, train.take(warm), name="warmup", epochs=passes)
-        found = ctx.stage("scoring", lambda: sensitivity(model, train.take(scored), params.per_sample))
+        ctx.fit(model, train.take(warm), name="warm-up", epochs=passes)
+        found = ctx.stage("sensitivity", lambda: sensitivity(model, train.take(scored), params.per_sample))
         return Selection(
             scores=np.asarray(found.cpu()),
             rows_seen=len(np.union1d(warm.numpy(), scored.numpy())),
