@@ -210,7 +210,7 @@ TABLE: dict[str, MethodEntry] = {
         depends_on=frozenset({"backbone", "seed"}),
         note="reconstructed from the paper's abstract and public code of others",
         search=(0.15, 0.9),
-        retrain=(0.5, 1.2),
+        retrain=(0.4, 1.2),
     ),
     "sfs": MethodEntry(
         target="methods.sfs:SFS",
@@ -227,7 +227,7 @@ TABLE: dict[str, MethodEntry] = {
         citation="Zhang et al., CIKM 2023",
         family="sensitivity",
         depends_on=frozenset({"backbone", "seed"}),
-        search=(0.8, 1.3),
+        search=(0.5, 1.35),
         retrain=(0.55, 1.15),
     ),
     "magnitude": MethodEntry(

@@ -70,7 +70,7 @@ class SFS(Method[SFSParams]):
         scored = torch.randperm(len(train), generator=draw)[: params.batches * SCORE_BATCH]
         model = ctx.model()
         ctx.fit(model, train.take(warm), name="warm-up", epochs=passes)
-        found = ctx.stage("sensitivity", lambda: sensitivity(model, train.take(scored), params.per_sample))
+        found = ctx.stage("slopes", lambda: sensitivity(model, train.take(scored), params.per_sample))
         return Selection(
             scores=np.asarray(found.cpu()),
             rows_seen=len(np.union1d(warm.numpy(), scored.numpy())),

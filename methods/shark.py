@@ -73,7 +73,7 @@ class SHARK(Method[SHARKParams]):
         ctx.fit(model, train, selection_rows, name="search")
         if len(rows) > self.params.score_rows:
             rows = rows.take(stratified_sample(rows.labels, self.params.score_rows, ctx.rng("shark-rows")))
-        scores = ctx.stage("sensitivity", lambda: changes(model, rows, self.params.signed))
+        scores = ctx.stage("slopes", lambda: changes(model, rows, self.params.signed))
         return Selection(
             scores=np.asarray(scores.cpu()),
             start=model if self.params.finetune else None,
