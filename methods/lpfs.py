@@ -27,7 +27,7 @@ them (github.com/Jia-py/ERASE; github.com/fuyuanlyu/OptFS has a = 100 and a fixe
   no table shows (``planted[rows=30000,fields=32,seed=7]``, seed 0): validation AUC .7361, .7310 and .7174 after 2, 3
   and 5 epochs (8, 7 and 5 of the 8 fields with an effect of their own come first), .7377 without selection. x learns on
   the rows that the weights learn on: in more epochs fields of many values are learned by heart, open their gates, and
-  stay in the weights that training goes on from. μ of .1 and .005 gave .7361 and .7369, with 3 and 9 open fields, not 5.
+  stay in the weights that training goes on from. μ of .1 and .005 gave .7361 and .7369: 3 and 9 fields open, not 5.
 * Fields are ranked by |x|: g is odd in x, so its sign says nothing of a field. Between closed ones the larger mean |x|
   over the search comes first.
 * A field's linear weight passes through its gate. Where K is more than the open fields, closed ones are kept too: they

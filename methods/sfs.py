@@ -69,7 +69,7 @@ class SFS(Method[SFSParams]):
         warm = torch.randperm(len(train), generator=draw)[: max(1, round(len(train) * epochs / passes))]
         scored = torch.randperm(len(train), generator=draw)[: params.batches * SCORE_BATCH]
         model = ctx.model()
-        ctx.fit(model, train.take(warm), name="warm-up", epochs=passes)
+        ctx.fit(model, train.take(warm), name="warmup", epochs=passes)
         found = ctx.stage("slopes", lambda: sensitivity(model, train.take(scored), params.per_sample))
         return Selection(
             scores=np.asarray(found.cpu()),
