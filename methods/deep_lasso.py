@@ -88,9 +88,9 @@ def _evaluating(model: CTRModel) -> Iterator[None]:
             param.requires_grad_(True)
 
 
-def _slopes_vanish(backbone: Backbone[Any]) -> bool:
+def _slopes_vanish(backbone: Backbone[Any], device: torch.device) -> bool:
     """Whether embeddings near zero have slopes near zero: those of products do, those of a tower do not."""
-    draw, device = torch.Generator().manual_seed(0), next(backbone.parameters()).device
+    draw = torch.Generator().manual_seed(0)
     unit = torch.randn(8, backbone.n_fields, backbone.dim, generator=draw).to(device)
     sizes = []
     for length in (1.0, 1e-4):
@@ -118,7 +118,7 @@ class DeepLasso(Method[DeepLassoParams]):
     def skip(self, ctx: Context[DeepLassoParams]) -> str | None:
         if not ctx.dim:
             return "the penalty is on gradients of embeddings, and this backbone has linear weights only"
-        if _slopes_vanish(ctx.model().backbone):
+        if _slopes_vanish(ctx.model().backbone, ctx.device):
             return "gradients of embeddings start near zero on this backbone, so that the penalty has no scale"
         return None
 

@@ -27,7 +27,16 @@ PROFILE = replace(SMALL, mlp=(64, 32), max_epochs=8)
 METHODS = Path(__file__).resolve().parents[2] / "methods"
 TAU = 0.65  # keeps 7 of 20, as many as are true
 CHANCE = 7 / 20
-FIND = ("autofield", "optfs[budget=field]", "optem[budget=field]", "light-fmp-pooled", "mvfs", "lpfs")
+FIND = (
+    "autofield",
+    "optfs[budget=field]",
+    "optem[budget=field]",
+    "light-fmp-pooled",
+    "mvfs",
+    "lpfs",
+    "stg",
+    "sequential-attention",
+)
 """Rank the planted fields higher than after a run on shuffled labels."""
 GO_FURTHER = ("autofield", "optem[budget=field]")
 """Their gates start equal, and differ where labels say so. OptFS' price moves all gates, whatever the labels; those of

@@ -19,6 +19,8 @@ SKIPPING = {
     "adafs": "the gate reads embeddings, and this backbone has linear weights only",
     **dict.fromkeys(("magnitude", "dsl", "sparserec"), SCALARS),
     "mvfs": "the gate reads embeddings, and this backbone has linear weights only",
+    "deep-lasso": "the penalty is on gradients of embeddings, and this backbone has linear weights only",
+    "group-lasso": "no layer of this backbone reads the embeddings as they are",
 }
 BUDGETS = ("optem[budget=field]", "optem[budget=exact]", "adafs[budget=field]", "mvfs[budget=field]")
 
