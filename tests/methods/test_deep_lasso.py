@@ -106,10 +106,10 @@ def test_scores_leave_the_model_as_it_was_and_follow_what_fields_do(make_job: Ca
     first = model.backbone.get_submodule("mlp.layers.0")
     dim = model.dim
     with torch.no_grad():
-        first.weight[:, dim : 2 * dim] = 0  # type: ignore[index, operator]
-    for text in ("deep-lasso", "deep-lasso[score=effect]"):
-        choice = choose_method(text)
-        scores = DeepLasso(choice.params, choice.entry)._scores(model, held, 32)
+        first.weight[:, dim : 2 * dim] = 0  # type: ignore[operator]
+    choice = choose_method("deep-lasso")
+    for by in ("slope", "standardised"):
+        scores = DeepLasso(choice.params, choice.entry)._scores(model, held, 32, by)
         assert scores[1] == pytest.approx(1e-6)  # nothing but what stands under the root
         assert (np.delete(scores, 1) > 1e-6).all()
     assert model.training

@@ -57,7 +57,8 @@ def test_gradients_of_gate_and_regulariser_are_those_of_finite_differences(gate:
     weights = torch.tensor([0.3, -1.1, 0.8, 0.5], dtype=torch.float64)
 
     def loss() -> Tensor:
-        return (factors(gate) * weights).square().sum() + lagrangian(gate.open_probability().mean())
+        price: Tensor = lagrangian(gate.open_probability().mean())
+        return (factors(gate) * weights).square().sum() + price
 
     loss().backward()  # type: ignore[no-untyped-call]
     assert gate.mu.grad is not None
