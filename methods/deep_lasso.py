@@ -108,8 +108,8 @@ class DeepLassoParams:
     """Parameters of Deep Lasso."""
 
     strength: Annotated[float, Range(0)] = 0.1
-    """λ as a multiple of the loss over the penalty before the first step. The authors tune; chosen here of 0.01, 0.1 and
-    1 on ``planted[rows=30000,fields=32,seed=7]``, one seed, which no table shows."""
+    """λ as a multiple of the loss over the penalty before the first step. The authors tune; chosen here of 0.01, 0.1
+    and 1 on ``planted[rows=30000,fields=32,seed=7]``, one seed, which no table shows."""
     score: Literal["standardised", "slope"] = "standardised"
     """Coordinates of the slopes that fields are ranked by: embeddings at unit spread, as the paper's inputs are, or as
     they are."""
