@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from plain_reference import manifest_of, write_card
 
+from bench.data.prepare.encode import look_up
 from bench.data.prepare.prepare import Settings, prepare
 from bench.data.raw import readers
 from bench.errors import DataError
@@ -76,3 +78,14 @@ def test_errors_name_the_line(tmp_path, monkeypatch, row, column, text):
     (tmp_path / "wide.csv").write_text("\n".join(lines))
     with pytest.raises(DataError, match=rf"wide.csv: line {row + 2}, column 'c{column - 1}': '{text}' is not a"):
         prepared(tmp_path, card)
+
+
+@pytest.mark.parametrize("n_fields", [0, 1, 256, 600])
+def test_ids_are_looked_up_field_by_field(n_fields):
+    rng = np.random.default_rng(0)
+    tables = [rng.integers(0, 2**31, 7 + field, dtype=np.int32) for field in range(n_fields)]
+    codes = [rng.integers(0, len(table), 300).astype(np.uint16) for table in tables]
+    found = look_up(codes, tables, 300)
+    assert found.tolist() == [
+        [int(table[code[row]]) for code, table in zip(codes, tables, strict=True)] for row in range(300)
+    ]

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.data.raw import words
+from bench.data.raw.scratch import Scratch
 from bench.data.raw.words import split_words
 
 TAB = ord("\t")
@@ -64,3 +65,11 @@ def test_a_bad_row_in_any_piece_is_noticed(monkeypatch, at_once):
     assert split_words(good, TAB, (20, 2)) is not None
     for bad in (b"a\n", b"a\tb\tc\n", b"\n"):
         assert split_words(good + bad + good, TAB, (41, 2)) is None
+
+
+def test_memory_used_again_holds_the_last_text_alone():
+    scratch = Scratch()
+    for text, shape in ((b"abcdefgh\ti\nj\tk\n", (2, 2)), (b"l\n", (1, 1)), (b"m\tn\to\np\t\tq\nr\ts\tt\n", (3, 3))):
+        found, alone = split_words(text, TAB, shape, scratch), split_words(text, TAB, shape)
+        assert found is not None and alone is not None
+        assert found.numbers.tolist() == alone.numbers.tolist()

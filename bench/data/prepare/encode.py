@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 _IDS_AT_ONCE = 1 << 16
 """Ids that are put into the order of rows while they stay in the processor's cache."""
+_FIELDS_AT_ONCE = 256
+"""Fields that are looked up before that."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +171,8 @@ class Encoder:
             codes = self._spill.read_all(stored.codes)
             tables = [self._block_table(block, field) + offset for field, offset in enumerate(starts)]
             numbers = self._spill.read(stored.numbers).reshape(stored.n_rows, -1)
-            further = _look_up(self._further(block), [tables[owner] for owner in self._owners], stored.n_rows)
-            return _look_up(codes, tables, stored.n_rows), numbers, further
+            further = look_up(self._further(block), [tables[owner] for owner in self._owners], stored.n_rows)
+            return look_up(codes, tables, stored.n_rows), numbers, further
 
         starts = offsets[:-1].astype(np.int32)
         for _, _, arrays in self._each_block(encode, pool):
@@ -201,12 +203,16 @@ def _sum(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return total
 
 
-def _look_up(codes: list[np.ndarray], tables: list[np.ndarray], n_rows: int) -> np.ndarray:
-    by_field = np.empty((len(codes), n_rows), dtype=np.int32)
-    for row, code, table in zip(by_field, codes, tables, strict=True):
-        np.take(table, code, out=row, mode="clip")  # codes are within the table; to check them would take a copy
+def look_up(codes: list[np.ndarray], tables: list[np.ndarray], n_rows: int) -> np.ndarray:
+    """The entry of each field's table, int32, for each of its codes; int32 [n_rows, fields]."""
     ids = np.empty((n_rows, len(codes)), dtype=np.int32)
-    rows = max(_IDS_AT_ONCE // max(len(codes), 1), 16)
-    for start in range(0, n_rows, rows):
-        ids[start : start + rows] = by_field[:, start : start + rows].T
+    by_field = np.empty((min(len(codes), _FIELDS_AT_ONCE), n_rows), dtype=np.int32)
+    rows = _IDS_AT_ONCE // _FIELDS_AT_ONCE
+    for field in range(0, len(codes), _FIELDS_AT_ONCE):
+        some = slice(field, field + _FIELDS_AT_ONCE)
+        looked_up = by_field[: len(codes[some])]
+        for row, code, table in zip(looked_up, codes[some], tables[some], strict=True):
+            np.take(table, code, out=row, mode="clip")  # codes are within the table; to check them would take a copy
+        for start in range(0, n_rows, rows):
+            ids[start : start + rows, some] = looked_up[:, start : start + rows].T
     return ids

@@ -37,7 +37,7 @@ from bench.data.store.splits import MIN_ROWS
 from bench.errors import ConfigError, DataError, quoted, suggest
 
 Tick = Callable[[int], None]
-_WIDTH, _MOST_WIDTHS = 1000, 4
+_WIDTH, _MOST_WIDTHS = 500, 4
 """Columns of a table whose chunks are not larger than those of others, and how many times as large chunks may be."""
 
 

@@ -26,8 +26,16 @@ def smallest_unsigned(largest: int) -> np.dtype[np.unsignedinteger]:
 
 def local_column(array: pa.DictionaryArray) -> LocalColumn:
     """The codes of a dictionary array."""
-    codes: np.ndarray = np.asarray(array.indices.fill_null(-1)) + 1
-    return LocalColumn(codes.astype(smallest_unsigned(len(array.dictionary))), array.dictionary)
+    codes = np.empty(len(array), dtype=smallest_unsigned(len(array.dictionary)))
+    np.add(_places(array), 1, out=codes, casting="unsafe")
+    return LocalColumn(codes, array.dictionary)
+
+
+def _places(array: pa.DictionaryArray) -> np.ndarray:
+    """The place in the dictionary of each value, -1 of a null; int32 [n]."""
+    indices = array.indices
+    found: np.ndarray = np.asarray(indices.fill_null(-1) if indices.null_count else indices)
+    return found
 
 
 def code_numbers(numbers: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -49,16 +57,16 @@ def code_numbers(numbers: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, 
     known = ~is_missing
     n_known = int(np.count_nonzero(known))
     table = np.where(known, np.cumsum(known), 0).astype(smallest_unsigned(n_known))
-    return table[places], distinct[known]
+    return table.take(places), distinct[known]  # a third of the time of table[places]
 
 
 def recode_all(codes: np.ndarray, derived: Sequence[pa.Array]) -> list[LocalColumn]:
     """``recode`` by each of several arrays of one length, with one dictionary for all of them."""
     encoded = pa.concat_arrays(derived).dictionary_encode()
     size = smallest_unsigned(len(encoded.dictionary))
-    found = (np.asarray(encoded.indices.fill_null(-1)) + 1).astype(size).reshape(len(derived), -1)
+    found = (_places(encoded) + 1).astype(size).reshape(len(derived), -1)
     tables = np.concatenate([np.zeros((len(derived), 1), size), found], axis=1)
-    return [LocalColumn(table[codes], encoded.dictionary) for table in tables]
+    return [LocalColumn(table.take(codes), encoded.dictionary) for table in tables]
 
 
 def recode(codes: np.ndarray, derived: pa.Array) -> LocalColumn:
@@ -70,5 +78,5 @@ def recode(codes: np.ndarray, derived: pa.Array) -> LocalColumn:
     """
     encoded = derived.dictionary_encode()
     table = np.zeros(len(derived) + 1, dtype=smallest_unsigned(len(encoded.dictionary)))
-    table[1:] = np.asarray(encoded.indices.fill_null(-1)) + 1
-    return LocalColumn(table[codes], encoded.dictionary)
+    np.add(_places(encoded), 1, out=table[1:], casting="unsafe")
+    return LocalColumn(table.take(codes), encoded.dictionary)

@@ -19,6 +19,7 @@ from bench.data.raw.columns import LocalColumn, code_numbers, local_column, reco
 from bench.data.raw.decimals import decimal_hint
 from bench.data.raw.dialect import SEPARATOR, Chunk, Dialect, RowStarts
 from bench.data.raw.header import Header
+from bench.data.raw.scratch import Scratch
 from bench.data.raw.texts import (
     PIECE_BYTES,
     WIDTH,
@@ -87,6 +88,7 @@ class BlockParser:
         self._layout = layout
         self._dialect = Dialect.of(layout)
         self._names = list(header.names)
+        self._scratch = Scratch()
         held = set(header.names)
         self._columns = {
             column.name: column for column in layout.columns if column.role != "ignore" and column.name in held
@@ -140,7 +142,7 @@ class BlockParser:
         """The columns of ``data``, in which every delimiter is one, that the fast way can read."""
         if not any(column.role != "numeric" for column in self._columns.values()):
             return {}
-        words = split_words(data, self._dialect.separator[0], (n_rows, len(self._names)))
+        words = split_words(data, self._dialect.separator[0], (n_rows, len(self._names)), self._scratch)
         if words is None:
             return {}
         found = {}

@@ -19,6 +19,17 @@ WIDTH = 8
 FIRST_BYTES = np.array([(1 << 8 * n) - 1 for n in range(WIDTH + 1)], dtype=np.uint64)
 """Masks that keep the first 0, 1, …, 8 bytes of eight that were read as a little-endian number."""
 
+_BYTE, _TOP = np.uint64(8), np.uint64(56)
+
+
+def _each(byte: int) -> np.uint64:
+    """``byte`` in all eight places."""
+    return np.uint64(byte * 0x0101_0101_0101_0101)
+
+
+_PAIRS = tuple((bits, np.uint64(((1 << 64) - 1) // ((1 << bits) + 1))) for bits in (8, 16, 32))
+"""Bits of the digits that neighbours hold, and a mask that keeps every other one of them."""
+
 
 def count_byte(data: bytes, byte: int) -> int:
     """How often ``byte`` occurs: as ``bytes.count``, in a quarter of the time, and beside other threads."""
@@ -82,19 +93,24 @@ def as_texts(values: pa.Array) -> pa.Array:
 
 
 def whole_numbers(numbers: np.ndarray) -> np.ndarray | None:
-    """What the texts behind ``numbers`` say as whole numbers: int64 [n]; None where one is not digits and a sign."""
-    letters = letters_of(numbers)
-    lengths = np.count_nonzero(letters, axis=1)
-    negative = letters[:, 0] == ord("-")
-    values = np.zeros(len(letters), dtype=np.int64)
-    valid = lengths > negative
-    for place in range(WIDTH):
-        digits = letters[:, place] - np.uint8(ord("0"))
-        inside = place < lengths
-        counted = inside & (digits <= 9)
-        valid &= counted | ~inside | (negative & (place == 0))
-        values = np.where(counted, values * 10 + digits, values)
-    return np.where(negative, -values, values) if valid.all() else None
+    """What the texts behind ``numbers`` say as whole numbers: int64 [n]; None where one is not digits and a sign.
+
+    All eight letters of a text are looked at in one operation, since blocks of wide tables have many short columns.
+    """
+    negative = numbers >> _TOP == ord("-")
+    texts = np.where(negative, numbers << _BYTE, numbers)
+    used = (((texts & _each(0x7F)) + _each(0x7F)) | texts) & _each(0x80)  # the highest bit of every byte that is not 0
+    used >>= np.uint64(7)
+    lengths = (used * _each(1)) >> _TOP
+    digits = texts ^ (used * np.uint64(ord("0")))
+    above_nine = (digits | (digits + _each(0x80 - 10))) & _each(0x80)
+    if above_nine.any() or not lengths.all():
+        return None
+    digits >>= _BYTE * (np.uint64(WIDTH) - lengths)  # the last digit is the lowest byte
+    for bits, mask in _PAIRS:
+        digits = (digits & mask) + ((digits >> np.uint64(bits)) & mask) * np.uint64(10 ** (bits // 8))
+    values = digits.view(np.int64)
+    return np.where(negative, -values, values)
 
 
 def parse_whole(texts: pa.Array, decimal: str = ".") -> pa.Array | None:

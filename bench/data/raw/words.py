@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.data.raw.scratch import Scratch
 from bench.data.raw.texts import FIRST_BYTES, WIDTH, windows
 
 _PIECE_BYTES = 1 << 19
@@ -36,13 +37,14 @@ class Words:
         return len(self.numbers[0])
 
 
-def split_words(data: bytes, delimiter: int, shape: tuple[int, int]) -> Words | None:
+def split_words(data: bytes, delimiter: int, shape: tuple[int, int], scratch: Scratch | None = None) -> Words | None:
     """Cut ``data`` into rows and values.
 
     Args:
         data: whole lines, in which every line feed ends a row and every delimiter a value; the last may lack its end.
         delimiter: the byte between two values.
         shape: rows of ``data``, and values that each must have.
+        scratch: takes the numbers; they hold until it is used again.
 
     Returns:
         None where a parser has to look: NUL bytes, text that is no UTF-8, or a row with more or fewer values.
@@ -50,7 +52,7 @@ def split_words(data: bytes, delimiter: int, shape: tuple[int, int]) -> Words | 
     if b"\0" in data or not _is_utf8(data):
         return None
     n_rows, n_columns = shape
-    numbers = np.empty((n_columns, n_rows), dtype=np.uint64)
+    numbers = (scratch or Scratch()).array((n_columns, n_rows), np.uint64)
     longest = np.zeros(n_columns, dtype=np.int64)
     first = 0
     for text in _pieces(data, max(_PIECE_BYTES, _PIECE_ROWS * (len(data) // max(n_rows, 1)))):

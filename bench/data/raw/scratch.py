@@ -1,0 +1,23 @@
+"""Memory that is used again: what is large and freed goes back to the system, which clears it before it is had anew."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import numpy as np
+
+
+class Scratch(threading.local):
+    """An array that each thread has for itself."""
+
+    def __init__(self) -> None:
+        self._held = np.empty(0, dtype=np.uint8)
+
+    def array(self, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
+        """An array of any content, which holds until the thread asks for the next."""
+        n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+        if len(self._held) < n_bytes:
+            self._held = np.empty(0, dtype=np.uint8)  # let go of before there is another
+            self._held = np.empty(n_bytes, dtype=np.uint8)
+        return self._held[:n_bytes].view(dtype).reshape(shape)
