@@ -109,8 +109,9 @@ def whole_numbers(numbers: np.ndarray) -> np.ndarray | None:
     digits >>= _BYTE * (np.uint64(WIDTH) - lengths)  # the last digit is the lowest byte
     for bits, mask in _PAIRS:
         digits = (digits & mask) + ((digits >> np.uint64(bits)) & mask) * np.uint64(10 ** (bits // 8))
-    values = digits.view(np.int64)
-    return np.where(negative, -values, values)
+    values: np.ndarray = digits.view(np.int64)
+    np.negative(values, out=values, where=negative)
+    return values
 
 
 def parse_whole(texts: pa.Array, decimal: str = ".") -> pa.Array | None:
