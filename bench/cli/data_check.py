@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from bench.cli.ending import EXIT_USER_ERROR
+from bench.cli.making import given_paths, spread_raw
 from bench.datasets import card_path, datasets, refuse_taken
 from bench.errors import ConfigError, DataError, printable
 
@@ -28,7 +29,7 @@ class CheckFlags:
 
     card: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CARD")]
     """The card, a TOML file."""
-    raw: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
+    raw: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """The raw data that it is for, as `prepare` takes them: their columns, and values of a sample, are compared too."""
 
 
@@ -38,7 +39,7 @@ def command(argv: Sequence[str]) -> int:
     Raises:
         ConfigError: the file cannot be read.
     """
-    flags = tyro.cli(CheckFlags, args=list(argv), prog=PROG, config=(tyro.conf.HelptextFromCommentsOff,))
+    flags = tyro.cli(CheckFlags, args=spread_raw(argv), prog=PROG, config=(tyro.conf.HelptextFromCommentsOff,))
     from bench.data.card.card_check import check_card  # noqa: PLC0415
 
     checked = check_card(flags.card)
@@ -79,13 +80,14 @@ def _compared(flags: CheckFlags, checked: CheckedCard, card: DatasetCard) -> tup
 
     if card.generator:
         raise DataError(f"{flags.card}: its data are generated; leave --raw out.")
-    raw = flags.raw[0] if len(flags.raw) == 1 else list(flags.raw)
+    paths = given_paths(flags.raw)
+    raw = paths[0] if len(paths) == 1 else paths
     with tempfile.TemporaryDirectory() as folder:
         found = check_raw(card, raw, Path(folder))
     lines = []
     for column, text in found.faults:
-        paths = [at for at in checked.places if at[0] == "raw" and at[-2:] == ("columns", column)]
-        place = place_of(checked.places, paths[0] if paths else ("raw",))
+        held = [at for at in checked.places if at[0] == "raw" and at[-2:] == ("columns", column)]
+        place = place_of(checked.places, held[0] if held else ("raw",))
         lines.append(f"{flags.card}:{place.line}:{place.column}: {text}")
     if not found.n_rows:
         return lines, "; rows of index:value are read by prepare alone"

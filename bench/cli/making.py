@@ -76,7 +76,7 @@ def raw_at_hand(card: DatasetCard, given: Sequence[str], data_dir: Path) -> Iter
         raise DataError(f"data set {card.name!r} is generated: leave out --raw {shown}.")
     remote = [text for text in given if is_remote(text)]
     if not remote:
-        paths = [found for text in given for found in _matching(Path(text))]
+        paths = given_paths(given)
         yield paths[0] if len(paths) == 1 else paths
         return
     from bench.data.prepare.remote import at_hand  # noqa: PLC0415 - loads pyarrow
@@ -85,6 +85,23 @@ def raw_at_hand(card: DatasetCard, given: Sequence[str], data_dir: Path) -> Iter
         raise DataError("--raw: give files of this machine or remote ones, not both.")
     with at_hand(remote, data_dir, lambda line: sys.stderr.write(f"{line}\n")) as paths:
         yield paths[0] if len(paths) == 1 else paths
+
+
+def given_paths(given: Sequence[str]) -> list[Path]:
+    """The files and folders that ``--raw`` names, patterns among them; errors as of ``raw_at_hand``."""
+    return [found for text in given for found in _matching(Path(text))]
+
+
+def spread_raw(argv: Sequence[str]) -> list[str]:
+    """The arguments with ``--raw`` before each of several files behind it, which is what shells make of a pattern.
+
+    Only where the data set stands first; else a file could be meant for it.
+    """
+    spread: list[str] = []
+    for text in argv:
+        behind_a_file = len(spread) > 1 and spread[-2] == "--raw" and not argv[0].startswith("-")
+        spread += ["--raw", text] if behind_a_file and not text.startswith("-") else [text]
+    return spread
 
 
 def _matching(path: Path) -> list[Path]:

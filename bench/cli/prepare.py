@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from bench.addresses import without_secrets
-from bench.cli.making import Wanted, make_store, raw_at_hand
+from bench.cli.making import Wanted, make_store, raw_at_hand, spread_raw
 from bench.cli.meter import meter, teller
 from bench.datasets import resolve_dataset, with_split
 from bench.errors import ConfigError, DataError
@@ -59,7 +59,7 @@ def command(argv: Sequence[str]) -> int:
     """Prepare one data set."""
     flags = tyro.cli(
         PrepareFlags,
-        args=_spread(argv),
+        args=spread_raw(argv),
         prog=PROG,
         config=(tyro.conf.HelptextFromCommentsOff, tyro.conf.FlagCreatePairsOff),
     )
@@ -75,18 +75,6 @@ def command(argv: Sequence[str]) -> int:
     with raw_at_hand(card, flags.raw, flags.data_dir) as raw:
         make_store(Wanted(card, flags.data_dir, raw, flags.download, flags.force, flags.device))
     return 0
-
-
-def _spread(argv: Sequence[str]) -> list[str]:
-    """The arguments with ``--raw`` before each of several files behind it, which is what shells make of a pattern.
-
-    Only where the data set stands first; else a file could be meant for it.
-    """
-    spread: list[str] = []
-    for text in argv:
-        behind_a_file = len(spread) > 1 and spread[-2] == "--raw" and not argv[0].startswith("-")
-        spread += ["--raw", text] if behind_a_file and not text.startswith("-") else [text]
-    return spread
 
 
 def _resolve(flags: PrepareFlags) -> DatasetCard:

@@ -158,9 +158,10 @@ def test_files_of_other_columns_are_no_parts(tmp_path, card, ending, raw):
 def test_what_is_beside_the_table_is_named(tmp_path, card):
     write(frame(1), tmp_path / "parts" / "clicks.csv")
     (tmp_path / "parts" / "README.md").write_text("# Clicks\n")
-    with pytest.raises(DataError, match=r"README.md and clicks.csv are no parts .* say under \[raw\] .* which files"):
+    (tmp_path / "parts" / "b.csv").write_text("shop,town\n1,2\n")
+    with pytest.raises(DataError, match=r"b.csv and clicks.csv are no parts .* say under \[raw\] .* which files"):
         prepare(card, tmp_path / "parts", tmp_path / "out")
-    named = write_card(tmp_path, CARD.format(files='files = ["*.csv"]'))
+    named = write_card(tmp_path, CARD.format(files='files = ["c*.csv"]'))
     assert manifest_of(prepare(named, tmp_path / "parts", tmp_path / "out"))["n_rows"] == 20
 
 

@@ -9,7 +9,7 @@ from bench.data.card.toml_table import breaks_lines
 from bench.data.look.flags import LEAK_AUC
 from bench.data.look.kinds import Guess
 from bench.data.look.look import ROWS_PER_ID, Look
-from bench.data.raw.sources import shown
+from bench.data.prepare.ingest import passed_by
 
 _DAYS_TO_CUT = 3
 _WIDTH = 46
@@ -49,7 +49,7 @@ def _head(look: Look, name: str) -> Iterator[str]:
     counts = (
         "All counts are exact." if look.sample.is_whole else "But for that number, counts and shares are estimates."
     )
-    yield f"# A guess by `python -m bench data init` from {shown(look.path.name)}: {rows_text(look)}."
+    yield f"# A guess by `python -m bench data init` from {look.name}: {rows_text(look)}."
     yield f"# {counts} What each key means: bench/datasets/README.md."
     yield ""
     yield f"name = {toml_text(name)}"
@@ -192,6 +192,8 @@ def summary(look: Look) -> Iterator[str]:
     ignored += [f"{name} (type {kind})" for name, kind in look.sample.unreadable]
     if ignored:
         yield f"ignored: {_listed(ignored)}"
+    if look.passed_by:
+        yield passed_by(look.passed_by).rstrip(".")
     flags = look.flags
     if flags.leaks:
         leaks = [f"{name} ({auc:.3f})" for name, auc in flags.leaks]

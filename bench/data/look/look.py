@@ -17,6 +17,7 @@ from bench.data.look.flags import Flags, find_flags
 from bench.data.look.kinds import Guess, guess
 from bench.data.look.labels import Label, find_label
 from bench.data.look.sample import Sample, take_sample
+from bench.data.prepare.tables import beside_tables
 from bench.data.raw.compression import plain_name
 from bench.data.raw.sources import RawSource, shown
 from bench.errors import DataError
@@ -30,7 +31,8 @@ ROWS_PER_ID = 10
 class Look:
     """All that a look has told."""
 
-    path: Path
+    name: str
+    """Of the table, for messages."""
     files: tuple[str, ...]
     """Of the card."""
     join: bool
@@ -46,13 +48,15 @@ class Look:
     time: Guess | None
     """The column that can order the rows in time."""
     flags: Flags
+    passed_by: tuple[str, ...] = ()
+    """Files of the folder that were not looked into: their names are not those of tables."""
 
 
-def look_at(path: Path, label: str, folder: Path) -> Look:
+def look_at(path: Path | Sequence[Path], label: str, folder: Path) -> Look:
     """Look at the table at ``path``.
 
     Args:
-        path: a file, an archive or a folder; the tables in it must be parts of one.
+        path: a file, an archive or a folder, or several files; all tables there must be parts of one.
         label: the label column, or nothing.
         folder: takes the copy of a Parquet table inside an archive.
 
@@ -61,8 +65,11 @@ def look_at(path: Path, label: str, folder: Path) -> Look:
         ConfigError: no column or several could be the label.
     """
     with RawSource(path) as source:
-        members = _members(source)
+        passed_by = beside_tables(source)
+        members = _members(source, passed_by)
         files, join = _files(members)
+        if join and source.lies_open:
+            source.take_folders(members)
         sample = take_sample(source, members, folder)
     columns = read_columns(sample)
     if len(columns) < 2:
@@ -78,7 +85,7 @@ def look_at(path: Path, label: str, folder: Path) -> Look:
         raise DataError(f"{source.shown}: all rows looked at have one label; pass a table with both.")
     markers = (*markers, *_soft(guesses))
     return Look(
-        path,
+        source.shown if len(members) == 1 or not source.is_several else f"{source.shown} and {len(members) - 1} more",
         files,
         join,
         sample,
@@ -90,16 +97,17 @@ def look_at(path: Path, label: str, folder: Path) -> Look:
         suggest_min_count(guesses, sample.rows),
         next((one for one in guesses if one.kind == "time" and one.present.missing == 0), None),
         find_flags(guesses, labels, markers, decimal),
+        tuple(passed_by),
     )
 
 
-def _members(source: RawSource) -> list[str]:
+def _members(source: RawSource, passed_by: Sequence[str]) -> list[str]:
     """The files of the table.
 
     Raises:
         DataError: there are none, or of several kinds.
     """
-    names = source.names()
+    names = [name for name in source.names() if name not in passed_by]
     if not names:
         ignored = f" ({source.ignored})" if source.ignored else ""
         raise DataError(f"{source.shown}: holds no file{ignored}; pass the table's own file.")
@@ -107,7 +115,7 @@ def _members(source: RawSource) -> list[str]:
     if len(endings) > 1:
         listed = ", ".join(map(shown, names[:8]))
         raise DataError(f"{source.shown}: holds files of several kinds ({listed}); pass the one that is the table.")
-    return sorted(names)
+    return names if source.is_several else sorted(names)
 
 
 def _files(members: Sequence[str]) -> tuple[tuple[str, ...], bool]:

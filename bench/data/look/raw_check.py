@@ -66,7 +66,7 @@ def check_raw(card: DatasetCard, raw: Path | Sequence[Path], folder: Path) -> Ch
     Raises:
         DataError: there is no table, or it is no text and no Parquet.
     """
-    with RawSource(raw, card.max_expansion) as source:
+    with RawSource(raw, card.max_expansion, card.column_names) as source:
         tables = choose_tables(card, source)
         if tables.layout.format != "table":
             return CheckedRaw((), 0, 0)
@@ -90,14 +90,14 @@ def _pieces(
     source: RawSource, member: str, layout: Layout, folder: Path, faults: list[Fault]
 ) -> Iterator[tuple[_Piece, int, int]]:
     """The rows of ``member`` with their number and size, after its columns were compared."""
-    raw, name = source.stream(member), shown(member)
+    raw, name, folders = source.stream(member), shown(member), source.partition(member)
     if is_parquet(raw.head):
-        yield from _batches(source.seekable_file(member, folder), layout, name, faults)
+        yield from _batches(source.seekable_file(member, folder), layout, name, faults, folders)
         return
     refuse_binary(raw.head, raw.name, layout.encoding, layout.delimiter)
     stream = TextStream(raw, layout)
-    header, rest = read_names(stream, layout, PIECE_BYTES)
-    fitted = _fitted([*header.names], layout, name, faults)
+    header, rest = read_names(stream, layout, PIECE_BYTES, folders)
+    fitted = _fitted([*header.names], layout, name, faults, folders)
 
     def parse(wanted: Layout, chunk: Chunk) -> RawBlock:
         return BlockParser(wanted, header).parse(chunk)
@@ -109,13 +109,15 @@ def _pieces(
         raw.close()
 
 
-def _batches(path: Path, layout: Layout, name: str, faults: list[Fault]) -> Iterator[tuple[_Piece, int, int]]:
+def _batches(
+    path: Path, layout: Layout, name: str, faults: list[Fault], folders: Collection[str]
+) -> Iterator[tuple[_Piece, int, int]]:
     """The rows of a Parquet file, after its columns and their types were compared."""
     try:
         names = column_names(parquet.read_schema(path), layout)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{name}: the file is cut short or damaged ({error}); make it anew.") from None
-    fitted = _fitted(names, layout, name, faults)
+    fitted = _fitted(names, layout, name, faults, folders)
     for column in fitted.columns:
         try:
             ParquetReader(path, _only(fitted, column), name)
@@ -131,9 +133,9 @@ def _batches(path: Path, layout: Layout, name: str, faults: list[Fault]) -> Iter
             yield _Piece(batch, fitted, parse), batch.columns.num_rows, batch.columns.nbytes
 
 
-def _fitted(names: list[str], layout: Layout, member: str, faults: list[Fault]) -> Layout:
-    """``layout`` with the columns ``names``; what that changes is added to ``faults``."""
-    faults += [(column, str(fault)) for column, fault in column_faults(names, layout, member)]
+def _fitted(names: list[str], layout: Layout, member: str, faults: list[Fault], folders: Collection[str]) -> Layout:
+    """``layout`` with the columns ``names``; faults are added, but for what ``folders`` give."""
+    faults += [(column, str(fault)) for column, fault in column_faults(names, layout, member, folders)]
     known = {column.name: column for column in layout.columns}
     columns = [known.get(name, Column(name, "ignore", name)) for name in names]
     return _ignoring(replace(layout, columns=tuple(columns)), set())

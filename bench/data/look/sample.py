@@ -17,6 +17,7 @@ from pyarrow import parquet
 
 from bench.data.card.layout import Column, Layout
 from bench.data.look.sniff import HEAD_BYTES, Cut, sniff
+from bench.data.prepare.reading import with_folders
 from bench.data.raw.arrow_texts import has_texts
 from bench.data.raw.chunks import chunks
 from bench.data.raw.dialect import Chunk, Dialect
@@ -186,25 +187,30 @@ def _not(encoding: str, member: str) -> _OtherEncoding:
 
 def _sample_text(source: RawSource, members: Sequence[str], layout: Layout, width: int) -> Sample:
     """Look at text cut as ``layout`` says, whose columns are not known yet."""
-    spread: Spread[tuple[Chunk, Header]] = Spread()
+    spread: Spread[tuple[Chunk, Header, str]] = Spread()
     lines = 0
     names: tuple[str, ...] = () if layout.header else tuple(f"c{place}" for place in range(1, width + 1))
     for member in members:
         with _opened(source, member, layout) as stream:
-            header, rest = read_names(stream, _reading(layout, names), PIECE_BYTES)
-            names = names or header.names
-            layout = _reading(layout, names)
-            check_columns([*header.names], layout, shown(member))
+            folders = source.partition(member)
+            header, rest = read_names(stream, _reading(layout, names), PIECE_BYTES, folders)
+            if not layout.columns:
+                names = names or header.names
+                layout = _reading(layout, names := (*names, *(key for key in sorted(folders) if key not in names)))
+            check_columns([*header.names], layout, shown(member), folders)
             for chunk in chunks(stream, Dialect.of(layout), PIECE_BYTES, header, rest):
                 if layout.is_utf8 and not chunk.data.isascii():
                     chunk.data.decode()
                 n_lines = chunk.line_ends + (not chunk.data.endswith(b"\n"))
                 lines += n_lines
-                spread.add((chunk, header), n_lines, len(chunk.data))
+                spread.add((chunk, header, member), n_lines, len(chunk.data))
     if not lines:
         raise DataError(f"{shown(members[0])}: there are no rows below the header; pass the file with the rows.")
     looked_at = sum(rows for _, rows, _ in spread.kept)
-    blocks = [BlockParser(layout, header).parse(chunk) for chunk, header in spread.pieces]
+    blocks = []
+    for chunk, header, member in spread.pieces:
+        parse, held = BlockParser(layout, header).parse, frozenset(header.names)
+        blocks.append(with_folders(parse, layout, source.partition(member), held, member)(chunk))
     rows = sum(block.n_rows for block in blocks)
     n_rows = lines if rows == looked_at else round(lines * rows / looked_at)
     exact = looked_at in (rows, lines)
@@ -219,20 +225,26 @@ def _reading(layout: Layout, names: Sequence[str]) -> Layout:
 
 def _sample_parquet(source: RawSource, members: Sequence[str], folder: Path) -> Sample:
     """Look at Parquet, whose floats and lists are taken as they are and all else as texts."""
-    spread: Spread[tuple[Batch, ParquetReader]] = Spread()
+    spread: Spread[tuple[Batch, ParquetReader, str]] = Spread()
     layout, n_rows = None, 0
     unreadable: list[tuple[str, str]] = []
     for member in members:
-        path = source.seekable_file(member, folder)
+        path, folders = source.seekable_file(member, folder), source.partition(member)
         if layout is None:
             layout, unreadable = _parquet_layout(path, shown(member))
-        reader = ParquetReader(path, layout, shown(member))
+            known = {column.name for column in layout.columns}
+            keys = [Column(key, "categorical", key) for key in sorted(folders) if key not in known]
+            layout = replace(layout, columns=(*layout.columns, *keys))
+        reader = ParquetReader(path, layout, shown(member), folders)
         for batch in reader.batches(PIECE_BYTES):
-            spread.add((batch, reader), batch.columns.num_rows, batch.columns.nbytes)
+            spread.add((batch, reader, member), batch.columns.num_rows, batch.columns.nbytes)
             n_rows += batch.columns.num_rows
     if layout is None or not n_rows:
         raise DataError(f"{shown(members[0])}: there are no rows; pass the file with the rows.")
-    blocks = [reader.block(batch) for batch, reader in spread.pieces]
+    blocks = [
+        with_folders(reader.block, layout, source.partition(member), reader.names, member)(batch)
+        for batch, reader, member in spread.pieces
+    ]
     return Sample(layout, blocks, n_rows, is_parquet=True, unreadable=tuple(unreadable))
 
 

@@ -240,6 +240,7 @@ _Job = tuple[int, Callable[[Any], RawBlock], Any]
 
 def _notes(tables: Tables, counts: Sequence[Counted], source: RawSource) -> tuple[str, ...]:
     notes = [f"{source.shown}: {source.ignored}."] if source.ignored else []
+    notes += [passed_by(tables.passed_by)] if tables.passed_by else []
     members = (*tables.members, *tables.tests)
     if len(members) > 1:
         read = [f"{shown(name)} ({one.rows:,})" for name, one in zip(members, counts, strict=True)]
@@ -262,6 +263,12 @@ def _notes(tables: Tables, counts: Sequence[Counted], source: RawSource) -> tupl
                 f"{most:,} from line {line} on; if that is a quote out of place, mend it."
             )
     return (*notes, *index_notes(tables.layout, [one.numbered for one in counts if one.rows]))
+
+
+def passed_by(names: Sequence[str]) -> str:
+    """Says that the files ``names`` of a folder were not read."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"passed by, as no tables: {', '.join(map(shown, names[:5]))}{more}."
 
 
 def read_sides(layout: Layout, source: RawSource) -> tuple[SideTable, ...]:

@@ -73,7 +73,7 @@ def _open(source: RawSource, raw: RawStream, member: str, layout: Layout, cut: C
     if is_parquet(raw.head):
         reader = ParquetReader(source.seekable_file(member, cut.folder), layout, shown(member), folders)
         reader.units |= {name: unit for name, unit in cut.units.items() if name in reader.units}
-        parse = _with_folders(reader.block, layout, folders, reader.names, member)
+        parse = with_folders(reader.block, layout, folders, reader.names, member)
         return Opened(reader.batches(cut.chunk_bytes), parse)
     refuse_binary(raw.head, raw.name, layout.encoding, layout.delimiter)
     stream = TextStream(raw, layout)
@@ -81,12 +81,12 @@ def _open(source: RawSource, raw: RawStream, member: str, layout: Layout, cut: C
         parts = chunks(stream, _SPARSE, cut.chunk_bytes, Header((), 0), b"")
         return Opened(parts, SparseParser(layout).parse, _SPARSE)
     header, rest = read_header(stream, layout, cut.chunk_bytes, folders)
-    parse = _with_folders(BlockParser(layout, header).parse, layout, folders, frozenset(header.names), member)
+    parse = with_folders(BlockParser(layout, header).parse, layout, folders, frozenset(header.names), member)
     dialect = Dialect.of(layout)
     return Opened(chunks(stream, dialect, cut.chunk_bytes, header, rest), parse, dialect)
 
 
-def _with_folders(
+def with_folders(
     parse: Callable[[Any], RawBlock],
     layout: Layout,
     folders: Mapping[str, str | None],

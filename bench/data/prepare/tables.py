@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bench.data.card.card import DatasetCard
 from bench.data.card.layout import Layout
 from bench.data.raw.compression import plain_name
+from bench.data.raw.names import no_tables
 from bench.data.raw.sources import RawSource, shown
 from bench.errors import DataError
 
@@ -21,6 +22,8 @@ class Tables:
     """One at least."""
     tests: tuple[str, ...] = ()
     """Files behind them whose rows are the test split."""
+    passed_by: tuple[str, ...] = ()
+    """Files of a folder that were not looked into: their names are not those of tables."""
 
     @property
     def shown(self) -> str:
@@ -58,10 +61,17 @@ def choose_tables(card: DatasetCard, source: RawSource) -> Tables:
         return Tables(_layout_of(card, members[0]), members, tests)
     for layout in card.layouts:
         patterns = layout.files or ("*",)
-        members = source.find_parts(patterns, tests) if layout.join else source.find_table(patterns, tests)
+        passed = [] if layout.files else [name for name in beside_tables(source) if name not in tests]
+        without = (*tests, *passed)
+        members = source.find_parts(patterns, without) if layout.join else source.find_table(patterns, without)
         if members:
-            return Tables(layout, members, tests)
+            return Tables(layout, members, tests, tuple(passed))
     raise _no_table(card, source, tests)
+
+
+def beside_tables(source: RawSource) -> list[str]:
+    """The files of a folder that are no tables by their names, or are those of a prepared data set."""
+    return no_tables(source.names()) if source.lies_open and not source.is_several else []
 
 
 def _layout_of(card: DatasetCard, name: str) -> Layout:

@@ -16,6 +16,46 @@ _JUNK_NAMES = (
 """Of files and folders, in small letters."""
 _JUNK_BEGINNINGS = (".", "_started_", "_committed_")
 _JUNK_ENDINGS = (".crc",)
+_NO_TABLES = (
+    *(
+        ".json",
+        ".toml",
+        ".yaml",
+        ".yml",
+        ".ini",
+        ".cfg",
+        ".lock",
+        ".md",
+        ".rst",
+        ".html",
+        ".htm",
+        ".pdf",
+        ".tex",
+        ".ipynb",
+    ),
+    *(
+        ".doc",
+        ".docx",
+        ".odt",
+        ".ppt",
+        ".pptx",
+        ".py",
+        ".r",
+        ".sh",
+        ".sql",
+        ".js",
+        ".css",
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".gif",
+    ),
+    *(".svg", ".npy", ".npz", ".pkl", ".pickle", ".pt", ".pth", ".onnx", ".db", ".sqlite", ".md5", ".sha1", ".sha256"),
+)
+"""Endings of files that lie beside tables and are none, in small letters."""
+_TEXTS_OF_PEOPLE = ("readme", "license", "licence", "changelog", "notice", "copying")
+_STORE = ("manifest.json", "ids.npy")
+"""What every store of ours holds."""
 _MISSING_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -47,6 +87,21 @@ def is_junk(name: str) -> bool:
     parts = [part.lower() for part in name.split("/") if part not in ("", ".", "..")]
     junk = any(part in _JUNK_NAMES or part.startswith(_JUNK_BEGINNINGS) for part in parts)
     return junk or name.lower().endswith(_JUNK_ENDINGS)
+
+
+def no_tables(names: Collection[str]) -> list[str]:
+    """Those of the files of a folder that cannot be a table, by their names, or that belong to a prepared store."""
+    held = set(names)
+    folders = {name.rpartition("/")[0] for name in held}
+    stores = tuple(f"{folder}/" for folder in folders if all(f"{folder}/{one}".lstrip("/") in held for one in _STORE))
+    if "/" in stores:  # the folder itself is one
+        return sorted(held)
+    return [name for name in names if _is_no_table(name) or name.startswith(stores)]
+
+
+def _is_no_table(name: str) -> bool:
+    last = name.rsplit("/", 1)[-1].lower()
+    return last.endswith(_NO_TABLES) or last.partition(".")[0] in _TEXTS_OF_PEOPLE
 
 
 def natural(name: str) -> tuple[object, ...]:

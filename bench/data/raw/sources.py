@@ -119,6 +119,11 @@ class RawSource:
         keys = partition_keys(self._full_name(member))
         return {key: value for key, value in keys.items() if key in self._columns}
 
+    def take_folders(self, members: Sequence[str]) -> None:
+        """Give from now on the columns that the folders of all ``members`` name, of which no card has told."""
+        keys = [set(partition_keys(self._full_name(member))) for member in members]
+        self._columns = frozenset(set.intersection(*keys))
+
     def _full_name(self, member: str) -> str:
         """With the folders that lead to it; of a member of an archive, those inside."""
         on_disk = self.lies_open or self.is_single
