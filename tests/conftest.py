@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,12 @@ from bench.run.job import Job, resolve_backbone
 
 HOME = Path(__file__).resolve().parent.parent
 NET = "dnn[mlp=8]"
+HEEDED: dict[signal.Signals, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+"""What Python does of its own with the signals that end a command."""
 
 ZOO_ENTRIES = """
 from bench.api import BackboneEntry, MethodEntry
@@ -226,6 +233,25 @@ class Outcome:
     err: str
 
 
+MOST_WORKERS = 4
+"""Of more, each would spend its time on importing the libraries."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int, int]:
+    """Several processes for the whole suite; one, which begins at once, for single files, ``-k`` and ``-m``.
+
+    Slow tests fill the machine themselves, and those of a GPU share it. ``-n`` and pytest-xdist's variable decide where
+    they are given.
+    """
+    cores = yield
+    given = {Path(config.invocation_params.dir, name).resolve() for name in config.args}
+    chosen = config.option.keyword or config.option.markexpr != "not slow and not gpu"
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return cores
+    return 0 if chosen or not given <= {HOME, HOME / "tests"} else min(MOST_WORKERS, cores)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a GPU where there is none."""
     if not torch.cuda.is_available():
@@ -239,6 +265,17 @@ def one_thread() -> None:
     """One thread here and in processes started from here: the data are too small for more."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def heeded_signals() -> Iterator[None]:
+    """Under ``nohup``, and in the background of a script, some signals are ignored from the start, in children too."""
+    ignored = {number: handler for number, handler in HEEDED.items() if signal.getsignal(number) is signal.SIG_IGN}
+    for number, handler in ignored.items():
+        signal.signal(number, handler)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,10 +14,12 @@ PACKAGES = {"catboost": "catboost"}
 
 def where_installed(specs: Iterable[str]) -> list[Any]:
     """The methods ``specs`` as parameters of a test; those of a missing package are skipped with the reason."""
-    return [pytest.param(spec, marks=_marks(PACKAGES.get(spec.partition("[")[0])), id=spec) for spec in specs]
+    return [pytest.param(spec, marks=needs(spec), id=spec) for spec in specs]
 
 
-def _marks(package: str | None) -> list[pytest.MarkDecorator]:
+def needs(spec: str) -> list[pytest.MarkDecorator]:
+    """The mark that skips a test of ``spec`` where its package is missing, if it is."""
+    package = PACKAGES.get(spec.partition("[")[0])
     if package is None or find_spec(package) is not None:
         return []
     return [pytest.mark.skip(reason=f"{package} is not installed: it is an extra")]

@@ -12,6 +12,7 @@ import pytest
 
 from bench.processes import left_to_parent
 
+pytestmark = pytest.mark.usefixtures("heeded_signals")
 HOME = Path(__file__).resolve().parent.parent
 PARENT = """
 import multiprocessing, os, sys, time

@@ -20,6 +20,7 @@ from bench.cli import main
 from bench.cli.signals import Ended, caught
 from bench.records import RunFolder
 
+pytestmark = pytest.mark.usefixtures("heeded_signals")
 Bench = Callable[..., Any]
 HOME = Path(__file__).resolve().parent.parent.parent
 SMALL = "planted[rows=300,fields=4,main=2,interaction=0,redundant=0]"

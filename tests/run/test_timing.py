@@ -53,7 +53,7 @@ class Clockwork(Executor):
 
 @pytest.fixture
 def clockwork(monkeypatch: pytest.MonkeyPatch) -> type[Clockwork]:
-    """The executor of all timing passes, whose repeats take 1, 2, 3, ... seconds to train."""
+    """The executor of all timing passes, whose repeats take 1, 2, 3, ... seconds to train, on a machine at rest."""
 
     class Own(Clockwork):
         submitted: ClassVar = []
@@ -61,6 +61,7 @@ def clockwork(monkeypatch: pytest.MonkeyPatch) -> type[Clockwork]:
         script = staticmethod(lambda method, before: {"pt_s": 0.5, "ct_s": 1.0 + before, "it_s": 0.25})
 
     monkeypatch.setattr(timing, "choose_executor", lambda name: Own)
+    monkeypatch.setattr(idle, "LOOK_S", 0.0)
     return Own
 
 
@@ -282,7 +283,6 @@ def busy_reading(busy_per_look: float) -> Callable[[], Reading]:
 def test_a_busy_machine_is_refused_before_anything_is_written(
     config: RunConfig, once: Path, clockwork: type[Clockwork], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idle, "LOOK_S", 0.0)
     monkeypatch.setattr(disturbance, "reading", busy_reading(1e6))
     with pytest.raises(BusyError, match=r"machine is busy: other processes have .* cores, and --timing allows"):
         timing.check(resolve(config))
