@@ -23,6 +23,7 @@ from bench.datasets import datasets, resolve_dataset
 from bench.engine import disturbance
 from bench.engine.evaluate import inference_time
 from bench.profiles import resolve_profile
+from bench.report.drawing import Drawing
 from bench.rows.load import LoadedData, load
 from bench.run import columns
 from bench.run.grid import Cell, choose_method
@@ -224,6 +225,9 @@ class Linear(Backbone[LinearParams]):
 """
 
 
+DRAW = Drawing.files
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command line left behind."""
@@ -250,6 +254,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int,
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return cores
     return 0 if chosen or not given <= {HOME, HOME / "tests"} else min(MOST_WORKERS, cores)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Reports of this process have figures where the test asks for them; before fixtures of modules make their runs."""
+    Drawing.files = DRAW if item.get_closest_marker("figures") else lambda drawing: iter(())  # type: ignore[method-assign]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,6 +13,7 @@ from bench.api import n_keep
 from bench.records import CellRecord, RunFolder
 from bench.report.build import build_report
 
+pytestmark = pytest.mark.figures
 HOME = Path(__file__).resolve().parent.parent
 REFERENCE = HOME / "results" / "reference"
 RUNS = sorted(file.parent for file in REFERENCE.rglob("run.toml"))

@@ -50,6 +50,7 @@ TITLE = r"50% of Müller & Søn_s \"clicks\" <b>#1</b> $5 \\x|y"
 SHOWN = r'50% of Müller & Søn_s "clicks" <b>#1</b> $5 \x|y'
 
 
+@pytest.mark.figures
 def test_the_title_of_a_card_is_shown_wherever_a_registered_one_is(bench):
     card = make_card("a", head=f'title = "{TITLE}"')
     assert bench("prepare", card, "--raw", "a/clicks.csv").code == 0
@@ -108,6 +109,7 @@ def test_a_name_or_title_that_no_file_or_line_can_bear_is_refused_when_the_card_
     assert refused.code == 2 and part in refused.err
 
 
+@pytest.mark.figures
 def test_long_names_of_cards_columns_and_methods_reach_the_end_of_a_report(bench):
     name, column, other = "n" * 100, "c" * 240, "字" * 240
     card = make_card("a", name, f'title = "{"t" * 240}"')

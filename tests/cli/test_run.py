@@ -65,6 +65,7 @@ def test_cells_of_a_table_that_has_changed_are_run_again_and_stand_apart(bench: 
     assert "made from clicks.csv (600 rows), of another content; --force replaces it." in refused.err
 
 
+@pytest.mark.figures
 def test_a_run_ends_with_its_table_and_a_repeat_computes_nothing(bench: Bench, common: list[str]) -> None:
     argv = ["run", *common, "--methods", "no-selection", "random-k", "light-fmp", "--prune-ratio", "0.25"]
     first = bench(*argv, "--out", "runs/x")
@@ -221,6 +222,7 @@ def test_an_interruption_says_that_finished_cells_are_kept(
     assert "finished cells are kept" in found.err
 
 
+@pytest.mark.figures
 def test_controls_alone_make_a_report(bench: Bench, common: list[str]) -> None:
     found = bench("run", *common, "--methods", "random-k", "cardinality", "--out", "x")
     assert found.code == 0, found.err

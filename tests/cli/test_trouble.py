@@ -28,6 +28,7 @@ from bench.report import build, figures
 from bench.run.executors import base
 from bench.run.job import Job
 
+pytestmark = pytest.mark.figures
 Bench = Callable[..., Any]
 SMALL = "planted[rows=300,fields=4,main=2,interaction=0,redundant=0]"
 WRITES = ("mkdir", "open", "fsync", "replace", "pwrite")

@@ -12,6 +12,7 @@ from bench.records import CellRecord, RunFolder
 from bench.report.build import build_report
 from bench.tables.titles import Titles
 
+pytestmark = pytest.mark.figures
 Cell = Callable[..., CellRecord]
 KINDS = ("overall", "efficiency", "size", "significance", "stability", "table1")
 

@@ -19,6 +19,7 @@ from bench.tables.kinds import KINDS, TableKind
 from bench.tables.metrics import TT, TT_RATIO, Metric
 from bench.tables.titles import Titles
 
+pytestmark = pytest.mark.figures
 Cell = Callable[..., CellRecord]
 TITLES = Titles(from_cards=True)
 LOST = Metric(

@@ -19,6 +19,7 @@ from bench.tables.places import places
 from bench.tables.roles import true_roles
 from bench.tables.titles import Titles
 
+pytestmark = pytest.mark.figures
 Cell = Callable[..., CellRecord]
 TAUS = (0.0, 0.25, 0.5)
 

@@ -22,6 +22,7 @@ from bench.tables.naming import file_name
 from bench.tables.overall import overall_tables
 from bench.tables.titles import Titles
 
+pytestmark = pytest.mark.figures
 Cell = Callable[..., CellRecord]
 PLAIN = Titles()
 LONG = "x" * 300

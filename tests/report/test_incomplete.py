@@ -18,6 +18,7 @@ from bench.records import CellRecord, RunFolder
 from bench.report.build import build_report
 from bench.tables.titles import Titles
 
+pytestmark = pytest.mark.figures
 Cell = Callable[..., CellRecord]
 NAMES = ["f_1", "f&2", "f3", "f4"]
 TAUS, SEEDS, BACKBONES = (0.25, 0.5, 0.75), (0, 1, 2), ("xdeepfm", "dnn")

@@ -16,6 +16,7 @@ from bench.report.build import build_report
 from bench.tables.overall import overall_tables
 from bench.tables.titles import Titles
 
+pytestmark = pytest.mark.figures
 Cell = Callable[..., CellRecord]
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
