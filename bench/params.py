@@ -6,10 +6,13 @@ A field may carry its allowed range, and the values of other fields under which 
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import hashlib
+import inspect
 import math
 import re
+import textwrap
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -83,6 +86,22 @@ class Content:
     def facts(self) -> dict[str, str]:
         """What a record says of it."""
         return {"file": self.name, "sha256": self.sha256}
+
+
+def docstrings(params: type) -> dict[str, str] | None:
+    """What stands under each annotated name, those of parents included; None where there is no source to read."""
+    found: dict[str, str] = {}
+    for cls in reversed(params.__mro__[:-1]):
+        try:
+            (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+        except (OSError, TypeError, SyntaxError):
+            return None
+        assert isinstance(body, ast.ClassDef)
+        for node, after in zip(body.body, [*body.body[1:], None], strict=True):
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                text = after.value if isinstance(after, ast.Expr) else None
+                found[node.target.id] = str(text.value) if isinstance(text, ast.Constant) else ""
+    return found
 
 
 def params_dict(params: Any, identity: bool = False) -> dict[str, Any]:

@@ -56,6 +56,8 @@ class MethodEntry(Entry):
     uses_tau: bool = True
     """Whether the prune ratio changes anything under the method's own rule; otherwise such a cell runs once and is
     shown under every τ. The budgets ``exact`` and ``field`` follow the ratio in any case."""
+    reference: str = ""
+    """Where the paper is found: ``doi:10.…`` or ``arXiv:2301.01234``."""
     per_sample: bool = False
     """Whether the method's own rule gates each row differently, so that no field can be removed: it then has the
     budgets ``native`` and ``field``. The contract checks hold entry and gate to what the model does."""

@@ -1,6 +1,7 @@
 """Cardinality: a control that keeps the fields with the largest vocabularies, without a look at any row.
 
-A method that keeps the same fields has measured the size of a vocabulary, not what a field tells about the label.
+There is no paper. A method that keeps the same fields has measured the size of a vocabulary, not what a field tells
+about the label.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ prune ratio.
 Deviations: at most ``max_rows`` rows, where the public code takes all; codes come from the train split alone. In
 ``group`` values are not hashed but have a weight each, those of fewer than ``min_count`` rows share one, and the
 weights are scaled by the root of a value's share of the rows.
+
 Shapes: N rows, F fields.
 """
 

@@ -6,7 +6,7 @@
 
 Shapes: gate parameters a = log α [F], gates z [F] or [B, F], embeddings [B, F, D].
 
-Where the paper leaves a choice, or its text cannot be run as printed, this is what happens here:
+Where this differs from the paper, or the paper leaves a choice or cannot be run as printed:
 
 * a = log α is drawn from the normal distribution, with standard deviation 0.25: α drawn as printed would turn
   negative, and 0.0625 is written as σ². ``gate_init=alpha`` and ``init_std`` give the other readings.

@@ -1,6 +1,6 @@
 """Light-FMP with rare values pooled and noise drawn row by row: a variant of this project, not of the paper.
 
-Two parameters of ``light-fmp`` have other defaults here; everything else, the cost included, is the same.
+Where this differs from ``light-fmp``, all of whose departures are this one's too, as is the cost:
 
 * ``pretrain_min_count=5``: values seen fewer than five times in the subset share the field's rare embedding while the
   gates are learned. Among 2,000 rows most values of a large field occur once or twice; an embedding of their own can

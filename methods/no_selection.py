@@ -1,6 +1,7 @@
 """No Selection: the backbone on all fields, the baseline that every other row is compared with.
 
-With ``restart=true`` it is a control of procedure. Methods that warm their model up (AdaFS, MvFS) train it twice:
+There is no paper. With ``restart=true`` it is a control of procedure. Methods that warm their model up (AdaFS, MvFS)
+train it twice:
 
     warm up    for some epochs; the best validated weights stay
     train      from those weights, with a fresh optimiser, as long as any training

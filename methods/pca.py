@@ -29,6 +29,7 @@ and under the communality of the components above the mean variance alike. Betwe
 on average; B4 was taken, which has one source and no number of components.
 
 Deviations: at most ``max_rows`` rows, where the public code takes all; codes come from the train split alone.
+
 Shapes: N rows, F fields.
 """
 

@@ -1,8 +1,8 @@
 """Random K: a control that keeps K fields by lot.
 
-A method whose row is no better than this one has found nothing. With ``carry_over=true`` the model first goes
-through Light-FMP's gated pretraining and keeps those weights, so that the gain of the weights and the gain of the
-chosen fields can be told apart.
+There is no paper. A method whose row is no better than this one has found nothing. With ``carry_over=true`` the model
+first goes through Light-FMP's gated pretraining and keeps those weights, so that the gain of the weights and the gain
+of the chosen fields can be told apart.
 """
 
 from __future__ import annotations

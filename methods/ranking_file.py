@@ -1,6 +1,6 @@
 """Ranking File: any ranking of the fields from outside, a person's, a vendor's or a language model's, as a row.
 
-The file names every field of the data set once, in one of these forms:
+There is no paper. The file names every field of the data set once, in one of these forms:
 
     text, CSV    one name a line, best first; or name,score in any order, higher is better. A first line that names
                  no field is a heading.

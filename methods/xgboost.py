@@ -23,6 +23,7 @@ validation AUC of a DNN trained anew on half of the fields, three seeds, on data
     planted, 30,000 rows, 32 fields      .7410    .7425
 
 Deviations: at most ``max_rows`` rows, where the public code takes all; codes come from the train split alone.
+
 Shapes: N rows, F fields.
 """
 

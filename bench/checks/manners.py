@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import textwrap
 import typing
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
@@ -13,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.checks.evidence import Evidence
-from bench.params import Content, Range
+from bench.params import Content, Range, docstrings
 
 __all__ = [
     "declares_what_scores_depend_on",
@@ -33,7 +30,7 @@ def undocumented(params: type) -> Iterator[str]:
     """What a dataclass of parameters lacks."""
     if not params.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         yield f"{params.__name__} is not frozen: write @dataclass(frozen=True)"
-    told = _docstrings(params)
+    told = docstrings(params)
     hints = typing.get_type_hints(params, include_extras=True)
     for item in fields(params):
         if told is not None and not told.get(item.name):
@@ -44,22 +41,6 @@ def undocumented(params: type) -> Iterator[str]:
         for limit in getattr(hints[item.name], "__metadata__", ()):
             if isinstance(limit, Range) and isinstance(item.default, int | float) and item.default not in limit:
                 yield f"the default of {item.name!r}, {item.default}, is outside of its range {limit}"
-
-
-def _docstrings(params: type) -> dict[str, str] | None:
-    """What stands under each annotated name, those of parents included; None where there is no source to read."""
-    found: dict[str, str] = {}
-    for cls in reversed(params.__mro__[:-1]):
-        try:
-            (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-        except (OSError, TypeError, SyntaxError):
-            return None
-        assert isinstance(body, ast.ClassDef)
-        for node, after in zip(body.body, [*body.body[1:], None], strict=True):
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                text = after.value if isinstance(after, ast.Expr) else None
-                found[node.target.id] = str(text.value) if isinstance(text, ast.Constant) else ""
-    return found
 
 
 def declares_what_scores_depend_on(evidence: Evidence) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import tyro
 
 from bench import plugins
+from bench.errors import ConfigError
 from bench.plugin_files import read_plugins
 from bench.registry import Registry
 from bench.run.config import experiment_names, experiment_title
@@ -27,6 +29,11 @@ class ListArgs:
     """What to show."""
     data_dir: Path = Path("data")
     """Folder of the encoded data sets."""
+    long: bool = False
+    """Show of every method what is known of it: paper, what it selects and costs, variants, departures, how it stands
+    on planted data. Imports the methods."""
+    format: Literal["terminal", "markdown"] = "terminal"
+    """With --long: blocks for the terminal, or the document methods/CATALOGUE.md."""
     runs: Path = Path("results/runs")
     """Folder of the run folders."""
     plugin: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -38,6 +45,9 @@ def command(argv: Sequence[str]) -> int:
     args = tyro.cli(ListArgs, args=list(argv), prog="python -m bench list")
     plugins.check_layout()
     plugins.add_files(read_plugins(args.plugin))
+    if args.long or args.format != "terminal":
+        sys.stdout.write(_catalogue(args))
+        return 0
     sections: dict[str, Callable[[ListArgs], Iterable[tuple[str, str]]]] = {
         "methods": _methods,
         "backbones": _backbones,
@@ -52,6 +62,18 @@ def command(argv: Sequence[str]) -> int:
         lines = [f"  {key:<{width}}  {text}".rstrip() for key, text in found] or ["  none yet"]
         sys.stdout.write("\n".join([name, *lines, ""]) + "\n")
     return 0
+
+
+def _catalogue(args: ListArgs) -> str:
+    if args.section != "methods" or not args.long:
+        raise ConfigError("--long and --format show methods: python -m bench list methods --long [--format markdown].")
+    from bench.catalogue import blocks  # noqa: PLC0415 - imports all methods
+    from bench.catalogue.facts import facts  # noqa: PLC0415
+    from bench.catalogue.standing import standings  # noqa: PLC0415
+
+    if args.format == "markdown":
+        return blocks.markdown(facts(), standings())
+    return blocks.terminal(facts(), standings(), shutil.get_terminal_size().columns)
 
 
 def _methods(args: ListArgs) -> Iterable[tuple[str, str]]:
