@@ -277,6 +277,12 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_terminal() -> None:
+    """Texts are as wide as in a pipe; a controller of several test processes tells them its terminal's width."""
+    os.environ.pop("COLUMNS", None)
+
+
 @pytest.fixture
 def heeded_signals() -> Iterator[None]:
     """Under ``nohup``, and in the background of a script, some signals are ignored from the start, in children too."""

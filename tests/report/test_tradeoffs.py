@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from bench.records import CellRecord, RunFolder, to_frame
 from bench.report.build import build_report
 from bench.tables.cells import records_of
@@ -65,6 +67,7 @@ def test_one_method_has_no_trade_off(cell: Cell) -> None:
     assert tables([cell(), cell("coin")]) == []
 
 
+@pytest.mark.figures
 def test_the_page_opens_with_it_and_one_figure(cell: Cell, tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     for record in example(cell):
