@@ -21,6 +21,10 @@ from bench.run.config import experiment_names, experiment_title
 Section = Literal["all", "methods", "backbones", "datasets", "experiments", "runs"]
 
 
+_PIPED = 100
+"""Letters in a line of the catalogue where no terminal says how many."""
+
+
 @dataclass(frozen=True)
 class ListArgs:
     """Show what can be named on the command line."""
@@ -73,7 +77,7 @@ def _catalogue(args: ListArgs) -> str:
 
     if args.format == "markdown":
         return blocks.markdown(facts(), standings())
-    return blocks.terminal(facts(), standings(), shutil.get_terminal_size().columns)
+    return blocks.terminal(facts(), standings(), shutil.get_terminal_size((_PIPED, 24)).columns)
 
 
 def _methods(args: ListArgs) -> Iterable[tuple[str, str]]:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -18,6 +19,8 @@ class ReportConfig:
 
     run: tyro.conf.Positional[Path]
     """Folder that `python -m bench run --out FOLDER` has written."""
+    sections: Literal["auto", "on", "off"] | None = None
+    """Headings in tables by what methods select, as for `run`; by default as the run's settings say."""
     plugin: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Python file of a plug-in that the run was made with, for its titles and notes; may be repeated."""
 
@@ -37,12 +40,14 @@ def command(argv: Sequence[str]) -> int:
     from bench.records import RunFolder, load_frame  # noqa: PLC0415
     from bench.report.build import build_report  # noqa: PLC0415
     from bench.report.formats.terminal import run_text, written_line  # noqa: PLC0415
+    from bench.tables.titles import Titles  # noqa: PLC0415
 
     plugins.add_files(read_plugins(config.plugin))
     run = RunFolder(config.run)
     remove_leftovers(run.path)
-    files = build_report(run)
-    text = run_text(load_frame(run), read_fields(run.path), colour=sys.stdout.isatty())
+    titles = Titles.of_run(run.path, config.sections)
+    files = build_report(run, titles)
+    text = run_text(load_frame(run), read_fields(run.path), titles, colour=sys.stdout.isatty())
     sys.stdout.write(f"{text}\n\n")
     sys.stdout.write(f"{written_line(run.path, len(files))}\n")
     return 0

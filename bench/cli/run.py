@@ -103,6 +103,7 @@ def command(argv: Sequence[str]) -> int:
     from bench.report.formats.terminal import run_text, written_line  # noqa: PLC0415
     from bench.run import growth, session, sweep, timing  # noqa: PLC0415 - loads torch
     from bench.run.progress import reporter  # noqa: PLC0415
+    from bench.tables.titles import Titles  # noqa: PLC0415
 
     plan = session.resolve(dataclasses.replace(config, raw=()))  # what may hold secrets goes no further
     if config.raw:
@@ -120,8 +121,9 @@ def command(argv: Sequence[str]) -> int:
     with reporter() as progress:
         records = sweep.run(plan, progress)
         faults = [] if config.timing is None else timing.run(plan, progress)
-    files = build_report(config.out)
-    text = run_text(load_frame(config.out), read_fields(config.out), colour=sys.stdout.isatty())
+    titles = Titles.of_run(config.out, config.sections)
+    files = build_report(config.out, titles)
+    text = run_text(load_frame(config.out), read_fields(config.out), titles, colour=sys.stdout.isatty())
     sys.stdout.write(f"\n{text}\n\n")
     sys.stdout.write(f"{written_line(config.out, len(files))}\n")
     sys.stderr.write("".join(f"{text}\n" for text in faults))

@@ -19,6 +19,7 @@ from bench.report.formats.terminal import run_text
 from bench.run import growth, sweep
 from bench.run.config import base_config
 from bench.run.session import Session, resolve
+from bench.tables.titles import Titles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +81,7 @@ class Results:
 
     def __str__(self) -> str:
         """The tables that ``python -m bench run`` ends with."""
-        return run_text(self.frame, read_fields(self.folder))
+        return run_text(self.frame, read_fields(self.folder), Titles.of_run(self.folder))
 
     def _repr_html_(self) -> str:
         failed = "".join(f"<li>{html.escape(f'{name}: {why}')}</li>" for name, why in self.failed.items())

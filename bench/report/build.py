@@ -55,7 +55,7 @@ def build_report(run: Path | RunFolder, titles: Titles | None = None) -> list[Pa
         DataError: a file in it is no readable record, or predictions are not those that a record names.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
-    titles = Titles.registered() if titles is None else titles
+    titles = Titles.of_run(folder.path) if titles is None else titles
     with Drawing(len(folder.record_files())) as drawing:
         frame = load_frame(folder)
         drawing.begin(frame, titles)

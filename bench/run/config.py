@@ -32,7 +32,7 @@ SHORT = {"epochs": "max_epochs", "precision": "precision", "optimizer": "optimiz
 """Flags that stand for a setting of the profile."""
 _NOT_KEPT = ("config", "experiment", "plan", "timing", "own", "raw", "plugin_texts")
 """What run.toml does not hold: whence settings came, and what is done with a run once it is what they say."""
-_KEPT_IF_SET = ("budget_by", "l2_grid", "keep_predictions", "valid_predictions")
+_KEPT_IF_SET = ("budget_by", "l2_grid", "keep_predictions", "sections", "valid_predictions")
 """What it holds only where it is not the default: that of an ordinary run is what it was before there were others."""
 
 
@@ -109,6 +109,9 @@ class RunConfig:
     valid_predictions: bool = False
     """Keep the logits of the validation rows too, in predictions/valid/, whatever the number of rows: what a choice
     between models can be made by without a look at the test rows. Finished cells without them are computed again."""
+    sections: Literal["auto", "on", "off"] = "auto"
+    """Headings in tables by what methods select: whole fields, values, dimensions, single weights, fields of each row.
+    auto: where single weights stand beside something else."""
     timing: int | None = None
     """Time the cells for tables that are meant to be read: train every cell so many times more (3 where no number is
     given), the methods of a data set, backbone and seed in turn, each in a process of its own, on an idle machine.

@@ -51,7 +51,8 @@ def paper_tables(run: Run, titles: Titles | None = None) -> list[Table]:
     names = {row.backbone for row in table3.rows}
     here = [block for block in placed if (block.backbone, block.tau) == (table2.backbone, table2.tau)]
     paired = [block for block in placed if block.backbone in names and block.tau == table3.tau]
-    two = _methods(tables_of(replace(KINDS["overall"], columns=table2.groups[0].metrics), here, titles), table2)
+    plain = replace(titles, sections="off")  # the paper has none
+    two = _methods(tables_of(replace(KINDS["overall"], columns=table2.groups[0].metrics), here, plain), table2)
     three = _backbones(adaptability_tables(paired, titles, table3.groups[0].metrics), table3)
     return [_beside(place) for place in (*two, *three)]
 

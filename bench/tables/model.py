@@ -98,6 +98,8 @@ class Row:
     """Whether a new set of rows begins here, to be set off from those above."""
     heading: str = ""
     """Heading of the set of rows that begins here."""
+    place: int = 0
+    """Where the row would stand without headings by level, in a table that has them."""
     gain: bool = False
     """Whether the numbers are percentages of improvement, whatever the columns' units."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bench.tables.cells import Block, GroupKey, RowKey, Values, blocks
 from bench.tables.doubts import elsewhere
 from bench.tables.kinds import KINDS, TableKind
+from bench.tables.levels import HEADINGS, level_rank, wants_sections
 from bench.tables.metrics import AUC, Metric, as_timed
 from bench.tables.model import (
     BELOW_ANCHOR,
@@ -107,7 +108,7 @@ def _table(block: Block, groups: Sequence[GroupKey], kind: TableKind, titles: Ti
         title=table_title(names, block.tau, kind.heading),
         caption=caption(block, groups, names, meaning),
         groups=tuple(group_of(block, group, names, shown) for group in groups),
-        rows=rows_of(block, rows, names, groups, values),
+        rows=_by_level(block, rows_of(block, rows, names, groups, values), rows, titles),
         notes=notes_of(block, values, names, titles),
     )
 
@@ -188,6 +189,23 @@ def rows_of(
     if first is not None:
         rows[first] = replace(rows[first], opens=True, heading=FIELD_FORMS)
     return tuple(rows)
+
+
+def _by_level(block: Block, rows: Sequence[Row], keys: Sequence[RowKey], titles: Titles) -> tuple[Row, ...]:
+    """The rows under headings by level, where that is wanted; those held to whole fields stay last."""
+    levels = [titles.level(block.row_sample(key)) for key in keys]
+    if not wants_sections(levels, titles.sections):
+        return tuple(rows)
+    forms = [key in block.field_forms for key in keys]
+    order = sorted(range(len(rows)), key=lambda i: (forms[i], level_rank(levels[i])))
+    found: list[Row] = []
+    before = "none"
+    for i in order:
+        opens = levels[i] != before and not forms[i]
+        before = levels[i]
+        row = replace(rows[i], place=i)
+        found.append(replace(row, opens=True, heading=HEADINGS[levels[i]]) if opens else row)
+    return tuple(found)
 
 
 def _row_of(block: Block, key: RowKey, names: Names, groups: Sequence[GroupKey], values: Values) -> Row:

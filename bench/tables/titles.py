@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from bench.errors import ConfigError
-from bench.records import display_title
+from bench.records import RunFolder, display_title
+from bench.tables.levels import Sections, sections_of
 
 if TYPE_CHECKING:
     from bench.data.card.card import Anchor, DatasetCard
+    from bench.registry import MethodEntry
 
 __all__ = ["Titles"]
 
@@ -25,6 +28,10 @@ class Titles:
     """What a table must say of a method, by registered name."""
     families: Mapping[str, str] = field(default_factory=dict)
     """Kinds of methods, by registered name, for records that do not hold them."""
+    levels: Mapping[str, str] = field(default_factory=dict)
+    """What methods select, by registered name: a key of ``HEADINGS``."""
+    sections: Sections = "auto"
+    """Whether tables have headings by level."""
     anchors: Mapping[str, Anchor] = field(default_factory=dict)
     """What public results reach, by registered data set."""
     from_cards: bool = False
@@ -42,9 +49,19 @@ class Titles:
             {name: nets.entry(name).title for name in nets.names()},
             {name: note for name in methods.names() if (note := methods.entry(name).note)},
             {name: methods.entry(name).family for name in methods.names()},
-            {name: anchor for name in known.names() if (anchor := _anchor(resolve_dataset, name)) is not None},
+            {name: _level(methods.entry(name)) for name in methods.names()},
+            anchors={name: anchor for name in known.names() if (anchor := _anchor(resolve_dataset, name)) is not None},
             from_cards=True,
         )
+
+    @classmethod
+    def of_run(cls, folder: Path, sections: Sections | None = None) -> Self:
+        """Those of what is installed, with headings as asked for, else as the folder's run.toml says.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        return replace(cls.registered(), sections=sections or sections_of(RunFolder(folder).config_file))
 
     def dataset(self, name: str, own: str | None = None) -> str:
         """The title of ``name``, of which ``own`` is that in a user's own card."""
@@ -57,11 +74,21 @@ class Titles:
         """Whether the method of a record only shows what chance or a trivial rule reaches."""
         return (cell["family"] or self.families.get(cell["method"])) == "control"
 
+    def level(self, cell: Mapping[str, Any]) -> str:
+        """What the method of a record selects there: whole fields where it is held to them."""
+        if cell["is_baseline"]:
+            return "none"
+        return "field" if cell["budget"] == "field" else self.levels.get(cell["method"], "")
+
     def dataset_rank(self, name: str) -> tuple[int, str]:
         return _rank(self.datasets, name)
 
     def backbone_rank(self, name: str) -> tuple[int, str]:
         return _rank(self.backbones, name)
+
+
+def _level(entry: MethodEntry) -> str:
+    return "row" if entry.per_sample else entry.granularity
 
 
 def _anchor(resolve: Callable[[str], DatasetCard], name: str) -> Anchor | None:

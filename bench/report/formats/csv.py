@@ -44,7 +44,7 @@ def document(tables: Sequence[Table]) -> str:
     writer = csv.DictWriter(text, (*COLUMNS, *_RANGE) if ranged else COLUMNS, lineterminator="\n")
     writer.writeheader()
     for table in tables:
-        for row in table.rows:
+        for row in sorted(table.rows, key=lambda row: row.place):
             for (group, metric), value in zip(table.columns, row.values, strict=True):
                 column = {"metric": metric.name, "against": group.against}
                 cells = {**_place(table, group, row), **column, **_number(row, value)}

@@ -53,15 +53,19 @@ def terminal_table(
     return "\n\n".join(_text(table, columns, colour) for table in tables)
 
 
-def run_text(frame: pd.DataFrame, facts: Sequence[DataFields], *, colour: bool = False) -> str:
+def run_text(
+    frame: pd.DataFrame, facts: Sequence[DataFields], titles: Titles | None = None, *, colour: bool = False
+) -> str:
     """The top of the table of fields, then ``terminal_table``, as wide as the terminal.
 
     Args:
         frame: a run as ``bench.records.load_frame`` returns it.
         facts: what lies in the run folder of its fields.
+        titles: as in ``terminal_table``.
         colour: as in ``terminal_table``.
     """
-    titles, columns = Titles.registered(), shutil.get_terminal_size((_PIPED, 24)).columns
+    titles = Titles.registered() if titles is None else titles
+    columns = shutil.get_terminal_size((_PIPED, 24)).columns
     cells = records_of(frame)
     placed = blocks_of(cells, titles, facts)
     fields = [fields_table(one, _TOP_FIELDS, SHORT) for one in fields_of(cells, titles, facts)]
