@@ -49,7 +49,9 @@ def pairs() -> list[Any]:
     names = expand(["all"], known)
     held = [f"{name}[budget=field]" for name in names if "field" in budgets_of(known.entry(name))[1:]]
     return [
-        pytest.param(method, net, marks=needs(method) + [pytest.mark.slow] * (method in held and net != EVERY_METHOD[0]))
+        pytest.param(
+            method, net, marks=needs(method) + [pytest.mark.slow] * (method in held and net != EVERY_METHOD[0])
+        )
         for method, net in itertools.product([*names, *held], EVERY_METHOD)
     ]
 
