@@ -8,7 +8,8 @@ It is no selector of its own: it runs every member as the member's own cell woul
 is the sum of theirs. What all members are blind to, it is too. A member whose scores are all equal says nothing and is
 noted. A cell in which one of the members has no part is skipped, with that member's reason.
 
-The default members are the rankers of the command ``advise``, which orders fields by the reciprocal rule, over seeds.
+There is no paper of this very ensemble. The default members are the rankers of the command ``advise``, which orders
+fields by the reciprocal rule, over seeds.
 """
 
 from __future__ import annotations

@@ -9,8 +9,11 @@ d_f is what N φ²_f comes to on average where value and label are independent: 
 correction the field of the most values comes first. A field that tells no more than chance scores 0.
 
 It looks at fields one at a time: a field and its copy have the same score, and both are kept or dropped; a field that
-tells something only beside another has none. A number counts as one of ``buckets`` ranges of equally many rows. Of a
-pooled field the value is one of the row's, drawn at random; ``methods/parts/contingency.py`` has its d_f.
+tells something only beside another has none.
+
+Deviations: Values of fewer than ``min_count`` rows count as one. A number counts as one of ``buckets`` ranges of
+equally many rows. Of a pooled field the value is one of the row's, drawn at random; ``methods/parts/contingency.py``
+has its d_f.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ worth nothing: fields that replace each other should be dropped one after the ot
 All trainings share initial embeddings, batch order and seed; what is left of their randomness does not cancel, so that
 differences below the spread between seeds tell nothing. Over that spread several seeds help, not longer trainings.
 
-Departures. The same rows stop every training early and measure its loss; no part of the training data is held out
+Departures: The same rows stop every training early and measure its loss; no part of the training data is held out
 twice.
 """
 

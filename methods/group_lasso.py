@@ -12,7 +12,7 @@ arXiv 1607.00485.
 η is the rate, which may fall with the profile's. Where several layers read embeddings, as DCNv2's tower and cross
 network, a group is the weights of all. Cheap, and a good control for methods that cost more.
 
-What is chosen here, since none of the papers has embeddings or Adam:
+Where things differ here, since none of the papers has embeddings or Adam:
 
 * The proximal step is that of plain gradients, behind Adam's: weights that decay, not gradients.
 * λ follows from the length of the search: at the profile's rate, a group of mean length that no gradient holds up has

@@ -11,8 +11,11 @@ clicks, adds .70 / (2 N) on average; the first count takes away 1 / (2 N), the s
 A score below 0 says less than chance gives.
 
 It looks at fields one at a time: a field and its copy have the same score, and both are kept or dropped; a field that
-tells something only beside another has none. A number counts as one of ``buckets`` ranges of equally many rows. Of a
-pooled field the value is one of the row's, drawn at random; ``methods/parts/contingency.py`` has its d_f.
+tells something only beside another has none.
+
+Deviations: Values of fewer than ``min_count`` rows count as one. A number counts as one of ``buckets`` ranges of
+equally many rows. Of a pooled field the value is one of the row's, drawn at random; ``methods/parts/contingency.py``
+has its d_f.
 """
 
 from __future__ import annotations

@@ -16,12 +16,14 @@ Dynamic sparse training as in DSL, with three changes, each with a switch:
 ``mask_init=uniform,growth=last,backward=dense`` is DSL, mask for mask. Budget, schedule, drop and moments are DSL's; so
 is what the prune ratio means, a share of embedding scalars.
 
-Sources: the abstract, which makes these three claims; neither the paper's text nor code was to be had. All else is
-chosen here: the abstract's matrix is of users and items, and tables of clicks have neither, so values are factorised by
-what they occur with, in clicked rows and others; the factors decide on the mask alone, and weights start as ever;
-gradients are summed with their signs, as those of one large batch are; q, m, γ, anchors, rows and sweeps. A batch of
-clicks looks few rows up anyway, so sampling saves the memory of the sums here, and hardly time. It may cost quality
-where few scalars are active: frequent values of small fields are drawn no surer than thousands of rare ones.
+Sources: the abstract, which makes these three claims; neither the paper's text nor code was to be had.
+
+Where this differs from the abstract, or fills what it leaves open: All else is chosen here. The abstract's matrix is of
+users and items, and tables of clicks have neither, so values are factorised by what they occur with, in clicked rows
+and others; the factors decide on the mask alone, and weights start as ever; gradients are summed with their signs, as
+those of one large batch are; q, m, γ, anchors, rows and sweeps. A batch of clicks looks few rows up anyway, so sampling
+saves the memory of the sums here, and hardly time. It may cost quality where few scalars are active: frequent values of
+small fields are drawn no surer than thousands of rare ones.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ one split.
 Both papers bound the fields of no worth, V, that reach a threshold: with one above 1/2 and exchangeable fields
 E V <= q^2 / ((2 threshold - 1) F). The bound at a threshold of .9, and how many fields reach it, are in the notes.
 
-Departures. q is given or the cell's K, where the papers run through penalties and take a field's greatest frequency; a
+Departures: q is given or the cell's K, where the papers run through penalties and take a field's greatest frequency; a
 ranking has no penalty. The rows that decisions are checked on are halved too, so that no half-sample shares any with
 its complement; halves keep the share of positives. Every half-sample has random numbers of its own. It costs R
 rankings of all rows, and PT is what they took.

@@ -10,7 +10,7 @@ Shapes: μ, z, ε [F]; λ, φ scalars. A gate multiplies a field's embedding and
 Light-FMP's hard concrete gate does, with Gaussian noise instead of logistic noise in a sigmoid.
 
 Sources: σ = 0.5 and the start μ = 0.5 are the paper's. Their code takes the mean of Φ where the paper has the sum, and
-λ = 0.1; it starts μ with a spread of 0.01, and never stops early. What differs here:
+λ = 0.1; it starts μ with a spread of 0.01, and never stops early. Where things differ here:
 
 * The paper tunes λ until as many gates stay as are wanted. Here two multipliers hold the mean of P(z > 0) at the share
   that is kept, as in Light-FMP (``methods/parts/hard_concrete.py``); a ranking then belongs to its τ.

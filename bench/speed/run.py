@@ -164,9 +164,10 @@ def shallow_methods() -> list[str]:
 
 
 def searching_methods() -> list[str]:
-    """Names of the registered methods that train a network to choose."""
+    """Names of the registered methods that train a network in steps of their own to choose."""
     known = plugins.methods()
-    return [name for name in known.names() if known.entry(name).family not in ("baseline", "control", "shallow")]
+    plain = ("baseline", "control", "shallow", "sensitivity")
+    return [name for name in known.names() if known.entry(name).family not in plain]
 
 
 def _peer(name: str) -> Any:

@@ -81,7 +81,7 @@ def search(config: SpeedConfig, backbone: str, method: str) -> Rate:
     with suppress(WindowsDone):
         made.train(ctx, rest, aside, made.select(ctx, rest, aside))
     if not ctx.windows.rates:
-        why = "trains no gate and no mask" if ctx.batch is None else "too few steps to be measured"
+        why = "trains in no steps of its own" if ctx.batch is None else "too few steps to be measured"
         return Rate("search", what, note=why)
     alone += _alone(config, rest, backbone)
     note = f"{median(alone) / median(ctx.windows.rates):.2f}× the time without the method"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from bench.engine.steps import Group
 from bench.profiles import ANCHOR, Profile
 from bench.rows.rows import Rows
 from bench.run.context import CellContext, silent
-from bench.run.grid import choose_method
+from bench.run.grid import Member, choose_method
 from bench.run.job import resolve_backbone
 from bench.speed.bound import bound_rows_per_s, step_flops_per_row
 from bench.speed.data import RawTable, make_rows, write_raw
@@ -127,8 +127,8 @@ def selector(config: SpeedConfig, method: str) -> Rate:
         return Rate("select", choice.label, note=choice.error.strip().splitlines()[-1])
     cut = max(1, len(rows) // 10)
     held, rest = rows.take(torch.arange(cut)), rows.take(torch.arange(cut, len(rows)))
-    ctx = context(config, rows, plugins.backbones().names()[0], choice.params)
-    made = plugins.methods().load(choice.name)(choice.params, choice.entry)
+    ctx = context(config, rows, plugins.backbones().names()[0], choice.params, members=choice.members)
+    made = choice.make()
     if reason := made.skip(ctx):
         return Rate("select", choice.label, note=reason)
     return Rate("select", choice.label, **_repeated(config, len(rows), lambda: made.select(ctx, rest, held)))
@@ -244,9 +244,14 @@ class SpeedContext(CellContext[Any]):
 
 
 def context(
-    config: SpeedConfig, rows: Rows, backbone: str, params: Any = None, kind: type[SpeedContext] = SpeedContext
+    config: SpeedConfig,
+    rows: Rows,
+    backbone: str,
+    params: Any = None,
+    kind: type[SpeedContext] = SpeedContext,
+    members: Sequence[Member] = (),
 ) -> SpeedContext:
-    """The context of a cell on generated ``rows``, as an object of ``kind``."""
+    """The context of a cell on generated ``rows``, as an object of ``kind``; ``members``: what its method ranks by."""
     profile = profile_of(config)
     choice = resolve_backbone(backbone, profile)
     device = torch.device(config.device)
@@ -263,6 +268,7 @@ def context(
         device=device,
         clock=Clock(device),
         emit=silent,
+        members={one.text: one.method for one in members},
     )
     ctx.label = choice.label
     return ctx

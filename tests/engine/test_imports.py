@@ -28,6 +28,7 @@ def test_what_makes_updates_fast_does_not_know_the_table_nor_a_training() -> Non
     for name in ("adam", "gradient", "lazy", "linear", "memory", "scatter", "windowed"):
         known = found[f"bench.engine.fast.{name}"]
         assert not known & {f"bench.engine.{one}" for one in ("table", "update", "fit")}, name
-    assert found["bench.engine.table"] == {"bench.engine.fast.gradient"}
+    assert found["bench.engine.table"] == {"bench.engine.fast.gradient", "bench.engine.weight_mask"}
+    assert not found["bench.engine.weight_mask"] & {f"bench.engine.{one}" for one in ("table", "update", "fit")}
     assert not found["bench.engine.fast.graph"] & {"bench.engine.update", "bench.engine.fit"}
     assert not found["bench.engine.checkpoint"]

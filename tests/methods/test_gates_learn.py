@@ -118,4 +118,5 @@ def test_every_method_that_trains_gates_is_in_one_of_the_sets() -> None:
     sources = {file.stem.replace("_", "-"): file.read_text("utf-8") for file in METHODS.glob("*.py")}
     words = ("gate_budget", "gated_pretraining", "value_gates", "parts.supernet")
     gated = {name for name, text in sources.items() if any(f"from methods.parts.{word}" in text for word in words)}
-    assert trained == gated - {"random-k"} | {"light-fmp-pooled"}  # weights alone; Light-FMP with other defaults
+    others = {"random-k", "sparserec"}  # which take weights, and how often values occur
+    assert trained == gated - others | {"light-fmp-pooled"}  # Light-FMP with other defaults

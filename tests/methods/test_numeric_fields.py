@@ -37,7 +37,18 @@ FAST = {
     "stability",
     "xgboost",
 }
-SLOW = {"autofield", "mvfs", "optfs"}
+SLOW = {
+    "autofield",
+    "deep-lasso",
+    "group-lasso",
+    "lpfs",
+    "mvfs",
+    "optfs",
+    "sequential-attention",
+    "sfs",
+    "shark",
+    "stg",
+}
 
 
 def places(method: str, data: Any, seed: int) -> int:

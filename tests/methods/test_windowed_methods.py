@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from extras import where_installed
 
 from bench.api import CTRModel, FitPlan
 from bench.engine import update
@@ -23,13 +22,16 @@ SMALL = {
     "light-fmp-pooled": "[pretrain_rows=400,pretrain_batch=16,pretrain_epochs=4]",
     "optfs": "[search_epochs=2]",
     "optem": "[generations=1]",
-    "shadow": "[rounds=5]",
-    "stability": "[pairs=1]",
-    "catboost": "[trees=5]",
 }
 
 
-@pytest.mark.parametrize("method", where_installed(expand(["all"], methods())))
+def training_in_their_own_way() -> list[str]:
+    """Methods that differ in how they train: of those that rank with no network one stands for all."""
+    known = methods()
+    return [name for name in expand(["all"], known) if known.entry(name).family != "shallow" or name == "lasso"]
+
+
+@pytest.mark.parametrize("method", training_in_their_own_way())
 def test_results_are_the_same(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """But for rounding at the end of the table, whose size is no multiple of 16 here."""
     windows: list[int] = []

@@ -32,9 +32,9 @@ def test_every_method_that_searches_is_measured(method: str) -> None:
 
 def test_the_methods_are_those_that_train_a_network_to_choose() -> None:
     kept = {name for name in methods().names() if name not in searching_methods()}
-    assert {methods().entry(name).family for name in kept} == {"baseline", "control", "shallow"}
+    assert {methods().entry(name).family for name in kept} == {"baseline", "control", "shallow", "sensitivity"}
     assert search(TINY, "dnn[mlp=8]", "no-selection") == Rate(
-        "search", "dnn[mlp=8], no-selection", note="trains no gate and no mask"
+        "search", "dnn[mlp=8], no-selection", note="trains in no steps of its own"
     )
 
 
