@@ -49,6 +49,8 @@ SLOW = {
     "shark",
     "stg",
 }
+ROWS = {"lpfs": 16_000, "stg": 16_000}
+"""Rows for those whose gates have too few steps on 4,000: there they rank it anywhere between first and eighth."""
 
 
 def places(method: str, data: Any, seed: int) -> int:
@@ -76,7 +78,7 @@ def test_selectors_without_gates_rank_the_decisive_number_first_or_second(method
 @pytest.mark.slow
 @pytest.mark.parametrize("method", sorted(SLOW))
 def test_gates_rank_the_decisive_number_first_or_second(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(example, "_ROWS", 4000)
+    monkeypatch.setattr(example, "_ROWS", ROWS.get(method, 4000))
     monkeypatch.setattr(watch, "PROFILE", PROFILE)
     data = example.example_data.__wrapped__()
     assert max(places(method, data, seed) for seed in (0, 1)) <= 2
