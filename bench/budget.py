@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["BUDGETED", "Budget", "Budgeted", "Kept", "Terms", "keep_top", "n_keep", "tied_fields"]
+__all__ = ["BUDGETED", "MATCH", "Budget", "Budgeted", "Kept", "Terms", "keep_top", "n_keep", "tied_fields"]
 
 Budgeted = Literal["count", "bytes", "cost", "groups"]
 """What a field budget counts: fields; rows of their embedding tables, all of which have equally many bytes; what the
 card says that they cost; or groups, of which a field without one is one."""
 BUDGETED: tuple[Budgeted, ...] = get_args(Budgeted)
+MATCH = "match:"
+"""Begins a budget that names another row, whose cells' bytes are then the budget."""
 _NAMES = 3
 """Names that a message lists at most."""
 
@@ -121,6 +123,8 @@ class Budget:
     """What all kept ones may take."""
     locked: frozenset[int] = frozenset()
     """Units that are never dropped."""
+    whose: str | None = None
+    """The row whose bytes the limit is; None: it comes of the prune ratio."""
 
     @classmethod
     def of(cls, by: Budgeted, tau: float, terms: Terms, cardinalities: Sequence[int] | np.ndarray) -> Self:
@@ -142,6 +146,14 @@ class Budget:
         limit = Fraction(n_keep(tau, int(whole))) if by in ("count", "groups") else (1 - _exact(tau)) * whole
         fixed = frozenset(place for place, unit in enumerate(units) if set(unit) & set(terms.locked))
         return cls(by, tau, tuple(units), tuple(sizes), limit, fixed)
+
+    @classmethod
+    def within(
+        cls, share: Fraction, whose: str, tau: float, terms: Terms, cardinalities: Sequence[int] | np.ndarray
+    ) -> Self:
+        """The budget of the ``share`` of all bytes that the row ``whose`` keeps; other arguments as above."""
+        found = cls.of("bytes", tau, terms, cardinalities)
+        return replace(found, limit=share * found.size(range(len(found.units))), whose=whose)
 
     @property
     def plain(self) -> bool:
@@ -186,7 +198,8 @@ class Budget:
         """Why no choice can keep within it, with the mend; None where one can. ``names`` are those of the fields."""
         whole = self.size(range(len(self.units)))
         total = f"{_number(whole)} {_THINGS[self.by]}"
-        room = f"prune ratio {self.tau:g} leaves {_number(self.limit)} of {total}"
+        who = f"prune ratio {self.tau:g} leaves" if self.whose is None else f"{self.whose} keeps"
+        room = f"{who} {_number(self.limit)} of {total}"
         if not whole:
             return "all fields cost 0, and there is nothing to give up: give some a cost, or leave out --budget-by cost"
         if self.size(self.locked) > self.limit:

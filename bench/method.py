@@ -50,7 +50,8 @@ class Decision:
     """Embedding coordinates each field keeps, int64 [F]."""
     weight_mask: Tensor | None = None
     """Kept embedding scalars, bool [V, D], at the start of training: ``model.table.mask_weights`` puts it in force,
-    and it may move later. Under the budget ``exact`` it has V·D - ⌊τ·V·D⌋ of them, and so has the trained model's."""
+    and it may move later. Under the budget ``exact`` it has ``ctx.keeps(V·D)``, V·D - ⌊τ·V·D⌋ as a rule, of them, and
+    so has the trained model's."""
 
     def kept_fields(self, n_fields: int) -> list[int]:
         """Kept ones of ``n_fields``, increasing: all where nothing says which."""
@@ -132,6 +133,12 @@ class Context(Protocol[P]):
     @property
     def dim(self) -> int:
         """Embedding size D of the models; 0 where the backbone has linear weights only."""
+
+    def keeps(self, n: int) -> int:
+        """How many of ``n`` units of the method's own kind stay under ``budget == "exact"``: n - ⌊τ·n⌋.
+
+        Where the budget is the bytes of another row (``budget=match:LABEL``) with S of V·D scalars, ⌊n·S / (V·D)⌋.
+        """
 
     def rng(self, use: str, *axes: str) -> torch.Generator:
         """A generator on the CPU for one named use, seeded by data set, seed and any of "backbone", "tau"."""

@@ -89,7 +89,9 @@ class CellRecord:
     file (part of the cell's identity), ``package`` and ``version`` of an installed one."""
     budget: str | None = None
     """Rule that turns τ into what is kept: native, exact or field; bytes, cost or groups where a field budget counts
-    those (``run --budget-by``) and not fields."""
+    those (``run --budget-by``) and not fields; match:LABEL where it is the bytes of the row LABEL."""
+    match: dict[str, Any] | None = None
+    """That row's cell: ``label``, ``config_hash``, and embedding ``scalars`` that it kept ``of`` all, or None."""
     tau: float | None = None
     """Prune ratio, share of the unit that is removed; None where the method does not use it."""
     seed: int

@@ -46,7 +46,6 @@ from bench.api import (
     Rows,
     Selection,
     Trained,
-    n_keep,
     stratified_sample,
 )
 from methods.parts.embedding_sizes import Candidates
@@ -109,7 +108,7 @@ class OptEm(Method[OptEmParams]):
         gate = Supernet(ctx.schema).to(ctx.device)
         gates = self._train_supernet(ctx, model, gate, train, selection_rows)
         q = gate.importance(model.table.weight[:, : model.dim].detach(), ctx.schema)
-        limit = n_keep(ctx.tau, len(q) * model.dim) if ctx.budget == "exact" else None
+        limit = ctx.keeps(len(q) * model.dim) if ctx.budget == "exact" else None
         candidates = Candidates(model, q, limit, rows)
         plan = Breeding(params.generations, params.mutations, params.crossovers, params.mutation_rate, params.elites)
         draw = ctx.rng("evolution")

@@ -32,7 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.api import Batch, Context, CTRModel, Group, Method, Range, Rows, Selection, Trained, n_keep
+from bench.api import Batch, Context, CTRModel, Group, Method, Range, Rows, Selection, Trained
 from methods.parts.gate_budget import AuthorsTraining, gate_plan
 from methods.parts.value_gates import AnnealedGate, field_means, frequencies, kept_columns, open_scale, train_masked
 
@@ -139,7 +139,7 @@ class OptFS(Method[OptFSParams]):
         mask: Tensor | None = is_open
         if ctx.budget == "exact":
             order = torch.argsort(g, descending=True, stable=True)
-            mask = torch.zeros_like(is_open).index_fill(0, order[: n_keep(ctx.tau, len(g))], True)
+            mask = torch.zeros_like(is_open).index_fill(0, order[: ctx.keeps(len(g))], True)
         elif ctx.budget == "field":
             mask = None
         return Selection(scores=share + below_one_row, value_mask=mask)

@@ -14,7 +14,7 @@ from bench import plugins
 from bench.budget import Budgeted
 from bench.errors import ConfigError
 from bench.run.config import RunConfig, base_config, check
-from bench.run.grid import choose_backbone, choose_method
+from bench.run.grid import alone, choose_backbone, choose_method
 
 __all__ = ["AdviseConfig", "baseline_name", "ranking_name", "run_config", "seconds_of"]
 
@@ -100,7 +100,7 @@ def run_config(config: AdviseConfig) -> RunConfig:
     base = base_config(EXPERIMENT, None, has_datasets=True)
     rankers = config.rankers or base.methods
     for text in rankers:
-        choice = choose_method(text)
+        choice = alone(choose_method(text))
         scored = choice.entry.scores != "none" and (choice.budget == "field" or choice.entry.scores == "select")
         if not scored or choice.entry.takes_ranking:
             raise ConfigError(

@@ -16,7 +16,7 @@ from bench.checks.watch import watch
 from bench.registry import MethodEntry
 from bench.rows.load import LoadedData
 from bench.run.context import BackboneChoice
-from bench.run.grid import MethodChoice, choose_method
+from bench.run.grid import MethodChoice, alone, choose_method
 from bench.run.job import resolve_backbone
 
 __all__ = ["Checked", "check_method", "examine_method"]
@@ -95,7 +95,7 @@ def _faults(rule: Rule, evidence: Evidence) -> list[str]:
 
 def _choose(method: str | MethodEntry, params: str) -> MethodChoice:
     if isinstance(method, str):
-        return choose_method(f"{method}[{params}]" if params else method)
+        return alone(choose_method(f"{method}[{params}]" if params else method))
     name = re.sub(r"[^a-z0-9]+", "-", method.title.lower()).strip("-")
     return choose_method(f"{name}[{params}]", method)
 

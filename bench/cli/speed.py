@@ -13,7 +13,7 @@ import tyro
 
 from bench import plugins
 from bench.errors import ConfigError
-from bench.run.grid import choose_backbone, choose_method, expand
+from bench.run.grid import alone, choose_backbone, choose_method, expand
 from bench.speed.settings import STAGES, SpeedConfig, Stage, check
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def command(argv: Sequence[str]) -> int:
     backbones = [choose_backbone(text).label for text in expand(flags.backbones, plugins.backbones())]
     if not backbones or not flags.stages:
         raise ConfigError("backbones and stages must each name at least one.")
-    methods = [choose_method(text).label for text in expand(flags.methods, plugins.methods())]
+    methods = [alone(choose_method(text)).label for text in expand(flags.methods, plugins.methods())]
     from bench.engine.device import choose_device  # noqa: PLC0415 - loads torch
     from bench.speed.run import measure, searching_methods  # noqa: PLC0415
     from bench.speed.table import line, text  # noqa: PLC0415

@@ -154,11 +154,22 @@ def _settings(cell: CellRecord) -> dict[str, str]:
         "versions": cell.versions,
         "host": cell.host,
         "git": cell.git,
-        "budget": cell.budget if cell.budget in COUNTED else None,
+        "budget": cell.budget if cell.budget in COUNTED or cell.match else None,
+        "embedding scalars": _held_to(cell),
         **_fields(cell),
         "command": cell.command,
     }
     return {name: _plain(value) for name, value in fields.items() if value is not None}
+
+
+def _held_to(cell: CellRecord) -> str | None:
+    """The cell whose bytes this one was held to, and what these were."""
+    if cell.match is None:
+        return None
+    said = cell.match
+    return (
+        f"at most {said['scalars']:,} of {said['of']:,}, as in cells/{said['config_hash'][:16]}.json ({said['label']})"
+    )
 
 
 def _fields(cell: CellRecord) -> dict[str, str]:

@@ -27,6 +27,7 @@ from bench.run.config import RunConfig, base_config
 from bench.run.context import Emit
 from bench.run.grid import Cell, choose_method
 from bench.run.job import ResolvedCell, resolve_backbone
+from bench.run.match import Match
 from bench.run.selections import SelectionStore, ranking_key
 from bench.run.session import SELECTIONS
 from bench.run.tuning import Tuning
@@ -85,6 +86,7 @@ def resolve_again(
         profile=profile,
         device=choose_device(record.device or "auto"),
         tuning=None if record.tuning is None else Tuning(tuple(record.tuning["grid"]), profile.lr),
+        match=None if record.match is None else Match.read(record.match),
     )
     if cell.hash != record.config_hash:
         raise DataError(_other(record, cell))

@@ -180,6 +180,8 @@ def _named(schema: Schema, fields: Sequence[int]) -> str:
 
 def _over_budget(job: Job) -> str | None:
     """Why no fields can be kept within the budget on the terms of the card, whatever their scores."""
+    if job.match is not None and job.match.lacks is not None:
+        return job.match.lacks
     return job.field_budget.impossible(job.data.schema.names) if job.method.budget == "field" else None
 
 

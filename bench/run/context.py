@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -12,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 
+from bench.budget import n_keep
 from bench.data.schema import Schema
 from bench.engine import checkpoint
 from bench.engine.arithmetic import Arithmetic, compile_ahead
@@ -80,6 +83,7 @@ class CellContext(Generic[P]):
         emit: Emit,
         checkpoints: Path | None = None,
         members: Mapping[str, MethodChoice] = MappingProxyType({}),
+        share: Fraction | None = None,
     ) -> None:
         """Gather the cell's settings; nothing is built yet."""
         self.schema = schema
@@ -98,6 +102,7 @@ class CellContext(Generic[P]):
         self._emit = emit
         self._checkpoints = checkpoints
         self._members = members
+        self._share = share
         self._uses: Counter[str] = Counter()
 
     def rng(self, use: str, *axes: str) -> torch.Generator:
@@ -112,6 +117,15 @@ class CellContext(Generic[P]):
             raise ValueError(f"rng axes {sorted(unknown)} are unknown; known: {sorted(known)}")
         extra = {axis: known[axis] for axis in axes}
         return generator(dataset=self._dataset, seed=self.seed, use=use, **extra)
+
+    @property
+    def matched(self) -> bool:
+        """Whether the budget is what another cell keeps."""
+        return self._share is not None
+
+    def keeps(self, n: int) -> int:
+        """How many of ``n`` units stay, of the kind that the method drops."""
+        return n_keep(self.tau, n) if self._share is None else math.floor(self._share * n)
 
     def model(self, kept: Sequence[int] | None = None) -> CTRModel:
         """A freshly initialised model; its table rows are those of the full model at the same seed."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Literal
 
 from bench import plugins
-from bench.budget import Budgeted
+from bench.budget import MATCH, Budgeted
 from bench.errors import ConfigError
 from bench.method import Method
 from bench.params import Content, Spec, convert, fill, params_dict, parse_spec
@@ -51,10 +51,16 @@ class MethodChoice:
     """What a field budget counts."""
     error: str | None = None
     members: tuple[Member, ...] = ()
+    matches: str | None = None
+    """Label of the row whose bytes its cells are held to."""
+    of_tau: bool = True
+    """Of such a method: whether the prune ratio moves that row."""
 
     @property
     def rule(self) -> str:
         """The budget as records and tables have it: what a field budget counts, where it is not fields."""
+        if self.matches is not None:
+            return f"{MATCH}{self.matches}"
         return self.budget_by if self.budget == "field" and self.budget_by != "count" else self.budget
 
     def params_dict(self, identity: bool = False) -> dict[str, Any]:
@@ -112,6 +118,12 @@ class Cell:
         tau = "" if self.tau is None else f" τ={self.tau:g}"
         return f"{self.dataset} {self.backbone} {self.method}{tau} seed {self.seed}"
 
+    def held_to(self, method: MethodChoice) -> Cell | None:
+        """The cell whose bytes this one, of ``method``, is held to."""
+        if method.matches is None:
+            return None
+        return replace(self, method=method.matches, tau=self.tau if method.of_tau else None)
+
 
 def expand(names: Sequence[str], known: Registry[Any]) -> list[str]:
     """Replace ``all`` and ``paper`` by the names they stand for; repeated specs are dropped."""
@@ -140,15 +152,15 @@ def choose_method(text: str, entry: MethodEntry | None = None, whose: str | None
     spec = parse_spec(text)
     load = partial(plugins.methods().load, spec.name) if entry is None else entry.load
     entry = plugins.methods().entry(spec.name) if entry is None else entry
+    spec, partner = _partner(spec, entry)
     own = dict(spec.given)
-    budgets = budgets_of(entry)
-    budget = own.pop("budget", budgets[0])
-    if budget not in budgets:
-        raise ConfigError(f"{spec.name}: budget={budget} is not allowed; choose one of {', '.join(budgets)}.")
+    budget = _budget(spec.name, entry, own.pop("budget", None), partner)
     sel_split = convert(
         own.pop("sel_split", "train"), SelSplit, f"{spec.name}: sel_split={spec.given.get('sel_split')}"
     )
     choice = partial(MethodChoice, name=spec.name, label=spec.label, entry=entry, budget=budget, sel_split=sel_split)
+    if partner is not None:
+        choice = partial(choice, matches=partner.label, of_tau=partner.uses_tau)
     try:
         method = load()
         known = method.Params
@@ -170,7 +182,86 @@ def choose_method(text: str, entry: MethodEntry | None = None, whose: str | None
         raise ConfigError(f"{whose}: {text!r} is made of other methods itself; name those.")
     members = tuple(_member(spec.name, one, float(times)) for one, times in named.items())
     error = next((one.method.error for one in members if one.method.error), None)
-    return choice(params=params, uses_tau=uses_tau, members=members, error=error)
+    found: MethodChoice = choice(params=params, uses_tau=uses_tau, members=members, error=error)
+    return found if partner is None else _held_to(found, partner)
+
+
+def _budget(name: str, entry: MethodEntry, asked: str | None, partner: MethodChoice | None) -> str:
+    """The rule that a method runs under, as the method sees it: in its own unit where it is held to a ``partner``.
+
+    Raises:
+        ConfigError: it has no such rule.
+    """
+    if partner is not None:
+        return matched_unit(entry)
+    budgets = budgets_of(entry)
+    if asked is not None and asked not in budgets:
+        more = f", or {MATCH}LABEL with the label of another row" if matched_unit(entry) else ""
+        raise ConfigError(f"{name}: budget={asked} is not allowed; choose one of {', '.join(budgets)}{more}.")
+    return budgets[0] if asked is None else asked
+
+
+def matched_unit(entry: MethodEntry) -> str:
+    """The budget under which a method takes the bytes of another row: of its own unit, or fields; "" if it has none."""
+    budgets = budgets_of(entry)
+    return next((budget for budget in ("exact", "field") if budget in budgets), "")
+
+
+def _partner(spec: Spec, entry: MethodEntry) -> tuple[Spec, MethodChoice | None]:
+    """``spec`` with its partner's label in canonical spelling, and the partner, whose bytes it is held to, or None.
+
+    Raises:
+        ConfigError: there is no such method, or its own budget is that of another row, or the asking one drops nothing.
+    """
+    asked = spec.given.get("budget", "")
+    if not asked.startswith(MATCH):
+        return spec, None
+    where = f"{spec.name}: budget={asked}"
+    if not matched_unit(entry):
+        raise ConfigError(f"{where} is not allowed: the method keeps all fields and all of their embeddings.")
+    if not (named := asked.removeprefix(MATCH).strip()):
+        raise ConfigError(f"{where} names no row; write budget={MATCH}LABEL with the label of one.")
+    try:
+        partner = choose_method(named)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    if partner.matches is not None:
+        raise ConfigError(
+            f"{where} names a row that is held to another one itself; name that one, {partner.matches!r}."
+        )
+    return replace(spec, given=spec.given | {"budget": f"{MATCH}{partner.label}"}), partner
+
+
+def alone(choice: MethodChoice) -> MethodChoice:
+    """``choice``, where there are no cells of other rows.
+
+    Raises:
+        ConfigError: it is to be held to those of one.
+    """
+    if choice.matches is not None:
+        raise ConfigError(
+            f"{choice.label}: there are no cells of {choice.matches!r} here whose bytes it could be held to; leave the "
+            f"budget out."
+        )
+    return choice
+
+
+def _held_to(choice: MethodChoice, partner: MethodChoice) -> MethodChoice:
+    """``choice`` with the prune ratios of its partner, and with its own where its scores depend on them.
+
+    Raises:
+        ConfigError: both are the same method under the same settings and in the same unit.
+    """
+    own, other = ((one.name, one.params, one.sel_split, one.budget) for one in (choice, partner))
+    if own == other:
+        raise ConfigError(
+            f"{choice.label}: the row is held to itself; name another one, or leave out budget={MATCH}{partner.label}."
+        )
+    try:
+        moved = "tau" in choice.make().axes()
+    except Exception:  # a plug-in may fail in any way; only its own cells may suffer
+        moved = True
+    return replace(choice, uses_tau=partner.uses_tau or moved)
 
 
 def _member(whose: str, text: str, rankings: float) -> Member:
@@ -235,13 +326,15 @@ def cells(
 ) -> Iterator[Cell]:
     """All cells of a run, seed by seed and methods innermost, so that drift of the machine hits all alike.
 
-    A method without a prune ratio makes one cell, not one for every τ.
+    A method without a prune ratio makes one cell, not one for every τ. What is held to the bytes of another row comes
+    after all that is not.
     """
+    ordered = sorted(methods, key=lambda method: method.matches is not None)
     for dataset in datasets:
         for seed in range(seeds):
             for backbone in backbones:
                 for number, tau in enumerate(taus):
-                    for method in methods:
+                    for method in ordered:
                         if method.uses_tau:
                             yield Cell(dataset, backbone, method.label, tau, seed)
                         elif number == 0:

@@ -25,7 +25,8 @@ from bench.rows.load import LoadedData
 from bench.run.context import BackboneChoice, CellContext, Emit, silent
 from bench.run.grid import Cell, MethodChoice
 from bench.run.line import LineStore
-from bench.run.selections import FIELD_TERMS, SelectionStore
+from bench.run.match import Match
+from bench.run.selections import FIELD_TERMS, MATCH, SelectionStore
 from bench.run.tuning import Tuning
 
 PROTOCOL = 1
@@ -46,6 +47,8 @@ class ResolvedCell:
     """The trials that chose the profile's learning rate; None: it is the profile's own."""
     penalty: Tuning | None = None
     """The trials that chose its L2."""
+    match: Match | None = None
+    """The cell that it is held to the bytes of; None: its budget is its own."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -67,6 +70,7 @@ class ResolvedCell:
             "tau": self.cell.tau,
             "seed": self.cell.seed,
             **({FIELD_TERMS: terms} if terms else {}),
+            **({MATCH: self.match.config_hash} if self.match is not None else {}),
             **({"members": members} if (members := self.method.members_identity()) else {}),
             **tuned,
             **{f"{part}_code": told[FILE_SUM] for part, told in self.plugins.items() if FILE_SUM in told},
@@ -80,13 +84,16 @@ class ResolvedCell:
         found = self.data.field_terms.described(self.data.names)
         if method.rule != "cost":
             found.pop("costs", None)
-        return found | ({"by": method.rule} if method.rule != method.budget else {})
+        return found | ({"by": method.rule} if method.rule != method.budget and method.matches is None else {})
 
     @property
     def field_budget(self) -> Budget:
         """What the kept fields may take, where the method has a field budget."""
         tau = 0.0 if self.cell.tau is None else self.cell.tau
-        return Budget.of(self.method.budget_by, tau, self.data.field_terms, self.data.schema.cardinalities)
+        terms, cardinalities = self.data.field_terms, self.data.schema.cardinalities
+        if self.match is not None:
+            return Budget.within(self.match.share, self.match.label, tau, terms, cardinalities)
+        return Budget.of(self.method.budget_by, tau, terms, cardinalities)
 
     @property
     def plugins(self) -> dict[str, Version]:
@@ -103,7 +110,9 @@ class ResolvedCell:
 
         Where every L2 has failed, the cell runs with the profile's own, to fail with its own reason.
         """
-        return (self.penalty is None or not self.penalty.missing) and (self.tuning is None or self.tuning.decided)
+        known = self.match is None or self.match.decided
+        own = (self.penalty is None or not self.penalty.missing) and (self.tuning is None or self.tuning.decided)
+        return known and own
 
     @property
     def hash(self) -> str:
@@ -135,6 +144,7 @@ class ResolvedCell:
             penalty=None if self.penalty is None else self.penalty.to_dict(),
             plugins=self.plugins or None,
             budget=method.rule,
+            match=None if self.match is None else self.match.recorded(),
             field_terms=self.data.field_terms.described(self.data.names) or None,
             tau=self.cell.tau,
             seed=self.cell.seed,
@@ -205,6 +215,7 @@ class Job(ResolvedCell):
             emit=self.emit,
             checkpoints=self.checkpoints,
             members={one.text: one.method for one in self.method.members},
+            share=None if self.match is None else self.match.share,
         )
 
 

@@ -22,6 +22,8 @@ from bench.run.grid import MethodChoice
 
 FIELD_TERMS = "field_terms"
 """Key of an identity: what a field budget counts, and on what terms fields may be dropped."""
+MATCH = "match"
+"""Key of an identity: the cell whose bytes this one is held to."""
 _AXES = {"tau": "tau", "backbone": "backbone", "seed": "seed"}
 
 
@@ -34,7 +36,7 @@ def shared_key(identity: dict[str, Any], method: Method[Any]) -> str:
     """sha256 of a cell's identity without what does not change the ranking: some axes, and where a rate came from."""
     left_out = {"tuning"} | {axis for axis in _AXES if axis not in method.axes()}
     if "tau" in left_out:
-        left_out.add(FIELD_TERMS)
+        left_out |= {FIELD_TERMS, MATCH}
     if "backbone" in left_out:
         left_out |= {"backbone_params", "backbone_code"}
     return config_hash({name: value for name, value in identity.items() if name not in left_out})

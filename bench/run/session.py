@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,11 @@ from typing import Any
 import torch
 
 from bench import plugins
-from bench.budget import Budgeted
 from bench.data.card.card import DatasetCard
 from bench.data.store.fields import keep_fields
 from bench.data.store.store import StoreFacts, read_facts, store_folder, verify_store
 from bench.datasets import resolve_dataset, with_split
 from bench.engine.device import choose_device
-from bench.errors import ConfigError
 from bench.predictions import AUTO_ROWS, Predictions
 from bench.profiles import OwnProfile, Profile, resolve_profile
 from bench.records import CellRecord, RunFolder
@@ -27,6 +25,8 @@ from bench.run.context import Emit
 from bench.run.grid import Cell, MethodChoice, cells, choose_backbone, choose_method, expand
 from bench.run.job import Job, ResolvedCell, resolve_backbone
 from bench.run.line import LineStore
+from bench.run.match import Match
+from bench.run.refusals import refuse_aliases, refuse_namesakes, refuse_strangers, refuse_unsaid
 from bench.run.selections import SelectionStore
 from bench.run.tuning import PENALTIES, SEED, TrialStore, Tuning
 
@@ -84,9 +84,10 @@ def resolve(config: RunConfig) -> Plan:
     methods = [replace(choose_method(text), budget_by=config.budget_by) for text in config.methods]
     backbones = [choose_backbone(text).label for text in config.backbones]
     cards = [resolve_dataset(with_split(text, config.split)) for text in config.datasets]
-    _refuse_aliases(methods)
-    _refuse_namesakes(cards)
-    _refuse_unsaid(cards, config.budget_by)
+    refuse_aliases(methods)
+    refuse_strangers(methods)
+    refuse_namesakes(cards)
+    refuse_unsaid(cards, config.budget_by)
     device = choose_device(config.device)
     plan = Plan(
         config,
@@ -108,54 +109,6 @@ def in_full(config: RunConfig) -> RunConfig:
         for texts, known in ((config.methods, plugins.methods()), (config.backbones, plugins.backbones()))
     )
     return replace(config, methods=methods, backbones=backbones)
-
-
-def _refuse_aliases(methods: Sequence[MethodChoice]) -> None:
-    """Two spellings of one configuration would share a record and show under one label.
-
-    Raises:
-        ConfigError: two specs resolve to the same settings, or two settings go by one label.
-    """
-    seen: dict[tuple[object, ...], str] = {}
-    shown: dict[str, tuple[object, ...]] = {}
-    for method in methods:
-        key = (method.name, method.params, method.budget, method.sel_split)
-        other = seen.setdefault(key, method.label)
-        if other != method.label:
-            raise ConfigError(f"methods={other!r} and {method.label!r} have the same settings; name one of them.")
-        if shown.setdefault(method.label, key) != key:
-            raise ConfigError(f"two methods are both shown as {method.label!r}; give one of their files another name.")
-
-
-def _refuse_namesakes(cards: Iterable[DatasetCard]) -> None:
-    """Two cards of one name would share a store and their cells.
-
-    Raises:
-        ConfigError: two files call their data set the same.
-    """
-    seen: dict[str, str] = {}
-    for card in cards:
-        other = seen.setdefault(card.name, card.typed)
-        if card.typed and Path(other).resolve() != Path(card.typed).resolve():
-            raise ConfigError(
-                f"the cards {other} and {card.typed} both have name = {card.name!r}, and would share a store and "
-                f"their results; give one of them another name, and prepare it under that."
-            )
-
-
-def _refuse_unsaid(cards: Iterable[DatasetCard], by: Budgeted) -> None:
-    """By costs or groups that no card names, a budget would be that by count under another name.
-
-    Raises:
-        ConfigError: a card that names none.
-    """
-    said = {"cost": "cost", "groups": "group"}.get(by)
-    for card in cards:
-        if said and all(getattr(term, said) is None for term in card.field_terms.values()):
-            raise ConfigError(
-                f"--budget-by {by}: the card of {card.name!r} gives no field a {said}; add e.g. NAME = {{ {said} = "
-                f"{'2.5' if said == 'cost' else chr(34) + 'geo' + chr(34)} }} under [fields], or leave it out."
-            )
 
 
 def use_threads(config: RunConfig) -> None:
@@ -311,8 +264,12 @@ class Session:
         found = self.cell(cell)
         if self.plan.config.rerun == "always" or not found.decided:
             return None
-        record = self.folder.read(found.hash)
-        return record if record is not None and record.status in DONE and not self._lacks(record) else None
+        record, other = self.folder.read(found.hash), self.held_to(cell)
+        if record is None or record.status not in DONE or self._lacks(record):
+            return None
+        if other is None or found.match is None:
+            return record
+        return record if self.done(other) is not None and found.match.set(record) else None
 
     def _lacks(self, record: CellRecord) -> bool:
         """Whether validation predictions are asked for, and a finished cell has none, or none of test rows."""
@@ -329,9 +286,22 @@ class Session:
         changes: dict[str, Any] = {parameter: value}
         return replace(found, profile=replace(found.profile, **changes))
 
+    def held_to(self, cell: Cell) -> Cell | None:
+        """The cell whose bytes ``cell`` is held to."""
+        return cell.held_to(self.plan.methods.get(cell.method, self.plan.baseline))
+
+    def _match(self, cell: Cell) -> Match | None:
+        """What ``cell`` is held to, as far as the other cell has a record."""
+        if (other := self.held_to(cell)) is None:
+            return None
+        found = self.cell(other)
+        record, linear = self.folder.read(found.hash), found.backbone.cls.uses_linear
+        return Match.with_cell(other.method, found.hash, record, found.decided, linear)
+
     def _resolved(self, cell: Cell) -> ResolvedCell:
-        """``cell`` with the L2 that is chosen for it, as far as trials are done."""
+        """``cell`` with what it is held to, and the L2 chosen for it, as far as records and trials are there."""
         found, penalty = self._with_profile(cell, self.profile(cell.dataset)), self.penalty(cell)
+        found = replace(found, match=self._match(cell))
         if penalty is None:
             return found
         return replace(found, profile=replace(found.profile, l2=penalty.value), penalty=penalty)
@@ -383,4 +353,5 @@ class Session:
 
     def checkpoints(self, cell: ResolvedCell) -> Path | None:
         """Folder of the inner state of ``cell``; None where none is kept."""
-        return self.folder.path / CHECKPOINTS / cell.hash[:16] if self.plan.config.checkpoint else None
+        apart = "" if cell.match is None else f".{cell.match.scalars}"  # another number is another computation
+        return self.folder.path / CHECKPOINTS / f"{cell.hash[:16]}{apart}" if self.plan.config.checkpoint else None

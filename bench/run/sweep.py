@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from bench import environment
@@ -125,7 +125,7 @@ def _forget(session: Session, leases: Leases) -> None:
         for file in (folder.path / name).glob("*.json"):
             file.unlink(missing_ok=True)
     for kept in (folder.path / CHECKPOINTS).glob("*"):
-        if leases.is_free(folder.cells / f"{kept.name}{SUFFIX}"):
+        if leases.is_free(folder.cells / f"{kept.name.partition('.')[0]}{SUFFIX}"):
             shutil.rmtree(kept, ignore_errors=True)
     session.tunings.clear()
     session.penalties.clear()
@@ -169,7 +169,7 @@ class _Sweep:
         while left:
             busy: dict[Cell, Owner] = {}
             for cell in left:
-                found = self._compute(cell)
+                found = self._held_up(cell, busy) or self._compute(cell)
                 if isinstance(found, Owner):
                     busy[cell] = found
                 else:
@@ -183,6 +183,19 @@ class _Sweep:
         """Make the trials of the L2 of ``cell``, or wait for those of others."""
         while (owner := self._penalise(cell)) is not None:
             self._wait({cell: owner})
+
+    def _held_up(self, cell: Cell, busy: Mapping[Cell, Owner]) -> Owner | CellRecord | None:
+        """Of what is held to another cell's bytes: who is at that one, or the record that stands as that one is now."""
+        other = self._session.held_to(cell)
+        if other is None:
+            return None
+        at_trials = replace(other, seed=SEED)
+        if (owner := busy.get(other) or busy.get(at_trials)) is not None:
+            return owner
+        done = self._session.done(cell)
+        if done is not None:
+            self._reporter.found(cell, done)
+        return done
 
     def _wait(self, busy: dict[Cell, Owner]) -> None:
         for who, count in Counter(str(owner) for owner in busy.values()).items():

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.budget import n_keep
 from bench.engine.csr import CsrTable, encoded_bytes
 from bench.engine.evaluate import inference_time
 from bench.engine.model import CTRModel
@@ -25,22 +24,39 @@ def check_weights(model: CTRModel, selection: Selection, ctx: CellContext[Any]) 
 
     Raises:
         ValueError: the selection has a mask and the model none, as many scalars as the budget has are not active, or
-            one outside of the mask is not zero.
+            one outside of the mask is not zero; values take more scalars than another cell, whose bytes are the budget.
     """
     mask = model.table.mask
     if selection.weight_mask is None and mask is None:
+        _check_values(model, selection, ctx)
         return
     if mask is None:
         raise ValueError(
             "select returned a weight_mask, and the trained table has none: call model.table.mask_weights(...) in train"
         )
     first = mask.active if selection.weight_mask is None else selection.weight_mask
-    wanted = n_keep(ctx.tau, mask.active.numel()) if ctx.budget == "exact" else int(first.sum())
+    wanted = ctx.keeps(mask.active.numel()) if ctx.budget == "exact" else int(first.sum())
     for when, active in (("select returned", first), ("the trained table has", mask.active)):
         if int(active.sum()) != wanted:
             raise ValueError(f"{when} {int(active.sum())} active scalars of {active.numel()}; the budget is {wanted}")
     if bool(model.table.weight[:, : mask.dim].masked_select(~mask.active).any()):
         raise ValueError("the trained table has scalars outside of its mask that are not zero")
+
+
+def _check_values(model: CTRModel, selection: Selection, ctx: CellContext[Any]) -> None:
+    """Hold a choice of values and sizes to the scalars of another cell, where these are the budget."""
+    if not ctx.matched or ctx.budget != "exact":
+        return
+    sizes, cardinalities = selection.dims, torch.from_numpy(model.schema.cardinalities)
+    by_row = torch.full((len(cardinalities),), model.dim) if sizes is None else sizes.cpu()
+    by_row = by_row.repeat_interleave(cardinalities)
+    kept = int(by_row.sum() if selection.value_mask is None else by_row[selection.value_mask.cpu()].sum())
+    limit = ctx.keeps(len(by_row) * model.dim)
+    if kept > limit:
+        raise ValueError(
+            f"select kept {kept} embedding scalars; the budget is {limit}, those of another cell: ask ctx.keeps(n) how "
+            f"many of n units stay"
+        )
 
 
 def weight_columns(model: CTRModel, test: Rows, **clocking: Any) -> dict[str, Any]:

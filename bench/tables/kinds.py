@@ -153,11 +153,18 @@ def _dense_bytes(cell: Cell, baseline: Cell | None) -> float | None:
     return held
 
 
+def _active(cell: Cell, baseline: Cell | None) -> float | None:
+    """Embedding scalars that are kept: by a mask on weights or on values, or in the rows of the fields that stay."""
+    masked: float | None = (cell["weights"] or {}).get("active", (cell["selection"] or {}).get("kept_scalars"))
+    rows, dim = cell["embedding_rows"], cell["profile"].get("dim")
+    return rows * dim if masked is None and rows is not None and dim is not None else masked
+
+
 _MIB: dict[str, Any] = {"unit": "MiB", "scale": 2**20, "counted": True}
 _WEIGHTS = TableKind(
     "weights",
     (
-        Metric("active_scalars", "Active scalars", None, count, _masked("active"), counted=True),
+        Metric("active_scalars", "Active scalars", None, count, _active, counted=True),
         Metric("empty_rows", "Empty rows", None, count, _masked("empty_rows"), counted=True),
         Metric("dense_bytes", "Dense", "lower", significant(4), _dense_bytes, **_MIB),
         Metric("csr_bytes", "CSR", "lower", significant(4), _masked("csr_bytes"), **_MIB),
@@ -174,7 +181,8 @@ _WEIGHTS = TableKind(
     ),
     "Masked weights",
     "Masked weights",
-    "The prune ratio is a share of embedding scalars here. Bytes of the table, linear weights included: with its "
+    "Active scalars: coordinates of embeddings that are kept; the prune ratio is a share of them where single ones go. "
+    "Bytes of the table, linear weights included: with its "
     "zeros, without them in CSR (value, column, row ends), and with a bit a scalar. IT: with the zeros, as in all "
     "tables. Mask updates: part of CT.",
     needs=lambda cell: bool(cell["weights"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 from bench.tables.cells import Block, GroupKey, Values
@@ -28,7 +29,23 @@ def notes_of_terms(block: Block, values: Values, names: Names) -> list[Note]:
         Note(REMARK, f"The prune ratio is the share given up of {COUNTED[rule]}", (Item.listing(rows),))
         for rule, rows in by.items()
     ]
-    return shares + [Note(REMARK, lead, tuple(items)) for lead, items in said.items()]
+    return shares + _matched(block, values, names) + [Note(REMARK, lead, tuple(items)) for lead, items in said.items()]
+
+
+def _matched(block: Block, values: Values, names: Names) -> list[Note]:
+    """Which rows are held to the embedding scalars of another one, and how many these are."""
+    items = []
+    for group, row in dict.fromkeys((group, row) for group, row, _ in values):
+        said = [cell["match"] for cell in block.ok(group, row).values() if cell["match"]]
+        if said:
+            kept, whole = (fmean(one[key] for one in said) for key in ("scalars", "of"))
+            over = f", mean of {len(said)} seeds" if len(said) > 1 else ""
+            items.append(names.item(group, row, f" ({kept:,.0f} of {whole:,.0f}{over})"))
+    return (
+        [Note(REMARK, "At most as many embedding scalars as the row named in brackets keeps", tuple(items))]
+        if items
+        else []
+    )
 
 
 def _of_column(block: Block, group: GroupKey) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Masks over single embedding scalars: how many stay, which, and how some are exchanged while the table is trained.
 
-    K = V·D - ⌊τ·V·D⌋           active scalars, at every step
+    K = V·D - ⌊τ·V·D⌋           active scalars, at every step; those of another row with ``budget=match:LABEL``
     ρ(t) = ρ₁ + (ρ₀ - ρ₁) (1 + cos(π t / T)) / 2          share that is exchanged at step t = Δ, 2Δ, ... < T
     k = ⌊ρ(t) K⌋                at most the active ones that are no newcomers, and the inactive ones with a gradient
     drop                        the k smallest |w| of active scalars that did not come at the last exchange
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.api import Context, CTRModel, GradientSums, Rows, Selection, Trained, n_keep
+from bench.api import Context, CTRModel, GradientSums, Rows, Selection, Trained
 
 LAST = 0.75
 """Share of the longest training after which the mask stays (RigL, Evci et al., ICML 2020)."""
@@ -26,7 +26,7 @@ LAST = 0.75
 
 def budget(ctx: Context[Any]) -> int:
     """K, embedding scalars that stay."""
-    return n_keep(ctx.tau, ctx.schema.vocabulary_rows * ctx.dim)
+    return ctx.keeps(ctx.schema.vocabulary_rows * ctx.dim)
 
 
 def no_scalars(ctx: Context[Any]) -> str | None:

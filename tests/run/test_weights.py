@@ -27,7 +27,7 @@ MASK = torch.arange(V * DIM).view(V, DIM) % 4 != 0  # 36 of 48, as at prune rati
 
 
 def ctx(tau: float = 0.25, budget: str = "exact") -> Any:
-    return cast(Any, SimpleNamespace(tau=tau, budget=budget))
+    return cast(Any, SimpleNamespace(budget=budget, matched=False, keeps=lambda n: n - math.floor(tau * n)))
 
 
 def masked_model() -> CTRModel:
