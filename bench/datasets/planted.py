@@ -10,6 +10,15 @@ probability, which is kept. Every field has a declared role (the grammar of ``be
     noise-high        thousands of values or nearly one per row, no effect: what memorising methods fall for
     constant          one value
 
+With ``junk`` a ``share`` of the fields is made to mislead, after Cherepanova et al., NeurIPS 2023 (arXiv 2311.05877),
+who put such columns beside those of numeric tables; here for codes:
+
+    random                 as many values as main fields have, no effect
+    corrupted:fXX          a copy of a true field, of which half of the rows are drawn afresh
+    second-order:fXX+fYY   the values of two true fields as one; of no two that interact, whose effect it would show
+
+Data of one seed differ in the junk alone: values of true fields, truth and labels are the same with each kind or none.
+
 Values follow Zipf's law, except for the nearly unique ones. Codes are arbitrary: their order carries nothing,
 and neither do names and positions. One common value of some fields is stored as missing.
 
@@ -25,14 +34,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 
 from bench.data.raw.generated import GeneratedBlock, GeneratedData
+from bench.datasets.planted_columns import Column, uniform
 from bench.errors import ConfigError, suggest
-from bench.seeds import seed as derive_seed
-from bench.stats.recovery import CONSTANT, INTERACTION, MAIN, NOISE_HIGH, NOISE_LOW, REDUNDANT
+from bench.stats.recovery import (
+    CONSTANT,
+    CORRUPTED,
+    INTERACTION,
+    JUNK,
+    MAIN,
+    NOISE_HIGH,
+    NOISE_LOW,
+    RANDOM,
+    REDUNDANT,
+    SECOND_ORDER,
+)
 
 LABEL_RATE = 0.25
 """Share of positives that the intercept aims at."""
@@ -42,7 +62,9 @@ INTERACTION_SHARE = 0.25
 """Share of that variance carried by the interactions, where both kinds of effect are planted."""
 COPY_NOISE = 0.15
 """Probability that a redundant field's value is drawn afresh instead of copied."""
-ZIPF_EXPONENT = 1.1
+JUNK_NOISE = 0.5
+"""The same of a corrupted copy. Chosen here: the paper adds noise to numbers."""
+NO_JUNK = "none"
 IDS_PER_ROW = 4
 """Size of the domain of nearly unique ids, per row; 88 % of the ids that occur then occur once."""
 
@@ -82,7 +104,15 @@ class PlantedParams:
     """Fields that matter only together with their partner; even."""
     redundant: int = 2
     """Noisy copies of main fields."""
+    junk: str = NO_JUNK
+    """Kind of the fields that are made to mislead: random, corrupted or second-order."""
+    share: float = 0.5
+    """Share of all fields that are junk, where there is any."""
     seed: int = 0
+
+    @property
+    def n_junk(self) -> int:
+        return 0 if self.junk == NO_JUNK else round(self.share * self.fields)
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
@@ -95,10 +125,22 @@ class PlantedParams:
             raise _refused("main", self.main, "at least 1 where interaction=0: nothing would be planted")
         if self.redundant and not self.main:
             raise _refused("redundant", self.redundant, "0 where main=0: there is no field to copy")
-        planned = self.main + self.interaction + self.redundant
+        self._check_junk()
+        planned = self.main + self.interaction + self.redundant + self.n_junk
         if planned > self.fields:
-            allowed = f"at least main + interaction + redundant = {planned}, or those must be fewer"
+            junk = " + junk" if self.n_junk else ""
+            allowed = f"at least main + interaction + redundant{junk} = {planned}, or those must be fewer"
             raise _refused("fields", self.fields, allowed)
+
+    def _check_junk(self) -> None:
+        if self.junk not in (NO_JUNK, *JUNK):
+            raise _refused("junk", self.junk, f"one of {', '.join((NO_JUNK, *JUNK))}")
+        if not 0 <= self.share <= 1:
+            raise _refused("share", self.share, "from 0 to 1")
+        if self.junk == NO_JUNK and self.share != type(self).share:
+            raise _refused("share", self.share, f"left out where junk={NO_JUNK}")
+        if self.junk == SECOND_ORDER and (self.main + self.interaction < 2 or (self.main, self.interaction) == (0, 2)):
+            raise _refused("junk", self.junk, "another kind where no two fields are true that do not interact")
 
     @classmethod
     def parse(cls, params: Mapping[str, object]) -> PlantedParams:
@@ -115,120 +157,66 @@ def _refused(name: str, value: object, allowed: str) -> ConfigError:
     return ConfigError(f"planted: {name}={value!r} is not allowed; it must be {allowed}.")
 
 
-def uniform(seed: int, stream: str, numbers: np.ndarray) -> np.ndarray:
-    """Draws from [0, 1) by SplitMix64, started by (seed, stream) and counted by ``numbers``; float64 [n]."""
-    start = np.uint64(derive_seed(seed=seed, stream=stream))
-    state = start + (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    state ^= state >> np.uint64(31)
-    draws: np.ndarray = (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return draws
-
-
-def _zipf(size: int) -> np.ndarray:
-    weights = np.arange(1, size + 1, dtype=np.float64) ** -ZIPF_EXPONENT
-    shares: np.ndarray = weights / weights.sum()
-    return shares
-
-
-@dataclass(frozen=True)
-class _Column:
-    """One field before it has a name and a place: how its values are drawn and coded."""
-
-    seed: int
-    key: str
-    """Names the field's random streams; for a copy, ``origin`` names the stream that it copies."""
-    role: str
-    size: int
-    """Number of different values."""
-    origin: str = ""
-    """Key of the partner (interaction) or of the source (redundant)."""
-    unique: bool = False
-    """Nearly unique ids: uniform over the domain."""
-    has_missing: bool = False
-    """The second most common value is stored as missing."""
-
-    @cached_property
-    def shares(self) -> np.ndarray:
-        """Probability of each value, float64 [size]."""
-        if self.role == INTERACTION:
-            return np.repeat(_zipf(self.size // 2), 2) / 2
-        return _zipf(self.size)
-
-    @cached_property
-    def _codes(self) -> np.ndarray:
-        codes = np.argsort(uniform(self.seed, f"codes {self.key}", np.arange(self.size)), kind="stable")
-        if self.has_missing:
-            codes[1] = -1
-        return codes.astype(np.int64)
-
-    @cached_property
-    def _cumulated(self) -> np.ndarray:
-        return np.cumsum(self.shares)[:-1]
-
-    def _drawn(self, stream: str, rows: np.ndarray) -> np.ndarray:
-        draws = uniform(self.seed, stream, rows)
-        if self.unique:
-            return (draws * self.size).astype(np.int64)
-        return np.searchsorted(self._cumulated, draws, side="right")
-
-    def values(self, rows: np.ndarray) -> np.ndarray:
-        """Values in [0, size) by falling probability, int64 [n]."""
-        own = self._drawn(f"values {self.key}", rows)
-        if self.role != REDUNDANT:
-            return own
-        copied = uniform(self.seed, f"copies {self.key}", rows) >= COPY_NOISE
-        return np.where(copied, self._drawn(f"values {self.origin}", rows), own)
-
-    def codes(self, values: np.ndarray) -> np.ndarray:
-        """What the file holds for ``values``: arbitrary codes, -1 for missing, int64 [n]."""
-        return values if self.unique else self._codes[values]
-
-    def effects(self, variance: float) -> np.ndarray:
-        """Effect of each value on the logit: mean 0 and the given variance over rows, float64 [size]."""
-        raw = uniform(self.seed, f"effects {self.key}", np.arange(self.size))
-        raw -= self.shares @ raw
-        raw *= np.sqrt(variance / (self.shares @ raw**2))
-        return raw
-
-
-def _main_columns(p: PlantedParams) -> list[_Column]:
+def _main_columns(p: PlantedParams) -> list[Column]:
     sizes = [MAIN_SIZES[i % len(MAIN_SIZES)] for i in range(p.main)]
-    return [_Column(p.seed, f"main {i}", MAIN, n, has_missing=i % 4 == 1) for i, n in enumerate(sizes)]
+    return [Column(p.seed, f"main {i}", MAIN, n, has_missing=i % 4 == 1) for i, n in enumerate(sizes)]
 
 
-def _interaction_columns(p: PlantedParams) -> list[_Column]:
+def _interaction_columns(p: PlantedParams) -> list[Column]:
     columns = []
     for pair in range(p.interaction // 2):
         keys = (f"interaction {pair} a", f"interaction {pair} b")
         for side, size in enumerate(PAIR_SIZES[pair % len(PAIR_SIZES)]):
-            columns.append(_Column(p.seed, keys[side], INTERACTION, size, origin=keys[1 - side]))
+            columns.append(Column(p.seed, keys[side], INTERACTION, size, origin=keys[1 - side], paired=True))
     return columns
 
 
-def _redundant_columns(p: PlantedParams, main: list[_Column]) -> list[_Column]:
+def _redundant_columns(p: PlantedParams, main: list[Column]) -> list[Column]:
     """Copies of the strongest fields first; every source once before one is copied again."""
     sources = sorted(range(p.main), key=lambda i: -MAIN_STRENGTHS[i % len(MAIN_STRENGTHS)])
     chosen = [main[sources[i % p.main]] for i in range(p.redundant)]
     return [
-        _Column(p.seed, f"redundant {i}", REDUNDANT, source.size, origin=source.key) for i, source in enumerate(chosen)
+        Column(p.seed, f"redundant {i}", REDUNDANT, source.size, origin=source.key, noise=COPY_NOISE)
+        for i, source in enumerate(chosen)
     ]
 
 
-def _noise_columns(p: PlantedParams, count: int) -> list[_Column]:
+def _junk_columns(p: PlantedParams, true: list[Column]) -> list[Column]:
+    """Fields that mislead; of true fields, or pairs of them, in an order by lot, each once before one comes again."""
+    if p.n_junk == 0:
+        return []
+    if p.junk == RANDOM:
+        sizes = [MAIN_SIZES[i % len(MAIN_SIZES)] for i in range(p.n_junk)]
+        return [Column(p.seed, f"junk {i}", RANDOM, n, has_missing=i % 4 == 1) for i, n in enumerate(sizes)]
+    pairs = [(a, b) for a, b in combinations(true, 2) if a.origin != b.key]
+    sources = [(one,) for one in true] if p.junk == CORRUPTED else pairs
+    order = np.argsort(uniform(p.seed, f"junk {p.junk}", np.arange(len(sources))), kind="stable")
+    found = []
+    for i in range(p.n_junk):
+        parts, key = sources[order[i % len(order)]], f"junk {p.junk} {i}"
+        if len(parts) == 1:
+            (source,) = parts
+            more = {"origin": source.key, "paired": source.paired, "noise": JUNK_NOISE}
+            found.append(Column(p.seed, key, CORRUPTED, source.size, **more))
+        else:
+            keys, size = "+".join(part.key for part in parts), parts[0].size * parts[1].size
+            found.append(Column(p.seed, key, SECOND_ORDER, size, origin=keys, parts=parts))
+    return found
+
+
+def _noise_columns(p: PlantedParams, count: int) -> list[Column]:
     """One constant, then high and low cardinality in equal numbers, low where the count is odd."""
     if count == 0:
         return []
-    columns = [_Column(p.seed, "constant", CONSTANT, 1)]
+    columns = [Column(p.seed, "constant", CONSTANT, 1)]
     for i in range((count - 1) // 2):
         rows_per_value = HIGH_ROWS_PER_VALUE[i % len(HIGH_ROWS_PER_VALUE)]
         unique = rows_per_value == 0
         size = IDS_PER_ROW * p.rows if unique else int(np.clip(p.rows // rows_per_value, *HIGH_SIZE_LIMITS))
-        columns.append(_Column(p.seed, f"high {i}", NOISE_HIGH, size, unique=unique, has_missing=i % 3 == 1))
+        columns.append(Column(p.seed, f"high {i}", NOISE_HIGH, size, unique=unique, has_missing=i % 3 == 1))
     for i in range(count - len(columns)):
         size = LOW_SIZES[i % len(LOW_SIZES)]
-        columns.append(_Column(p.seed, f"low {i}", NOISE_LOW, size, has_missing=i % 3 == 1))
+        columns.append(Column(p.seed, f"low {i}", NOISE_LOW, size, has_missing=i % 3 == 1))
     return columns
 
 
@@ -236,8 +224,8 @@ class _Plan:
     """All columns with names and places, and the logit over them."""
 
     def __init__(self, params: PlantedParams) -> None:
-        main = _main_columns(params)
-        columns = [*main, *_interaction_columns(params), *_redundant_columns(params, main)]
+        main, pairs = _main_columns(params), _interaction_columns(params)
+        columns = [*main, *pairs, *_redundant_columns(params, main), *_junk_columns(params, [*main, *pairs])]
         columns += _noise_columns(params, params.fields - len(columns))
         places = np.argsort(uniform(params.seed, "places", np.arange(len(columns))), kind="stable")
         width = max(2, len(str(params.fields - 1)))
@@ -250,12 +238,13 @@ class _Plan:
         self.intercept = self._solve_intercept()
 
     def roles(self) -> dict[str, str]:
-        return {
-            name: f"{column.role}:{self._names[column.origin]}" if column.origin else column.role
-            for name, column in self.columns.items()
-        }
+        found = {}
+        for name, column in self.columns.items():
+            others = "+".join(self._names[key] for key in column.origin.split("+") if key)
+            found[name] = f"{column.role}:{others}" if others else column.role
+        return found
 
-    def _main_effects(self, main: list[_Column]) -> dict[str, np.ndarray]:
+    def _main_effects(self, main: list[Column]) -> dict[str, np.ndarray]:
         strengths = [MAIN_STRENGTHS[i % len(MAIN_STRENGTHS)] for i in range(len(main))]
         share = 1 - INTERACTION_SHARE if self.params.interaction else 1.0
         unit = SIGNAL_VARIANCE * share / sum(s**2 for s in strengths) if main else 0.0

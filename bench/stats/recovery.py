@@ -1,7 +1,8 @@
 """How much of a known truth a selection recovers: for generated data, whose fields have declared roles.
 
 A role is one of the constants below. ``interaction`` and ``redundant`` carry the other field's name,
-``interaction:f03`` or ``redundant:f07``; a role of any other word counts as noise. With
+``interaction:f03`` or ``redundant:f07``; a role of any other word counts as noise, also ``JUNK``: a junk field that was
+made from true ones is no find, and stands for none of them. With
 
     T = the true fields: main and interaction; K = |T|
     root(f) = the field that f copies if f is redundant, else f
@@ -16,6 +17,7 @@ the metrics of a kept set S and of scores s, whose K highest fields are top(K), 
     main_recall               the same over the main fields alone
     interaction_recall        the same over the interaction fields alone
     interaction_share         |S ∩ interaction fields| / |S|
+    junk_share                |S ∩ junk| / |S|        only where there is any
     score_cardinality_corr    Spearman's rank correlation of s with the log of the number of values
     attainable_auc_share      (AUC - 0.5) / (AUC of the true probabilities on the same rows - 0.5)
 
@@ -37,6 +39,12 @@ REDUNDANT = "redundant"
 NOISE_LOW = "noise-low"
 NOISE_HIGH = "noise-high"
 CONSTANT = "constant"
+RANDOM = "random"
+CORRUPTED = "corrupted"
+SECOND_ORDER = "second-order"
+JUNK = (RANDOM, CORRUPTED, SECOND_ORDER)
+"""Roles of fields that were put beside the others to mislead: without any relation to the label, copies that are wrong
+in many rows, and combinations of two fields."""
 
 
 def recovery(
@@ -68,6 +76,7 @@ def recovery(
         values = None
     top = kept if values is None else np.argsort(-values, kind="stable")[: len(true)].tolist()
     precision = _share(len({roots[i] for i in top} & true), len(true)) if len(top) == len(true) else math.nan
+    junk = {i for i, kind in enumerate(kinds) if kind in JUNK}
     correlation = math.nan
     if values is not None and cardinalities is not None:
         correlation = spearman(values, np.log(cardinalities))
@@ -80,6 +89,7 @@ def recovery(
         "interaction_recall": _share(len(found & pairs), len(pairs)),
         "interaction_share": _share(len(pairs.intersection(kept)), len(kept)),
         "score_cardinality_corr": correlation,
+        **({"junk_share": _share(len(junk.intersection(kept)), len(kept))} if junk else {}),
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from bench.budget import n_keep
+from bench.budget import MATCH, n_keep
 from bench.stats.checks import NotTestable
 from bench.stats.curve import aukc
 from bench.tables.cells import Block, GroupKey, RowKey, blocks, sample_sd
@@ -30,6 +30,9 @@ MIN_POINTS = 3
 _MEANING = (
     "AUC with K of {fields} fields. AUKC: area between the curve of AUC over kept fields and 0.5, begun at no field, "
     "as a share of the largest possible up to K = {last}."
+)
+_MEANING_OF_WEIGHTS = (
+    "Prune ratios are shares of embedding scalars or of values, or those of the row whose bytes a row is held to."
 )
 _AUKC = Metric("aukc", "AUKC", "higher", 4)
 Column = dict[RowKey, Value]
@@ -65,8 +68,15 @@ class _Sweep:
         counts = [len(cell["kept_fields"] or ()) for cell in cells]
         return min(counts, default=k), max(counts, default=k)
 
+    @property
+    def of_fields(self) -> bool:
+        """Whether the prune ratio of any row is about fields, and not of weights or values, or another row's bytes."""
+        return any(row.budget != "exact" and not (row.budget or "").startswith(MATCH) for row in self.rows)
+
     def heading(self, block: Block) -> str:
         """Of the column of a prune ratio."""
+        if not self.of_fields:
+            return f"τ = {block.tau:g}"
         low, high = self.kept(block)
         return f"τ = {block.tau:g}, K = {low}" + (f" to {high}" if high > low else "")
 
@@ -106,21 +116,26 @@ def _table(sweep: _Sweep, titles: Titles) -> Table:
     names = names_of(first, titles)
     where = replace(names, rows={row: n for b in sweep.blocks.values() for row, n in names_of(b, titles).rows.items()})
     points = [_column(block, group, sweep.rows) for block in sweep.blocks.values()]
-    areas, reasons = _areas(sweep, where)
+    areas, reasons = _areas(sweep, where) if sweep.of_fields else ({}, [])
     plain = group_of(first, group, names, (AUC,))
     facts = plain.facts | {"dataset_title": plain.title}
     heads = [
         replace(plain, title=sweep.heading(block), facts=facts | {"tau": f"{tau:g}"})
         for tau, block in sweep.blocks.items()
     ]
+    over, meaning = "prune ratios", _MEANING_OF_WEIGHTS
+    if sweep.of_fields:
+        over, meaning = "kept fields", _MEANING.format(fields=sweep.n_fields, last=sweep.last)
+        heads.append(replace(plain, title="Curve", metrics=(_AUKC,), facts=facts))
+        points.append(areas)
     return Table(
         name="-".join([first.backbone, names_of(first, Titles()).groups[group]]),
         backbone=first.backbone,
         tau=None,
-        title=f"AUC over kept fields with {names.backbone} on {names.groups[group]}",
-        caption=setting([("", first, group)], _MEANING.format(fields=sweep.n_fields, last=sweep.last)),
-        groups=(*heads, replace(plain, title="Curve", metrics=(_AUKC,), facts=facts)),
-        rows=_rows(sweep, where, [*points, areas]),
+        title=f"AUC over {over} with {names.backbone} on {names.groups[group]}",
+        caption=setting([("", first, group)], meaning),
+        groups=tuple(heads),
+        rows=_rows(sweep, where, points),
         notes=(*_notes(sweep, titles), *reasons),
     )
 

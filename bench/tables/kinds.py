@@ -116,6 +116,10 @@ _RECOVERY = TableKind(
         ),
         Metric("main_recall", "Main fields kept", None, 2, _recovered("main_recall")),
         Metric("interaction_recall", "Interaction fields kept", None, 2, _recovered("interaction_recall")),
+        Metric(
+            "junk_share", "Junk among kept", "lower", 2, _recovered("junk_share"), optional=True,
+            meaning="Junk among kept: share of the kept fields that were put there to mislead.",
+        ),
         Metric("attainable_auc_share", "Attainable AUC", "higher", 2, _recovered("attainable_auc_share")),
         Metric("score_cardinality_corr", "Score ~ log values", None, 2, _recovered("score_cardinality_corr")),
     ),

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 
 from bench.datasets import planted
-from bench.datasets.planted import COPY_NOISE, PlantedParams, generate
+from bench.datasets.planted import COPY_NOISE, NO_JUNK, PlantedParams, generate
 from bench.errors import ConfigError
-from bench.stats.recovery import auc_of
+from bench.stats.recovery import JUNK, auc_of
 
 ROWS = 60_000
 
 
 @dataclass(frozen=True)
-class _Made:
+class Made:
     roles: dict[str, str]
     columns: dict[str, np.ndarray]
     labels: np.ndarray
@@ -35,16 +35,16 @@ class _Made:
         return self.roles[name].partition(":")[2]
 
 
-def make(block_rows: int = planted.BLOCK_ROWS, **params: object) -> _Made:
+def make(block_rows: int = planted.BLOCK_ROWS, **params: object) -> Made:
     data = generate(params, block_rows)
     blocks = list(data.blocks)
     columns = {name: np.concatenate([block.columns[name] for block in blocks]) for name in data.fields}
     labels = np.concatenate([block.labels for block in blocks])
-    return _Made(data.roles, columns, labels, np.concatenate([block.truth for block in blocks]))
+    return Made(data.roles, columns, labels, np.concatenate([block.truth for block in blocks]))
 
 
 @cache
-def large() -> _Made:
+def large() -> Made:
     return make(rows=ROWS, interaction=4, fields=26)
 
 
@@ -67,7 +67,7 @@ def chi2_z(column: np.ndarray, labels: np.ndarray, min_count: int = 20) -> float
     return (statistic - df) / math.sqrt(2 * df)
 
 
-def same(a: _Made, b: _Made) -> bool:
+def same(a: Made, b: Made) -> bool:
     return (
         a.roles == b.roles
         and all(np.array_equal(a.columns[name], b.columns[name]) for name in a.columns)
@@ -278,9 +278,11 @@ def test_the_card_and_the_generator_agree_on_defaults_and_bounds() -> None:
     defaults = asdict(PlantedParams())
     assert {name: entry["default"] for name, entry in card["params"].items()} == defaults
     for name, entry in card["params"].items():
-        for value in (entry["min"] - 1, entry["max"] + 1):
-            with pytest.raises(ConfigError, match=f"{name}={value}"):
+        choices = entry.get("choices", [])
+        for value in ("other",) if choices else (entry["min"] - 1, entry["max"] + 1):
+            with pytest.raises(ConfigError, match=f"{name}='?{value}"):
                 generate({name: value})
+        assert not choices or choices == [NO_JUNK, *JUNK]
     module, _, attribute = card["generator"].partition(":")
     assert module == planted.__name__
     function: Callable[..., object] = getattr(planted, attribute)

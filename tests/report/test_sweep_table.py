@@ -90,6 +90,18 @@ def test_methods_that_remove_no_field_have_no_area(cell: Cell) -> None:
     assert any(text.startswith("AUKC of Beta: numbers of kept fields") for text in texts(table))
 
 
+def test_prune_ratios_of_weights_are_no_numbers_of_fields(cell: Cell) -> None:
+    every = {"kept_fields": [0, 1, 2, 3]}
+    masked = curve(cell, budget="exact", **every)
+    held = curve(cell, "beta[budget=match:alpha]", budget="match:alpha")
+    table = only([*masked, *held])
+    assert [group.title for group in table.groups] == ["τ = 0", "τ = 0.5", "τ = 0.75"]
+    assert table.title.startswith("AUC over prune ratios with")
+    assert not [text for text in texts(table) if text.startswith("AUKC")]
+    both = only([*masked, *held, *curve(cell, "coin", budget="field")])
+    assert both.groups[-1].title == "Curve"
+
+
 def test_notes_of_one_kind_are_one(cell: Cell) -> None:
     table = only([*curve(cell, auc=0.54), *curve(cell, "beta", auc=0.53)])
     (low,) = [note.text for note in table.notes if note.symbol == "§"]

@@ -20,7 +20,7 @@ from bench.run.session import Plan, resolve
 from bench.stats.recovery import INTERACTION, MAIN
 
 PAPER = ("table1", "table2", "table3", "fig2a", "fig2b", "fig2c", "fig2d", "fig3")
-OURS = ("efficiency", "k-sweep", "pareto", "stability", "planted")
+OURS = ("efficiency", "k-sweep", "pareto", "stability", "planted", "erase", "tabular", "compression")
 
 
 def plan(name: str, *flags: str) -> Plan:

@@ -47,6 +47,16 @@ def test_a_copy_alone_finds_its_source() -> None:
     assert math.isnan(got["precision_at_k"]), "two kept fields say nothing of the best four"
 
 
+def test_junk_is_no_find_even_where_it_tells_of_a_true_field() -> None:
+    roles = {**ROLES, "e": "corrupted:f", "g": "second-order:a+f", "h": "random"}
+    got = recovery(NAMES, roles, kept=[1, 4, 6, 7], scores=[0.1, 0.5, 0.2, 0, 0.9, 0.3, 0.8, 0.7])
+    assert got["junk_share"] == 3 / 4, "all but b, a copy by nature"
+    assert got["precision_at_n_keep"] == 1 / 4, "b stands for a; the junk made of f and a for nothing"
+    assert got["precision_at_k"] == 1 / 4, "e, g, h and b are the best four"
+    assert got["precision_by_lot"] == recovery(NAMES, ROLES, kept=[0])["precision_by_lot"]
+    assert "junk_share" not in recovery(NAMES, ROLES, kept=[0, 4]), "plain noise is not put there to mislead"
+
+
 def test_precision_at_k_follows_the_scores_and_not_the_kept_set() -> None:
     scores = [0.9, 0.8, 0.1, 0.7, 0.6, 0.2, 0.0, 0.0]  # best four: a, b, d, e -> roots a, d
     got = recovery(NAMES, ROLES, kept=range(8), scores=scores)

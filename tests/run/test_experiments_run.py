@@ -1,0 +1,84 @@
+"""Experiments beyond the paper's own, each run whole on a small data set: one run folder, as their cells overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cell_records import Watcher
+
+from bench.cli.run import parse
+from bench.data.prepare.prepare import prepare
+from bench.data.store.store import store_folder
+from bench.datasets import resolve_dataset
+from bench.engine.evaluate import inference_time
+from bench.records import CellRecord, to_frame
+from bench.run import columns, weights
+from bench.run.session import resolve
+from bench.run.sweep import run
+from bench.tables.kinds import KINDS
+from bench.tables.overall import tables_of
+
+DATA = "planted[rows=1200,fields=12,main=4,interaction=2,redundant=0,junk=second-order]"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where all of them run; times are taken once."""
+    found = tmp_path_factory.mktemp("experiments")
+    card = resolve_dataset(DATA)
+    prepare(card, None, store_folder(found / "data", card))
+
+    def once(model: Any, rows: Any, *given: Any, **clocking: Any) -> Any:
+        return inference_time(model, rows, 1, 0.0, 1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "inference_time", once)
+        patch.setattr(weights, "inference_time", once)
+        yield found
+
+
+def ran(folder: Path, name: str, *flags: str) -> list[CellRecord]:
+    given = ["--experiment", name, "--datasets", DATA, "--seeds", "1", "--epochs", "1", "--backbones", "dnn[mlp=8]"]
+    given += ["--out", str(folder / "run"), "--data-dir", str(folder / "data"), *flags]
+    found = run(resolve(parse(given)), Watcher())
+    assert {record.status for record in found} == {"ok"}, [record.reason for record in found]
+    return found
+
+
+def test_tabular_counts_the_junk_that_selectors_keep(folder: Path) -> None:
+    found = ran(folder, "tabular", "--prune-ratio", "0.5")
+    assert len(found) == 11
+    for record in found:
+        kept = [record.field_names[place] for place in record.kept_fields or ()]
+        assert record.recovery is not None
+        junk = record.recovery["junk_share"] * len(kept)
+        true = record.recovery["precision_at_n_keep"] * len(kept)
+        assert (junk + true, len(kept)) == (pytest.approx(len(kept)), 12 if record.is_baseline else 6)
+    (table,) = tables_of(KINDS["recovery"], to_frame(found))
+    assert "Junk among kept" in [metric.title for metric in table.groups[0].metrics]
+
+
+def test_compression_has_rows_of_equal_budgets(folder: Path) -> None:
+    found = {record.label: record for record in ran(folder, "compression", "--prune-ratio", "0.9")}
+    assert len(found) == 8
+    (table,) = tables_of(KINDS["weights"], to_frame(found.values()))
+    place = [metric.name for _, metric in table.columns].index("active_scalars")
+    active = {row.label: row.values[place].mean for row in table.rows}
+    v, dim = found["dsl"].vocabulary_rows, found["dsl"].profile["dim"]
+    assert v is not None and active["no-selection"] == v * dim
+    budget = v * dim - 9 * v * dim // 10
+    assert {active[name] for name in ("dsl", "sparserec", "magnitude")} == {budget}
+    assert active["optfs[budget=exact]"] == dim * (v - 9 * v // 10)
+    for name in ("optem[budget=exact]", "lasso[budget=match:magnitude]", "random-k[budget=match:magnitude]"):
+        assert 0 < (active[name] or 0) <= budget
+
+
+def test_erase_ranks_fields_by_its_eleven_methods(folder: Path) -> None:
+    found = ran(folder, "erase", "--prune-ratio", "0.5")
+    ranked = [record for record in found if record.family not in ("baseline", "control")]
+    assert len(ranked) == 11
+    assert {record.budget for record in ranked} == {"field"}
+    assert all(record.field_scores is not None and len(record.kept_fields or ()) == 6 for record in ranked)
