@@ -245,7 +245,7 @@ TABLE: dict[str, MethodEntry] = {
         family="sparsity",
         granularity="weight",
         scores="none",
-        note="the prune ratio is the share of embedding scalars that go; all fields stay",
+        note="drops embedding scalars, by default the prune ratio's share of them; all fields stay",
         search=(0.9, 1.1),
         retrain=(0.8, 2),
     ),
@@ -256,8 +256,8 @@ TABLE: dict[str, MethodEntry] = {
         family="sparsity",
         granularity="weight",
         scores="none",
-        note="the prune ratio is the share of embedding scalars that go; all fields stay; from the abstract and public "
-        "code for other tasks",
+        note="drops embedding scalars, by default the prune ratio's share of them; all fields stay; from the abstract "
+        "and public code for other tasks",
         search=(0, 0.02),
         retrain=(0.8, 2),
     ),
@@ -268,7 +268,8 @@ TABLE: dict[str, MethodEntry] = {
         family="sparsity",
         granularity="weight",
         scores="none",
-        note="the prune ratio is the share of embedding scalars that go; all fields stay; from the abstract alone",
+        note="drops embedding scalars, by default the prune ratio's share of them; all fields stay; from the abstract "
+        "alone",
         search=(0.02, 0.5),
         retrain=(0.8, 2),
     ),
