@@ -97,7 +97,7 @@ class ControllerGate(PerSampleGate):
     def forward(self, e: Tensor, ids: Tensor) -> Tensor:
         return self._factors(e, self.channels.affine(e))
 
-    def importance(self, e: Tensor) -> Tensor:
+    def importance(self, e: Tensor, ids: Tensor) -> Tensor:
         y: Tensor = self.scorer(e, self.channels.affine(e))
         return y
 

@@ -33,33 +33,18 @@ is never compiled in it: what ``torch.compile`` makes cannot be differentiated t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from bench.api import Backbone, Batch, Context, CTRModel, Method, Range, Rows, Selection, stratified_sample
+from methods.parts.slopes import ROOT, evaluating, slopes
 
-ROOT = 1e-12
-"""Added under roots, whose slope is not finite at zero."""
 VANISHING = 1e-2
 """Slopes at embeddings of 1e-4, as a share of those at 1, that have no scale of their own."""
-
-
-def slopes(model: CTRModel, batch: Batch, differentiable: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean log loss of a batch, embeddings, and rows' own slopes in them [B, F, D]."""
-    e, linear = model.embed(batch)
-    if not e.requires_grad:
-        e.requires_grad_()
-    logits = model.arithmetic.score(model.backbone.forward, e, linear)
-    loss = F.binary_cross_entropy_with_logits(logits, batch.labels)
-    (slope,) = torch.autograd.grad(loss, e, create_graph=differentiable)
-    return loss, e, slope * len(batch)
 
 
 def norms(slope: Tensor) -> Tensor:
@@ -77,19 +62,6 @@ class PenalisedLoss:
     def __call__(self, model: CTRModel, batch: Batch) -> Tensor:
         loss, _, slope = slopes(model, batch, differentiable=True)
         return loss + self.weight * norms(slope).sum()
-
-
-@contextmanager
-def _evaluating(model: CTRModel) -> Iterator[None]:
-    """No dropout, and no gradients of weights."""
-    was_training, params = model.training, list(model.parameters())
-    model.eval().requires_grad_(False)
-    try:
-        yield
-    finally:
-        model.train(was_training)
-        for param in params:
-            param.requires_grad_(True)
 
 
 def _slopes_vanish(backbone: Backbone[Any], device: torch.device) -> bool:
@@ -148,7 +120,7 @@ class DeepLasso(Method[DeepLassoParams]):
         """Loss and penalty of a first batch, and what follows from them: λ."""
         n = min(len(train), ctx.profile.batch_size)
         first = train.take(stratified_sample(train.labels, n, ctx.rng("first-batch")))
-        with _evaluating(model):
+        with evaluating(model):
             loss, _, slope = slopes(model, next(model.view(first).slices(n)))
         penalty = norms(slope).sum()
         weight = self.params.strength * loss.detach() / penalty
@@ -157,7 +129,7 @@ class DeepLasso(Method[DeepLassoParams]):
     def _scores(self, model: CTRModel, rows: Rows, batch_size: int, by: str) -> np.ndarray:
         """Norms by field on ``rows``, mean over batches, [F]."""
         sums = []
-        with _evaluating(model):
+        with evaluating(model):
             for batch in model.view(rows).slices(batch_size):
                 _, e, slope = slopes(model, batch)
                 if by == "standardised":

@@ -73,10 +73,10 @@ class ViewsGate(PerSampleGate):
         self.register_buffer("temperature", torch.ones(()))
 
     def forward(self, e: Tensor, ids: Tensor) -> Tensor:
-        s = torch.sigmoid(2 * self.temperature * (self.importance(e) - self.threshold))
+        s = torch.sigmoid(2 * self.temperature * (self.importance(e, ids) - self.threshold))
         return s if self.kept is None else s * largest(s, self.kept)
 
-    def importance(self, e: Tensor) -> Tensor:
+    def importance(self, e: Tensor, ids: Tensor) -> Tensor:
         """I [B, F]."""
         y = self.scorer(e).relu().unflatten(1, (self.views, -1))
         c = y.softmax(2)  # [B, M, F]

@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from bench.budget import Budget, n_keep
 from bench.checks.evidence import Evidence, Rule
+from bench.checks.gates import GateModes
 from bench.checks.manners import (
     declares_what_scores_depend_on,
     documents_its_parameters,
@@ -44,6 +45,12 @@ evaluated at the likelier of two values (at most 1). A norm that divides by its 
 LEAST_SLOPE, MOST_SLOPE = 0.5, 2.0
 """How differences of a gate's factors may shrink, and without draws grow, from training to evaluation. Ours keep 0.78
 to 1.23 of them without draws and 0.93 to 1.6 with draws; a norm that divides by its start leaves 0.01 to 0.3."""
+
+REPLACED_GAP = 0.3
+"""How far what a gate that replaces puts in a field's place may differ between its modes, in mean over rows, as a share
+of its size: a running mean over batches comes to 0.1, and zero for embeddings that have learned to 0.5 and more."""
+TOGETHER = 1e-5
+"""What rounding may make of other rows in a batch, as a share of the largest number that leaves a gate."""
 
 
 class _Calls(TorchFunctionMode):
@@ -224,11 +231,17 @@ def gates_alike_in_both_modes(evidence: Evidence) -> Iterator[str]:
 
     Judged are all gates that were trained, of searches too. Training mode counts by its mean over many draws. A gate
     that draws may be evaluated at its likeliest value, or with all that it leaves out at random, as long as the mean
-    factors of fields stay within its own noise and differences between rows and fields do not fade; they may grow.
+    factors of fields stay within its own noise and differences between rows and fields do not fade; they may grow. What
+    a gate that replaces puts in the place of a field is on average the same.
     """
-    own = [] if evidence.own_rule is None else [evidence.own_rule]
-    for modes in (modes for seen in [*evidence.cells, *own] for modes in seen.gate_modes):
+    for modes in _gates(evidence):
         what = f"the gate of the training {modes.fit!r}"
+        if modes.instead is not None and modes.instead > REPLACED_GAP:
+            yield (
+                f"{what} puts something else in the place of a field in evaluation mode than in training mode, on the "
+                f"same rows: means over rows lie {modes.instead:.2f} of its size apart"
+            )
+            return
         if modes.gap > GATE_GAP + GATE_NOISE * modes.spread:
             yield (
                 f"{what} multiplies fields by {_few(modes.evaluated)} in evaluation mode and by {_few(modes.trained)} "
@@ -242,6 +255,27 @@ def gates_alike_in_both_modes(evidence: Evidence) -> Iterator[str]:
             "has in training mode, on the same rows: look at running statistics"
         )
         return
+
+
+def gates_rows_one_by_one(evidence: Evidence) -> Iterator[str]:
+    """In evaluation mode what a gate does to a row is the same whatever rows are scored with it, and nothing is drawn.
+
+    In training mode it may draw, and take from other rows of the batch.
+    """
+    for modes in _gates(evidence):
+        if modes.together > TOGETHER:
+            yield (
+                f"the gate of the training {modes.fit!r} gives a row other vectors in evaluation mode when other rows "
+                f"are scored with it: they differ by {modes.together:.2g} of the largest number"
+            )
+            return
+
+
+def _gates(evidence: Evidence) -> Iterator[GateModes]:
+    """All gates that were trained, of searches too."""
+    own = [] if evidence.own_rule is None else [evidence.own_rule]
+    for seen in [*evidence.cells, *own]:
+        yield from seen.gate_modes
 
 
 def _few(values: torch.Tensor) -> str:
@@ -314,6 +348,7 @@ RULES: tuple[Rule, ...] = (
     honours_the_card,
     gates_rows_as_declared,
     gates_alike_in_both_modes,
+    gates_rows_one_by_one,
     ends_on_the_best_weights,
     times_add_up,
     frees_memory,

@@ -65,7 +65,10 @@ MENDS: dict[str, str] = {
     "honours_the_card": "leave kept= out and give scores; train ctx.model(selection.kept), however many there are",
     "gates_rows_as_declared": "per_sample=True in the entry and in the gate's class where rows differ; under "
     "ctx.budget == 'field' return scores and train without a gate",
-    "gates_alike_in_both_modes": "the same factors whether self.training or not, but for noise around them",
+    "gates_alike_in_both_modes": "the same factors whether self.training or not, but for noise around them; `instead` "
+    "gives in evaluation the mean of what it gives in training",
+    "gates_rows_one_by_one": "where not self.training, draw nothing and look at no other row: a mean over the batch, "
+    "a row of it or its order become a running mean, kept in a buffer while training",
     "ends_on_the_best_weights": "return the model as ctx.fit(model, train, valid) leaves it: it puts the best back",
     "times_add_up": "a fault of the harness: please report it",
     "frees_memory": "keep models and rows in local names, not on self, the class or the module",

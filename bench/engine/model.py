@@ -29,7 +29,14 @@ from bench.rows.rows import Batch, Rows
 
 
 class Gate(nn.Module):
-    """Multiplies embeddings: ``forward(e [B, F, D], ids [B, F])`` returns factors of the declared ``shape``."""
+    """Scales embeddings: ``forward(e [B, F, D], ids [B, F])`` returns factors z of the declared ``shape``.
+
+    A gate that replaces has an ``instead`` as well: what the factor takes away is filled up with that,
+
+        e · z + instead · (1 - z)
+
+    so that a closed gate leaves a vector that tells nothing of the row, where a gate that multiplies leaves zero.
+    """
 
     shape: ClassVar[Literal["F", "BF", "FD", "BFD"]] = "F"
     """One factor a field [F], a row and field [B, F], a field and embedding coordinate [F, D], or all three
@@ -43,14 +50,25 @@ class Gate(nn.Module):
     def forward(self, e: Tensor, ids: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def instead(self, e: Tensor, linear: Tensor | None, ids: Tensor) -> tuple[Tensor, Tensor | None] | None:
+        """What stands in the place of embeddings e [B, F, D] and linear weights [B, F] (or None); None: zero.
+
+        In training it may be drawn, from the generator that the harness has seeded, and may come from other rows of the
+        batch. In evaluation it is what training puts there on average, drawn from nothing and the same whatever rows
+        are scored together: a constant of the field, [F, D] and [F], which ``CTRModel.prune`` takes as ``rest``.
+        """
+        return None
+
     def multiply(self, e: Tensor, linear: Tensor | None, ids: Tensor) -> tuple[Tensor, Tensor | None]:
         """What the backbone gets of embeddings e [B, F, D] and linear weights [B, F] (or None)."""
         z = self(e, ids)
-        if self.shape == "FD":
-            return e * z, linear
-        if self.shape == "BFD":
-            return e * z, None if linear is None else linear * z[..., 0]
-        return e * z[..., None], None if linear is None else linear * z
+        wide = z if self.shape in ("FD", "BFD") else z[..., None]
+        narrow = None if self.shape == "FD" else z[..., 0] if self.shape == "BFD" else z
+        vectors, weights = self.instead(e, linear, ids) or (None, None)
+        e = e * wide if vectors is None else torch.lerp(vectors, e, wide)
+        if linear is None or narrow is None:
+            return e, linear
+        return e, linear * narrow if weights is None else torch.lerp(weights, linear, narrow)
 
 
 class CTRModel(nn.Module):

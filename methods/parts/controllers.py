@@ -1,4 +1,4 @@
-"""Parts of gates that look at the row: batch norm, one-layer scorers of the fields, and the largest of each row.
+"""Parts of gates that look at rows: running statistics, batch norm, scorers of the fields, the largest of each row.
 
 Shapes: B rows, F fields, D embedding size, M views, C channels.
 """
@@ -12,22 +12,47 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["BatchNorm", "ChannelNorm", "FieldScorer", "largest", "without_statistics"]
+__all__ = ["BatchNorm", "ChannelNorm", "FieldScorer", "Running", "largest", "without_statistics"]
 
 
-class BatchNorm(nn.Module):
+class Running(nn.Module):
+    """Base of what keeps statistics of training batches.
+
+    They are means over the batches so far, and from the tenth on move by a tenth a batch, as torch's do: what comes
+    into a trained model would else be near its start long after.
+    """
+
+    batches: Tensor
+    """Training batches that the running statistics have seen, float32 scalar."""
+    momentum = 0.1
+
+    def __init__(self) -> None:
+        """Start without having seen any."""
+        super().__init__()
+        self.register_buffer("batches", torch.zeros(()))
+        self.frozen = False
+        """Whether training batches leave the running statistics alone."""
+
+    @torch.no_grad()
+    def follow(self, *moves: tuple[Tensor, Tensor]) -> None:
+        """Move running statistics, in place, towards those of a batch: pairs of the two."""
+        if self.frozen:
+            return
+        self.batches.add_(1)
+        step = self.batches.reciprocal().clamp_min(self.momentum)
+        for running, of_batch in moves:
+            running.lerp_(of_batch, step)
+
+
+class BatchNorm(Running):
     """Batch normalisation of C channels: z γ + β with z of mean 0 and variance 1 over the rows.
 
-    Running statistics are means over the batches so far, and from the tenth on move by a tenth a batch, as torch's do:
-    a norm that comes into a trained model would else divide by its start of (0, 1) long after. One row has no variance:
-    a training batch of one row is normalised by the running statistics.
+    One row has no variance: a training batch of one row is normalised by the running statistics.
     """
 
     running_mean: Tensor
     running_var: Tensor
-    batches: Tensor
-    """Training batches that the running statistics have seen, float32 scalar."""
-    momentum, eps = 0.1, 1e-5
+    eps = 1e-5
 
     def __init__(self, channels: int) -> None:
         """Start as plain normalisation: γ = 1, β = 0."""
@@ -36,9 +61,6 @@ class BatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
-        self.register_buffer("batches", torch.zeros(()))
-        self.frozen = False
-        """Whether training batches leave the running statistics alone."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x [B, C]."""
@@ -49,15 +71,9 @@ class BatchNorm(nn.Module):
         self._follow(mean, var)
         return y
 
-    @torch.no_grad()
     def _follow(self, mean: Tensor, var: Tensor) -> None:
         """Move the running statistics towards those of a batch; ``var`` is unbiased."""
-        if self.frozen:
-            return
-        self.batches.add_(1)
-        step = self.batches.reciprocal().clamp_min(self.momentum)
-        self.running_mean.lerp_(mean, step)
-        self.running_var.lerp_(var, step)
+        self.follow((self.running_mean, mean), (self.running_var, var))
 
 
 class ChannelNorm(BatchNorm):
@@ -85,15 +101,15 @@ class ChannelNorm(BatchNorm):
 
 @contextmanager
 def without_statistics(module: nn.Module) -> Iterator[None]:
-    """Let the norms inside ``module`` normalise training batches by their own moments, and remember none of them."""
-    norms = [norm for norm in module.modules() if isinstance(norm, BatchNorm)]
-    for norm in norms:
-        norm.frozen = True
+    """Let running statistics inside ``module`` remember nothing of batches; norms go by a batch's own moments."""
+    kept = [part for part in module.modules() if isinstance(part, Running)]
+    for part in kept:
+        part.frozen = True
     try:
         yield
     finally:
-        for norm in norms:
-            norm.frozen = False
+        for part in kept:
+            part.frozen = False
 
 
 def _moments(e: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,8 +51,8 @@ class PerSampleGate(Gate):
     shape = "BF"
     per_sample = True
 
-    def importance(self, e: Tensor) -> Tensor:
-        """What orders the fields of a row of embeddings e [B, F, D], without noise: [B, F]."""
+    def importance(self, e: Tensor, ids: Tensor) -> Tensor:
+        """What orders the fields of rows of embeddings e [B, F, D] and ids [B, F], without noise: [B, F]."""
         raise NotImplementedError
 
 
@@ -167,6 +167,6 @@ def moved_places(model: CTRModel, first: PerSampleGate, rows: Rows, k: int) -> f
     for batch in model.view(rows).slices(ROWS_AT_ONCE):
         e = model.embed(batch)[0]
         with without_statistics(now), without_statistics(first):
-            places, before = (largest(gate.train().importance(e), k) for gate in (now, first))
+            places, before = (largest(gate.train().importance(e, batch.ids), k) for gate in (now, first))
         other += (places & ~before).sum(dtype=torch.float64)
     return float(other) / (k * len(rows))

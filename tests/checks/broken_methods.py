@@ -228,6 +228,42 @@ class EvaluatesAtAnotherScale(GatesEveryRow):
     gate = DoublingGate
 
 
+class ShufflingGate(Gate):
+    """Half of a field is another row's, in evaluation too: the model scores a row by the company it keeps."""
+
+    def forward(self, e: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(e[0, :, 0], 0.5)
+
+    def instead(self, e: torch.Tensor, linear: torch.Tensor | None, ids: torch.Tensor) -> Any:
+        order = torch.randperm(len(e))
+        return e[order], None if linear is None else linear[order]
+
+
+class EvaluatesOnOtherRows(Honest):
+    """Searches with such a gate."""
+
+    gate: ClassVar[type[Gate]] = ShufflingGate
+
+    def select(self, ctx: Any, train: Any, selection_rows: Any) -> Selection:
+        model = ctx.model()
+        model.gate = self.gate()
+        ctx.fit(model, train, selection_rows, name="search", epochs=1)
+        return super().select(ctx, train, selection_rows)
+
+
+class ForgetfulShufflingGate(ShufflingGate):
+    """In evaluation ones stand where other rows' values stood in training."""
+
+    def instead(self, e: torch.Tensor, linear: torch.Tensor | None, ids: torch.Tensor) -> Any:
+        if self.training:
+            return super().instead(e, linear, ids)
+        return torch.ones_like(e[0]), None if linear is None else torch.ones_like(linear[0])
+
+
+class EvaluatesWithSomethingElse(EvaluatesOnOtherRows):
+    gate = ForgetfulShufflingGate
+
+
 class LeavesLastWeights(Honest):
     """Goes on after the best epoch and forgets to return to it."""
 

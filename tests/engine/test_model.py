@@ -293,3 +293,72 @@ def test_training_the_restricted_model_is_training_the_full_one() -> None:
     assert untouched.any()
     assert torch.equal(back.table.weight[untouched], start[untouched])
     assert not torch.equal(back.table.weight[~untouched], start[~untouched])
+
+
+class Absorbing(Tower):
+    """Takes constants into its biases."""
+
+    absorbs = True
+
+    def absorb(self, e: Tensor, linear: Tensor | None) -> None:
+        assert linear is not None
+        self.hidden.bias.add_(self.hidden.weight @ e.flatten())
+        self.out.bias.add_(linear.sum())
+
+
+class ReplacingGate(FieldGate):
+    """Fills up with constants."""
+
+    def __init__(self, factors: Tensor, e: Tensor, linear: Tensor | None) -> None:
+        super().__init__(factors)
+        self.rest = e, linear
+
+    def instead(self, e: Tensor, linear: Tensor | None, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.rest
+
+
+class ReplacingValueGate(ReplacingGate):
+    shape: ClassVar[Literal["F", "BF", "FD"]] = "BF"
+
+    def forward(self, e: Tensor, ids: Tensor) -> Tensor:
+        return self.factors[ids.long()]
+
+
+class ReplacingCoordinateGate(ReplacingGate):
+    shape: ClassVar[Literal["F", "BF", "FD"]] = "FD"
+
+
+def constants() -> tuple[Tensor, Tensor]:
+    return torch.randn(F, D, generator=rng(7)).double(), torch.randn(F, generator=rng(8)).double()
+
+
+def test_a_gate_that_replaces_fills_up_what_it_takes_away() -> None:
+    model, batch = make_model(), whole(make_rows(6))
+    (e, linear), (rest, rest_linear) = model.embed(batch), constants()
+    assert linear is not None
+    fields = torch.linspace(-0.2, 1.0, F).double()
+    by_value = torch.rand(V, generator=rng(9)).double()
+    for gate, z in (
+        (ReplacingGate(fields, rest, rest_linear), fields.expand(6, F)),
+        (ReplacingValueGate(by_value, rest, rest_linear), by_value[batch.ids.long()]),
+    ):
+        vectors, weights = gate.multiply(e, linear, batch.ids)
+        assert weights is not None
+        same(vectors, e * z[..., None] + rest * (1 - z[..., None]))
+        same(weights, linear * z + rest_linear * (1 - z))
+    coordinates = torch.rand(F, D, generator=rng(9)).double()
+    vectors, weights = ReplacingCoordinateGate(coordinates, rest, rest_linear).multiply(e, linear, batch.ids)
+    same(vectors, e * coordinates + rest * (1 - coordinates))
+    assert weights is linear
+    assert ReplacingGate(fields, rest, None).multiply(e, None, batch.ids)[1] is None
+    weights = ReplacingGate(fields, rest, None).multiply(e, linear, batch.ids)[1]
+    assert weights is not None  # a gate that has no linear weights of its own leaves zero
+    same(weights, linear * fields)
+
+
+@pytest.mark.parametrize("kept", [[0], [1, 3], [0, 1, 2]], ids=str)
+def test_prune_with_a_rest_equals_the_closed_gate_that_replaces(kept: list[int]) -> None:
+    model, rows, (rest, rest_linear) = make_model(Absorbing), make_rows(), constants()
+    small = model.prune(kept, rest=(rest, rest_linear))
+    model.gate = ReplacingGate(torch.zeros(F).double().index_fill(0, torch.tensor(kept), 1.0), rest, rest_linear)
+    same(small(whole(small.view(rows))), model(whole(rows)))

@@ -18,7 +18,8 @@ from bench.profiles import SMALL
 from bench.run.cell import run_cell
 from bench.run.grid import choose_method
 from bench.run.job import Job, resolve_backbone
-from methods.deep_lasso import DeepLasso, PenalisedLoss, norms, slopes
+from methods.deep_lasso import DeepLasso, PenalisedLoss, norms
+from methods.parts.slopes import slopes
 
 RowsOf = Callable[..., Rows]
 

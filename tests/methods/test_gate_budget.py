@@ -12,7 +12,7 @@ from bench.engine.clock import Clock
 from bench.engine.steps import FitLog, FitPlan
 from bench.profiles import ANCHOR, PAPER, SMALL
 from bench.run.job import Job
-from methods import adafs, autofield, mvfs, optem, optfs
+from methods import adafs, autofield, mvfs, optem, optfs, shufflegate
 from methods.parts.gate_budget import CRITEO_ROWS, AuthorsTraining, GatePlan, gate_plan, linear_way, way_in_steps
 
 MakeJob = Callable[..., Job]
@@ -114,6 +114,7 @@ def test_the_protocol_s_table_of_steps_and_rates_is_what_the_rule_gives(make_job
         "MvFS": (mvfs.AUTHORS, True),
         "OptFS": (optfs.AUTHORS, True),
         "OptEm": (optem.AUTHORS, False),
+        "ShuffleGate": (shufflegate.AUTHORS, True),
     }
     for name, (authors, bounded) in rows.items():
         found = []

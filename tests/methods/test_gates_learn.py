@@ -36,13 +36,14 @@ FIND = (
     "lpfs",
     "stg",
     "sequential-attention",
+    "shufflegate",
 )
 """Rank the planted fields higher than after a run on shuffled labels."""
-GO_FURTHER = ("autofield", "optem[budget=field]")
+GO_FURTHER = ("autofield", "optem[budget=field]", "shufflegate")
 """Their gates start equal, and differ where labels say so. OptFS' price moves all gates, whatever the labels; those of
 Light-FMP hold a mean; and a controller moves its places for labels that say nothing as well, since it can learn rows
 by heart."""
-DO_NOT_FIND = ("light-fmp", "adafs", "adafs[schedule=bilevel]")
+DO_NOT_FIND = ("light-fmp", "adafs", "adafs[schedule=bilevel]", "aefs")
 """Light-FMP's 2,000 rows are too few for fields of many values. How often a controller of AdaFS picks a field for a row
 says nothing of what the field is worth to all rows."""
 

@@ -155,7 +155,7 @@ def test_views_by_the_equations() -> None:
     c = [part.softmax(1) for part in y.split(F, 1)]
     r = torch.sigmoid(torch.cat(c, 1) @ gate.mix_weight.T + gate.mix_bias)
     importance = sum(r[:, i : i + 1] * c[i] for i in range(3))
-    torch.testing.assert_close(gate.importance(e), importance)
+    torch.testing.assert_close(gate.importance(e, IDS), importance)
     torch.testing.assert_close(gate(e, IDS), (1 + torch.tanh(2.5 * (importance - 0.1))) / 2)
 
 
@@ -175,7 +175,7 @@ def test_the_factor_of_a_score_has_the_slope_of_the_squashing() -> None:
     gate, e = views(), embeddings()
     gate.temperature.fill_(3.0)
     score = torch.tensor([[0.05, 0.1, 0.4, 1.2]]).requires_grad_()
-    gate.importance = lambda e: score  # type: ignore[method-assign]
+    gate.importance = lambda e, ids: score  # type: ignore[method-assign]
     s = gate(e[:1], IDS[:1])
     s.sum().backward()
     assert s[0, 1].item() == 0.5  # at the threshold

@@ -16,9 +16,11 @@ from bench.run.job import Job
 SCALARS = "the method drops embedding scalars, and this backbone has linear weights only"
 SKIPPING = {
     "optem": "the method chooses embedding sizes, and this backbone has linear weights only",
+    "aefs": "the gate reads embeddings, and this backbone has linear weights only",
     "adafs": "the gate reads embeddings, and this backbone has linear weights only",
     **dict.fromkeys(("magnitude", "dsl", "sparserec"), SCALARS),
     "mvfs": "the gate reads embeddings, and this backbone has linear weights only",
+    "fairfs": "importances are of embeddings, and this backbone has linear weights only",
     "deep-lasso": "the penalty is on gradients of embeddings, and this backbone has linear weights only",
     "group-lasso": "no layer of this backbone reads the embeddings as they are",
 }
