@@ -32,7 +32,7 @@ def fields_of(tmp_path, text, time_format="YYMMDDHH", rule=""):
     made = make_fields(block, layout, (), False)
     texts = [[None, *as_texts(column.values).to_pylist()] for column in made.columns]
     values = [[text[i] for i in column.codes] for text, column in zip(texts, made.columns, strict=True)]
-    return made.labels.tolist(), values, made.numbers
+    return made.labels.tolist(), values, np.stack(made.numbers, axis=1)
 
 
 def test_hours_of_avazu(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from plain_reference import manifest_of, write_card
 
-from bench.data.prepare.encode import look_up
+from bench.data.prepare.encode import beside
 from bench.data.prepare.prepare import Settings, prepare
 from bench.data.raw import readers
 from bench.errors import DataError
@@ -80,12 +80,8 @@ def test_errors_name_the_line(tmp_path, monkeypatch, row, column, text):
         prepared(tmp_path, card)
 
 
-@pytest.mark.parametrize("n_fields", [0, 1, 256, 600])
-def test_ids_are_looked_up_field_by_field(n_fields):
-    rng = np.random.default_rng(0)
-    tables = [rng.integers(0, 2**31, 7 + field, dtype=np.int32) for field in range(n_fields)]
-    codes = [rng.integers(0, len(table), 300).astype(np.uint16) for table in tables]
-    found = look_up(codes, tables, 300)
-    assert found.tolist() == [
-        [int(table[code[row]]) for code, table in zip(codes, tables, strict=True)] for row in range(300)
-    ]
+@pytest.mark.parametrize("n_columns", [0, 1, 256, 600])
+def test_columns_are_put_beside_each_other(n_columns):
+    columns = [np.arange(300, dtype=np.uint16) * 7 + number for number in range(n_columns)]
+    rows = beside(iter(columns), (300, n_columns), np.int32)
+    assert rows.tolist() == [[row * 7 + number for number in range(n_columns)] for row in range(300)]

@@ -17,8 +17,6 @@ from bench.data.raw.texts import as_texts
 
 MERGE_VALUES = 1 << 19
 """Values that wait at least before they are merged."""
-_BLOCKS_AT_ONCE = 32
-"""Blocks whose codes are translated before they are parked."""
 
 
 class Dictionary(Protocol):
@@ -67,12 +65,11 @@ class NumberDictionary:
     """Distinct numbers; the provisional code of a number is its place in their order."""
 
     def __init__(self, spill: Spill) -> None:
-        """Each block's values lie in ``spill``, and what its codes stand for is parked there."""
+        """Each block's values lie in ``spill``."""
         self._spill = spill
         self._known: np.ndarray | None = None
         self._waiting = _Waiting()
         self._blocks: list[Slot] = []
-        self._maps: list[Slot] = []
 
     def add(self, values: pa.Array, slot: Slot | None = None) -> None:
         """Take in numbers, all of one type; they are parked unless they lie in ``slot``."""
@@ -96,12 +93,9 @@ class NumberDictionary:
 
     def finish(self) -> None:
         self.merge()
-        self._maps = []
-        for start in range(0, len(self._blocks), _BLOCKS_AT_ONCE):
-            slots = self._blocks[start : start + _BLOCKS_AT_ONCE]
-            self._maps += self._spill.append_all([self._places(self._spill.read(slot)) for slot in slots])
 
-    def _places(self, numbers: np.ndarray) -> np.ndarray:
+    def codes(self, block: int) -> np.ndarray:
+        numbers = self._spill.read(self._blocks[block])
         # Looking up in increasing order keeps the search in the processor's cache.
         order = np.argsort(numbers)
         places = np.empty(len(numbers), dtype=np.int32)
@@ -111,9 +105,6 @@ class NumberDictionary:
     @property
     def values(self) -> pa.Array:
         return pa.array(self._known)
-
-    def codes(self, block: int) -> np.ndarray:
-        return self._spill.read(self._maps[block])
 
     def to_texts(self) -> TextDictionary:
         """The same values in a dictionary that takes texts of any length."""

@@ -7,9 +7,9 @@ often enough get the ids 2, 3, … in the order of the values, so that ids depen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -25,27 +25,38 @@ from bench.data.schema import FIRST_VALUE, MISSING, RARE, Field, Kind, Schema
 
 T = TypeVar("T")
 
-_IDS_AT_ONCE = 1 << 16
-"""Ids that are put into the order of rows while they stay in the processor's cache."""
-_FIELDS_AT_ONCE = 256
-"""Fields that are looked up before that."""
+_MOST_IDS = 1 << 22
+"""Ids that are made and written at a time: an array of 32 MB or more would be new memory each time, to be cleared."""
+_COLUMNS_AT_ONCE, _ROWS_AT_ONCE = 256, 256
+"""What of columns is put into the order of rows while it stays in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """Some rows of a block in the spill file."""
+
+    n_rows: int
+    codes: tuple[Slot, ...]
+    """Of each field."""
+    numbers: tuple[Slot, ...]
+    """Of each numeric field, float64."""
+    further: tuple[Slot, ...]
+    """Codes of the further values of pooled fields, column by column."""
 
 
 @dataclass(frozen=True)
 class StoredBlock:
     """A block whose rows are in the spill file."""
 
-    n_rows: int
-    codes: tuple[Slot, ...]
-    """Of each field."""
+    rows: tuple[StoredRows, ...]
     values: tuple[pa.Array, ...]
     """Of each field: the values behind its codes, short texts as numbers."""
     parked: tuple[Slot | None, ...]
     """Of each field: its values where they are numbers."""
-    numbers: Slot
-    """float64 [n · numeric fields]."""
-    further: tuple[Slot, ...] = ()
-    """Codes of the further values of pooled fields, column by column."""
+
+    @property
+    def n_rows(self) -> int:
+        return sum(rows.n_rows for rows in self.rows)
 
 
 def store_block(block: FieldBlock, spill: Spill) -> StoredBlock:
@@ -53,14 +64,16 @@ def store_block(block: FieldBlock, spill: Spill) -> StoredBlock:
     values = tuple(pack(column.values) for column in block.columns)
     numbers = [np.asarray(one) for one in values if pa.types.is_integer(one.type)]
     slots = iter(spill.append_all(numbers))
-    return StoredBlock(
-        n_rows=len(block.labels),
-        codes=spill.append_all([column.codes for column in block.columns]),
-        values=values,
-        parked=tuple(next(slots) if pa.types.is_integer(one.type) else None for one in values),
-        numbers=spill.append(block.numbers.ravel()),
-        further=spill.append_all(list(block.further)) if block.further else (),
-    )
+    parked = tuple(next(slots) if pa.types.is_integer(one.type) else None for one in values)
+    n_rows, at_once = len(block.labels), max(_MOST_IDS // max(len(values), 1), 1)
+    codes = [column.codes for column in block.columns]
+    columns = (codes, block.numbers, block.further)
+    rows = []
+    for start in range(0, n_rows, at_once):
+        some = slice(start, start + at_once)
+        parts = (spill.append_all([array[some] for array in arrays]) for arrays in columns)
+        rows.append(StoredRows(min(at_once, n_rows - start), *parts))
+    return StoredBlock(tuple(rows), values, parked)
 
 
 @dataclass(frozen=True)
@@ -106,7 +119,9 @@ class Encoder:
         self._owners = [field for field, n in enumerate(self.positions) for _ in range(n - 1)]
         self._spill = spill
         self._dictionaries: list[Dictionary] = [NumberDictionary(spill) for _ in names]
-        self._blocks: list[StoredBlock] = []
+        self._blocks: list[tuple[StoredRows, ...]] = []
+        self._maps: list[tuple[Slot, ...]] = []
+        """Of each block, field by field: provisional code + 1 of each of its codes, int32; 0 is a missing value."""
         self.vocabularies: list[Vocabulary] = []
 
     def add(self, block: StoredBlock, pool: Executor) -> None:
@@ -116,7 +131,7 @@ class Encoder:
             if isinstance(known, NumberDictionary) and not pa.types.is_integer(values.type):
                 self._dictionaries[field] = known = known.to_texts()
             known.add(values, slot)
-        self._blocks.append(replace(block, values=(), parked=()))
+        self._blocks.append(block.rows)
         due = [dictionary.merge for dictionary in self._dictionaries if dictionary.is_due]
         list(pool.map(_call, due))
 
@@ -130,23 +145,25 @@ class Encoder:
             tick: is told the number of rows counted so far.
         """
         list(pool.map(_call, [dictionary.finish for dictionary in self._dictionaries]))
+        self._maps = list(pool.map(self._map_codes, range(len(self._blocks))))
         totals = [np.zeros(len(dictionary.values) + 1, np.int64) for dictionary in self._dictionaries]
 
         def count(block: int, start: int) -> list[np.ndarray]:
-            train = np.flatnonzero(in_train[start : start + self._blocks[block].n_rows])
-            codes = self._spill.read_all(self._blocks[block].codes)
-            found = [np.bincount(code.take(train), minlength=1) for code in codes]
-            for owner, code in zip(self._owners, self._further(block), strict=True):
-                more = np.bincount(code.take(train), minlength=1)
+            train = np.flatnonzero(in_train[start : start + self._n_rows(block)])
+            found = [np.bincount(codes.take(train), minlength=1) for codes in self._codes(block)]
+            for owner, codes in zip(self._owners, self._codes(block, further=True), strict=True):
+                more = np.bincount(codes.take(train), minlength=1)
                 more[0] = 0  # that a row has no further value does not make one missing
                 found[owner] = _sum(found[owner], more)
             return found
 
-        for block, start, counts in self._each_block(count, pool):
-            for total, dictionary, found in zip(totals, self._dictionaries, counts, strict=True):
-                total[0] += found[0]
-                total[1 + dictionary.codes(block)[: len(found) - 1]] += found[1:]
-            tick(start + self._blocks[block].n_rows)
+        starts = np.cumsum([0, *map(self._n_rows, range(len(self._blocks)))]).tolist()
+        jobs = list(enumerate(starts[:-1]))
+        results = map_ordered(lambda job: count(*job), jobs, pool)
+        for (block, start), counts in zip(jobs, results, strict=True):
+            for total, places, found in zip(totals, self._spill.read_each(self._maps[block]), counts, strict=True):
+                total[places[: len(found)]] += found
+            tick(start + self._n_rows(block))
         # The one value of a numeric field stands for its number and is kept, however often it is missing.
         needs = [0 if kind == "numeric" else min_count for kind in self.kinds]
         values = [dictionary.values for dictionary in self._dictionaries]
@@ -154,9 +171,23 @@ class Encoder:
         sizes = [len(vocabulary.counts) for vocabulary in self.vocabularies]
         return Schema(tuple(map(Field, self.names, self.kinds, sizes, self.positions)))
 
-    def _further(self, block: int) -> list[np.ndarray]:
-        slots = self._blocks[block].further
-        return self._spill.read_all(slots) if slots else []
+    def _map_codes(self, block: int) -> tuple[Slot, ...]:
+        maps = []
+        for dictionary in self._dictionaries:
+            codes = dictionary.codes(block)
+            maps.append(np.zeros(len(codes) + 1, dtype=np.int32))
+            np.add(codes, 1, out=maps[-1][1:])
+        return self._spill.append_all(maps)
+
+    def _n_rows(self, block: int) -> int:
+        return sum(rows.n_rows for rows in self._blocks[block])
+
+    def _codes(self, block: int, further: bool = False) -> Iterator[np.ndarray]:
+        """The codes of each field in all rows of a block, or those of further values of pooled fields."""
+        slots = [rows.further if further else rows.codes for rows in self._blocks[block]]
+        if len(slots) == 1:
+            return self._spill.read_each(slots[0])
+        return map(np.concatenate, zip(*map(self._spill.read_each, slots), strict=True))
 
     def id_blocks(self, offsets: np.ndarray, pool: Executor) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """The encoded rows in file order.
@@ -165,30 +196,34 @@ class Encoder:
             ids int32 [n, F] with ``offsets`` added, numbers float64 [n, numeric fields], and ids of further values of
             pooled fields, int32 [n, P].
         """
-
-        def encode(block: int, _: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            stored = self._blocks[block]
-            codes = self._spill.read_all(stored.codes)
-            tables = [self._block_table(block, field) + offset for field, offset in enumerate(starts)]
-            numbers = self._spill.read(stored.numbers).reshape(stored.n_rows, -1)
-            further = look_up(self._further(block), [tables[owner] for owner in self._owners], stored.n_rows)
-            return look_up(codes, tables, stored.n_rows), numbers, further
-
         starts = offsets[:-1].astype(np.int32)
-        for _, _, arrays in self._each_block(encode, pool):
-            yield arrays
+        read = self._spill.read_each
 
-    def _block_table(self, block: int, field: int) -> np.ndarray:
-        """Local id of each code of one block, int32."""
-        table = self.vocabularies[field].table
-        return np.concatenate([table[:1], table[1 + self._dictionaries[field].codes(block)]])
+        def encode(job: tuple[int, StoredRows]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            block, rows = job
+            tables: dict[int, np.ndarray] = {}
+            ids = beside(self._ids(block, rows, starts, tables), (rows.n_rows, len(starts)), np.int32)
+            numbers = beside(read(rows.numbers), (rows.n_rows, len(rows.numbers)), np.float64)
+            more = zip(self._owners, read(rows.further), strict=True)
+            further = (tables[owner].take(codes) for owner, codes in more)
+            return ids, numbers, beside(further, (rows.n_rows, len(rows.further)), np.int32)
 
-    def _each_block(self, work: Callable[[int, int], T], pool: Executor) -> Iterator[tuple[int, int, T]]:
-        """``work(block, first row)`` for every block, side by side; block, first row and result in order."""
-        ends = np.cumsum([block.n_rows for block in self._blocks]).tolist()
-        jobs = list(enumerate([0, *ends[:-1]]))
-        for (block, start), result in zip(jobs, map_ordered(lambda job: work(*job), jobs, pool), strict=True):
-            yield block, start, result
+        jobs = [(block, rows) for block, stored in enumerate(self._blocks) for rows in stored]
+        return map_ordered(encode, jobs, pool)
+
+    def _ids(
+        self, block: int, rows: StoredRows, starts: np.ndarray, tables: dict[int, np.ndarray]
+    ) -> Iterator[np.ndarray]:
+        """The ids of each field, int32 [n]; into ``tables`` go those of pooled fields."""
+        pooled = set(self._owners)
+        codes, maps = self._spill.read_each(rows.codes), self._spill.read_each(self._maps[block])
+        fields = zip(codes, maps, self.vocabularies, starts, strict=True)
+        for field, (code, places, vocabulary, start) in enumerate(fields):
+            table = vocabulary.table.take(places)
+            table += start
+            if field in pooled:
+                tables[field] = table
+            yield table.take(code)
 
 
 def _call(work: Callable[[], None]) -> None:
@@ -203,16 +238,16 @@ def _sum(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return total
 
 
-def look_up(codes: list[np.ndarray], tables: list[np.ndarray], n_rows: int) -> np.ndarray:
-    """The entry of each field's table, int32, for each of its codes; int32 [n_rows, fields]."""
-    ids = np.empty((n_rows, len(codes)), dtype=np.int32)
-    by_field = np.empty((min(len(codes), _FIELDS_AT_ONCE), n_rows), dtype=np.int32)
-    rows = _IDS_AT_ONCE // _FIELDS_AT_ONCE
-    for field in range(0, len(codes), _FIELDS_AT_ONCE):
-        some = slice(field, field + _FIELDS_AT_ONCE)
-        looked_up = by_field[: len(codes[some])]
-        for row, code, table in zip(looked_up, codes[some], tables[some], strict=True):
-            np.take(table, code, out=row, mode="clip")  # codes are within the table; to check them would take a copy
-        for start in range(0, n_rows, rows):
-            ids[start : start + rows, some] = looked_up[:, start : start + rows].T
-    return ids
+def beside(columns: Iterable[np.ndarray], shape: tuple[int, int], dtype: type[np.generic]) -> np.ndarray:
+    """Columns [n] as an array [n, columns], of ``shape``: many are turned at a time, and row after row of them."""
+    n_rows, n_columns = shape
+    rows = np.empty(shape, dtype)
+    held = np.empty((min(n_columns, _COLUMNS_AT_ONCE), n_rows), dtype)
+    waiting = iter(columns)
+    for first in range(0, n_columns, _COLUMNS_AT_ONCE):
+        some = held[: n_columns - first]
+        for place, column in zip(some, waiting, strict=False):
+            place[:] = column
+        for row in range(0, n_rows, _ROWS_AT_ONCE):
+            rows[row : row + _ROWS_AT_ONCE, first : first + len(some)] = some[:, row : row + _ROWS_AT_ONCE].T
+    return rows

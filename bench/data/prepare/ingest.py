@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -219,7 +219,7 @@ class _Work:
         if self._ordered_by is not None:
             decides = row_times(raw, self._ordered_by)
         stored = store_block(block, self._spill)
-        block.columns.clear()  # they are parked now
+        block = replace(block, columns=[], numbers=())  # they are parked now
         # of a part of the rows, what lies between two is not known
         whole = not isinstance(part, Thinned)
         seen = Seen(raw.n_rows, *((raw.long_rows(), numbered(raw, self._layout)) if whole else (LongRows(), {})))
@@ -305,8 +305,7 @@ def ingest_generated(
 
     def work(block: GeneratedBlock) -> tuple[GeneratedBlock, StoredBlock]:
         columns = [_coded(block.columns[name], data.content(name), data.missing) for name in data.fields]
-        no_numbers = np.empty((len(block.labels), 0))
-        return block, store_block(FieldBlock(block.labels, columns, no_numbers), spill)
+        return block, store_block(FieldBlock(block.labels, columns, ()), spill)
 
     kinds: list[Kind] = ["integer" if data.content(name) == "integer" else "categorical" for name in data.fields]
     encoder = Encoder(data.fields, kinds, spill)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -260,7 +260,7 @@ class _Preparer:
         scalings = self._tools.pool.map(fitted, range(len(schema.numeric_fields)))
         for place, (field, (scaling, note)) in enumerate(zip(schema.numeric_fields, scalings, strict=True)):
             _check_range(data.extremes[place], scaling)
-            found["scaling"][names[field]] = asdict(scaling)
+            found["scaling"][names[field]] = vars(scaling)
             found["notes"] += [] if note is None else [f"{self._farthest(data, place)}{note}."]
         return found
 

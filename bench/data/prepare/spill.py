@@ -6,29 +6,26 @@ import itertools
 import os
 import tempfile
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 
-@dataclass(frozen=True)
-class Slot:
-    """Where an array lies."""
+class Slot(NamedTuple):
+    """Where an array lies; a tuple, since wide tables have very many."""
 
     offset: int
-    dtype: np.dtype[np.generic]
-    size: int
-
-    @property
-    def n_bytes(self) -> int:
-        return self.size * self.dtype.itemsize
+    dtype: np.dtype[Any]
+    n_bytes: int
 
 
 _ALIGNED = 8
 """Bytes at whose multiples arrays begin."""
+_WRITTEN_BYTES, _READ_BYTES = 1 << 20, 1 << 20
+"""Bytes of small arrays that are written and read at once: few enough to stay in the processor's cache."""
 
 
 class Spill:
@@ -59,31 +56,39 @@ class Spill:
         starts = [0, *itertools.accumulate(sizes)]
         with self._lock:
             first, self._end = self._end, self._end + starts[-1]
-        if len(arrays) == 1:
-            self._write(np.ascontiguousarray(arrays[0]).view(np.uint8), first)
-        else:
-            whole = np.zeros(starts[-1], dtype=np.uint8)
-            for array, start in zip(arrays, starts, strict=False):
-                whole[start : start + array.nbytes] = np.ascontiguousarray(array).view(np.uint8)
-            self._write(whole, first)
-        slots = zip(arrays, starts, strict=False)
-        return tuple(Slot(first + start, array.dtype, array.size) for array, start in slots)
+        waiting: list[memoryview | bytes] = []
+        offset = n_waiting = 0
+        for array, size in zip(arrays, sizes, strict=True):
+            waiting.append(np.ascontiguousarray(array).view(np.uint8).data)
+            if size > array.nbytes:
+                waiting.append(bytes(size - array.nbytes))
+            n_waiting += size
+            if n_waiting >= _WRITTEN_BYTES:
+                self._write(waiting, first + offset)
+                waiting, offset, n_waiting = [], offset + n_waiting, 0
+        self._write(waiting, first + offset)
+        return tuple(
+            Slot(first + start, array.dtype, array.nbytes) for array, start in zip(arrays, starts, strict=False)
+        )
 
-    def _write(self, data: np.ndarray, offset: int) -> None:
-        view, written = data.data, 0
-        while written < len(data):
+    def _write(self, parts: Sequence[memoryview | bytes], offset: int) -> None:
+        view, written = memoryview(parts[0] if len(parts) == 1 else b"".join(parts)), 0
+        while written < len(view):
             written += os.pwrite(self._file.fileno(), view[written:], offset + written)
 
     def read(self, slot: Slot) -> np.ndarray:
         """The array of ``slot``."""
         return self._read(slot.offset, slot.n_bytes).view(slot.dtype)
 
-    def read_all(self, slots: Sequence[Slot]) -> list[np.ndarray]:
-        """The arrays of slots that were written by one ``append_all``, one behind another."""
-        first = slots[0].offset
-        whole = self._read(first, slots[-1].offset + slots[-1].n_bytes - first)
-        places = [(slot.offset - first, slot) for slot in slots]
-        return [whole[start : start + slot.n_bytes].view(slot.dtype) for start, slot in places]
+    def read_each(self, slots: Sequence[Slot]) -> Iterator[np.ndarray]:
+        """The arrays of slots that were written by one ``append_all``, some of them read at a time."""
+        last = slots[-1].offset + slots[-1].n_bytes if slots else 0
+        whole, first, end = np.empty(0, dtype=np.uint8), 0, 0
+        for offset, dtype, n_bytes in slots:
+            if offset + n_bytes > end:
+                first, end = offset, min(offset + max(n_bytes, _READ_BYTES), last)
+                whole = self._read(first, end - first)
+            yield whole[offset - first : offset - first + n_bytes].view(dtype)
 
     def _read(self, offset: int, n_bytes: int) -> np.ndarray:
         data = np.empty(n_bytes, dtype=np.uint8)

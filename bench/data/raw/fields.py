@@ -41,8 +41,8 @@ class FieldBlock:
     """uint8 [n], 0 or 1."""
     columns: list[LocalColumn]
     """In the order of the fields; the codes of a numeric field are 0 (missing) and 1."""
-    numbers: np.ndarray
-    """float64 [n, numeric fields], NaN where missing."""
+    numbers: tuple[np.ndarray, ...]
+    """Of each numeric field in order, float64 [n], NaN where missing."""
     extremes: tuple[tuple[Extreme, ...], ...] = ()
     """Of each numeric field: the smallest and the largest number; nothing where all are missing."""
     label_values: LabelValues = field(default_factory=LabelValues)
@@ -96,11 +96,11 @@ def make_fields(block: RawBlock, layout: Layout, sides: tuple[SideTable, ...], m
             found = pa.array([values.get(text) for text in texts], type=pa.string())
             made[name] = recode(keys.codes, found)
     ordered = [name for name in layout.fields if name in numbers]
-    stacked = np.stack([numbers[name] for name in ordered], axis=1) if ordered else np.empty((block.n_rows, 0))
     labels, label_values = _labels(block, layout)
     columns = [made[name] for name in layout.fields]
     pooled = tuple(codes for name in layout.fields for codes in further.get(name, ()))
-    return FieldBlock(labels, columns, stacked, tuple(extremes[name] for name in ordered), label_values, pooled)
+    found = tuple(numbers[name] for name in ordered)
+    return FieldBlock(labels, columns, found, tuple(extremes[name] for name in ordered), label_values, pooled)
 
 
 def _several(block: RawBlock, column: Column, layout: Layout) -> dict[str, LocalColumn]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -172,7 +171,7 @@ def schema_of(manifest: dict[str, Any]) -> Schema:
 
 def described(schema: Schema) -> list[dict[str, Any]]:
     """The fields as the manifest has them; only pooled ones say how many values a row has."""
-    return [{key: value for key, value in asdict(one).items() if (key, value) != _ONE_VALUE} for one in schema.fields]
+    return [{key: value for key, value in vars(one).items() if (key, value) != _ONE_VALUE} for one in schema.fields]
 
 
 _ONE_VALUE = ("positions", 1)
