@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -25,38 +25,25 @@ from bench.data.schema import FIRST_VALUE, MISSING, RARE, Field, Kind, Schema
 
 T = TypeVar("T")
 
-_MOST_IDS = 1 << 22
-"""Ids that are made and written at a time: an array of 32 MB or more would be new memory each time, to be cleared."""
 _COLUMNS_AT_ONCE, _ROWS_AT_ONCE = 256, 256
 """What of columns is put into the order of rows while it stays in the processor's cache."""
-
-
-@dataclass(frozen=True)
-class StoredRows:
-    """Some rows of a block in the spill file."""
-
-    n_rows: int
-    codes: tuple[Slot, ...]
-    """Of each field."""
-    numbers: tuple[Slot, ...]
-    """Of each numeric field, float64."""
-    further: tuple[Slot, ...]
-    """Codes of the further values of pooled fields, column by column."""
 
 
 @dataclass(frozen=True)
 class StoredBlock:
     """A block whose rows are in the spill file."""
 
-    rows: tuple[StoredRows, ...]
+    n_rows: int
+    codes: tuple[Slot, ...]
+    """Of each field."""
     values: tuple[pa.Array, ...]
     """Of each field: the values behind its codes, short texts as numbers."""
     parked: tuple[Slot | None, ...]
     """Of each field: its values where they are numbers."""
-
-    @property
-    def n_rows(self) -> int:
-        return sum(rows.n_rows for rows in self.rows)
+    numbers: tuple[Slot, ...]
+    """Of each numeric field, float64."""
+    further: tuple[Slot, ...]
+    """Codes of the further values of pooled fields, column by column."""
 
 
 def store_block(block: FieldBlock, spill: Spill) -> StoredBlock:
@@ -64,16 +51,14 @@ def store_block(block: FieldBlock, spill: Spill) -> StoredBlock:
     values = tuple(pack(column.values) for column in block.columns)
     numbers = [np.asarray(one) for one in values if pa.types.is_integer(one.type)]
     slots = iter(spill.append_all(numbers))
-    parked = tuple(next(slots) if pa.types.is_integer(one.type) else None for one in values)
-    n_rows, at_once = len(block.labels), max(_MOST_IDS // max(len(values), 1), 1)
-    codes = [column.codes for column in block.columns]
-    columns = (codes, block.numbers, block.further)
-    rows = []
-    for start in range(0, n_rows, at_once):
-        some = slice(start, start + at_once)
-        parts = (spill.append_all([array[some] for array in arrays]) for arrays in columns)
-        rows.append(StoredRows(min(at_once, n_rows - start), *parts))
-    return StoredBlock(tuple(rows), values, parked)
+    return StoredBlock(
+        n_rows=len(block.labels),
+        codes=spill.append_all([column.codes for column in block.columns]),
+        values=values,
+        parked=tuple(next(slots) if pa.types.is_integer(one.type) else None for one in values),
+        numbers=spill.append_all(block.numbers),
+        further=spill.append_all(block.further),
+    )
 
 
 @dataclass(frozen=True)
@@ -119,7 +104,7 @@ class Encoder:
         self._owners = [field for field, n in enumerate(self.positions) for _ in range(n - 1)]
         self._spill = spill
         self._dictionaries: list[Dictionary] = [NumberDictionary(spill) for _ in names]
-        self._blocks: list[tuple[StoredRows, ...]] = []
+        self._blocks: list[StoredBlock] = []
         self._maps: list[tuple[Slot, ...]] = []
         """Of each block, field by field: provisional code + 1 of each of its codes, int32; 0 is a missing value."""
         self.vocabularies: list[Vocabulary] = []
@@ -131,7 +116,7 @@ class Encoder:
             if isinstance(known, NumberDictionary) and not pa.types.is_integer(values.type):
                 self._dictionaries[field] = known = known.to_texts()
             known.add(values, slot)
-        self._blocks.append(block.rows)
+        self._blocks.append(replace(block, values=(), parked=()))
         due = [dictionary.merge for dictionary in self._dictionaries if dictionary.is_due]
         list(pool.map(_call, due))
 
@@ -148,22 +133,21 @@ class Encoder:
         self._maps = list(pool.map(self._map_codes, range(len(self._blocks))))
         totals = [np.zeros(len(dictionary.values) + 1, np.int64) for dictionary in self._dictionaries]
 
+        read = self._spill.read_each
+
         def count(block: int, start: int) -> list[np.ndarray]:
-            train = np.flatnonzero(in_train[start : start + self._n_rows(block)])
-            found = [np.bincount(codes.take(train), minlength=1) for codes in self._codes(block)]
-            for owner, codes in zip(self._owners, self._codes(block, further=True), strict=True):
+            train = np.flatnonzero(in_train[start : start + self._blocks[block].n_rows])
+            found = [np.bincount(codes.take(train), minlength=1) for codes in read(self._blocks[block].codes)]
+            for owner, codes in zip(self._owners, read(self._blocks[block].further), strict=True):
                 more = np.bincount(codes.take(train), minlength=1)
                 more[0] = 0  # that a row has no further value does not make one missing
                 found[owner] = _sum(found[owner], more)
             return found
 
-        starts = np.cumsum([0, *map(self._n_rows, range(len(self._blocks)))]).tolist()
-        jobs = list(enumerate(starts[:-1]))
-        results = map_ordered(lambda job: count(*job), jobs, pool)
-        for (block, start), counts in zip(jobs, results, strict=True):
-            for total, places, found in zip(totals, self._spill.read_each(self._maps[block]), counts, strict=True):
+        for block, start, counts in self._each_block(count, pool):
+            for total, places, found in zip(totals, read(self._maps[block]), counts, strict=True):
                 total[places[: len(found)]] += found
-            tick(start + self._n_rows(block))
+            tick(start + self._blocks[block].n_rows)
         # The one value of a numeric field stands for its number and is kept, however often it is missing.
         needs = [0 if kind == "numeric" else min_count for kind in self.kinds]
         values = [dictionary.values for dictionary in self._dictionaries]
@@ -179,16 +163,6 @@ class Encoder:
             np.add(codes, 1, out=maps[-1][1:])
         return self._spill.append_all(maps)
 
-    def _n_rows(self, block: int) -> int:
-        return sum(rows.n_rows for rows in self._blocks[block])
-
-    def _codes(self, block: int, further: bool = False) -> Iterator[np.ndarray]:
-        """The codes of each field in all rows of a block, or those of further values of pooled fields."""
-        slots = [rows.further if further else rows.codes for rows in self._blocks[block]]
-        if len(slots) == 1:
-            return self._spill.read_each(slots[0])
-        return map(np.concatenate, zip(*map(self._spill.read_each, slots), strict=True))
-
     def id_blocks(self, offsets: np.ndarray, pool: Executor) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """The encoded rows in file order.
 
@@ -199,24 +173,22 @@ class Encoder:
         starts = offsets[:-1].astype(np.int32)
         read = self._spill.read_each
 
-        def encode(job: tuple[int, StoredRows]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            block, rows = job
+        def encode(block: int, _: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            stored, n_rows = self._blocks[block], self._blocks[block].n_rows
             tables: dict[int, np.ndarray] = {}
-            ids = beside(self._ids(block, rows, starts, tables), (rows.n_rows, len(starts)), np.int32)
-            numbers = beside(read(rows.numbers), (rows.n_rows, len(rows.numbers)), np.float64)
-            more = zip(self._owners, read(rows.further), strict=True)
+            ids = beside(self._ids(block, starts, tables), (n_rows, len(starts)), np.int32)
+            numbers = beside(read(stored.numbers), (n_rows, len(stored.numbers)), np.float64)
+            more = zip(self._owners, read(stored.further), strict=True)
             further = (tables[owner].take(codes) for owner, codes in more)
-            return ids, numbers, beside(further, (rows.n_rows, len(rows.further)), np.int32)
+            return ids, numbers, beside(further, (n_rows, len(stored.further)), np.int32)
 
-        jobs = [(block, rows) for block, stored in enumerate(self._blocks) for rows in stored]
-        return map_ordered(encode, jobs, pool)
+        for _, _, arrays in self._each_block(encode, pool):
+            yield arrays
 
-    def _ids(
-        self, block: int, rows: StoredRows, starts: np.ndarray, tables: dict[int, np.ndarray]
-    ) -> Iterator[np.ndarray]:
+    def _ids(self, block: int, starts: np.ndarray, tables: dict[int, np.ndarray]) -> Iterator[np.ndarray]:
         """The ids of each field, int32 [n]; into ``tables`` go those of pooled fields."""
         pooled = set(self._owners)
-        codes, maps = self._spill.read_each(rows.codes), self._spill.read_each(self._maps[block])
+        codes, maps = self._spill.read_each(self._blocks[block].codes), self._spill.read_each(self._maps[block])
         fields = zip(codes, maps, self.vocabularies, starts, strict=True)
         for field, (code, places, vocabulary, start) in enumerate(fields):
             table = vocabulary.table.take(places)
@@ -224,6 +196,13 @@ class Encoder:
             if field in pooled:
                 tables[field] = table
             yield table.take(code)
+
+    def _each_block(self, work: Callable[[int, int], T], pool: Executor) -> Iterator[tuple[int, int, T]]:
+        """``work(block, first row)`` for every block, side by side; block, first row and result in order."""
+        ends = np.cumsum([block.n_rows for block in self._blocks]).tolist()
+        jobs = list(enumerate([0, *ends[:-1]]))
+        for (block, start), result in zip(jobs, map_ordered(lambda job: work(*job), jobs, pool), strict=True):
+            yield block, start, result
 
 
 def _call(work: Callable[[], None]) -> None:
