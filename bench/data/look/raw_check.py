@@ -14,7 +14,7 @@ from pyarrow import parquet
 from bench.data.card.card import DatasetCard
 from bench.data.card.labels import LabelValues, check_labels
 from bench.data.card.layout import Column, Layout
-from bench.data.look.sample import PIECE_BYTES, Spread
+from bench.data.look.sample import PIECE_BYTES, Spread, piece_bytes
 from bench.data.prepare.tables import Tables, choose_tables
 from bench.data.raw.chunks import chunks
 from bench.data.raw.dialect import Chunk, Dialect
@@ -102,7 +102,7 @@ def _pieces(
     def parse(wanted: Layout, chunk: Chunk) -> RawBlock:
         return BlockParser(wanted, header).parse(chunk)
 
-    for chunk in chunks(stream, Dialect.of(layout), PIECE_BYTES, header, rest):
+    for chunk in chunks(stream, Dialect.of(layout), piece_bytes(len(header.names)), header, rest):
         rows = chunk.line_ends + (not chunk.data.endswith(b"\n"))
         yield _Piece(chunk, fitted, parse), rows, len(chunk.data)
     if not source.is_single:  # its file is opened only once
@@ -129,7 +129,7 @@ def _batches(
         return ParquetReader(path, wanted, name).block(batch)
 
     if any(column.role == "label" for column in fitted.columns):
-        for batch in ParquetReader(path, fitted, name).batches(PIECE_BYTES):
+        for batch in ParquetReader(path, fitted, name).batches(piece_bytes(len(fitted.columns))):
             yield _Piece(batch, fitted, parse), batch.columns.num_rows, batch.columns.nbytes
 
 

@@ -36,6 +36,8 @@ SAMPLE_BYTES = 1 << 26
 """Bytes of text, or of Arrow's memory, that are looked at, at most."""
 PIECE_BYTES = 1 << 18
 """Text that is kept or left out as one."""
+_WIDE = 100
+"""Columns of a table whose pieces are not larger than those of others."""
 _QUOTING = (('"', "", False), ('"', "\\", False), ('"', "", True), ('"', "\\", True), ("", "", False))
 """Quote, escape and line ends in values, in the order in which they are tried."""
 _MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -67,6 +69,11 @@ class Sample:
     def is_whole(self) -> bool:
         """Whether they are all rows."""
         return self.rows == self.n_rows
+
+
+def piece_bytes(n_columns: int) -> int:
+    """Text that is kept or left out as one of a table: more where columns are many, as each has a price in a piece."""
+    return PIECE_BYTES * max(1, n_columns // _WIDE)
 
 
 class Spread(Generic[T]):
@@ -198,7 +205,7 @@ def _sample_text(source: RawSource, members: Sequence[str], layout: Layout, widt
                 names = names or header.names
                 layout = _reading(layout, names := (*names, *(key for key in sorted(folders) if key not in names)))
             check_columns([*header.names], layout, shown(member), folders)
-            for chunk in chunks(stream, Dialect.of(layout), PIECE_BYTES, header, rest):
+            for chunk in chunks(stream, Dialect.of(layout), piece_bytes(len(header.names)), header, rest):
                 if layout.is_utf8 and not chunk.data.isascii():
                     chunk.data.decode()
                 n_lines = chunk.line_ends + (not chunk.data.endswith(b"\n"))
@@ -236,7 +243,7 @@ def _sample_parquet(source: RawSource, members: Sequence[str], folder: Path) -> 
             keys = [Column(key, "categorical", key) for key in sorted(folders) if key not in known]
             layout = replace(layout, columns=(*layout.columns, *keys))
         reader = ParquetReader(path, layout, shown(member), folders)
-        for batch in reader.batches(PIECE_BYTES):
+        for batch in reader.batches(piece_bytes(len(layout.columns))):
             spread.add((batch, reader, member), batch.columns.num_rows, batch.columns.nbytes)
             n_rows += batch.columns.num_rows
     if layout is None or not n_rows:

@@ -78,9 +78,10 @@ class ParquetReader:
                 held = self.names = frozenset(names)
                 self._columns = [column for column in self._columns if column.name in held]
                 self._check_size(file.metadata)
+                fields = {column.name: schema.field(column.name) for column in self._columns}
                 for column in self._columns:
-                    self._check_type(column, schema.field(column.name))
-                self.units = {column.name: self._unit(file, column) for column in self._columns}
+                    self._check_type(column, fields[column.name])
+                self.units = {column.name: self._unit(file, column, fields[column.name]) for column in self._columns}
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._damaged(error) from None
 
@@ -118,9 +119,9 @@ class ParquetReader:
                 f"{wanted}, or mend its kind."
             )
 
-    def _unit(self, file: parquet.ParquetFile, column: Column) -> str:
+    def _unit(self, file: parquet.ParquetFile, column: Column, field: pa.Field) -> str:
         """What ``texts`` has to know of a column of timestamps; nothing of others."""
-        kind = value_type(file.schema_arrow.field(column.name).type)
+        kind = value_type(field.type)
         if not pa.types.is_timestamp(kind):
             return ""
         if column.role == "time":  # read back at once, so that any will do
