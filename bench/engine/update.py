@@ -116,11 +116,12 @@ class Updates:
         return float(f"{float(self.optimizers[0].param_groups[0]['lr']):.7g}")
 
     def state(self) -> dict[str, Any]:
-        """Values of the steps' parameters, those outside the model included, and states of their optimisers."""
-        return {
+        """The steps' parameters, also those outside the model, their optimisers, and what masks have cost so far."""
+        held: dict[str, Any] = {
             "params": [param.detach() for params in self.params for param in params],
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
+        return held | ({"spent": [dict(one) for one in spent]} if (spent := self._spent()) else {})
 
     @torch.no_grad()
     def load(self, state: dict[str, Any]) -> None:
@@ -135,6 +136,11 @@ class Updates:
                 if "capturable" in own:
                     saved["capturable"] = own["capturable"]
             optimizer.load_state_dict(taken)
+        for own, before in zip(self._spent(), state.get("spent", ()), strict=True):
+            own.update(before)
+
+    def _spent(self) -> list[dict[str, float]]:
+        return [table.mask.spent for table in self._tables if table.mask is not None]
 
     def _train_only(self, number: int) -> None:
         """Let gradients flow to the parameters of one step alone."""

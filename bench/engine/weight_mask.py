@@ -35,7 +35,7 @@ class WeightMask(nn.Module):
         active: bool [V, D].
         observer: sees gradients before they are cut; None: nobody.
         spent: how often the mask was moved (``updates``), seconds of that (``mask_update_s``) and, on a CPU, of cutting
-            gradients (``mask_apply_s``).
+            gradients (``mask_apply_s``). Checkpoints hold it.
     """
 
     active: Tensor

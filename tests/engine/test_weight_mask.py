@@ -91,6 +91,29 @@ def test_the_mask_is_in_checkpoints_and_among_the_best_weights(tmp_path: Path) -
     assert torch.equal(again.model.table.weight, first.model.table.weight)
 
 
+def test_a_resumed_training_knows_what_was_spent_before(tmp_path: Path) -> None:
+    def fitter() -> tuple[Fitter, WeightMask]:
+        model, mask = masked()
+        plan = FitPlan(epochs=4, batch_size=16, patience=9)
+        draw = torch.Generator().manual_seed(0)
+        return Fitter(model, ROWS, VALID, [profile_step(model)], plan, draw, checkpoint=tmp_path / "state.pt"), mask
+
+    first, mask = fitter()
+
+    def move(entry: dict[str, float]) -> None:
+        with mask.moving():
+            pass
+
+    first.on_epoch = move
+    first.run()
+    assert mask.spent["updates"] == 4
+    assert mask.spent["mask_apply_s"] > 0
+    again, taken_up = fitter()
+    again.run()
+    assert again.log.resumed
+    assert taken_up.spent == mask.spent
+
+
 def test_an_exchange_keeps_the_count_and_forgets_values_and_moments_of_both() -> None:
     table = EmbeddingTable(torch.arange(1.0, 13).view(4, 3).clone())
     mask = table.mask_weights(torch.tensor([[True, False], [True, True], [False, False], [True, False]]))
