@@ -283,6 +283,10 @@ class Restricted:
 
     @torch.no_grad()
     def write_back(self) -> CTRModel:
-        """Copy the trained rows into the full table and return the full model."""
-        self.full.table.weight[self.used] = self.model.table.weight
+        """Copy the trained rows, and what of them is masked by now, into the full table and return the full model."""
+        full, part = self.full.table, self.model.table
+        full.weight[self.used] = part.weight
+        if part.mask is not None:
+            mask = full.mask or full.mask_weights(part.mask.active.new_ones(len(full.weight), part.mask.dim))
+            mask.active[self.used] = part.mask.active
         return self.full

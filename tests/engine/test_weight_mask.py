@@ -159,6 +159,24 @@ def test_smaller_models_keep_their_part_of_the_mask() -> None:
     assert torch.equal(part.model.table.mask.active, mask.active[part.used])
 
 
+@pytest.mark.parametrize("before", [True, False], ids=["masked before", "masked in part"])
+def test_a_mask_that_moved_over_some_rows_comes_back_with_them(before: bool) -> None:
+    model = make_model(ROWS.schema)
+    whole = model.table.mask_weights(active_part(model)).active.clone() if before else torch.ones(16, DIM).bool()
+    part = model.restrict(ROWS.take(torch.arange(3)))
+    moved = whole[part.used].roll(1, 1)
+    part.model.table.mask_weights(moved)
+    with torch.no_grad():
+        part.model.table.weight[:, :DIM][moved] = 7.0
+    part.write_back()
+    assert model.table.mask is not None
+    wanted = whole.clone()
+    wanted[part.used] = moved
+    assert torch.equal(model.table.mask.active, wanted)
+    assert outside(model) == 0
+    assert (model.table.weight[part.used][:, :DIM][moved] == 7.0).all()
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_the_csr_lookup_is_the_dense_one_bit_for_bit(share: float) -> None:
     model, _ = masked(share)
