@@ -18,6 +18,8 @@ from bench.engine.table import EmbeddingTable
 
 _FLOAT = _POINTER = 4
 _WIDE_POINTER = 8
+_ROWS = 1 << 18
+"""Rows at a time that are brought into this form: their places in 64 bits take more than the values."""
 
 
 def encoded_bytes(scalars: int, rows: int, dim: int, linear: bool) -> dict[str, int]:
@@ -54,13 +56,18 @@ class CsrTable(nn.Module):
             raise ValueError("the table has no mask: nothing of it is known to be zero")
         weight, active = table.weight.detach(), table.mask.active
         self.dim = active.shape[1]
-        rows, columns = active.nonzero(as_tuple=True)
-        spare = torch.zeros(1, dtype=torch.int64, device=weight.device)
-        self.register_buffer("weight", torch.cat([weight[rows, columns], weight.new_zeros(1)]))
-        kind = torch.uint8 if _column_bytes(self.dim) == 1 else torch.int16
-        self.register_buffer("columns", torch.cat([columns, spare]).to(kind))
-        starts = torch.cat([spare, active.sum(1).cumsum(0)])
-        self.register_buffer("starts", starts.to(torch.int32 if len(rows) < 2**31 else torch.int64))
+        number = torch.arange(self.dim, device=weight.device)
+        number = number.to(torch.uint8 if _column_bytes(self.dim) == 1 else torch.int16)
+        values, columns = [], []
+        for part, there in zip(weight.split(_ROWS), active.split(_ROWS), strict=True):
+            values.append(part[:, : self.dim].masked_select(there))
+            columns.append(number.expand_as(there).masked_select(there))
+        self.register_buffer("weight", torch.cat([*values, weight.new_zeros(1)]))
+        self.register_buffer("columns", torch.cat([*columns, number.new_zeros(1)]))
+        ends = active.sum(1).cumsum(0)
+        narrow = len(self.weight) <= 2**31
+        starts = torch.cat([ends.new_zeros(1), ends])
+        self.register_buffer("starts", starts.to(torch.int32 if narrow else torch.int64))
         self.register_buffer("linear", weight[:, self.dim].clone() if weight.shape[1] > self.dim else None)
 
     def split(self, ids: Tensor, dim: int) -> tuple[Tensor, Tensor | None]:

@@ -263,6 +263,7 @@ def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock)
     clocking = TIMED_ONCE if job.timed_once else {}
     with clock.phase("evaluate"):
         columns, logits = quality_columns(trained.model, job.data.test, **clocking)
+        memory = peak_memory(job.device, job.own_process)  # before a masked table stands beside itself in CSR
         masked = weight_columns(trained.model, job.data.test, **clocking)
     if job.method.entry.family == "baseline" and job.lines is not None:
         columns["line"] = beside_line(trained.model, job.data, job.lines)
@@ -285,7 +286,8 @@ def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock)
         {**columns, "positives": job.data.positives, "split_rows": job.data.split_rows, "notes": notes}
     ):
         notes["flags"] = [flag.name for flag in flags]
-    memory = peak_memory(job.device, job.own_process)
+    if not masked:
+        memory = peak_memory(job.device, job.own_process)
     if job.predictions is not None:  # last, so that nothing that is measured holds the writing
         columns |= prediction_columns(job.predictions, job.hash, job.data, logits)
         if job.valid_predictions is not None:

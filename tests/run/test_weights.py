@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import torch
 from bench.api import CTRModel, Selection
 from bench.method import Method
 from bench.registry import MethodEntry
+from bench.run import cell
 from bench.run.cell import run_cell
 from bench.run.grid import budgets_of
 from bench.run.job import Job
@@ -72,6 +74,28 @@ def test_the_prune_ratio_is_the_rule_of_methods_that_drop_weights_unless_they_ha
     assert budgets() == ("exact", "field")
 
 
+@pytest.mark.parametrize(("method", "wanted"), [("magnitude", 1), ("no-selection", 2)])
+def test_peak_memory_is_known_before_a_masked_table_stands_beside_itself_in_csr(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, method: str, wanted: int
+) -> None:
+    order: list[str] = []
+    weighed, read = cell.weight_columns, itertools.count(1)
+
+    def weigh(*given: Any, **more: Any) -> dict[str, Any]:
+        order.append("csr")
+        return weighed(*given, **more)
+
+    def peak(*given: Any) -> int:
+        order.append("peak")
+        return next(read)
+
+    monkeypatch.setattr(cell, "weight_columns", weigh)
+    monkeypatch.setattr(cell, "peak_memory", peak)
+    record = run_cell(make_job(method, backbone="dnn[mlp=8]", epochs=1))
+    assert order[:2] == ["peak", "csr"]
+    assert record.peak_mem_bytes == wanted  # without a mask all of the cell counts, as ever
+
+
 def test_a_record_says_what_a_mask_leaves(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
     models: list[CTRModel] = []
     train = Magnitude.train
@@ -103,11 +127,11 @@ def test_a_record_says_what_a_mask_leaves(make_job: Callable[..., Job], monkeypa
     assert record.it_csr_s > 0
     assert told["mask_apply_s"] > 0
     assert told["updates"] == 0
-    cell = record.to_dict()
-    shown = {metric.name: metric.number(cell) for metric in KINDS["weights"].columns}
+    known = record.to_dict()
+    shown = {metric.name: metric.number(known) for metric in KINDS["weights"].columns}
     assert shown["active_scalars"] == n
     wanted = {"empty_rows": told["empty_rows"], "csr_bytes": 5 * n + 4 * (v + 1), "mask_update_s": 0}
     assert {name: shown[name] for name in wanted} == wanted
     assert shown["it_csr_s"] == record.it_csr_s
     assert KINDS["weights"].needs is not None
-    assert KINDS["weights"].needs(cell)
+    assert KINDS["weights"].needs(known)
