@@ -47,6 +47,9 @@ class TableKind:
     """Whether every data set has a table of its own, or all stand side by side."""
     needs: Callable[[Cell], bool] | None = None
     """What one successful cell must have, or there is no table."""
+    level: str | None = None
+    """What the methods of its rows select, beside rows of cells that have what it ``needs``, and baselines; None: the
+    table is of all rows."""
 
 
 def _kept_bytes(cell: Cell, baseline: Cell | None) -> float | None:
@@ -190,6 +193,7 @@ _WEIGHTS = TableKind(
     "zeros, without them in CSR (value, column, row ends), and with a bit a scalar. IT: with the zeros, as in all "
     "tables. Mask updates: part of CT.",
     needs=lambda cell: bool(cell["weights"]),
+    level="weight",
 )  # fmt: skip
 
 KINDS: dict[str, TableKind] = {

@@ -89,9 +89,19 @@ def _wanted(block: Block, groups: Sequence[GroupKey], kind: TableKind) -> bool:
     return kind.needs is None or any(kind.needs(cell) for cell in cells)
 
 
+def _concerned(block: Block, groups: Sequence[GroupKey], row: RowKey, kind: TableKind, titles: Titles) -> bool:
+    """Whether a row belongs into a table of one level; so does one whose every cell has failed."""
+    sample = block.row_sample(row)
+    if kind.level is None or sample["is_baseline"] or titles.level(sample) == kind.level:
+        return True
+    cells = [cell for group in groups for cell in block.ok(group, row).values()]
+    return kind.needs is not None and any(kind.needs(cell) for cell in cells)
+
+
 def _table(block: Block, groups: Sequence[GroupKey], kind: TableKind, titles: Titles) -> Table:
     names = names_of(block, titles)
     rows = [row for row in block.rows if any(block.at(group, row) for group in groups)]
+    rows = [row for row in rows if _concerned(block, groups, row, kind, titles)]
     values: Values = {}
     for group in groups:
         for metric in kind.columns:

@@ -14,9 +14,10 @@ from bench.records import CellRecord, RunFolder, to_frame
 from bench.report.build import build_report
 from bench.report.formats import csv, latex, markdown
 from bench.report.formats.terminal import terminal_table
+from bench.tables.kinds import KINDS
 from bench.tables.levels import Sections, sections_of
 from bench.tables.model import Table
-from bench.tables.overall import FIELD_FORMS, overall_tables
+from bench.tables.overall import FIELD_FORMS, overall_tables, tables_of
 from bench.tables.titles import Titles
 
 Cell = Callable[..., CellRecord]
@@ -148,3 +149,13 @@ def test_run_keeps_the_wish_and_report_may_have_another(bench: Callable[..., Any
     again = bench("report", "x", "--sections", "off")
     assert again.code == 0 and "\nFields\n" not in again.out
     assert "*Fields*" not in Path("x/tables/overall.md").read_text()
+
+
+def test_the_table_of_masked_weights_has_no_rows_of_what_masks_none(cells: list[CellRecord], cell: Cell) -> None:
+    held = dict.fromkeys(("active", "empty_rows", "dense_bytes", "csr_bytes", "bitmask_bytes", "mask_update_s"), 5)
+    masked = [replace(one, weights=held) if one.method in {"sparse", "new"} else one for one in cells]
+    broken = cell("thin", method_order=9, budget="exact", status="failed", reason="ValueError: no", weights=None)
+    titles = replace(TITLES, levels={**TITLES.levels, "thin": "weight"})
+    (found,) = tables_of(KINDS["weights"], to_frame([*masked, broken]), titles)
+    assert {row.title for row in found.rows} == {"Keep-All", "Sparse", "New", "Thin"}
+    assert tables_of(KINDS["weights"], to_frame([*cells, broken]), titles) == []
