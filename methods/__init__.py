@@ -251,7 +251,7 @@ TABLE: dict[str, MethodEntry] = {
     ),
     "dsl": MethodEntry(
         target="methods.dsl:DSL",
-        title="DSL, reconstructed",
+        title="DSL (reconstructed)",
         citation="Wang et al., WSDM 2024",
         family="sparsity",
         granularity="weight",
@@ -263,7 +263,7 @@ TABLE: dict[str, MethodEntry] = {
     ),
     "sparserec": MethodEntry(
         target="methods.sparserec:SparseRec",
-        title="SparseRec, reconstructed",
+        title="SparseRec (reconstructed)",
         citation="Qu et al., 2024",
         family="sparsity",
         granularity="weight",

@@ -23,7 +23,7 @@ class ExplainConfig:
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     table: tyro.conf.Positional[str]
-    """overall (also called table2), efficiency, size, recovery or fields."""
+    """overall (also called table2), efficiency, size, weights, recovery, calibration or fields."""
     dataset: tyro.conf.Positional[str]
     """Data set, as it was asked for."""
     method: tyro.conf.Positional[str]
