@@ -85,6 +85,9 @@ class MethodEntry(Entry):
     of recorded places, one half of the fields pruned (Criteo and Avazu samples, and the quick start)."""
     retrain: Span | None = None
     """Lowest and highest CT in the same unit."""
+    scalar_bytes: float = 0.0
+    """Bytes that trainings hold beside a model and its copies for every embedding scalar, such as masks and sums of
+    gradients, at their peak on a CPU: what ``--plan`` says of memory."""
 
     @property
     def search_cost(self) -> Span:

@@ -248,6 +248,7 @@ TABLE: dict[str, MethodEntry] = {
         note="drops embedding scalars, by default the prune ratio's share of them; all fields stay",
         search=(0.9, 1.1),
         retrain=(0.8, 2),
+        scalar_bytes=2,
     ),
     "dsl": MethodEntry(
         target="methods.dsl:DSL",
@@ -260,6 +261,7 @@ TABLE: dict[str, MethodEntry] = {
         "and public code for other tasks",
         search=(0, 0.02),
         retrain=(0.8, 2),
+        scalar_bytes=24,
     ),
     "sparserec": MethodEntry(
         target="methods.sparserec:SparseRec",
@@ -272,6 +274,7 @@ TABLE: dict[str, MethodEntry] = {
         "alone",
         search=(0.02, 0.5),
         retrain=(0.8, 2),
+        scalar_bytes=24,
     ),
     "stg": MethodEntry(
         target="methods.stg:STG",

@@ -21,7 +21,7 @@ from bench.errors import UserError
 from bench.profiles import Profile
 from bench.rows.residency import TABLE_COPIES, free_bytes, settle
 from bench.run.context import silent
-from bench.run.grid import Cell
+from bench.run.grid import Cell, MethodChoice
 from bench.run.job import Job, resolve_backbone
 from bench.run.session import Session
 from bench.run.tuning import SEED
@@ -75,6 +75,8 @@ class Size:
     max_epochs: int
     reason: str = ""
     """Why the backbone cannot be reckoned."""
+    beside: tuple[str, int] | None = None
+    """The method that holds most beside the model, and its bytes."""
 
     @property
     def name(self) -> str:
@@ -140,7 +142,14 @@ def _size(session: Session, cells: Sequence[Cell]) -> Size:
         batch_size=profile.batch_size,
         max_epochs=profile.max_epochs,
         reason=reason,
+        beside=_beside([plan.methods[one.method] for one in cells], schema.vocabulary_rows * profile.dim),
     )
+
+
+def _beside(methods: Sequence[MethodChoice], scalars: int) -> tuple[str, int] | None:
+    """Which method holds most beside a model of so many embedding ``scalars``, and its bytes."""
+    most = max(methods, key=lambda one: one.entry.scalar_bytes)
+    return (most.label, round(most.entry.scalar_bytes * scalars)) if most.entry.scalar_bytes else None
 
 
 def _reckon(backbone: str, schema: Schema, profile: Profile, step: int) -> tuple[int | None, Footprint | None, str]:
@@ -296,6 +305,12 @@ def size_table(found: Sequence[Size]) -> str:
     notes = [
         "model: weights, gradients, Adam's moments and the best weights. batch: embeddings of a batch, and what its "
         "forward and\nbackward pass hold at their peak. What methods add comes on top.",
+        *(
+            f"{one.name}: {one.beside[0]} needs up to {_mib(one.beside[1])} MiB more while it trains: masks, sums of "
+            "gradients, and what\nchoosing scalars takes."
+            for one in found
+            if one.beside is not None
+        ),
         *(f"{one.name}: memory is not known ({one.reason})." for one in found if one.reason),
         *(
             f"{one.name}: needs {one.needed_bytes / _GIB:,.1f} GiB at least, and {one.free_bytes / _GIB:,.1f} GiB "

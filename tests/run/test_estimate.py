@@ -62,6 +62,16 @@ def test_sizes_say_what_the_grid_holds_without_reading_a_row(session, monkeypatc
     assert not session.plan.config.out.exists()
 
 
+def test_masks_over_weights_and_what_moves_them_are_said_beside_the_model(session, monkeypatch):
+    assert [one.beside for one in planning.sizes(session)] == [None, None]
+    assert "more while it trains" not in planning.size_table(planning.sizes(session))
+    config = {**vars(session.plan.config), "methods": ("no-selection", "magnitude", "dsl[grace=false]")}
+    (dnn, _) = planning.sizes(Session(resolve(RunConfig(**config))))
+    assert dnn.beside == ("dsl[grace=false]", 24 * 8 * dnn.vocabulary)
+    mib = 24 * 8 * dnn.vocabulary / 2**20
+    assert f"dsl[grace=false] needs up to {mib:,.1f} MiB more while it trains" in planning.size_table([dnn])
+
+
 def test_sizes_of_a_part_of_the_rows_are_those_of_its_own_vocabulary(session, monkeypatch):
     config = session.plan.config
     part = Session(resolve(RunConfig(**{**vars(config), "rows": 500})))
