@@ -58,6 +58,8 @@ class Table:
     @property
     def information(self) -> float:
         """Mutual information of value and label in nats, as the shares in the table have it."""
+        if not self.freedom:  # exactly, where rounding would leave more than nothing
+            return 0.0
         cells = np.stack([self.clicks, np.maximum(self.counts - self.clicks, 0.0)])
         expected = self.counts * np.array([[self.rate], [1 - self.rate]])
         there = cells > 0

@@ -142,6 +142,12 @@ def test_rows_that_all_have_the_same_values_have_no_freedom() -> None:
     assert table.phi2 == pytest.approx(0, abs=1e-12)
 
 
+def test_one_value_tells_exactly_nothing_at_any_rate() -> None:
+    """Rounding would leave 1e-16 of either sign, and what is above 0 is more than chance."""
+    found = [Table(np.array([997.0]), np.array([float(clicks)]), 0.0, 997, clicks / 997) for clicks in range(1, 997)]
+    assert {(table.information, table.corrected_information) for table in found} == {(0.0, 0.0)}
+
+
 @pytest.mark.parametrize("spec", FILTERS)
 def test_order_of_codes_and_size_of_blocks_change_no_bit(
     spec: str,

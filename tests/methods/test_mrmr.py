@@ -75,6 +75,18 @@ def test_names_of_values_do_not_matter(spec: str, rows: Rows, select: Callable[.
         np.testing.assert_array_equal(one.codes, other.codes)
 
 
+@pytest.mark.parametrize("clicks", [195, 199, 205, 207])  # where rounding finds something in a constant
+def test_constants_come_after_a_field_that_repeats_more_than_it_tells(
+    clicks: int, rows_of: Callable[..., Rows], select: Callable[..., Selection]
+) -> None:
+    row = np.arange(400)
+    labels = row < clicks
+    strong = np.where(row % 7 < 6, labels, row % 2) + 2 * (row % 5)
+    repeats = np.where(row % 3 < 2, strong, row % 11)  # of two nats in common, tenths of the label
+    codes = np.stack([0 * row, strong, repeats], axis=1)
+    assert order_of(select("mrmr", rows_of(codes + FIRST_VALUE, np.full(3, 13), labels))) == [1, 2, 0]
+
+
 RELEVANCE = np.array([0.5, 0.4, 0.3, 0.0, 0.2])
 SHARED = np.array(
     [
