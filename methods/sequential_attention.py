@@ -20,7 +20,8 @@ Sources: the paper, and its public code. Where this differs:
   there that of the model, tuned for each data set between 1e-5 and 1. Adam's moments outlive a phase, as there.
 * ``phases=all``: F - 1 phases rank all fields, and the ranking serves every prune ratio. ``phases=k``: K phases, as in
   the paper.
-* The training is as long as gives each phase ``phase_steps`` steps, within one epoch and ``search_epochs``. Nothing is
+* The training is as long as gives each phase ``phase_steps`` steps, within one epoch and ``search_epochs``. Where it has
+  fewer steps than phases, the phases of one step end with it: their fields join in the order of its logits. Nothing is
   validated: stopping early would end the phases early. A field joins on what it adds to S on the training rows, so of
   two equal ones the second comes late; fields of many values can join for rows that the model has learned by heart.
 """
@@ -70,14 +71,18 @@ class AttentionGate(Gate):
         return self.logits.masked_fill(self.joined, -torch.inf).softmax(0)
 
     @torch.no_grad()
-    def join(self, place: int) -> None:
-        """Let the candidate with the largest logit join at ``place``, and begin anew; nothing waits for a device."""
+    def join(self, place: int, count: int = 1) -> None:
+        """Let the ``count`` candidates with the largest logits join from ``place`` on, and begin anew.
+
+        Nothing waits for a device.
+        """
         out = self.joined.double()
         mean = (self.logits * (1 - out)).sum() / (len(out) - place)
-        self.spread += (((self.logits - mean).square() * (1 - out)).sum() / (len(out) - place)).sqrt()
-        best = self.logits.masked_fill(self.joined, -torch.inf).argmax(0, keepdim=True)
-        self.joined.index_fill_(0, best, True)
-        self.order.index_fill_(0, best, place)
+        self.spread += count * (((self.logits - mean).square() * (1 - out)).sum() / (len(out) - place)).sqrt()
+        for after in range(count):
+            best = self.logits.masked_fill(self.joined, -torch.inf).argmax(0, keepdim=True)
+            self.joined.index_fill_(0, best, True)
+            self.order.index_fill_(0, best, place + after)
         self.logits.zero_()
 
     def scores(self) -> np.ndarray:
@@ -97,8 +102,9 @@ def in_phases(gate: AttentionGate, phases: int, warm_share: float) -> Callable[[
 
     def schedule(iteration: int, planned: int) -> None:
         gate.warming.fill_(iteration < int(warm_share * planned))
-        for place in range(due(iteration - 1, planned), due(iteration, planned)):
-            gate.join(place)
+        before, now = due(iteration - 1, planned), due(iteration, planned)
+        if now > before:  # several where phases are more than steps: new logits would all be equal
+            gate.join(before, now - before)
 
     return schedule
 

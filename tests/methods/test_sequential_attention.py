@@ -61,6 +61,20 @@ def test_a_schedule_taken_up_in_the_middle_goes_on_where_it_was() -> None:
     assert resumed.order.tolist() == [0, 1, 2, 5, 5]
 
 
+def test_phases_that_share_a_step_end_in_the_order_of_its_logits() -> None:
+    """Logits that begin anew between them would be equal, and fields would join from the left."""
+    gate = AttentionGate(7)
+    move = in_phases(gate, 6, 0.0)
+    steps = [0.0, 1, 2, 3, 4, 5, 6], [3.0, 1, 4, 1.5, 5, 9, 2], [2.0, 7, 1, 8, 0, 0, 0]
+    for iteration, logits in enumerate(steps):  # two phases each
+        move(iteration, 3)
+        gate.logits.data.copy_(torch.tensor(logits))
+    assert gate.order.tolist() == [7, 7, 3, 7, 2, 1, 0]  # 6 and 5; then of the others 4 and 2
+    assert np.argsort(-gate.scores(), kind="stable").tolist() == [6, 5, 4, 2, 3, 1, 0]
+    spreads = [np.std(candidates) for candidates in ([0, 1, 2, 3, 4, 5, 6], [3, 1, 4, 1.5, 5])]
+    assert gate.spread.item() == pytest.approx(2 * sum(spreads))  # a spread for every join
+
+
 def copied(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Columns: weak, strong, a copy of strong, middle, noise; codes 0 and 1. And labels."""
     rng = np.random.default_rng(3)
