@@ -6,7 +6,7 @@ arXiv 1607.00485.
 
     groups      W_f [H, D]: the weights of the first layer that read the embedding of field f
     search      after each step of the model's optimiser  W_f <- W_f · max(0, 1 - η λ / |W_f|)
-    score       |W_f| · mean over held-out rows of |e_{i,f}|
+    score       |W_f| · mean over held-out rows of |e_{i,f} - ē_f|,   ē_f their mean
     retrain     a new model on the K fields with the largest scores
 
 η is the rate, which may fall with the profile's. Where several layers read embeddings, as DCNv2's tower and cross
@@ -17,7 +17,8 @@ Where things differ here, since none of the papers has embeddings or Adam:
 * The proximal step is that of plain gradients, behind Adam's: weights that decay, not gradients.
 * λ follows from the length of the search: at the profile's rate, a group of mean length that no gradient holds up has
   lost ``shrink`` of it by the end. So it means the same at any rate, size of layer and number of rows.
-* Lengths alone say little, as an embedding can grow where its weights shrink: the score has both.
+* Lengths of weights alone say little, as an embedding can grow where its weights shrink: the score has both. What an
+  embedding has in common over all rows is a shift of the bias and no information: a constant field scores 0.
 * Embeddings also pass elsewhere (products of xDeepFM, DeepFM and PNN, linear weights), which the penalty does not
   reach: there, fields that matter in products alone rank low. Backbones that have no such layer (``fm``, ``logistic``)
   are skipped.
@@ -37,6 +38,7 @@ from torch import Tensor, nn
 
 from bench.api import Context, CTRModel, Method, Range, Rows, Selection
 from methods.parts.first_layers import blocks, field_norms, first_layers
+from methods.parts.replacement import mean_lookups
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class GroupLasso(Method[GroupLassoParams]):
         step = ctx.step(model, after=proximal_step(layers, shape, weight))
         log = ctx.fit(model, train, selection_rows, steps=[step], name="search", epochs=epochs, by_lookup=True)
         left = field_norms(layers, *shape).detach()
-        scores = (left.double() * mean_lengths(model, selection_rows, ctx.profile.batch_size)).cpu()
+        scores = (left.double() * mean_distances(model, selection_rows, ctx.profile.batch_size)).cpu()
         notes: dict[str, Any] = {
             "search_epochs": log.epochs,
             "search_best_epoch": log.best_epoch,
@@ -102,7 +104,8 @@ class GroupLasso(Method[GroupLassoParams]):
 
 
 @torch.inference_mode()
-def mean_lengths(model: CTRModel, rows: Rows, batch_size: int) -> Tensor:
-    """Mean length of the embeddings of each field over ``rows``, float64 [F]."""
-    sums = [model.embed(batch)[0].double().norm(dim=2).sum(0) for batch in model.view(rows).slices(batch_size)]
+def mean_distances(model: CTRModel, rows: Rows, batch_size: int) -> Tensor:
+    """Mean distance of the embeddings of each field from their own mean over ``rows``, float64 [F]."""
+    mean = mean_lookups(model, rows).e
+    sums = [(model.embed(batch)[0] - mean).double().norm(dim=2).sum(0) for batch in model.view(rows).slices(batch_size)]
     return torch.stack(sums).sum(0) / len(rows)

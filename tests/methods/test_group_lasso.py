@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,7 @@ from bench.engine.clock import Clock
 from bench.profiles import SMALL
 from bench.run.cell import run_cell
 from bench.run.job import Job, resolve_backbone
-from methods.group_lasso import mean_lengths, proximal_step
+from methods.group_lasso import mean_distances, proximal_step
 from methods.parts.first_layers import field_norms, first_layers
 
 F, D = 8, 8  # as many fields as coordinates: a grid of pairs has the size of the embeddings
@@ -80,8 +81,13 @@ def test_groups_that_have_all_gone_give_no_ranking_and_the_reason(make_job: Call
     assert "a smaller shrink would leave some" in str(record.reason)
 
 
-def test_lengths_are_means_over_rows(make_job: Callable[..., Job]) -> None:
+def test_distances_are_means_over_rows_and_a_constant_has_none(make_job: Callable[..., Job]) -> None:
     job = make_job("group-lasso", backbone="dnn[mlp=8]")
     model, rows = job.context(Clock(job.device)).model(), job.data.train.take(torch.arange(50))
-    by_row = [model.embed(batch)[0].detach().double().norm(dim=2)[0].numpy() for batch in model.view(rows).slices(1)]
-    np.testing.assert_allclose(mean_lengths(model, rows, 16).numpy(), np.mean(by_row, axis=0), rtol=1e-6)
+    ids = rows.ids.clone()
+    ids[:, 2] = ids[0, 2]
+    rows = replace(rows, ids=ids)
+    embeddings = torch.cat([model.embed(batch)[0].detach().double() for batch in model.view(rows).slices(1)]).numpy()
+    expected = np.linalg.norm(embeddings - embeddings.mean(axis=0), axis=2).mean(axis=0)
+    assert expected[2] == pytest.approx(0, abs=1e-8)
+    np.testing.assert_allclose(mean_distances(model, rows, 16).numpy(), expected, rtol=1e-5, atol=1e-8)
