@@ -83,6 +83,8 @@ class MethodEntry(Entry):
     """Lowest and highest PT, in trainings of the model with all fields, as far as known: what ``--plan`` reckons with
     before there are records. None: as others of the family. Those that are declared lie a quarter beyond the medians
     of recorded places, one half of the fields pruned (Criteo and Avazu samples, and the quick start)."""
+    search_per_field: Span = (0, 0)
+    """What every field of the data adds to that, for a method that trains once a field."""
     retrain: Span | None = None
     """Lowest and highest CT in the same unit."""
     scalar_bytes: float = 0.0
@@ -91,8 +93,13 @@ class MethodEntry(Entry):
 
     @property
     def search_cost(self) -> Span:
-        """PT in trainings of the model with all fields."""
+        """PT in trainings of the model with all fields, without what every field adds."""
         return self.search or SEARCH.get(self.family, OTHER_SEARCH)
+
+    def search_cost_of(self, n_fields: int) -> Span:
+        """PT in trainings of the model with all of ``n_fields`` fields."""
+        low, high = self.search_cost
+        return low + n_fields * self.search_per_field[0], high + n_fields * self.search_per_field[1]
 
     @property
     def retrain_cost(self) -> Span:

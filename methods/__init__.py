@@ -133,7 +133,8 @@ TABLE: dict[str, MethodEntry] = {
         family="sensitivity",
         depends_on=frozenset({"backbone", "seed"}),
         note="one training for every field: slow, and as noisy as the difference of two trainings",
-        search=(5, 30),
+        search=(0.8, 1.35),
+        search_per_field=(0.8, 1.35),
         retrain=(0.55, 1.15),
     ),
     "shadow": MethodEntry(

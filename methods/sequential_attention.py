@@ -20,10 +20,11 @@ Sources: the paper, and its public code. Where this differs:
   there that of the model, tuned for each data set between 1e-5 and 1. Adam's moments outlive a phase, as there.
 * ``phases=all``: F - 1 phases rank all fields, and the ranking serves every prune ratio. ``phases=k``: K phases, as in
   the paper.
-* The training is as long as gives each phase ``phase_steps`` steps, within one epoch and ``search_epochs``. Where it has
-  fewer steps than phases, the phases of one step end with it: their fields join in the order of its logits. Nothing is
+* The training is as long as gives each phase ``phase_steps`` steps, within one epoch and ``search_epochs``. Where it
+  has fewer steps than phases, those of one step end with it: their fields join in the order of its logits. Nothing is
   validated: stopping early would end the phases early. A field joins on what it adds to S on the training rows, so of
-  two equal ones the second comes late; fields of many values can join for rows that the model has learned by heart.
+  two equal ones the second comes late; fields of many values can join for rows that the model has learned by heart,
+  and a constant one for the bias that it is.
 """
 
 from __future__ import annotations

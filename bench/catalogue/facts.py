@@ -71,7 +71,9 @@ class Facts:
         """PT and CT as ``run --plan`` reckons with them."""
         entry = self.entry
         own = "declared" if entry.search is not None else f"as of the family {entry.family}"
-        return f"PT {_span(entry.search_cost)}, CT {_span(entry.retrain_cost)} trainings of the whole model ({own})"
+        more = f" and {_span(entry.search_per_field)} for every field" if entry.search_per_field[1] else ""
+        search = f"{_span(entry.search_cost)}{more}"
+        return f"PT {search}, CT {_span(entry.retrain_cost)} trainings of the whole model ({own})"
 
     @property
     def budgets(self) -> tuple[str, ...]:

@@ -135,7 +135,8 @@ def _repeats(session: Session, place: Cell) -> list[Work]:
     found = []
     for label, own in _by_label(cells).items():
         choice, count = session.plan.methods[label], to_do(session, own)
-        found += [Work(label, count, count, count, choice.search_cost, choice.entry.retrain_cost)] if count else []
+        search = choice.search_cost(session.facts(place.dataset).schema.n_fields)
+        found += [Work(label, count, count, count, search, choice.entry.retrain_cost)] if count else []
     return found
 
 
@@ -167,7 +168,8 @@ def _work(session: Session, cells: Sequence[Cell], trials: dict[Cell, int], rank
     choice = session.plan.methods[cells[0].method]
     more = sum(trials.get(unit, 0) for unit in {replace(cell, seed=SEED) for cell in cells})
     searches = sum(_searches(session, session.cell(cell), ranked) for cell in cells)
-    costs = choice.search_cost, choice.entry.retrain_cost
+    n_fields = session.facts(cells[0].dataset).schema.n_fields
+    costs = choice.search_cost(n_fields), choice.entry.retrain_cost
     return Work(choice.label, searches + more, len(cells) + more, len(cells), *costs)
 
 

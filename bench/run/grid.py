@@ -92,10 +92,10 @@ class MethodChoice:
             found.append(known | ({} if code is None else {"method_code": code}))
         return found
 
-    @property
-    def search_cost(self) -> Span:
-        """PT in trainings of the model with all fields, that of its members included."""
-        costs = [(self.entry.search_cost, 1.0), *((one.method.entry.search_cost, one.rankings) for one in self.members)]
+    def search_cost(self, n_fields: int) -> Span:
+        """PT in trainings of the model with all of ``n_fields`` fields, that of its members included."""
+        members = [(one.method.entry.search_cost_of(n_fields), one.rankings) for one in self.members]
+        costs = [(self.entry.search_cost_of(n_fields), 1.0), *members]
         return sum(span[0] * times for span, times in costs), sum(span[1] * times for span, times in costs)
 
     def order(self) -> int:

@@ -14,6 +14,7 @@ import torch
 from bench.api import Batch, Field, Rows, Schema, predict
 from bench.engine.clock import Clock
 from bench.run.cell import _holdout, run_cell, run_selection
+from bench.run.grid import choose_method
 from bench.run.job import Job
 from methods import permutation
 from methods.parts.shuffling import put_field, shadows
@@ -148,20 +149,27 @@ def test_dropping_a_field_is_measured_by_training_without_it(make_job: MakeJob) 
         assert scores[left_out] == pytest.approx(loss(others) - whole, abs=1e-6)
 
 
-@pytest.mark.parametrize(("n_fields", "most", "reason"), [(24, 24, None), (2, 24, None), (1, 24, "one field only")])
+@pytest.mark.parametrize(("n_fields", "most", "reason"), [(40, 40, None), (2, 40, None), (1, 40, "one field only")])
 def test_few_fields_are_dropped_one_by_one(n_fields: int, most: int, reason: str | None) -> None:
     assert reason in (_skip(n_fields, most) or "") if reason else _skip(n_fields, most) is None
 
 
 def test_many_fields_are_refused_with_the_price() -> None:
-    assert _skip(39, 24) == (
-        "it trains a model for each of 39 fields, and max_fields=24: give max_fields=39 to wait for 40 trainings, "
+    assert _skip(41, 40) == (
+        "it trains a model for each of 41 fields, and max_fields=40: give max_fields=41 to wait for 42 trainings, "
         "or take a method that trains one"
     )
 
 
-def _skip(n_fields: int, most: int) -> str | None:
-    from bench.run.grid import choose_method
+def test_criteo_is_within_the_default_and_a_plan_reckons_with_a_training_a_field() -> None:
+    choice = choose_method("drop-one")
+    assert choice.params.max_fields >= 39
+    low, high = choice.entry.search_cost
+    assert 0.5 < low < high < 2  # one training
+    assert choice.search_cost(39) == pytest.approx((40 * low, 40 * high))
+    assert choose_method("stability[method=drop-one,pairs=2]").search_cost(4)[0] == pytest.approx(2 * 5 * low)
 
+
+def _skip(n_fields: int, most: int) -> str | None:
     ctx: Any = SimpleNamespace(schema=Schema(tuple(Field(f"f{i}", "categorical", 3) for i in range(n_fields))))
     return choose_method(f"drop-one[max_fields={most}]").make().skip(ctx)

@@ -108,6 +108,19 @@ def test_a_ranking_that_cells_share_is_searched_once(make_session: Callable[...,
     assert {work.trainings for work in found.values()} == {4}
 
 
+def test_a_training_for_every_field_is_reckoned_with(make_session: Callable[..., Session]) -> None:
+    session = make_session(methods=("drop-one",), seeds=1)
+    for (dataset, _), cells in module.pending(session).items():
+        for label, some in module._by_label(cells).items():
+            if label == "drop-one":
+                entry, n_fields = methods().entry("drop-one"), session.facts(dataset).schema.n_fields
+                assert n_fields > 1 and entry.search_per_field == entry.search_cost
+                found = module._work(session, some, {}, set()).search
+                assert found == pytest.approx([(1 + n_fields) * end for end in entry.search_cost])
+                return
+    raise AssertionError("no cell of drop-one")
+
+
 def test_trials_of_learning_rates_come_on_top(make_session: Callable[..., Session]) -> None:
     session = make_session(tune="lr", prune_ratio=(0.5,))
     (found,) = forecasts(session, paces(session))
@@ -220,10 +233,8 @@ def test_what_entries_declare_holds_what_the_reference_runs_took() -> None:
                 entry = methods().entry(label)
                 search = median(record.pt_s or 0.0 for record in rows[label]) / unit
                 retrain = median(record.ct_s or 0.0 for record in rows[label]) / unit
-                assert entry.search_cost[0] <= search <= entry.search_cost[1] + 0.01, (
-                    place,
-                    label,
-                )  # a search of nothing
+                low, high = entry.search_cost_of(len(rows[label][0].field_names))
+                assert low <= search <= high + 0.01, (place, label)  # a search of nothing
                 assert entry.retrain_cost[0] <= retrain <= entry.retrain_cost[1], (place, label)
                 checked += 1
     assert checked >= 30

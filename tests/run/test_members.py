@@ -243,8 +243,8 @@ def test_what_decides_a_member_s_ranking_is_part_of_the_identity(
 
 
 def test_a_member_s_cost_is_reckoned_as_often_as_it_is_asked() -> None:
-    assert choose_method("outer").search_cost == (0.5 + 2.5 * 1, 0.5 + 2.5 * 3)
-    assert choose_method("inner").search_cost == (1, 3)
+    assert choose_method("outer").search_cost(8) == (0.5 + 2.5 * 1, 0.5 + 2.5 * 3)
+    assert choose_method("inner").search_cost(8) == (1, 3)
 
 
 def test_the_context_of_a_member_has_its_parameters_and_no_members(make_job: MakeJob) -> None:
