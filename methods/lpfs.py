@@ -49,7 +49,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.api import Context, Gate, Group, Method, Only, Range, Rows, Selection
+from bench.api import Axis, Context, Gate, Group, Method, Only, Range, Rows, Selection
 from methods.parts.gate_budget import GatePlan
 
 Variant = Literal["lpfs++", "lpfs"]
@@ -125,6 +125,11 @@ class LPFS(Method[LPFSParams]):
     """Gates that harden to 0 or about 1 in one training; the open fields of it are trained on."""
 
     Params = LPFSParams
+
+    def depends_on(self) -> frozenset[Axis]:
+        """A searched model is handed to one cell, whose ranking then serves no other."""
+        further: frozenset[Axis] = frozenset({"tau"}) if self.params.start == "searched" else frozenset()
+        return super().depends_on() | further
 
     def uses_tau(self, budget: str) -> bool:
         return budget == "field"

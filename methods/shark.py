@@ -38,7 +38,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.api import Context, CTRModel, Method, Range, Rows, Selection, Trained, stratified_sample
+from bench.api import Axis, Context, CTRModel, Method, Range, Rows, Selection, Trained, stratified_sample
 from methods.parts.replacement import SCORE_BATCH, mean_lookups, probed
 
 
@@ -58,6 +58,11 @@ class SHARK(Method[SHARKParams]):
     """Ranks fields of a trained model by what the loss says, to first order, of their mean in their place."""
 
     Params = SHARKParams
+
+    def depends_on(self) -> frozenset[Axis]:
+        """A trained model is handed to one cell, whose ranking then serves no other."""
+        further: frozenset[Axis] = frozenset({"tau"}) if self.params.finetune else frozenset()
+        return super().depends_on() | further
 
     def skip(self, ctx: Context[SHARKParams]) -> str | None:
         if self.params.finetune and not ctx.model([0]).backbone.absorbs:

@@ -45,7 +45,7 @@ from bench.run.columns import (
 from bench.run.context import CellContext, silent
 from bench.run.job import Job
 from bench.run.line import beside_line
-from bench.run.selections import is_shared, shared_key
+from bench.run.selections import is_plain, is_shared, shared_key
 from bench.run.tuning import Trial
 from bench.run.weights import check_weights, weight_columns
 from bench.seeds import generator
@@ -340,9 +340,10 @@ def _select(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) 
     else:
         selection, pt_s = stored
     _check_scores(selection, method, ctx)
+    serves_others = is_shared(method) and is_plain(selection)
     ranked = choose(selection, ctx, job.field_budget, job.data.field_terms)
     seen = len(train) + len(held) if selection.rows_seen is None else selection.rows_seen
-    return Chosen(selection, ranked, pt_s, is_shared(method), seen)
+    return Chosen(selection, ranked, pt_s, serves_others, seen)
 
 
 def _check_scores(selection: Selection, method: Method[Any], ctx: CellContext[Any]) -> None:

@@ -32,6 +32,11 @@ def is_shared(method: Method[Any]) -> bool:
     return method.info.scores == "select" and not set(_AXES) <= method.axes()
 
 
+def is_plain(selection: Selection) -> bool:
+    """Whether it is a ranking and no more: no model, masks, rows or choice of its own."""
+    return set(selection.given(Decision)) == {"scores"} and not selection.given(HandOver)
+
+
 def shared_key(identity: dict[str, Any], method: Method[Any]) -> str:
     """sha256 of a cell's identity without what does not change the ranking: some axes, and where a rate came from."""
     left_out = {"tuning"} | {axis for axis in _AXES if axis not in method.axes()}
@@ -82,8 +87,8 @@ class SelectionStore:
             raise StorageError(f"{file} is not a readable ranking ({error}). Delete it and run again.") from error
 
     def write(self, key: str, selection: Selection, pt_s: float) -> None:
-        """Keep a plain ranking; one that carries a model, masks, rows or its own choice is left to its cell."""
-        if set(selection.given(Decision)) != {"scores"} or selection.given(HandOver):
+        """Keep a plain ranking; another selection is left to its cell."""
+        if not is_plain(selection):
             return
         scores = np.asarray(selection.scores, dtype=np.float64).tolist()
         stored = {"scores": scores, **plain(selection.given(Remarks)), "pt_s": pt_s}

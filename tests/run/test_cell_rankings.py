@@ -142,3 +142,15 @@ def test_a_test_split_of_few_rows_of_one_class_is_flagged(make_job: MakeJob, pos
     record: CellRecord = run_cell(with_positives(make_job("no-selection", epochs=1), positives))
     assert record.status == "ok", record.reason
     assert ("SCARCE-CLASS" in record.notes.get("flags", [])) is flagged
+
+
+@pytest.mark.parametrize(
+    ("text", "shared"), [("cardinality", True), ("stg[penalty=0.1]", True), ("stg[penalty=0.1,budget=native]", False)]
+)
+def test_a_choice_of_a_method_s_own_serves_its_cell_alone(
+    text: str, shared: bool, make_job: MakeJob, tmp_path: Path
+) -> None:
+    store = SelectionStore(tmp_path)
+    record = run_cell(make_job(text, epochs=1, shared=store))
+    assert (record.status, record.pt_shared) == ("ok", shared), record.reason
+    assert len(list(tmp_path.iterdir())) == int(shared)

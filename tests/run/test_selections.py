@@ -36,6 +36,10 @@ def method(text: str) -> Method[Any]:
         ("lasso", True),
         ("pca", True),
         ("cardinality", True),
+        ("lpfs", False),  # every cell searches the weights that it goes on with
+        ("lpfs[start=fresh]", True),
+        ("shark", True),
+        ("shark[finetune=true]", False),
     ],
 )
 def test_a_ranking_is_shared_where_an_axis_does_not_change_it(text: str, shared: bool) -> None:
