@@ -59,7 +59,7 @@ class CsrTable(nn.Module):
         number = torch.arange(self.dim, device=weight.device)
         number = number.to(torch.uint8 if _column_bytes(self.dim) == 1 else torch.int16)
         values, columns = [], []
-        for part, there in zip(weight.split(_ROWS), active.split(_ROWS), strict=True):
+        for part, there in zip(torch.split(weight, _ROWS), torch.split(active, _ROWS), strict=True):
             values.append(part[:, : self.dim].masked_select(there))
             columns.append(number.expand_as(there).masked_select(there))
         self.register_buffer("weight", torch.cat([*values, weight.new_zeros(1)]))
