@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ from bench.rows.rows import Batch, Rows
 __all__ = ["FitLog", "FitPlan", "Fitter", "Group", "NonFiniteLossError", "Step", "log_loss"]
 
 GROWTH = 4
-"""Sizes of the model that training adds to it: gradient, two moments of Adam, best weights."""
+"""Sizes of the parameters that training adds to them: gradient, two moments of Adam, best weights. Of buffers, such as
+masks over weights, the best weights hold one copy."""
 MIN_GAIN = 1e-6
 """A validation AUC must rise by more than this to count as a gain."""
 
@@ -71,7 +72,7 @@ class Fitter:
     ) -> None:
         """Place the rows' columns as the model takes them and build the optimisers."""
         self.model = model
-        self._beside = GROWTH * sum(param.numel() * param.element_size() for param in model.parameters())
+        self._beside = GROWTH * _bytes(model.parameters()) + _bytes(model.buffers())
         self.train = self._settled(train)
         self.valid = None if valid is None else self._settled(valid)
         self.steps = list(steps)
@@ -258,3 +259,7 @@ class Fitter:
         self.updates.finish()
         for batches in self._all_batches():
             batches.close()
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -12,6 +12,7 @@ import torch
 
 from bench.api import CTRModel, FitPlan
 from bench.engine import csr
+from bench.engine import fit as fit_module
 from bench.engine.csr import CsrTable, encoded_bytes
 from bench.engine.fast.adam import FusedAdam
 from bench.engine.fit import Fitter
@@ -90,6 +91,17 @@ def test_the_mask_is_in_checkpoints_and_among_the_best_weights(tmp_path: Path) -
     assert torch.equal(again.model.table.mask.active, moved)
     assert outside(again.model) == 0
     assert torch.equal(again.model.table.weight, first.model.table.weight)
+
+
+def test_room_is_left_for_the_mask_among_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(fit_module, "settle", lambda rows, beside: asked.append(beside) or rows)
+    for share in (None, 0.5):
+        model = make_model(ROWS.schema)
+        if share is not None:
+            model.table.mask_weights(active_part(model))
+        Fitter(model, ROWS, None, [profile_step(model)], FitPlan(1, 16), torch.Generator())
+    assert asked[1] - asked[0] == 16 * DIM  # a byte a scalar
 
 
 def test_a_resumed_training_knows_what_was_spent_before(tmp_path: Path) -> None:
