@@ -54,7 +54,7 @@ class SparseRecParams(DSLParams):
     watched_share: Annotated[float, Range(0, 1, open_low=True), Only(backward="sampled")] = 0.1
     """q, share of the rows that are drawn. Chosen here."""
     nmf_rows: Annotated[int, Range(1), Only(mask_init="nmf")] = 200_000
-    """Rows of data that the matrix is made of, at most. Chosen here."""
+    """Rows of data that the matrix is made of, at most, and 20 million values in them. Chosen here."""
     anchors: Annotated[int, Range(1), Only(mask_init="nmf")] = 1024
     """A, frequent values that others are described by. Chosen here."""
     evenness: Annotated[float, Range(0, 1), Only(mask_init="nmf")] = 0.5
@@ -113,7 +113,7 @@ class SparseRec(DSL):
             return super().select(ctx, train, selection_rows)
         how = Factors(params.nmf_rows, params.anchors, params.evenness, params.sweeps)
         mask = ctx.stage("nmf", lambda: nmf_mask(train, ctx.dim, budget(ctx), how, ctx.rng("nmf")))
-        return Selection(weight_mask=mask, rows_seen=min(params.nmf_rows, len(train)))
+        return Selection(weight_mask=mask, rows_seen=how.sampled(train))
 
     def growth(self, ctx: Context[Any], model: CTRModel, train: Rows) -> Growth:
         params, table = self.params, model.table

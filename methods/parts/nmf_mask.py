@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SMOOTHED = 0.75
 """Power of the anchors' frequencies (Levy et al., TACL 2015)."""
+LOOKUPS = 20_000_000
+"""Values in all rows of the sample together, at most, each of which takes some 40 bytes. Chosen here."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,14 @@ class Factors:
     sweeps: int
     """Passes of coordinate descent."""
 
+    def sampled(self, rows: Rows) -> int:
+        """How many of ``rows`` the matrix is made of: fewer where they are wide, for it is held value by value."""
+        return max(1, min(self.rows, len(rows), LOOKUPS // len(rows.schema.column_fields)))
+
 
 def nmf_mask(rows: Rows, dim: int, active: int, how: Factors, draw: torch.Generator) -> Tensor:
     """The first mask of a table [V, D] with so many ``active`` scalars: bool [V, D], on the CPU."""
-    chosen = stratified_sample(rows.labels, min(how.rows, len(rows)), draw).to(rows.device)
+    chosen = stratified_sample(rows.labels, how.sampled(rows), draw).to(rows.device)
     sample = rows.take(chosen)
     counts = frequencies(sample).cpu()
     numeric = torch.zeros(len(counts), dtype=torch.bool)

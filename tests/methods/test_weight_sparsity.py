@@ -248,6 +248,16 @@ def test_the_factorised_mask_is_the_same_for_one_seed_and_has_exactly_k_scalars(
     assert not torch.equal(nmf(job, total // 3), nmf(job, total // 3, seed=1))
 
 
+def test_wide_rows_are_fewer(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, how = make_job("sparserec").data.train, Factors(rows=500, anchors=64, evenness=0.5, sweeps=10)
+    assert how.sampled(rows) == 500
+    columns = len(rows.schema.column_fields)
+    monkeypatch.setattr(nmf_mask, "LOOKUPS", 100 * columns + columns - 1)
+    assert how.sampled(rows) == 100
+    monkeypatch.setattr(nmf_mask, "LOOKUPS", columns - 1)
+    assert how.sampled(rows) == 1
+
+
 def test_every_value_of_the_sample_has_a_scalar_where_the_budget_allows_and_others_have_their_share(
     rows_of: Callable[..., Rows],
 ) -> None:
