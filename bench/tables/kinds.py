@@ -181,6 +181,7 @@ _WEIGHTS = TableKind(
             "it_csr_s", "IT, CSR", "lower", significant(4),
             unit="ms", scale=1e-3, clock="inference", phases=("it",),
         ),
+        Metric("mask_updates", "Moves", None, count, _masked("updates"), counted=True),
         Metric(
             "mask_update_s", "Mask updates", "lower", significant(3), _masked("mask_update_s"),
             unit="s", clock="training", phases=("ct",),
@@ -191,7 +192,7 @@ _WEIGHTS = TableKind(
     "Active scalars: coordinates of embeddings that are kept; the prune ratio is a share of them where single ones go. "
     "Bytes of the table, linear weights included: with its "
     "zeros, without them in CSR (value, column, row ends), and with a bit a scalar. IT: with the zeros, as in all "
-    "tables. Mask updates: part of CT.",
+    "tables. Moves: how often the mask was changed while it was trained. Mask updates: the time of that, part of CT.",
     needs=lambda cell: bool(cell["weights"]),
     level="weight",
 )  # fmt: skip

@@ -130,7 +130,7 @@ def test_a_record_says_what_a_mask_leaves(make_job: Callable[..., Job], monkeypa
     known = record.to_dict()
     shown = {metric.name: metric.number(known) for metric in KINDS["weights"].columns}
     assert shown["active_scalars"] == n
-    wanted = {"empty_rows": told["empty_rows"], "csr_bytes": 5 * n + 4 * (v + 1), "mask_update_s": 0}
+    wanted = {"empty_rows": told["empty_rows"], "csr_bytes": 5 * n + 4 * (v + 1), "mask_updates": 0, "mask_update_s": 0}
     assert {name: shown[name] for name in wanted} == wanted
     assert shown["it_csr_s"] == record.it_csr_s
     assert KINDS["weights"].needs is not None
