@@ -137,9 +137,9 @@ class Exchange(nn.Module):
         old = may_go.nonzero().view(-1)
         sizes = weight[:, : mask.dim].abs().reshape(-1).index_select(0, old)
         new, pull = self._candidates(active)
-        if not bool(sizes.isfinite().all() & pull.isfinite().all()):
+        if not bool((sizes.sum() + pull.sum()).isfinite()):  # none is negative; to look at each takes longer
             return  # the next validation says what has gone wrong
-        k = min(int(self._moves.share(self._now["step"]) * int(active.sum())), len(old), len(new))
+        k = min(int(self._moves.share(self._now["step"]) * int(active.count_nonzero())), len(old), len(new))
         drop, grow = old[largest(-sizes, k)], new[largest(pull, k)]
         mask.exchange(drop, grow, weight, optimizer)
         self.newcomers.view(-1).zero_().index_fill_(0, grow, True)

@@ -130,6 +130,27 @@ def test_an_exchange_by_hand(make_job: MakeJob) -> None:
     assert mask.active.nonzero().tolist() == [[5, 0], [7, 1], [7, 2], [9, 0]]
 
 
+@pytest.mark.parametrize("where", ["gradient", "weight"])
+def test_a_training_that_diverges_moves_no_mask(where: str, make_job: MakeJob) -> None:
+    model = make_job("no-selection", backbone=NET).context(Clock(torch.device("cpu"))).model()
+    active = torch.zeros(model.schema.vocabulary_rows, model.dim, dtype=torch.bool)
+    active[:4] = True
+    growth = Growth(GradientSums(model.table.mask_weights(active), model.table.weight.detach()))
+    exchange = Exchange(model, Moves(every=1, end=100, first=0.5, last=0.5), growth, grace=True)
+    growth.sums.sums[5, :3] = 1.0
+    exchange.begin(0, 100)
+    with torch.no_grad():
+        (growth.sums.sums if where == "gradient" else model.table.weight)[5 if where == "gradient" else 0, 1] = math.inf
+    exchange.after(torch.optim.SGD([model.table.weight]))
+    assert torch.equal(mask_of(model), active)
+    growth.sums.sums[5, :3] = 1.0
+    with torch.no_grad():
+        model.table.weight[0, 1] = 0.0
+    exchange.begin(1, 100)
+    exchange.after(torch.optim.SGD([model.table.weight]))
+    assert mask_of(model)[5, :3].all()
+
+
 @pytest.mark.parametrize("tau", [0.0, 0.3, 0.95])
 @pytest.mark.parametrize("method", METHODS)
 def test_the_budget_is_exact_at_every_update(
