@@ -70,6 +70,9 @@ class CatBoost(Method[CatBoostParams]):
         rows = shallow.bound_rows(train, p.max_rows, ctx.rng("rows"))
         held = shallow.bound_rows(selection_rows, p.max_selection_rows, ctx.rng("selection rows"))
         categories = [f for f, field in enumerate(schema.fields) if field.kind != "numeric"]
+        seen = len(rows) + len(held)
+        if hint := _nothing(rows):
+            return Selection(scores=np.zeros(schema.n_fields), rows_seen=seen, hint=hint)
         pools = [catboost.Pool(_frame(one), shallow.labels_of(one), cat_features=categories) for one in (rows, held)]
         model = catboost.CatBoostClassifier(
             iterations=p.trees,
@@ -93,7 +96,17 @@ class CatBoost(Method[CatBoostParams]):
         scores = np.empty(schema.n_fields)
         scores[[*found["eliminated_features"], *found["selected_features"]]] = np.arange(schema.n_fields)
         notes = {"catboost_version": catboost.__version__, "elimination_rows": len(rows)}
-        return Selection(scores=scores, rows_seen=len(rows) + len(held), notes=notes)
+        return Selection(scores=scores, rows_seen=seen, notes=notes)
+
+
+def _nothing(rows: Rows) -> str | None:
+    """Why there is nothing that CatBoost, which refuses such rows, could learn from them."""
+    if rows.positive_rate in (0, 1):
+        return f"the labels of all {len(rows):,} rows are {rows.positive_rate:.0f}; give more"
+    columns = [rows.ids] if rows.numeric is None else [rows.ids, rows.numeric]
+    if any(bool((one != one[:1]).any()) for one in columns):
+        return None
+    return f"no field has two values on {len(rows):,} rows; give more"
 
 
 def _frame(rows: Rows) -> pd.DataFrame:

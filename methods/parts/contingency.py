@@ -58,7 +58,7 @@ class Table:
     @property
     def information(self) -> float:
         """Mutual information of value and label in nats, as the shares in the table have it."""
-        if not self.freedom:  # exactly, where rounding would leave more than nothing
+        if not self.freedom or self.rate in (0, 1):  # exactly, where rounding would leave more than nothing
             return 0.0
         cells = np.stack([self.clicks, np.maximum(self.counts - self.clicks, 0.0)])
         expected = self.counts * np.array([[self.rate], [1 - self.rate]])
@@ -67,7 +67,9 @@ class Table:
 
     @property
     def corrected_information(self) -> float:
-        """The same less d / (2 N), what chance gives; see ``methods/mutual_information.py``."""
+        """The same less d / (2 N), what chance gives where labels differ; see ``methods/mutual_information.py``."""
+        if self.rate in (0, 1):
+            return 0.0
         return self.information - self.freedom / (2 * self.rows)
 
 

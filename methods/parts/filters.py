@@ -53,6 +53,8 @@ class LabelFilter(Method[FilterParams]):
 
 def none_varies(tables: Sequence[Table], min_count: int) -> str | None:
     """Why the tables say nothing of the label, if they cannot; and what would help."""
+    if tables[0].rate in (0, 1):
+        return f"the labels of all {tables[0].rows:,} rows are {tables[0].rate:.0f}; give more"
     if any(table.freedom for table in tables):
         return None
     return f"none has two values of {min_count} rows each on {tables[0].rows:,} rows; give more, or lower min_count"

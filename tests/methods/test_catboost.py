@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from bench.api import Selection
+from bench.api import Rows, Selection
 from bench.run.cell import run_cell
 from bench.run.grid import choose_method
 from bench.run.job import Job
@@ -63,3 +64,18 @@ def test_numbers_are_read_as_numbers(toy_rows: Callable[..., Any], select: Calla
     numeric = type(toy)(with_numbers(toy.train), with_numbers(toy.held), frozenset({0}))
     scores = select("catboost[trees=5,steps=1]", numeric).scores
     assert scores is not None and scores.tolist() == [1, 0]
+
+
+@installed
+@pytest.mark.parametrize(
+    ("values", "clicks", "reason"),
+    [(1, 30, "no field has two values on 100 rows; give more"), (4, 0, "the labels of all 100 rows are 0; give more")],
+)
+def test_rows_that_catboost_refuses_give_no_ranking_and_the_reason(
+    values: int, clicks: int, reason: str, rows_of: Callable[..., Rows], select: Callable[..., Selection]
+) -> None:
+    codes = np.stack([np.arange(100) % values, np.arange(100) % values], axis=1)
+    rows = rows_of(codes + 2, np.array([8, 8]), np.arange(100) < clicks)
+    selection = select("catboost", SimpleNamespace(train=rows, held=rows))
+    assert selection.scores is not None
+    assert (selection.scores.tolist(), selection.hint) == ([0, 0], reason)

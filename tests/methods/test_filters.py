@@ -196,3 +196,12 @@ def test_a_number_counts_by_its_range(rows_of: Callable[..., Rows], select: Call
     assert information[1] < 0.01
     other = replace(rows, numeric=torch.exp(numbers / 50))  # ranges follow the order alone
     np.testing.assert_array_equal(scores_of(select("mutual-information[buckets=4]", other)), information)
+
+
+@pytest.mark.parametrize("spec", [*FILTERS, "mrmr"])
+def test_rows_of_one_label_give_no_ranking_and_the_reason(
+    spec: str, columns: tuple[np.ndarray, np.ndarray], rows_of: Callable[..., Rows], select: Callable[..., Selection]
+) -> None:
+    selection = select(spec, rows_of(columns[0], SIZES, np.ones(N)))
+    assert scores_of(selection).tolist() == [0.0] * 4
+    assert selection.hint == "the labels of all 3,000 rows are 1; give more"
