@@ -10,9 +10,9 @@ Fields that say the same share what they say: each loses little as long as the o
 splits on scores 0, and one below 0 is worth less than that. Of one number a field no tree learns what two fields tell
 only together.
 
-``importance=impurity`` is what is published (the public ERASE benchmark ranks by it, of 10 unbounded trees on codes
-taken for numbers): the impurity that a field's splits take away on the training rows. It favours fields of many
-values, which offer more splits to choose from, also where they say nothing.
+``importance=impurity`` is what is published, of the same forest: the impurity that a field's splits take away on the
+training rows (the public ERASE benchmark ranks by it, of 10 unbounded trees on codes taken for numbers). It favours
+fields of many values, which offer more splits to choose from, also where they say nothing.
 
 Deviations: leaves of 50 rows and trees of at most ``depth`` levels, and at most 200,000 rows, for the time it takes:
 scikit-learn sorts the rows at every node, and a million rows would take more than five times as long.

@@ -10,14 +10,16 @@ import numpy as np
 
 from bench.api import Context, Rows
 from methods.parts import shallow
-from methods.parts.target_encoding import encode
+from methods.parts.target_encoding import encode, fold_numbers
 
 __all__ = ["Coded", "code", "importance", "no_split", "too_few"]
+
+_ROUNDING = 1e-9  # a column of float32 numbers that differ at all differs by more
 
 
 @dataclass(frozen=True)
 class Coded:
-    """Rows as ``methods/parts/target_encoding.py`` makes them: one column a field."""
+    """Rows as ``methods/parts/target_encoding.py`` makes them, one column a field, with equal means in all folds."""
 
     matrix: np.ndarray
     """Codes of the training rows, out of fold, float32 [N, F]."""
@@ -38,8 +40,25 @@ def code(ctx: Context[Any], train: Rows, selection_rows: Rows, max_rows: int, ma
     """At most ``max_rows`` training rows and ``max_held`` selection rows, encoded."""
     rows = shallow.bound_rows(train, max_rows, ctx.rng("rows"))
     held = shallow.bound_rows(selection_rows, max_held, ctx.rng("selection rows"))
-    matrix, held_matrix = encode(rows, held, folds, shallow.draw_number(ctx.rng("folds")))
+    salt = shallow.draw_number(ctx.rng("folds"))
+    matrix, held_matrix = encode(rows, held, folds, salt)
+    _level(matrix, rows, fold_numbers(rows.index.numpy(), folds, salt))
     return Coded(matrix, shallow.labels_of(rows), held_matrix, shallow.labels_of(held))
+
+
+def _level(matrix: np.ndarray, rows: Rows, fold: np.ndarray) -> None:
+    """Give the codes of a field the same mean in every fold, in place.
+
+    The mean of the others' click rates runs against a fold's own: trees would tell folds apart by any field, also by a
+    constant one, and so learn labels of the training rows.
+    """
+    counts = np.maximum(np.bincount(fold), 1)
+    for f, field in enumerate(rows.schema.fields):
+        if field.kind != "numeric":
+            column = matrix[:, f].astype(np.float64)
+            apart = column - (np.bincount(fold, column) / counts)[fold]
+            apart[np.abs(apart) <= _ROUNDING * np.abs(column).max(initial=0.0)] = 0.0
+            matrix[:, f] = column.mean() + apart
 
 
 def too_few(coded: Coded) -> str | None:

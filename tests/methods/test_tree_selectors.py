@@ -13,8 +13,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.metrics import log_loss
 
 from bench.api import Rows, Selection
+from bench.data.schema import FIRST_VALUE
 from bench.run.grid import choose_method
-from methods.parts import trees
+from methods.parts import shallow, trees
+from methods.parts.target_encoding import fold_numbers
 
 Select = Callable[..., Selection]
 SIZES = (4, 30, 5, 60)
@@ -165,3 +167,18 @@ def test_one_positive_row_is_too_few(spec: str, rows_of: Callable[..., Rows], se
     selection = select(spec, rows, rows)
     assert scores_of(selection).tolist() == [0]
     assert selection.hint == "1 of 200 rows are positive, and two of each class are needed; give more rows"
+
+
+def test_a_constant_field_does_not_tell_folds_apart(rows_of: Callable[..., Rows], context: Callable[..., Any]) -> None:
+    """Its codes would be the click rates of the other folds, which run against the labels of a fold's own rows."""
+    rng = np.random.default_rng(2)
+    codes = np.stack([np.zeros(600, dtype=int), rng.integers(0, 3, 600)], axis=1) + FIRST_VALUE
+    rows = rows_of(codes, np.array([3, 5]), rng.random(600) < 0.3)
+    method = choose_method("random-forest[importance=impurity,trees=20,leaf_rows=5]").make()
+    ctx = context(rows.schema, 1, method.params)
+    matrix = trees.code(ctx, rows, rows, 600, 600, 5).matrix
+    assert len(np.unique(matrix[:, 0])) == 1
+    fold = fold_numbers(rows.index.numpy(), 5, shallow.draw_number(ctx.rng("folds")))
+    means = [matrix[fold == one, 1].mean(dtype=np.float64) for one in range(5)]
+    assert means == pytest.approx([means[0]] * 5, abs=1e-6)
+    assert scores_of(method.select(ctx, rows, rows))[0] == 0.0
