@@ -7,11 +7,11 @@ Random Forests, Machine Learning 2001. The model with all fields is trained once
 
 with L the summed log loss of a batch, in evaluation mode. What is shuffled is the field's column of ids, with its
 numbers and further values, among the rows of a batch. The standard error of the mean over the R orders is in the
-notes.
+notes: the luck of orders alone, not that of rows or of the training, which only other seeds show.
 
 Fields that tell the same share what they are worth: of two copies each looks dispensable, or half of what it is. The
-scores are those of one trained model, and another seed gives another model. A score about its standard error from 0 is
-no evidence either way; a negative one is noise.
+scores are those of one trained model, and another seed gives another model. A score within some
+standard errors of 0 is no evidence either way, and one beyond them may be luck of the rows; a negative one is noise.
 
 Departures. The reference model is the cell's own backbone. The held-out rows are those that stopped its training early,
 which touches all fields alike. Of more than ``max_rows`` of them some are drawn.
