@@ -6,7 +6,8 @@
 
 It is no selector of its own: it runs every member as the member's own cell would, on the same rows and seed, and its PT
 is the sum of theirs. What all members are blind to, it is too. A member whose scores are all equal says nothing and is
-noted. A cell in which one of the members has no part is skipped, with that member's reason.
+noted. A cell in which one of the members has no part is skipped, with that member's reason: name others, as
+``members=lasso+xgboost`` on data with pooled fields, of which the categorical trees read one value.
 
 There is no paper of this very ensemble. The default members are the rankers of the command ``advise``, which orders
 fields by the reciprocal rule, over seeds.
