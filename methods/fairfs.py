@@ -52,9 +52,9 @@ def from_baseline(e: Tensor) -> Tensor:
 
 def row_effect(model: CTRModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Mean log loss, and the root mean square of s, both differentiable."""
-    loss, e, slope = slopes(model, batch, differentiable=True)
-    effect = (slope * from_baseline(e)).sum((1, 2))
-    return loss, (effect.square().mean() + ROOT).sqrt()
+    found = slopes(model, batch, differentiable=True)
+    effect = (found.of_e * from_baseline(found.e)).sum((1, 2))
+    return found.loss, (effect.square().mean() + ROOT).sqrt()
 
 
 def attributions(model: CTRModel, batch: Batch, anchors: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,23 +12,42 @@ from torch import Tensor
 
 from bench.api import Batch, CTRModel
 
-__all__ = ["ROOT", "evaluating", "slopes"]
+__all__ = ["ROOT", "Slopes", "evaluating", "slopes"]
 
 ROOT = 1e-12
 """Added under roots, whose slope is not finite at zero."""
 
 
-def slopes(model: CTRModel, batch: Batch, differentiable: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean log loss of a batch, embeddings, and rows' own slopes in them [B, F, D]."""
+@dataclass(frozen=True)
+class Slopes:
+    """Of a batch: where rows stand, and the slopes of their own losses there."""
+
+    loss: Tensor
+    """Mean log loss, a scalar."""
+    e: Tensor
+    """Embeddings, [B, F, D]."""
+    linear: Tensor | None
+    """Linear weights, [B, F]."""
+    of_e: Tensor
+    """s, [B, F, D]."""
+    of_linear: Tensor | None
+    """t, [B, F]."""
+
+
+def slopes(model: CTRModel, batch: Batch, differentiable: bool = False) -> Slopes:
+    """Loss and slopes of a batch."""
     e, linear = model.embed(batch)
-    if not e.requires_grad:
-        e.requires_grad_()
-    logits = model.arithmetic.score(
-        model.backbone.forward, e, linear
-    )  # what is compiled cannot be differentiated twice
+    places = [e] if linear is None else [e, linear]
+    for place in places:
+        if not place.requires_grad:
+            place.requires_grad_()
+    logits = model.arithmetic.score(model.backbone.forward, e, linear)  # compiled, it could not be differentiated twice
     loss = F.binary_cross_entropy_with_logits(logits, batch.labels)
-    (slope,) = torch.autograd.grad(loss, e, create_graph=differentiable)
-    return loss, e, slope * len(batch)
+    found = torch.autograd.grad(
+        loss, places, create_graph=differentiable, allow_unused=True, materialize_grads=True
+    )  # a backbone of linear weights reads no embeddings
+    of_e, *of_linear = [slope * len(batch) for slope in found]
+    return Slopes(loss, e, linear, of_e, of_linear[0] if of_linear else None)
 
 
 @contextmanager

@@ -21,7 +21,6 @@ SKIPPING = {
     **dict.fromkeys(("magnitude", "dsl", "sparserec"), SCALARS),
     "mvfs": "the gate reads embeddings, and this backbone has linear weights only",
     "fairfs": "importances are of embeddings, and this backbone has linear weights only",
-    "deep-lasso": "the penalty is on gradients of embeddings, and this backbone has linear weights only",
     "group-lasso": "no layer of this backbone reads the embeddings as they are",
 }
 BUDGETS = ("optem[budget=field]", "optem[budget=exact]", "adafs[budget=field]", "mvfs[budget=field]")
