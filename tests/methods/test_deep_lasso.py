@@ -204,7 +204,10 @@ def test_a_search_finds_the_fields_that_too_strong_a_penalty_on_raw_slopes_hides
     card = resolve_dataset(PLANTED)
     prepare(card, None, store_folder(tmp_path, card))
     data, profile = load(store_folder(tmp_path, card), card), replace(SMALL, mlp=(32,), max_epochs=10)
-    net, true = resolve_backbone("dnn", profile), [data.roles[name] == "main" for name in data.train.schema.names]
+    net, true = (
+        resolve_backbone("dnn", profile),
+        [(data.roles or {})[name] == "main" for name in data.train.schema.names],
+    )
 
     def found(method: str) -> int:
         choice = choose_method(method)
