@@ -42,7 +42,7 @@ short, weights gain next to nothing of the loss and pay in full. All slopes go t
 that is depends on the lengths of embeddings: at a hundredth of ``init_std`` and other L2 and batches, .0005 found .60,
 and .03 in standardised coordinates .80, as no penalty did (one seed).
 
-A step costs about 2.1 plain ones on ``dnn`` and 1.7 on ``xdeepfm`` (Criteo's shape, one thread of a CPU). The backbone
+A step costs about two plain ones on ``dnn`` and ``xdeepfm`` (Criteo's shape, one thread of a busy CPU). The backbone
 is never compiled in it: what ``torch.compile`` makes cannot be differentiated twice.
 """
 
