@@ -48,8 +48,8 @@ class TableKind:
     needs: Callable[[Cell], bool] | None = None
     """What one successful cell must have, or there is no table."""
     level: str | None = None
-    """What the methods of its rows select, beside rows of cells that have what it ``needs``, and baselines; None: the
-    table is of all rows."""
+    """What the methods of its rows select, beside rows of cells that have what it ``needs``, those held to the bytes of
+    another row, and baselines; None: the table is of all rows."""
 
 
 def _kept_bytes(cell: Cell, baseline: Cell | None) -> float | None:

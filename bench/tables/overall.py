@@ -90,12 +90,12 @@ def _wanted(block: Block, groups: Sequence[GroupKey], kind: TableKind) -> bool:
 
 
 def _concerned(block: Block, groups: Sequence[GroupKey], row: RowKey, kind: TableKind, titles: Titles) -> bool:
-    """Whether a row belongs into a table of one level; so does one whose every cell has failed."""
+    """Whether a row belongs into a table of one level, or is held to the bytes of another; so does one that failed."""
     sample = block.row_sample(row)
     if kind.level is None or sample["is_baseline"] or titles.level(sample) == kind.level:
         return True
     cells = [cell for group in groups for cell in block.ok(group, row).values()]
-    return kind.needs is not None and any(kind.needs(cell) for cell in cells)
+    return any((kind.needs is not None and kind.needs(cell)) or cell["match"] for cell in cells)
 
 
 def _table(block: Block, groups: Sequence[GroupKey], kind: TableKind, titles: Titles) -> Table:

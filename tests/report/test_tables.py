@@ -357,7 +357,8 @@ def test_recovery_is_tabled_for_generated_data_alone(cell):
     (table,) = recovery_tables(to_frame(cells), PLAIN)
     assert [group.dataset for group in table.groups] == ["made"]
     assert [value.mean for value in table.rows[0].values] == [*found.values(), None]
-    assert [m.name for m in KINDS["recovery"].columns[:-1]] == list(found)
+    names = [m.name for m in KINDS["recovery"].columns[:-1]]
+    assert [name for name in names if name != "junk_share"] == list(found), "that of junk is shown where there is some"
     assert "true fields among the K highest scores" in table.caption
 
 

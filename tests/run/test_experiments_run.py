@@ -16,6 +16,7 @@ from bench.datasets import resolve_dataset
 from bench.engine.evaluate import inference_time
 from bench.records import CellRecord, to_frame
 from bench.run import columns, weights
+from bench.run.match import kept_scalars
 from bench.run.session import resolve
 from bench.run.sweep import run
 from bench.tables.kinds import KINDS
@@ -71,9 +72,12 @@ def test_compression_has_rows_of_equal_budgets(folder: Path) -> None:
     assert v is not None and active["no-selection"] == v * dim
     budget = v * dim - 9 * v * dim // 10
     assert {active[name] for name in ("dsl", "sparserec", "magnitude")} == {budget}
-    assert active["optfs[budget=exact]"] == dim * (v - 9 * v // 10)
-    for name in ("optem[budget=exact]", "lasso[budget=match:magnitude]", "random-k[budget=match:magnitude]"):
+    for name in ("lasso[budget=match:magnitude]", "random-k[budget=match:magnitude]"):
         assert 0 < (active[name] or 0) <= budget
+    assert not {"optfs[budget=exact]", "optem[budget=exact]"} & set(active), "their masks are on values and coordinates"
+    values, coordinates = (kept_scalars(found[f"{name}[budget=exact]"], False)[0] for name in ("optfs", "optem"))
+    assert values == dim * (v - 9 * v // 10)
+    assert 0 < coordinates <= budget
 
 
 def test_erase_ranks_fields_by_its_eleven_methods(folder: Path) -> None:
