@@ -23,7 +23,6 @@ Where this differs:
   embeddings start at the profile's spread, and have its L2.
 * W's step is one of its own, after that of the weights, on the same rows; where f comes to 1 it is the same step.
 * Both are stopped together, by the validation AUC of the main model, not before the first epoch has ended.
-
 * Their optional pretraining trains both models; ``warmup_epochs`` trains the main one alone.
 
 The auxiliary knows values by their ids: data with numeric or pooled fields are skipped. On 16,000 planted rows (DNN, K

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.api import Batch, CTRModel, Gate, Rows
+from methods.parts.slopes import evaluating
 
 __all__ = ["SCORE_BATCH", "Constants", "mean_lookups", "nothing", "probed"]
 
@@ -61,8 +62,7 @@ class Probe(Gate):
 @contextmanager
 def probed(model: CTRModel, target: Constants) -> Iterator[Callable[[Batch], Tensor]]:
     """Give the slopes ∂ℓ_i/∂s_ij of a batch, [B, F], of an ungated ``model`` in eval mode; leave it as it was."""
-    probe, was_training = Probe(target), model.training
-    trained = [param for param in model.parameters() if param.requires_grad]
+    probe = Probe(target)
 
     def slopes(batch: Batch) -> Tensor:
         with torch.enable_grad():
@@ -71,15 +71,10 @@ def probed(model: CTRModel, target: Constants) -> Iterator[Callable[[Batch], Ten
 
     try:
         model.gate = probe
-        model.eval()
-        for param in trained:  # no other gradient is wanted
-            param.requires_grad_(False)
-        yield slopes
+        with evaluating(model):
+            yield slopes
     finally:
         model.gate = None
-        model.train(was_training)
-        for param in trained:
-            param.requires_grad_(True)
 
 
 @torch.no_grad()

@@ -52,12 +52,12 @@ def slopes(model: CTRModel, batch: Batch, differentiable: bool = False) -> Slope
 
 @contextmanager
 def evaluating(model: CTRModel) -> Iterator[None]:
-    """No dropout, and no gradients of weights."""
-    was_training, params = model.training, list(model.parameters())
+    """No dropout, and no gradients of weights; the model is left as it was."""
+    was_training, trained = model.training, [param for param in model.parameters() if param.requires_grad]
     model.eval().requires_grad_(False)
     try:
         yield
     finally:
         model.train(was_training)
-        for param in params:
+        for param in trained:
             param.requires_grad_(True)
