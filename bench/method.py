@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.data.schema import Schema
+    from bench.engine.backbone import Backbone
     from bench.engine.fit import FitLog, Step
     from bench.engine.model import CTRModel
     from bench.profiles import Profile
@@ -146,6 +147,9 @@ class Context(Protocol[P]):
     def model(self, kept: Sequence[int] | None = None) -> CTRModel:
         """A freshly initialised model on all fields, or on ``kept``."""
 
+    def layers(self, n_fields: int) -> Backbone[Any]:
+        """A freshly initialised backbone over ``n_fields`` fields, without a table: what ``skip`` may look at."""
+
     def step(self, model: CTRModel, **changes: Any) -> Step:
         """The profile's training step of ``model``: Adam on the mean log loss, L2 on the table; see ``Step``."""
 
@@ -228,8 +232,9 @@ class Method(Generic[P]):
     def skip(self, ctx: Context[P]) -> str | None:
         """A reason why this cell makes no sense, or None; asked before the clock runs.
 
-        What depends on schema, backbone (``ctx.dim``), device or installed packages is found out here: a skipped cell
-        says that method and setting do not fit, a failed one that something broke.
+        What depends on schema, backbone (``ctx.dim``, ``ctx.layers``), device or installed packages is found out here:
+        a skipped cell says that method and setting do not fit, a failed one that something broke. Forecasts ask too,
+        where there are no rows, and once for all seeds: it builds no model.
         """
         return None
 

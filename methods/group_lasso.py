@@ -40,6 +40,9 @@ from bench.api import Context, CTRModel, Method, Range, Rows, Selection
 from methods.parts.first_layers import blocks, field_norms, first_layers
 from methods.parts.replacement import mean_lookups
 
+_FEW = 2
+"""Fields that tell as well as all of them which layers of a backbone read embeddings."""
+
 
 @dataclass(frozen=True)
 class GroupLassoParams:
@@ -76,7 +79,7 @@ class GroupLasso(Method[GroupLassoParams]):
     Params = GroupLassoParams
 
     def skip(self, ctx: Context[GroupLassoParams]) -> str | None:
-        if not ctx.dim or not first_layers(ctx.model().backbone):
+        if not ctx.dim or not first_layers(ctx.layers(min(ctx.schema.n_fields, _FEW))):
             return "no layer of this backbone reads the embeddings as they are"
         return None
 

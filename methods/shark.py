@@ -65,7 +65,7 @@ class SHARK(Method[SHARKParams]):
         return super().depends_on() | further
 
     def skip(self, ctx: Context[SHARKParams]) -> str | None:
-        if self.params.finetune and not ctx.model([0]).backbone.absorbs:
+        if self.params.finetune and not ctx.layers(1).absorbs:
             return (
                 "finetune=true leaves dropped fields at their mean, and this backbone has no bias that could hold "
                 "it: it multiplies fields with each other. Leave finetune out, or take a backbone that does not"

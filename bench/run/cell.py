@@ -9,7 +9,7 @@ import json
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from bench import environment
-from bench.data.schema import Schema
 from bench.engine.arithmetic import matmul_precision
 from bench.engine.clock import Clock
 from bench.engine.evaluate import evaluate_finite, predict
@@ -28,7 +27,6 @@ from bench.files import read_text, write_atomically
 from bench.flags import LEARNED_ROWS, flags_of
 from bench.method import Method, Selection, Trained
 from bench.records import CellRecord, Status, plain
-from bench.registry import MethodEntry
 from bench.rows.residency import settle
 from bench.rows.rows import Rows, stratified_sample
 from bench.run.choice import NoRankingError, choose
@@ -46,6 +44,7 @@ from bench.run.context import CellContext, silent
 from bench.run.job import Job
 from bench.run.line import beside_line
 from bench.run.selections import is_plain, is_shared, shared_key
+from bench.run.skips import why_skipped
 from bench.run.tuning import Trial
 from bench.run.weights import check_weights, weight_columns
 from bench.seeds import generator
@@ -58,8 +57,6 @@ CIRCUMSTANCES = "circumstances.json"
 """File among a cell's checkpoints: where the cell was begun and gone on with."""
 _TIMES = {"select": "pt", "train": "ct", "evaluate": "it"}
 """What a disturbed phase makes useless."""
-_NAMES = 3
-"""Fields that a reason names at most."""
 _DISTURBED = "disturbed"
 """Under which a shared ranking's notes keep how its computation was disturbed."""
 
@@ -138,7 +135,7 @@ def _run(job: Job, work: Work) -> dict[str, Any]:
     method = job.method.make()
     clock = Clock(job.device)
     ctx = job.context(clock)
-    if skip := _blind(job.data.schema, job.method.entry) or _over_budget(job) or _unfit(job, method, ctx):
+    if skip := why_skipped(job, method, ctx):
         return {"status": "skipped", "reason": skip}
     elsewhere = _begun_elsewhere(job)
     if job.data.warning is not None:
@@ -147,42 +144,6 @@ def _run(job: Job, work: Work) -> dict[str, Any]:
     if elsewhere and ctx.resumed:
         found.setdefault("notes", {})["begun_elsewhere"] = elsewhere
     return {"status": "ok", **found}
-
-
-def _unfit(job: Job, method: Method[Any], ctx: CellContext[Any]) -> str | None:
-    """Why the method, or one that it ranks by, has no part in this cell: without one of them it would be another."""
-    for member in job.method.members:
-        schema, one = job.data.schema, method.inner[member.text]
-        if reason := _blind(schema, member.method.entry) or one.skip(ctx.inside(member.text)):
-            return f"it ranks by {member.text}, which does not fit here: {reason}"
-    return method.skip(ctx)
-
-
-def _blind(schema: Schema, entry: MethodEntry) -> str | None:
-    """Why a method that reads ids alone has no part in data with numbers, or with several values in a row."""
-    if not entry.reads_numbers and schema.numeric_fields:
-        return (
-            f"the method reads ids alone, and {_named(schema, schema.numeric_fields)} are numeric: "
-            "declare such columns integer (bucketed) in the card, or have the method call Rows.bucketed"
-        )
-    if not entry.reads_pooled and schema.pooled_fields:
-        return (
-            f"the method reads one value a row, and {_named(schema, schema.pooled_fields)} are pooled: "
-            'give such columns multi = "combination" in the card, or have the method read Rows.pooled'
-        )
-    return None
-
-
-def _named(schema: Schema, fields: Sequence[int]) -> str:
-    more = len(fields) - _NAMES
-    return ", ".join(schema.names[f] for f in fields[:_NAMES]) + (f" and {more} more" if more > 0 else "")
-
-
-def _over_budget(job: Job) -> str | None:
-    """Why no fields can be kept within the budget on the terms of the card, whatever their scores."""
-    if job.match is not None and job.match.lacks is not None:
-        return job.match.lacks
-    return job.field_budget.impossible(job.data.schema.names) if job.method.budget == "field" else None
 
 
 def _begun_elsewhere(job: Job) -> list[str]:

@@ -130,14 +130,19 @@ class CellContext(Generic[P]):
     def model(self, kept: Sequence[int] | None = None) -> CTRModel:
         """A freshly initialised model; its table rows are those of the full model at the same seed."""
         kept = list(range(self.schema.n_fields)) if kept is None else sorted(kept)
-        backbone = self._layers(len(kept))
-        draw_layers(backbone, backbone=self._backbone.name, seed=self.seed)
+        backbone = self.layers(len(kept))
         weight = self._table(backbone.dim, backbone.uses_linear)
         if len(kept) < self.schema.n_fields:
             offsets = self.schema.offsets
             weight = torch.cat([weight[int(offsets[f]) : int(offsets[f + 1])] for f in kept])
         arithmetic = Arithmetic(bf16=self.profile.precision == "bf16", compile=self.profile.compile)
         return CTRModel(self.schema.keep(kept), weight, backbone, kept, arithmetic).to(self.device)
+
+    def layers(self, n_fields: int) -> Backbone[Any]:
+        """The backbone over ``n_fields`` fields, freshly initialised, without a table."""
+        backbone = self._layers(n_fields)
+        draw_layers(backbone, backbone=self._backbone.name, seed=self.seed)
+        return backbone
 
     def _layers(self, n_fields: int) -> Backbone[Any]:
         """The backbone as its constructor leaves it; its own draws do not count and leave no trace."""

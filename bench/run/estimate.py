@@ -21,9 +21,10 @@ from bench.errors import UserError
 from bench.profiles import Profile
 from bench.rows.residency import TABLE_COPIES, free_bytes, settle
 from bench.run.context import silent
-from bench.run.grid import Cell, MethodChoice
+from bench.run.grid import Cell
 from bench.run.job import Job, resolve_backbone
 from bench.run.session import Session
+from bench.run.skips import foreseen
 from bench.run.tuning import SEED
 
 CALIBRATION_STEPS = 12
@@ -142,14 +143,18 @@ def _size(session: Session, cells: Sequence[Cell]) -> Size:
         batch_size=profile.batch_size,
         max_epochs=profile.max_epochs,
         reason=reason,
-        beside=_beside([plan.methods[one.method] for one in cells], schema.vocabulary_rows * profile.dim),
+        beside=_beside(session, cells, schema.vocabulary_rows * profile.dim),
     )
 
 
-def _beside(methods: Sequence[MethodChoice], scalars: int) -> tuple[str, int] | None:
+def _beside(session: Session, cells: Sequence[Cell], scalars: int) -> tuple[str, int] | None:
     """Which method holds most beside a model of so many embedding ``scalars``, and its bytes."""
-    most = max(methods, key=lambda one: one.entry.scalar_bytes)
-    return (most.label, round(most.entry.scalar_bytes * scalars)) if most.entry.scalar_bytes else None
+    methods = session.plan.methods
+    holding = [cell for cell in cells if methods[cell.method].entry.scalar_bytes]
+    skips = foreseen(session, holding)
+    left = (methods[cell.method] for cell in holding if cell not in skips)
+    most = max(left, key=lambda one: one.entry.scalar_bytes, default=None)
+    return None if most is None else (most.label, round(most.entry.scalar_bytes * scalars))
 
 
 def _reckon(backbone: str, schema: Schema, profile: Profile, step: int) -> tuple[int | None, Footprint | None, str]:

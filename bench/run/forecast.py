@@ -9,9 +9,10 @@ add up in squares.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from tabulate import tabulate
@@ -26,6 +27,7 @@ from bench.run.job import ResolvedCell
 from bench.run.progress import duration
 from bench.run.selections import SelectionStore, is_shared, shared_key
 from bench.run.session import SELECTIONS, Session
+from bench.run.skips import foreseen
 from bench.run.timing import to_do
 from bench.run.tuning import SEED, Tuning
 
@@ -41,6 +43,8 @@ RUN_S: Span = (3.0, 15.0)
 """Seconds of a run beside its cells: start, rows, warm-up, and the report."""
 BUSY = 0.75
 """Share of the time at work below which a calibration says that the machine is busy."""
+_WIDTH = 120
+"""Letters of a line of notes."""
 _Key = tuple[str, ...]
 
 
@@ -74,6 +78,8 @@ class Forecast:
     """What a timing pass would compute again."""
     timing: Span | None = (0.0, 0.0)
     """Seconds of those."""
+    skips: Mapping[Cell, str] = field(default_factory=dict)
+    """Cells that will be skipped, which nothing else here counts, and why."""
 
 
 def forecasts(session: Session, paces: Sequence[Pace]) -> list[Forecast]:
@@ -101,14 +107,16 @@ def _forecast(
     session: Session, pace: Pace, left: Sequence[Cell], records: Sequence[CellRecord], ranked: set[str]
 ) -> Forecast:
     size, profile = pace.size, session.profile(pace.size.cell.dataset)
+    more = _untried(session, session.penalty(size.cell)) if left else 0
+    skips = foreseen(session, left)
+    left = [cell for cell in left if cell not in skips]
     units = {replace(cell, seed=SEED) for cell in left}
     tunings = {unit: session.tuning(unit) for unit in units}
     trials = {unit: _untried(session, tuning) for unit, tuning in tunings.items() if tuning is not None}
-    more = _untried(session, session.penalty(size.cell)) if left else 0
     tries = sum(trials.values()) + more
     like = [record for record in records if _is_like(record, session, size.cell)]
     epochs, basis = epochs_of(like, profile)
-    seconds, again, repeats = None, None, _repeats(session, size.cell)
+    seconds, again, repeats = None, None, _repeats(session, size.cell, skips)
     if pace.epoch_s is not None:
         training_s = pace.epoch_s + (pace.valid_s or 0.0) / profile.evaluate_every
         work = [_work(session, cells, trials, ranked) for cells in _by_label(left).values()]
@@ -116,22 +124,23 @@ def _forecast(
         timed = [record for record in like if _is_timed(record, session)]
         trainings_s = epochs[0] * training_s, epochs[1] * training_s
         fixed = _fixed_s(pace, len(left), len(left) + tries if session.plan.config.executor_name != "inline" else 0)
-        seconds = _noisy(_spent(work, timed, trainings_s), fixed) if left else (0.0, 0.0)
+        seconds = _noisy(_spent(work, timed, trainings_s), fixed) if work else (0.0, 0.0)
         number = sum(one.cells for one in repeats)
         fixed = _fixed_s(pace, number, number)
         again = _noisy(_spent(repeats, timed, trainings_s), fixed) if repeats else (0.0, 0.0)
-    return Forecast(pace, len(left), tries, epochs, basis, seconds, sum(one.cells for one in repeats), again)
+    return Forecast(pace, len(left), tries, epochs, basis, seconds, sum(one.cells for one in repeats), again, skips)
 
 
 def _noisy(spent: Span, fixed: Span) -> Span:
     return spent[0] * NOISE[0] + fixed[0], spent[1] * NOISE[1] + fixed[1]
 
 
-def _repeats(session: Session, place: Cell) -> list[Work]:
+def _repeats(session: Session, place: Cell, skips: Container[Cell]) -> list[Work]:
     """What a timing pass computes again, of which every repeat searches by itself."""
     if session.plan.config.timing is None:
         return []
-    cells = [one for one in session.plan.cells() if (one.dataset, one.backbone) == (place.dataset, place.backbone)]
+    here = (one for one in session.plan.cells() if (one.dataset, one.backbone) == (place.dataset, place.backbone))
+    cells = [one for one in here if one not in skips]
     found = []
     for label, own in _by_label(cells).items():
         choice, count = session.plan.methods[label], to_do(session, own)
@@ -278,6 +287,7 @@ def forecast_table(found: Sequence[Forecast]) -> str:
     ]
     whole = total(found)
     notes = [
+        *_skip_lines(found),
         *_timing_lines(found),
         f"The whole run: {'not known' if whole is None else _span_text(*map(duration, whole))}, its report included.",
         "epochs: of a training with all fields. time: searches, trainings, validation, evaluation and trials; rankings "
@@ -292,6 +302,25 @@ def forecast_table(found: Sequence[Forecast]) -> str:
         ),
     ]
     return "\n".join([tabulate(lines, headers, disable_numparse=True), "", *notes])
+
+
+def _skip_lines(found: Sequence[Forecast]) -> list[str]:
+    """How many cells will be skipped, and an entry for every reason and place."""
+    entries: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for one in found:
+        for cell, reason in one.skips.items():
+            entries[f"{cell.dataset}, {cell.backbone}", reason].append(cell.method)
+    if not entries:
+        return []
+    number = sum(map(len, entries.values()))
+    many = f"{number:,} cells will be skipped, and count" if number > 1 else "1 cell will be skipped, and counts"
+    return [f"{many} nowhere above:", *(_skip_line(*key, labels) for key, labels in entries.items())]
+
+
+def _skip_line(place: str, reason: str, labels: Sequence[str]) -> str:
+    many = f" ({len(labels)} cells)" if len(labels) > 1 else ""
+    text = f"- {place}, {', '.join(dict.fromkeys(labels))}{many}: {reason}"
+    return textwrap.fill(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _timing_lines(found: Sequence[Forecast]) -> list[str]:

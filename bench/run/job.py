@@ -164,6 +164,31 @@ class ResolvedCell:
         found = {key: value for key, value in self.profile.set_apart.items() if key != idle}
         return {"set": found} if found else {}
 
+    def context(self, clock: Clock) -> CellContext[Any]:
+        """The context that the cell's method sees; nobody is told what happens in it."""
+        return self._context(clock, silent, None)
+
+    def _context(self, clock: Clock, emit: Emit, checkpoints: Path | None) -> CellContext[Any]:
+        schema = self.data.schema
+        tau = 0.0 if self.cell.tau is None else self.cell.tau
+        return CellContext(
+            dataset=self.cell.dataset,
+            schema=schema,
+            backbone=self.backbone,
+            profile=self.profile,
+            params=self.method.params,
+            tau=tau,
+            n_keep=n_keep(tau, schema.n_fields),
+            budget=self.method.budget,
+            seed=self.cell.seed,
+            device=self.device,
+            clock=clock,
+            emit=emit,
+            checkpoints=checkpoints,
+            members={one.text: one.method for one in self.method.members},
+            share=None if self.match is None else self.match.share,
+        )
+
     def job(self, data: LoadedData, **more: Any) -> Job:
         """The cell ready to run on ``data``, whose facts it was resolved by; ``more`` are fields that ``Job`` adds."""
         own = {item.name: getattr(self, item.name) for item in fields(ResolvedCell)}
@@ -198,25 +223,7 @@ class Job(ResolvedCell):
 
     def context(self, clock: Clock) -> CellContext[Any]:
         """The context that the cell's method sees."""
-        schema = self.data.schema
-        tau = 0.0 if self.cell.tau is None else self.cell.tau
-        return CellContext(
-            dataset=self.cell.dataset,
-            schema=schema,
-            backbone=self.backbone,
-            profile=self.profile,
-            params=self.method.params,
-            tau=tau,
-            n_keep=n_keep(tau, schema.n_fields),
-            budget=self.method.budget,
-            seed=self.cell.seed,
-            device=self.device,
-            clock=clock,
-            emit=self.emit,
-            checkpoints=self.checkpoints,
-            members={one.text: one.method for one in self.method.members},
-            share=None if self.match is None else self.match.share,
-        )
+        return self._context(clock, self.emit, self.checkpoints)
 
 
 def resolve_backbone(text: str, profile: Profile) -> BackboneChoice:

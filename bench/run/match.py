@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from bench.records import CellRecord
 
-__all__ = ["Match", "kept_scalars"]
+__all__ = ["Match", "kept_scalars", "lacking"]
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,7 @@ class Match:
         """
         if record is None or record.status != "ok":
             why = "has not run" if record is None else f"is {record.status}: {record.reason}"
-            return cls(
-                label, config_hash, lacks=f"it is held to the bytes of {label}, and that cell {why}", decided=decided
-            )
+            return cls(label, config_hash, lacks=lacking(label, why), decided=decided)
         scalars, dim = kept_scalars(record, linear)
         if dim == 0:
             why = f"it is held to the embedding bytes of {label}, and this backbone has linear weights only"
@@ -73,6 +71,11 @@ class Match:
     def set(self, record: CellRecord) -> bool:
         """Whether ``record``, of a cell with this match, was made under these numbers."""
         return record.match is not None and record.match.get("scalars") == self.scalars
+
+
+def lacking(label: str, why: str) -> str:
+    """That there is nothing to be held to, since the cell of the row ``label`` is as ``why`` says."""
+    return f"it is held to the bytes of {label}, and that cell {why}"
 
 
 def kept_scalars(record: CellRecord, linear: bool) -> tuple[int, int]:
