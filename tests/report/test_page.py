@@ -13,6 +13,8 @@ import pytest
 
 from bench.records import CellRecord, RunFolder, load_frame
 from bench.report.build import build_report
+from bench.report.formats.html_cells import cells_part
+from bench.report.formats.html_tables import Tables
 from bench.tables.overall import overall_tables
 from bench.tables.titles import Titles
 
@@ -29,7 +31,9 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.ids: list[str] = []
         self.links: list[dict[str, str]] = []
+        self.groups: dict[str, list[str]] = {}
         self.loads: list[str] = []
+        self.uses: list[str] = []
         self.rows: list[list[str]] = []
         self.feed(text)
         assert self.open == []
@@ -38,16 +42,20 @@ class Page(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         if tag not in ("meta", "link", "br", "path", "use", "rect", "image", "line"):
             self.open.append(tag)
-        if "id" in given:
-            self.ids.append(given["id"])
+        self.ids += [given["id"]] if "id" in given else []
+        self.uses += [given["href"]] if tag == "use" else []
         if tag == "a":
             self.links.append(given)
+        if tag == "details" and "data-cells" in given:
+            self.groups[given["id"]] = given["data-cells"].split(" ")
         if tag == "tr":
             self.rows.append([])
         self.loads += [given[name] for name in ("src", "href") if name in given and tag not in ("a", "use")]
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        pass
+        given = {name: value or "" for name, value in attrs}
+        self.ids += [given["id"]] if "id" in given else []
+        self.uses += [given["href"]] if tag == "use" else []
 
     def handle_endtag(self, tag: str) -> None:
         if self.open and self.open[-1] == tag:
@@ -84,12 +92,50 @@ def test_every_number_leads_to_the_cells_behind_it(run: RunFolder) -> None:
     for link in page.links:
         target = link["href"]
         assert target.removeprefix("#") in page.ids if target.startswith("#") else (run.path / target).is_file()
-    numbers = [link["data-cells"].split(" ") for link in page.links if " " in link.get("data-cells", "")]
+    cells = [link for link in page.links if link["href"].startswith("#cell-")]
+    numbers = [
+        link["data-cells"].split(" ") if "data-cells" in link else page.groups.get(link["href"][1:], [link["href"][6:]])
+        for link in cells
+    ]
     by_hash = {record.config_hash[:16]: record for record in run.records()}
-    assert numbers
-    for cells in numbers:
-        assert [by_hash[one].seed for one in cells] == [0, 1]
-        assert len({by_hash[one].label for one in cells}) == 1
+    assert sum(len(found) > 1 for found in numbers) > 10
+    for link, found in zip(cells, numbers, strict=True):
+        assert link["href"] == f"#cell-{found[0]}"
+        assert [by_hash[one].seed for one in found] in ([0], [0, 1])
+        assert len({by_hash[one].label for one in found}) == 1
+
+
+def test_a_number_of_other_cells_than_its_first_one_says_which(cell: Cell) -> None:
+    one, two, three = (cell(seed=seed) for seed in (1, 2, 3))
+    tables, hashes = Tables(), [record.config_hash for record in (one, two, three)]
+    links = [tables._link(cells, "x") for cells in (hashes, hashes, hashes[:1], hashes[1:2], hashes[1:])]
+    names = [record.config_hash[:16] for record in (one, two, three)]
+    assert links == [
+        f'<a href="#cell-{names[0]}">x</a>',
+        f'<a href="#cell-{names[0]}">x</a>',
+        f'<a href="#cell-{names[0]}" data-cells="{names[0]}">x</a>',
+        f'<a href="#cell-{names[1]}">x</a>',
+        f'<a href="#cell-{names[1]}" data-cells="{names[1]} {names[2]}">x</a>',
+    ]
+    text = cells_part([record.to_dict() for record in (one, two, three)], tables.behind)
+    assert Page(text).groups == {f"cell-{names[0]}": names}
+
+
+def test_what_all_cells_of_a_place_say_is_said_once_and_nothing_of_a_record_is_lost(cell: Cell) -> None:
+    records = [cell(label, seed=seed) for label in ("alpha", "beta") for seed in (0, 1)]
+    records.append(cell("alpha", seed=0, backbone="other"))
+    text = cells_part([record.to_dict() for record in records], {})
+    parts = dict(re.findall(r'<details id="([^"]+)".*?<pre>(.*?)</pre></details>', text, re.DOTALL))
+    common = [parts.pop(name).split("\n") for name in list(parts) if name.startswith("common-")]
+    assert len(common) == 1, "one cell has nothing in common with itself"
+    assert "dataset: " in common[0][0] and not any(line.startswith(("seed: ", "label: ")) for line in common[0])
+    for record in records:
+        said = parts[f"cell-{record.config_hash[:16]}"].split("\n") + (common[0] if record.backbone != "other" else [])
+        names = [line.partition(": ")[0] for line in said]
+        left_out = ("traceback", "field_scores", "field_names", "phases", "versions", "host")
+        wanted = {name for name, value in record.to_dict().items() if value is not None and name not in left_out}
+        assert sorted(names) == sorted(wanted)
+        assert f"seed: {record.seed}" in said
 
 
 def test_it_shows_the_numbers_of_the_tables(run: RunFolder) -> None:
@@ -113,6 +159,9 @@ def test_failures_are_named_and_nothing_of_a_record_is_taken_for_markup(run: Run
 
 def test_it_needs_nothing_else(run: RunFolder) -> None:
     page = Page(built(run))
+    assert page.uses and {f"#{name}" for name in page.ids} >= set(page.uses)
+    painted = set(re.findall(r"url\(#([^)]+)\)", built(run)))
+    assert len(painted) > 1 and "<pattern" in built(run) and set(page.ids) >= painted
     assert set(page.loads) <= {"data:,"}
     addresses = set(re.findall(r'https?://[^"<>\s]+', built(run)))
     assert {address.split("/")[2] for address in addresses} <= {

@@ -21,15 +21,23 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
-// A number leads to all cells behind it: they are opened, and the first is scrolled to.
+// A number leads to all cells behind it, which it names, or else the first of them does: they are opened, and the first
+// is scrolled to.
 document.addEventListener("click", (event) => {
-  const link = event.target.closest("a[data-cells]");
+  const link = event.target.closest('a[href^="#cell-"]');
   if (!link) return;
   document.querySelectorAll("details.shown").forEach((cell) => cell.classList.remove("shown"));
-  for (const id of link.dataset.cells.split(" ")) {
+  const first = link.hash.slice("#cell-".length);
+  const named = link.dataset.cells ?? document.getElementById(`cell-${first}`)?.dataset.cells ?? first;
+  for (const id of named.split(" ")) {
     const cell = document.getElementById(`cell-${id}`);
     if (cell) { cell.open = true; cell.classList.add("shown"); }
   }
 });
-const target = location.hash && document.getElementById(location.hash.slice(1));
-if (target && target.tagName === "DETAILS") target.open = true;
+// An address within the page opens what it names.
+const unfold = () => {
+  const target = location.hash && document.getElementById(location.hash.slice(1));
+  if (target && target.tagName === "DETAILS") target.open = true;
+};
+addEventListener("hashchange", unfold);
+unfold();
