@@ -22,6 +22,12 @@ validation AUC of a DNN trained anew on half of the fields, three seeds, on data
     criteo-like, 20,000 rows             .7134    .7090
     planted, 30,000 rows, 32 fields      .7410    .7425
 
+The codes of ``sound`` tell a fold by the click rate of the others, which runs against its own. Forests need that taken
+away (``methods/parts/trees.py``); boosted trees that stop early make nothing of it, and keep it. Without it, noise of
+10,000 values has .021 of all gain in place of .023, nearly constant noise .004 in place of .002, and true fields .873
+in place of .863 (24,000 rows, ten draws). On the data above the DNN gains .0000, .0003, .0004 and -.0020 by it, in the
+last for luck: one seed of three finds an interaction with it, another one without.
+
 Deviations: at most ``max_rows`` rows, where the public code takes all; codes come from the train split alone.
 
 Shapes: N rows, F fields.
