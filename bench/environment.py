@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,11 @@ def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     if not found and here.get("boot") != there.get("boot"):
         found.append("another machine, or before and after a restart")
     return found
+
+
+def today() -> str:
+    """The day of now, of UTC, as 2026-01-31."""
+    return datetime.now(UTC).date().isoformat()
 
 
 def _boot() -> str | None:

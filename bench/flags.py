@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FLAGS", "LEARNED_ROWS", "ROUNDING", "SCARCE", "CellFlag", "flags_of", "rarer_class"]
+__all__ = ["FLAGS", "LEARNED_ROWS", "RECORDED", "ROUNDING", "SCARCE", "CellFlag", "flags_of", "rarer_class"]
 
 LOW_AUC = 0.55
 """A test AUC below this is hardly better than chance."""
@@ -77,6 +77,23 @@ def _learned(cell: Numbers) -> str | None:
     return f"{rows:,} rows" if rows else None
 
 
+def _taken(cell: Numbers) -> str | None:
+    """Whence a cell was taken that was not computed for this run, when and on what it was recorded."""
+    origin = cell.get("origin")
+    if not origin:
+        return None
+    host = cell["host"] or {}
+    machine = ", ".join(str(part) for part in (host.get("cpu"), _cores(host), host.get("gpu")) if part)
+    commit = f"at commit {cell['git'][:12]}" if cell["git"] else "before days were noted"
+    times = "" if origin.get("times") else "; its times are not taken, as they are not of the machine of this run"
+    when = cell.get("recorded") or commit
+    return f"from {origin['source']}, recorded {when} on {machine or 'an unknown machine'}{times}"
+
+
+def _cores(host: Mapping[str, Any]) -> str:
+    return f"{host['cores']} core{'' if host['cores'] == 1 else 's'}" if host.get("cores") else ""
+
+
 def _scarce(cell: Numbers) -> str | None:
     """Count the rarer class of the test rows."""
     if (found := rarer_class(cell)) is None:
@@ -94,6 +111,9 @@ def rarer_class(cell: Numbers) -> tuple[int, str] | None:
     return min((positives, "positive"), (rows - positives, "negative"))
 
 
+RECORDED = CellFlag("RECORDED", "∘", "taken from another run", _taken)
+"""Its notes name rows of one source together (``bench.tables.origins``)."""
+
 FLAGS: tuple[CellFlag, ...] = (
     CellFlag("LOW-AUC", "§", f"test AUC under {LOW_AUC}", _low),
     CellFlag("HIGH-AUC", "▽", f"test AUC of {HIGH_AUC} or more, so that a field may give the label away", _high),
@@ -101,5 +121,6 @@ FLAGS: tuple[CellFlag, ...] = (
     CellFlag("UNSTABLE", "♯", "rounding alone moves its AUC at least half as far as a seed does", _unstable),
     CellFlag("LEARNED-VALIDATION", "♣", "stopped on validation rows that its gates had learned", _learned),
     CellFlag("SCARCE-CLASS", "△", f"fewer than {SCARCE} test rows of one class", _scarce, of_data=True),
+    RECORDED,
 )
 """In the order of their notes."""

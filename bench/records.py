@@ -7,17 +7,15 @@ is not finite is stored as ``None``, because JSON has no word for it.
 from __future__ import annotations
 
 import json
-import math
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import numpy as np
-
 from bench.errors import ConfigError, DataError, suggest
 from bench.files import write_atomically
+from bench.plain import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,6 +221,13 @@ class CellRecord:
     steps a GPU ran as graphs and whether rows were paged in, and ``pretrain_rows``, rows of a pretraining's subset."""
     config_hash: str
     """sha256 of the canonical resolved configuration: the identity of the cell."""
+    protocol: int | None = None
+    """Version of the rules of measurement, part of ``config_hash``; older records, all of version 1, do not hold it."""
+    recorded: str | None = None
+    """Day when the cell was computed, of UTC, as 2026-01-31."""
+    origin: dict[str, Any] | None = None
+    """Of a cell that was taken from another run (``run --baselines``): ``source``, the name of that folder or bundle,
+    ``sha256`` of its record there, and ``times``, whether its times were taken too; None: computed for this run."""
     git: str | None = None
     """Commit of the code."""
     host: dict[str, Any] = field(default_factory=dict)
@@ -282,19 +287,6 @@ def _checked(key: str, value: object, source: str) -> object:
             f"{source}: {key}={value!r} is not of the kind {wanted}. Delete the file and run the cell again."
         )
     return float(typing.cast(float, value)) if kind == "float" else value
-
-
-def plain(value: object) -> Any:
-    """``value`` in JSON's types; numbers that are not finite become None."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def display_title(label: str, title: str | None) -> str:

@@ -66,7 +66,7 @@ def contents(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _timeless(stored: Mapping[str, Any]) -> dict[str, Any]:
-    left_out = ("phases", "disturbed", "peak_mem_bytes", "resumed", "seconds", "command")
+    left_out = ("phases", "disturbed", "peak_mem_bytes", "resumed", "seconds", "command", "recorded")
     kept = {name: value for name, value in stored.items() if not name.endswith("_s") and name not in left_out}
     if kept.get("weights"):  # whose masks say what they took
         kept["weights"] = {name: value for name, value in kept["weights"].items() if not name.endswith("_s")}

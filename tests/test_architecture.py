@@ -150,7 +150,7 @@ def test_the_harness_imports_no_plug_in_but_the_tables_of_their_packages() -> No
 
 
 LAYERS = (  # a room imports itself and the rooms of the lines above it, but none beside or below it
-    ("addresses", "errors"),
+    ("addresses", "errors", "plain"),
     ("files", "identity", "lease", "processes", "seeds", "budget", "environment", "flags"),
     ("params",),
     ("predictions", "profiles", "records", "registry", "stats"),
@@ -165,7 +165,7 @@ LAYERS = (  # a room imports itself and the rooms of the lines above it, but non
     ("methods", "backbones"),
     ("plugins",),
     ("run",),
-    ("advising",),
+    ("advising", "folders"),
     ("tables",),
     ("plots",),
     ("report",),

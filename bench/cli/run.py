@@ -98,6 +98,7 @@ def command(argv: Sequence[str]) -> int:
     from bench.data.prepare.ready import make_ready  # noqa: PLC0415
     from bench.data.store.fields import read_fields  # noqa: PLC0415
     from bench.files import remove_leftovers  # noqa: PLC0415
+    from bench.folders import baselines  # noqa: PLC0415
     from bench.records import load_frame  # noqa: PLC0415
     from bench.report.build import build_report  # noqa: PLC0415
     from bench.report.formats.terminal import run_text, written_line  # noqa: PLC0415
@@ -113,6 +114,8 @@ def command(argv: Sequence[str]) -> int:
     make_ready(plan.cards.values(), config.data_dir, lambda line: sys.stderr.write(f"{line}\n"))
     for text in growth.warnings(session.Session(plan)):
         sys.stderr.write(f"warning: {text}\n")
+    if config.baselines:
+        baselines.take(plan, lambda line: sys.stderr.write(f"{line}\n"), write=not config.plan)
     if config.plan:
         return _show_plan(plan)
     remove_leftovers(config.out)

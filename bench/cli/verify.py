@@ -28,7 +28,7 @@ class VerifyConfig:
     """
 
     run: tyro.conf.Positional[Path]
-    """Folder that `python -m bench run --out FOLDER` has written."""
+    """Folder that `python -m bench run --out FOLDER` has written, or a bundle of `submit`."""
 
 
 def command(argv: Sequence[str]) -> int:
@@ -40,9 +40,11 @@ def command(argv: Sequence[str]) -> int:
     """
     config = tyro.cli(VerifyConfig, args=list(argv), prog=PROG)
     from bench.checks.verify import verify  # noqa: PLC0415 - --help needs neither NumPy nor scikit-learn
+    from bench.folders.bundle import opened  # noqa: PLC0415
     from bench.records import RunFolder  # noqa: PLC0415
 
-    found = verify(RunFolder(config.run))
+    with opened(config.run) as folder:
+        found = verify(RunFolder(folder))
     if not found.cells:
         raise ConfigError(
             f"{config.run} has no predictions to verify its numbers by. Compute its cells again with "

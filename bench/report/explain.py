@@ -154,6 +154,7 @@ def _settings(cell: CellRecord) -> dict[str, str]:
         "versions": cell.versions,
         "host": cell.host,
         "git": cell.git,
+        "origin": cell.origin,
         "budget": cell.budget if cell.budget in COUNTED or cell.match else None,
         "embedding scalars": _held_to(cell),
         **_fields(cell),

@@ -32,7 +32,7 @@ SHORT = {"epochs": "max_epochs", "precision": "precision", "optimizer": "optimiz
 """Flags that stand for a setting of the profile."""
 _NOT_KEPT = ("config", "experiment", "plan", "timing", "own", "raw", "plugin_texts")
 """What run.toml does not hold: whence settings came, and what is done with a run once it is what they say."""
-_KEPT_IF_SET = ("budget_by", "l2_grid", "keep_predictions", "sections", "valid_predictions")
+_KEPT_IF_SET = ("baselines", "budget_by", "l2_grid", "keep_predictions", "sections", "valid_predictions")
 """What it holds only where it is not the default: that of an ordinary run is what it was before there were others."""
 
 
@@ -93,6 +93,9 @@ class RunConfig:
     raw: tuple[str, ...] = ()
     """Raw data of the table that --datasets names, as `prepare --raw` takes them: its store is made first where it is
     not there, and compared with them where it is."""
+    baselines: tuple[Path, ...] = ()
+    """Run folders, or bundles of `submit`, whose recorded cells join this run's tables where data set, backbone, prune
+    ratio and seed are this run's: each is checked, and none is computed again."""
     isolate: bool = False
     """Run every cell in a process of its own: its memory is measured, its death is survived."""
     executor: str | None = None

@@ -150,6 +150,8 @@ class ResolvedCell:
             seed=self.cell.seed,
             status="failed",
             config_hash=self.hash,
+            protocol=PROTOCOL,
+            recorded=environment.today(),
             git=environment.git_commit(),
             host=environment.host(),
             device=self.device.type,

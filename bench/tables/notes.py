@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.flags import FLAGS, CellFlag, flags_of
+from bench.flags import FLAGS, RECORDED, CellFlag, flags_of
 from bench.tables.cells import Block, GroupKey, Record, RowKey, Values
 from bench.tables.detectable import detectable
 from bench.tables.doubts import doubts, time_doubts
@@ -25,6 +25,7 @@ from bench.tables.model import (
     NoteKind,
 )
 from bench.tables.naming import Names, seeds_text
+from bench.tables.origins import of_origins
 from bench.tables.term_notes import notes_of_terms
 from bench.tables.titles import Titles
 
@@ -36,6 +37,7 @@ __all__ = ["cell_flags", "merged", "notes_of", "of_data", "optimizers"]
 _REASON_CHARS = 160
 _AT_AN_END = NoteKind("rate at an end", joined=True)
 _BY_LOT = NoteKind("by lot", joined=True)
+_OF_CELLS = tuple(flag for flag in FLAGS if not flag.of_data and flag is not RECORDED)
 Places = Sequence[tuple[GroupKey, RowKey]]
 
 
@@ -51,7 +53,8 @@ def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tupl
     return (
         *_listed(FEWER_SEEDS, "fewer seeds than others in the column, not ranked", _fewer(values, names)),
         *_listed(RESUMED, "times of resumed cells are left out", _resumed(block, values, names)),
-        *(note for flag in FLAGS if not flag.of_data for note in _of_cells(flag, block, places, names)),
+        *(note for flag in _OF_CELLS for note in _of_cells(flag, block, places, names)),
+        *of_origins(block, places, names),
         *_listed(
             OTHER_OPTIMIZER,
             "trained with different optimizers, not ranked by time",

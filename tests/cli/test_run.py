@@ -28,7 +28,7 @@ def records(folder: Path) -> dict[str, dict[str, Any]]:
 
 def result(record: dict[str, Any]) -> dict[str, Any]:
     """A record without times, memory, resumption, command, and the commit, which may be edited meanwhile."""
-    left_out = ("phases", "disturbed", "peak_mem_bytes", "resumed", "command", "git")
+    left_out = ("phases", "disturbed", "peak_mem_bytes", "resumed", "command", "recorded", "git")
     return {name: value for name, value in record.items() if not name.endswith("_s") and name not in left_out}
 
 

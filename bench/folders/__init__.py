@@ -1,0 +1,1 @@
+"""Several run folders as one: merged, read together, taken from as baselines, and packed for others."""
