@@ -78,20 +78,7 @@ def _learned(cell: Numbers) -> str | None:
 
 
 def _taken(cell: Numbers) -> str | None:
-    """Whence a cell was taken that was not computed for this run, when and on what it was recorded."""
-    origin = cell.get("origin")
-    if not origin:
-        return None
-    host = cell["host"] or {}
-    machine = ", ".join(str(part) for part in (host.get("cpu"), _cores(host), host.get("gpu")) if part)
-    commit = f"at commit {cell['git'][:12]}" if cell["git"] else "before days were noted"
-    times = "" if origin.get("times") else "; its times are not taken, as they are not of the machine of this run"
-    when = cell.get("recorded") or commit
-    return f"from {origin['source']}, recorded {when} on {machine or 'an unknown machine'}{times}"
-
-
-def _cores(host: Mapping[str, Any]) -> str:
-    return f"{host['cores']} core{'' if host['cores'] == 1 else 's'}" if host.get("cores") else ""
+    return "" if cell.get("origin") else None
 
 
 def _scarce(cell: Numbers) -> str | None:
@@ -112,7 +99,7 @@ def rarer_class(cell: Numbers) -> tuple[int, str] | None:
 
 
 RECORDED = CellFlag("RECORDED", "∘", "taken from another run", _taken)
-"""Its notes name rows of one source together (``bench.tables.origins``)."""
+"""Its notes say whence, when and on what machine (``bench.tables.origins``)."""
 
 FLAGS: tuple[CellFlag, ...] = (
     CellFlag("LOW-AUC", "§", f"test AUC under {LOW_AUC}", _low),
