@@ -169,7 +169,7 @@ LAYERS = (  # a room imports itself and the rooms of the lines above it, but non
     ("tables",),
     ("plots",),
     ("report",),
-    ("catalogue", "checks", "speed", "export", "python"),
+    ("catalogue", "checks", "speed", "export", "python", "site"),
     ("sklearn",),
     ("cli",),
 )

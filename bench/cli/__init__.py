@@ -23,6 +23,7 @@ COMMANDS = {
     "report": "write the tables and figures of a run, or of several together",
     "merge": "make one run folder of several, of several machines for example",
     "submit": "pack a run as one file that others can check and compare with",
+    "publish": "make a static site of bundles",
     "export": "write the model of a cell as a folder that scores raw rows without this suite",
     "score": "score the rows of a raw table with an exported model",
     "explain": "from a printed number back to its cells, settings, versions and command",
