@@ -169,8 +169,8 @@ LAYERS = (  # a room imports itself and the rooms of the lines above it, but non
     ("tables",),
     ("plots",),
     ("report",),
-    ("catalogue", "checks", "speed", "export", "python", "site"),
-    ("sklearn",),
+    ("catalogue", "checks", "speed", "export", "python"),
+    ("site", "sklearn"),
     ("cli",),
 )
 

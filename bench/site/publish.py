@@ -15,10 +15,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import ConfigError
+from bench.checks.verify import verify
+from bench.errors import ConfigError, DataError
 from bench.folders.bundle import is_bundle, opened
 from bench.folders.merge import gathered, staged
-from bench.folders.source import open_source
+from bench.folders.source import Source, open_source
 from bench.folders.union import Rules, united
 from bench.records import RunFolder
 from bench.report.build import build_report
@@ -46,12 +47,14 @@ def publish(paths: Sequence[Path], to: Path) -> Published:
 
     Raises:
         ConfigError: there is no bundle, bundles disagree, nothing in them is complete, or something else is at ``to``.
-        DataError: a bundle is damaged or was changed.
+        DataError: a bundle is damaged, or its numbers are not those of its predictions.
         StorageError: the site cannot be written.
     """
     _check(paths, to)
     with ExitStack() as stack, staged(to) as folder:
         sources = [open_source(stack.enter_context(opened(path)), path.name) for path in paths]
+        for source in sources:
+            _verify(source)
         rules = Rules(mixed_code=True, one_revision=False)
         taken = united(sources, rules)
         titles = Titles.registered()
@@ -87,6 +90,16 @@ def _check(paths: Sequence[Path], to: Path) -> None:
         raise ConfigError(f"two bundles are called {double}: give one another name.")
     if to.exists() and (not to.is_dir() or (any(to.iterdir()) and not (to / INDEX).is_file())):
         raise ConfigError(f"to={to} is there and is no site of this command. Choose another folder.")
+
+
+def _verify(source: Source) -> None:
+    """Compute the numbers of a bundle anew, as far as it has predictions.
+
+    Raises:
+        DataError: one does not agree.
+    """
+    if faults := verify(source.folder).faults:
+        raise DataError(f"{source.name} does not agree with its predictions: {faults[0]}")
 
 
 def _arrange(run: Path, folder: Path, paths: Sequence[Path]) -> None:

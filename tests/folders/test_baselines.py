@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from cell_records import TINY
-from folders_of_runs import cell, change, tree
+from folders_of_runs import altered, cell, change, tree
 
 from bench.run import job
 
@@ -33,7 +33,7 @@ ENTRY = MethodEntry(f"{__name__}:Last", "Last")
 
 
 @pytest.fixture
-def flags(data_dir: Path) -> list[str]:
+def flags(data_dir: Path, fresh_registries: Callable[[], None]) -> list[str]:
     Path("last.py").write_text(MINE)
     common = ["--data-dir", str(data_dir), "--backbones", "dnn[mlp=8]", "--epochs", "1", "--seeds", "1", "--out", "new"]
     return ["run", "--datasets", TINY, "--methods", "last", "--plugin", "last.py", *common]
@@ -181,37 +181,14 @@ def test_a_bundle_is_checked_and_serves_as_baselines(bench: Bench, flags: list[s
     assert bare.code == 0 and "2 cells, 0 with predictions" in bare.out
 
 
-def altered(change_of: Callable[[str, bytes], bytes], honest: bool) -> None:
-    """``a.zip`` as ``b.zip`` with other contents; ``honest``: the manifest says what the contents are."""
-    with zipfile.ZipFile("a.zip") as bundle:
-        contents = {name: change_of(name, bundle.read(name)) for name in bundle.namelist()}
-    if honest:
-        manifest = json.loads(contents["manifest.json"])
-        for name in manifest["files"]:
-            data = contents[name]
-            manifest["files"][name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        contents["manifest.json"] = json.dumps(manifest).encode()
-    with zipfile.ZipFile("b.zip", "w") as bundle:
-        for name, data in contents.items():
-            bundle.writestr(name, data)
-
-
-def better(name: str, data: bytes) -> bytes:
-    """A record with an AUC that is a little higher."""
-    if not name.startswith("cells/"):
-        return data
-    record = json.loads(data)
-    return json.dumps(record | {"auc": record["auc"] + 0.001}).encode()
-
-
 def test_an_altered_auc_in_a_bundle_is_caught(bench: Bench, flags: list[str]) -> None:
     assert bench("submit", "a", "--to", "a.zip").code == 0
-    altered(better, honest=False)
+    altered("a.zip", "b.zip", honest=False)
     for argv in (["verify", "b.zip"], [*flags, "--baselines", "b.zip"]):
         done = bench(*argv)
         assert done.code == 2
         assert "was changed or damaged: its checksum is not the manifest's" in done.err
-    altered(better, honest=True)
+    altered("a.zip", "b.zip", honest=True)
     checked = bench("verify", "b.zip")
     assert checked.code == 1 and "does not agree: 2 numbers" in checked.out
     taken = bench(*flags, "--baselines", "b.zip")

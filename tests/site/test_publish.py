@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 from cell_records import TINY
-from folders_of_runs import change, tree
+from folders_of_runs import altered, change, tree
+
+from bench.cli import main
 
 Bench = Callable[..., Any]
 
@@ -42,19 +45,31 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data
 
 
-@pytest.fixture
-def bundles(bench: Bench, data_dir: Path) -> list[str]:
-    """Two bundles: a baseline and a method at two seeds, another method at two seeds and a third at one."""
+@pytest.fixture(scope="module")
+def made(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two bundles: a baseline and two methods at two seeds, and another method at one of them."""
+    home = tmp_path_factory.mktemp("bundles")
     common = ["--datasets", TINY, "--data-dir", str(data_dir), "--backbones", "dnn[mlp=8]", "--epochs", "1"]
-    for name, methods in (("one", ["no-selection", "random-k"]), ("two", ["cardinality", "lasso"])):
-        done = bench("run", *common, "--methods", *methods, "--seeds", "2", "--out", name)
-        assert done.code == 0, done.err
-    for file in Path("two", "cells").iterdir():
-        if (record := json.loads(file.read_text()))["label"] == "lasso" and record["seed"] == 1:
-            change(file, status="failed", auc=None, logloss=None, predictions=None, reason="<b>no</b>")
-    for name in ("one", "two"):
-        assert bench("submit", name, "--to", f"{name}.zip").code == 0
-    return ["one.zip", "two.zip"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        for name, methods in (("one", ["no-selection", "random-k"]), ("two", ["cardinality", "lasso"])):
+            assert main(["run", *common, "--methods", *methods, "--seeds", "2", "--out", name]) == 0
+        for file in Path("two", "cells").iterdir():
+            if (record := json.loads(file.read_text()))["label"] == "lasso" and record["seed"] == 1:
+                change(file, status="failed", auc=None, logloss=None, predictions=None, reason="<b>no</b>")
+        for name in ("one", "two"):
+            assert main(["submit", name, "--to", f"{name}.zip"]) == 0
+    return home
+
+
+@pytest.fixture
+def bundles(made: Path, bench: Bench) -> list[str]:
+    """Copies of them in the folder that ``bench`` works in."""
+    names = ["one.zip", "two.zip"]
+    for name in names:
+        shutil.copyfile(made / name, name)
+    shutil.copytree(made / "one", "one")
+    return names
 
 
 def test_a_site_shows_complete_rows_and_all_that_it_links_to_is_there(bench: Bench, bundles: list[str]) -> None:
@@ -99,6 +114,9 @@ def test_what_cannot_be_published_is_refused(bench: Bench, bundles: list[str]) -
     assert folder.code == 2 and "one is no bundle" in folder.err
     none = bench("publish", "--to", "site")
     assert none.code == 2 and "no bundle is named" in none.err
+    altered("one.zip", "better.zip", honest=True)
+    better = bench("publish", "better.zip", "--to", "site")
+    assert better.code == 2 and "better.zip does not agree with its predictions" in better.err
     data = bytearray(Path("one.zip").read_bytes())
     data[len(data) // 2] ^= 1
     Path("one.zip").write_bytes(bytes(data))
