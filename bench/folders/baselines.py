@@ -111,6 +111,7 @@ def _fitting(source: Source, plan: Plan, say: Say) -> Iterator[_Found]:
     for cell, records in places.items():
         resolved = session.cell(cell)
         same = [one for one in records if one.config_hash == resolved.hash and _held(resolved, one)]
+        same = same if resolved.decided else []
         if not same:
             faults.append((cell, *misfits(resolved, records[0])))
         for one in same:

@@ -28,7 +28,7 @@ def misfits(wanted: ResolvedCell, found: CellRecord) -> tuple[list[str], str]:
         ("protocol", _of_protocol(expected, found)),
         ("data", data_differ(wanted, found)),
         ("profile", _of_settings(_profile(expected), _profile(found), "profile ")),
-        ("choice", _of_choices(expected, found)),
+        ("choice", _of_choices(wanted, expected, found)),
         ("method", _of_definition(expected, found)),
     ):
         if said := list(differ):
@@ -69,7 +69,7 @@ def _of_settings(here: Mapping[str, Any], there: Mapping[str, Any], lead: str) -
             yield f"{lead}{key}={_said(here.get(key))} here and {_said(there.get(key))} there"
 
 
-def _of_choices(expected: CellRecord, found: CellRecord) -> Iterator[str]:
+def _of_choices(wanted: ResolvedCell, expected: CellRecord, found: CellRecord) -> Iterator[str]:
     """How the learning rate and the L2 were chosen."""
     for key, name in (("tuning", "learning rate"), ("penalty", "L2")):
         here, there = (getattr(record, key) for record in (expected, found))
@@ -80,6 +80,8 @@ def _of_choices(expected: CellRecord, found: CellRecord) -> Iterator[str]:
             for part in ("grid", "lr", "l2"):
                 if _number(here.get(part)) != _number(there.get(part)):
                     yield f"{name}: {part} {_said(here.get(part))} here and {_said(there.get(part))} there"
+    if not wanted.decided:
+        yield "not all the trials that its settings are chosen by are there"
 
 
 def _of_definition(expected: CellRecord, found: CellRecord) -> Iterator[str]:

@@ -99,25 +99,42 @@ def test_recorded_cells_of_another_protocol_are_refused_by_name(
     assert f"protocol {job.PROTOCOL} here and {job.PROTOCOL - 1} there" in done.err
 
 
-def test_recorded_cells_of_other_data_are_refused_by_name(bench: Bench) -> None:
+def clicks(bench: Bench, flipped: int = 0) -> None:
+    """Prepare a table of one's own; ``flipped``: with the other labels."""
     columns = 'y = "label"\na = "categorical"\nb = "categorical"\n'
     Path("clicks.toml").write_text(f'name = "clicks"\n[raw.columns]\n{columns}')
-    argv = ["run", "--datasets", "clicks.toml", "--backbones", "dnn[mlp=8]", "--epochs", "1"]
-    argv += ["--seeds", "1", "--set", "l2=1e-5"]
+    rows = [f"{(i * i % 7 % 2) ^ flipped},{i % 7},{i % 5}" for i in range(600)]
+    Path("clicks.csv").write_text("\n".join(["y,a,b", *rows]))
+    assert bench("prepare", "clicks.toml", "--raw", "clicks.csv", "--force").code == 0
 
-    def prepared(flipped: int) -> None:
-        rows = [f"{(i * i % 7 % 2) ^ flipped},{i % 7},{i % 5}" for i in range(600)]
-        Path("clicks.csv").write_text("\n".join(["y,a,b", *rows]))
-        assert bench("prepare", "clicks.toml", "--raw", "clicks.csv", "--force").code == 0
 
-    prepared(0)
+CLICKS = ("run", "--datasets", "clicks.toml", "--backbones", "dnn[mlp=8]", "--epochs", "1", "--seeds", "1")
+
+
+def test_recorded_cells_of_other_data_are_refused_by_name(bench: Bench) -> None:
+    argv = [*CLICKS, "--set", "l2=1e-5"]
+    clicks(bench)
     assert bench(*argv, "--methods", "no-selection", "--out", "old").code == 0
     revision = json.loads(cell("old", "no-selection").read_text())["dataset_revision"]
-    prepared(1)
+    clicks(bench, flipped=1)
     done = bench(*argv, "--methods", "cardinality", "--out", "new", "--baselines", "old")
     assert done.code == 2
     assert f"data revision {revision[:2]}" in done.err and f"{revision} there" in done.err
     assert "Prepare the data that it was recorded with" in done.err
+
+
+def test_cells_whose_l2_was_chosen_come_with_the_trials(bench: Bench) -> None:
+    clicks(bench)
+    argv = [*CLICKS, "--l2-grid", "1e-5", "1e-3"]
+    first = bench(*argv, "--methods", "no-selection", "--out", "old")
+    assert first.code == 0 and first.err.count("trial:") == 2
+    done = bench(*argv, "--methods", "cardinality", "--out", "new", "--baselines", "old")
+    assert done.code == 0, done.err
+    assert "1 cell, 0 done before, 1 to run" in done.err and "trial:" not in done.err
+    old, new = (json.loads(cell("new", label).read_text()) for label in ("no-selection", "cardinality"))
+    assert new["profile"]["l2"] == old["profile"]["l2"] and new["penalty"] == old["penalty"]
+    other = bench(*CLICKS, "--l2-grid", "1e-5", "1e-4", "--methods", "cardinality", "--out", "x", "--baselines", "old")
+    assert other.code == 2 and "L2: grid 1e-05, 0.0001 here and 1e-05, 0.001 there" in other.err
 
 
 def test_a_record_whose_auc_was_changed_is_caught_by_its_predictions(bench: Bench, flags: list[str]) -> None:
