@@ -85,7 +85,8 @@ def staged(to: Path) -> Iterator[Path]:
     Raises:
         StorageError: it cannot be written.
     """
-    folder = to.with_name(f".{to.name}.{os.getpid()}.making")
+    place = to.resolve()  # "." has no name
+    folder = place.parent / f".{place.name}.{os.getpid()}.making"
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)

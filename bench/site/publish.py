@@ -88,7 +88,7 @@ def _check(paths: Sequence[Path], to: Path) -> None:
     names = [path.name for path in paths]
     if double := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(f"two bundles are called {double}: give one another name.")
-    if to.exists() and (not to.is_dir() or (any(to.iterdir()) and not (to / INDEX).is_file())):
+    if to.exists() and (not to.is_dir() or {file.name for file in to.iterdir()} - {INDEX, BUNDLES, *_KEPT}):
         raise ConfigError(f"to={to} is there and is no site of this command. Choose another folder.")
 
 

@@ -45,6 +45,7 @@ def test_the_same_merge_again_writes_nothing_and_another_one_is_refused(bench: B
     assert (again.code, again.out) == (0, "c is this merge already; nothing was written\n")
     assert tree("c") == before
     change(cell("b", "cardinality"), auc=0.6)
+    assert "to=. is there already" in bench("merge", "a", "b", "--to", ".").err
     other = bench("merge", "a", "b", "--to", "c")
     assert other.code == 2
     assert "to=c is there already, and is not this merge" in other.err

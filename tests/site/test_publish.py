@@ -101,9 +101,11 @@ def test_a_site_is_replaced_as_a_whole_and_equal_bundles_give_equal_sites(bench:
     assert bench("publish", *bundles, "--to", "site").code == 0
     assert tree("site") == first
     Path("mine").mkdir()
+    Path("mine", "index.html").write_text("x")
     Path("mine", "notes.txt").write_text("x")
     refused = bench("publish", *bundles, "--to", "mine")
     assert refused.code == 2 and "to=mine is there and is no site of this command" in refused.err
+    assert Path("mine", "notes.txt").read_text() == "x"
     assert sorted(path.name for path in Path().iterdir() if path.name.startswith(".")) == []
 
 
