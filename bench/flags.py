@@ -98,7 +98,7 @@ def rarer_class(cell: Numbers) -> tuple[int, str] | None:
     return min((positives, "positive"), (rows - positives, "negative"))
 
 
-RECORDED = CellFlag("RECORDED", "∘", "taken from another run", _taken)
+RECORDED = CellFlag("RECORDED", "♮", "taken from another run", _taken)
 """Its notes say whence, when and on what machine (``bench.tables.origins``)."""
 
 FLAGS: tuple[CellFlag, ...] = (
