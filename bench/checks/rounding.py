@@ -96,6 +96,7 @@ class Sensitivity:
         """For ``notes`` of the records."""
         return {
             "by_rounding": self.by_rounding,
+            "largest": self.largest,
             "by_seed": self.by_seed,
             "repetitions": list(self.means),
             "unstable": bool(self.unstable),

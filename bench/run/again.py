@@ -22,11 +22,11 @@ from bench.profiles import Profile
 from bench.records import CellRecord, RunFolder
 from bench.rows.load import LoadedData, load, place
 from bench.rows.residency import table_bytes
-from bench.run.cell import train_again
+from bench.run.cell import run_cell, train_again
 from bench.run.config import RunConfig, base_config
 from bench.run.context import Emit
 from bench.run.grid import Cell, choose_method
-from bench.run.job import ResolvedCell, resolve_backbone
+from bench.run.job import Job, ResolvedCell, resolve_backbone
 from bench.run.match import Match
 from bench.run.selections import SelectionStore, ranking_key
 from bench.run.session import SELECTIONS
@@ -129,7 +129,7 @@ def _other(record: CellRecord, cell: ResolvedCell) -> str:
     why = "; ".join(changed) or "the rules of measurement have changed since"
     return (
         f"the cell {record.config_hash[:16]} cannot be trained again: {why}. Run it anew (`python -m bench run` with "
-        f"its settings), then export the new cell."
+        f"its settings) and take the new cell."
     )
 
 
@@ -139,15 +139,7 @@ def train(again: Again, run: RunFolder, emit: Emit) -> tuple[CTRModel, LoadedDat
     Raises:
         DataError: it fails, or its AUC is another than the record's.
     """
-    record, cell = again.record, again.cell
-    if record.threads is not None:
-        torch.set_num_threads(record.threads)
-    data = load(store_folder(again.data_dir, again.card), again.card, again.rows)
-    placed = place(data, cell.device, table_bytes(data.schema, cell.profile.dim))
-    rankings = SelectionStore(run.path / SELECTIONS)
-    key = ranking_key(cell.method, cell.identity)
-    known = key is not None and rankings.file(key).is_file()
-    job = cell.job(placed, emit=emit, shared=rankings if known else None)
+    record, (job, data) = again.record, _job(again, SelectionStore(run.path / SELECTIONS), emit)
     model, found = train_again(job)
     if model is None:
         raise DataError(f"the cell {record.config_hash[:16]} could not be trained again: {found['reason']}.")
@@ -156,19 +148,50 @@ def train(again: Again, run: RunFolder, emit: Emit) -> tuple[CTRModel, LoadedDat
     return model.cpu().eval(), data
 
 
+def repeat(again: Again, emit: Emit) -> CellRecord:
+    """The cell as it comes out here and now, its ranking included; nothing is written.
+
+    Raises:
+        StorageError: its data cannot be read.
+    """
+    job, _ = _job(again, None, emit)
+    return run_cell(job)
+
+
+def _job(again: Again, rankings: SelectionStore | None, emit: Emit) -> tuple[Job, LoadedData]:
+    """The cell ready to run with its record's threads; a ranking that is among ``rankings`` is taken from there."""
+    cell = again.cell
+    if again.record.threads is not None:
+        torch.set_num_threads(again.record.threads)
+    data = load(store_folder(again.data_dir, again.card), again.card, again.rows)
+    placed = place(data, cell.device, table_bytes(data.schema, cell.profile.dim))
+    key = None if rankings is None else ranking_key(cell.method, cell.identity)
+    known = rankings is not None and key is not None and rankings.file(key).is_file()
+    return cell.job(placed, emit=emit, shared=rankings if known else None), data
+
+
 def _unequal(record: CellRecord, auc: float) -> str:
-    here = {"host": environment.host(), "device": record.device, "threads": torch.get_num_threads()}
-    there = {"host": record.host, "device": record.device, "threads": record.threads}
-    differs = environment.unlike(there, here) + _versions(record.versions, environment.versions())
-    if record.git != environment.git_commit():
-        differs.append(f"commit {record.git} and {environment.git_commit()}")
-    what = "; ".join(differs) or "nothing that is recorded"
+    what = "; ".join([*unlike_here(record), *unlike_code(record)]) or "nothing that is recorded"
     recorded = "no AUC" if record.auc is None else f"{record.auc:.6f}"
     return (
         f"the cell {record.config_hash[:16]} came out with another AUC, {auc:.6f}, than was recorded, {recorded}, so "
         f"this would be another model. What differs from then: {what}. Run the cell anew here (--rerun always), or "
         f"export it where it was run."
     )
+
+
+def unlike_here(record: CellRecord) -> list[str]:
+    """In what the machine of a record, its device and threads differ from those of this process, in words."""
+    here = {"host": environment.host(), "device": record.device, "threads": torch.get_num_threads()}
+    return environment.unlike({"host": record.host, "device": record.device, "threads": record.threads}, here)
+
+
+def unlike_code(record: CellRecord) -> list[str]:
+    """In what versions and commit of a record differ from those of this process, in words."""
+    differs = _versions(record.versions, environment.versions())
+    if record.git != environment.git_commit():
+        differs.append(f"commit {record.git} and {environment.git_commit()}")
+    return differs
 
 
 def _versions(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
