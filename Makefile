@@ -4,13 +4,14 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 
-.PHONY: run test test-slow lint type clean help
+.PHONY: run test test-slow lint type reproduce clean help
 
 help:
 	@echo "make run    set up, compare all methods on the built-in data, print the table"
 	@echo "make test   set up, run the tests"
 	@echo "make lint   ruff: rules and format"
 	@echo "make type   mypy"
+	@echo "make reproduce  remake the recorded runs (STEPS=... for some: results/reproduce.sh list)"
 	@echo "make clean  remove the environment and caches"
 
 $(BIN)/.ready: pyproject.toml constraints.txt
@@ -33,6 +34,9 @@ lint: $(BIN)/.ready
 
 type: $(BIN)/.ready
 	$(BIN)/mypy
+
+reproduce:
+	VENV=$(VENV) PYTHON=$(PYTHON) results/reproduce.sh $(STEPS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -78,7 +78,7 @@ def test_the_harness_names_no_method_backbone_or_data_set() -> None:
         "prepare.py": {"cardinality"},
         "making.py": {"cardinality"},
         **{name: {"consensus"} for name in ("advise.py", "advice.py", "consensus.py", "api.py")},  # of rankers
-        **{name: {"stability"} for name in ("stability.py", "build.py", "figures.py")},  # the table
+        **{name: {"stability"} for name in ("stability.py", "build.py", "figures.py", "explain.py")},  # the table
     }
     for file in sources("bench"):
         if not any(folder in file.parents for folder in DEFINITIONS):
@@ -169,7 +169,7 @@ LAYERS = (  # a room imports itself and the rooms of the lines above it, but non
     ("tables",),
     ("plots",),
     ("report",),
-    ("catalogue", "checks", "speed", "export", "python"),
+    ("catalogue", "checks", "evidence", "speed", "export", "python"),
     ("site", "sklearn"),
     ("cli",),
 )

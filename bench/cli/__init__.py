@@ -28,7 +28,8 @@ COMMANDS = {
     "score": "score the rows of a raw table with an exported model",
     "explain": "from a printed number back to its cells, settings, versions and command",
     "speed": "measure how fast every stage is on this machine, and against its limits",
-    "verify": "compute the numbers of a run anew from kept predictions, by scikit-learn",
+    "verify": "compute the numbers of a run anew from kept predictions, or train cells again",
+    "evidence": "write the results page of recorded runs: a figure, a table and a sentence a question",
     "rounding": "repeat a run under other roundings, and mark the methods that answer to that",
     "new": "write a method, backbone or data set of your own, with a test that passes",
     "check": "does a method or backbone keep the contract, and what is to be changed",
@@ -51,6 +52,7 @@ _KEPT = {
     "prepare": "the data folder is as it was, the same command begins anew",
     "report": "the files that were written are whole, the same command writes the rest",
     "rounding": "finished cells of the repetitions are kept, the same command goes on from here",
+    "evidence": "the files that were written are whole, the same command writes the rest",
     "speed": "measurements are not kept, the same command begins anew",
 }
 """What is left of a command that was ended, and how to go on."""

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 from bench.budget import Terms, tied_fields
 from bench.errors import ConfigError, suggest
 from bench.records import CellRecord, RunFolder, to_frame
 from bench.report.formats.letters import visible
+from bench.tables.cells import blocks
+from bench.tables.claims import claim_tables
 from bench.tables.field_terms import COUNTED
-from bench.tables.kinds import KINDS
+from bench.tables.kinds import GAIN, KINDS
 from bench.tables.metrics import CT_S, IT_S, PT_S, Metric
 from bench.tables.model import Group, Row, Table, Value
-from bench.tables.overall import tables_of
+from bench.tables.overall import interval_of, tables_of
+from bench.tables.stability import stability_tables
+from bench.tables.titles import Titles
+
+if TYPE_CHECKING:
+    from bench.tables.cells import Run
 
 _AS_ASKED = {"table2": "overall"}
 """Kinds of tables that go by another name here."""
@@ -44,6 +53,60 @@ class Wanted:
     tau: float | None = None
 
 
+def _kinds() -> dict[str, Callable[[Run, Titles], list[Table]]]:
+    """How tables are made whose numbers can be explained, those that no report shows among them."""
+    of_cells = {**{asked: KINDS[name] for asked, name in _AS_ASKED.items()}, **KINDS, "gain": GAIN}
+    made: dict[str, Callable[[Run, Titles], list[Table]]] = {n: partial(tables_of, k) for n, k in of_cells.items()}
+    return made | {"stability": stability_tables, "claims": claim_tables}
+
+
+class Explainer:
+    """The records of a run and its tables, made once for many numbers."""
+
+    def __init__(self, run: RunFolder) -> None:
+        """Read the records.
+
+        Raises:
+            ConfigError: the folder is no run.
+            DataError: a record cannot be read.
+        """
+        self.run = run
+        records = run.require().records()
+        self._by_hash = {record.config_hash: record for record in records}
+        self._titles = Titles.registered()
+        self._blocks = blocks(to_frame(records), self._titles)
+        self._tables: dict[str, list[Table]] = {}
+
+    def tables(self, name: str) -> list[Table]:
+        """The tables of a kind.
+
+        Raises:
+            ConfigError: there is no such kind.
+        """
+        known = _kinds()
+        if name not in known:
+            raise ConfigError(f"table={name!r} is unknown.{suggest(name, [*known, 'fields'])}")
+        if name not in self._tables:
+            self._tables[name] = known[name](self._blocks, self._titles)
+        return self._tables[name]
+
+    def text(self, wanted: Wanted) -> str:
+        """The numbers that ``wanted`` names, each with the cells behind it.
+
+        Raises:
+            ConfigError: the run has no such number; the message says what there is.
+        """
+        places = list(_places(self.tables(wanted.table)))
+        for name in ("dataset", "method", "metric", "backbone", "tau"):
+            places = _narrow(places, name, getattr(wanted, name))
+        cells = [[self._by_hash[one] for one in place.value.cells] for place in places]
+        return "\n\n".join(_explained(place, own, self.run) for place, own in zip(places, cells, strict=True))
+
+    def by_lot(self, metric: Metric, cells: Iterable[str]) -> float | None:
+        """What fields drawn by lot have of the metric on average in the cells of these hashes, where that is known."""
+        return _lot_of(metric, [self._by_hash[one] for one in cells])
+
+
 def explain(run: RunFolder, wanted: Wanted) -> str:
     """The numbers that ``wanted`` names, each with the cells behind it.
 
@@ -51,15 +114,7 @@ def explain(run: RunFolder, wanted: Wanted) -> str:
         ConfigError: the folder is no run, or it has no such number; the message says what there is.
         DataError: a record cannot be read.
     """
-    records = run.require().records()
-    by_hash = {record.config_hash: record for record in records}
-    kinds = {**{asked: KINDS[name] for asked, name in _AS_ASKED.items()}, **KINDS}
-    if wanted.table not in kinds:
-        raise ConfigError(f"table={wanted.table!r} is unknown.{suggest(wanted.table, [*kinds, 'fields'])}")
-    places = list(_places(tables_of(kinds[wanted.table], to_frame(records))))
-    for name in ("dataset", "method", "metric", "backbone", "tau"):
-        places = _narrow(places, name, getattr(wanted, name))
-    return "\n\n".join(_explained(place, [by_hash[one] for one in place.value.cells], run) for place in places)
+    return Explainer(run).text(wanted)
 
 
 def _places(tables: Sequence[Table]) -> Iterator[Place]:
@@ -102,18 +157,33 @@ def _explained(place: Place, cells: Sequence[CellRecord], run: RunFolder) -> str
         lines += [note.text for note in place.table.notes if note.about(place.row.title, place.group.title)]
     elif metric.origin:
         lines.append(metric.origin)
-    elif len(cells) > 1:
+    elif len(cells) > 1 and value.numbers:
         lines.append(f"the mean of {len(cells)} seeds, ± their sample standard deviation")
+    if (ends := interval_of(value)) is not None:
+        low, high = (metric.text(end, like=value.mean) for end in ends)
+        lines.append(f"95 % interval of the mean over seeds (Student's t): {low} to {high}")
+    if metric.by_lot is not None and (lot := _lot_of(metric, cells)) is not None:
+        lines.append(f"by lot: {metric.text(lot)}")
     settings = [_settings(cell) for cell in cells]
     shared = _shared(settings)
-    for cell, number, own in zip(cells, value.numbers, settings, strict=True):
-        lines += ["", f"seed {cell.seed}: {number!r} in {run.cell_file(cell.config_hash)}"]
+    for i, (cell, own) in enumerate(zip(cells, settings, strict=True)):
+        number = f"{value.numbers[i]!r} " if value.numbers else ""  # a number of all seeds together has none of each
+        lines += ["", f"seed {cell.seed}: {number}in {run.cell_file(cell.config_hash)}"]
         if metric.clock is not None and cell.timing is not None:
             lines += _listed(_repeats(cell.timing))
         lines += _listed({name: text for name, text in own.items() if name not in shared})
     if shared:
         lines += ["", f"the same for seeds {', '.join(str(cell.seed) for cell in cells)}:", *_listed(shared)]
     return visible("\n".join(lines))
+
+
+def _lot_of(metric: Metric, cells: Sequence[CellRecord]) -> float | None:
+    """What a draw by lot has of the metric in these cells, in the mean."""
+    if metric.by_lot is None:
+        return None
+    found = [metric.by_lot(asdict(cell), None) for cell in cells]
+    known = [number for number in found if number is not None]
+    return fmean(known) if known else None
 
 
 def _repeats(timing: Mapping[str, Any]) -> dict[str, str]:

@@ -208,7 +208,7 @@ def _sd_text(metric: Metric, mean: float, sd: float | None) -> str:
     """The deviation in its mean's decimals; nothing under two seeds, or for equal counts or equal zeros."""
     if sd is None or (sd == 0 and (metric.counted or mean == 0)) or metric.text(mean) == "0":
         return ""
-    return metric.text(sd, like=mean)
+    return metric.text(sd, like=mean).removeprefix("+")
 
 
 def records_of(frame: pd.DataFrame) -> list[Record]:

@@ -23,10 +23,11 @@ from bench.tables.metrics import (
     Measure,
     Metric,
     count,
+    signed,
     significant,
 )
 
-__all__ = ["KINDS", "TableKind"]
+__all__ = ["GAIN", "KINDS", "TableKind"]
 
 
 @dataclass(frozen=True)
@@ -202,3 +203,26 @@ KINDS: dict[str, TableKind] = {
 }
 """By name, in the order of the page. One more ``Metric`` in ``columns`` is one more column, everywhere; ``TT`` in the
 place of ``TT_RATIO`` shows training time as time."""
+
+
+def _gain(cell: Cell, baseline: Cell | None) -> float | None:
+    """Of cells that drop fields."""
+    kept = cell["kept_fields"]
+    whole = kept is None or len(kept) == len(cell["field_names"])
+    if whole or baseline is None or baseline["auc"] is None or cell["auc"] is None:
+        return None
+    return float(cell["auc"] - baseline["auc"])
+
+
+GAIN = TableKind(
+    "gain",
+    (
+        Metric(
+            "auc_gain", "Gain in AUC", "higher", signed(4), _gain,
+            origin="each seed's AUC less that of the method that keeps every field",
+        ),
+    ),
+    "Gain in AUC of methods that drop fields",
+    "Gain",
+)  # fmt: skip
+"""Shown by no report, which has paired tests; what is said of several runs together rests on it."""

@@ -21,6 +21,7 @@ from bench.tables.model import (
     Group,
     Row,
     Table,
+    Value,
     ranked,
 )
 from bench.tables.naming import Names, caption, names_of, table_name, table_title
@@ -35,6 +36,7 @@ __all__ = [
     "column_of",
     "efficiency_tables",
     "group_of",
+    "interval_of",
     "overall_tables",
     "recovery_tables",
     "rows_of",
@@ -153,6 +155,20 @@ def _repeats_text(block: Block, values: Values) -> str:
     return (
         f"Times with brackets: median of {many} repeats, interleaved; in brackets the smallest and the largest{over}."
     )
+
+
+def interval_of(value: Value) -> tuple[float, float] | None:
+    """Student's 95 % interval of a mean over seeds; None under two seeds and where all are equal."""
+    if len(value.numbers) < 2 or not value.sd:
+        return None
+    from bench.stats.checks import NotTestable  # noqa: PLC0415 - tables that show none need no SciPy
+    from bench.stats.paired import paired_test  # noqa: PLC0415
+
+    try:
+        found = paired_test(value.numbers, [0.0] * len(value.numbers))
+    except NotTestable:
+        return None
+    return found.low, found.high
 
 
 def column_of(block: Block, group: GroupKey, metric: Metric, rows: Sequence[RowKey]) -> Values:

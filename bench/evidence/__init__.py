@@ -1,0 +1,1 @@
+"""What recorded runs say to the questions of the results page."""
