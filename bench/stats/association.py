@@ -47,6 +47,9 @@ _GLANCE_ROWS = 1_000
 """Rows of those on which a pair is first looked at."""
 _GLANCE = AGREEMENT - 4 * math.sqrt(AGREEMENT * (1 - AGREEMENT) / _GLANCE_ROWS)
 """Agreement below which the first look ends a pair: four standard errors below the bound."""
+_COLUMNS_AT_ONCE = 1_000
+"""Columns that one is compared with at a time, so that memory does not grow with their number."""
+_ROUNDING = 1e-6
 _TOPS = 2 ** np.arange(11)
 """Numbers of most frequent codes whose shares must be alike in near-duplicates."""
 SMOOTHING = 10.0
@@ -275,10 +278,11 @@ def _near_pairs(columns: dict[int, _Dense], near: float) -> list[NearPair]:
     tops = np.array([_top_shares(columns[place]) for place in places]).reshape(len(places), len(_TOPS))
     found = []
     glances = {place: _dense(dense[:: max(1, len(dense) // _GLANCE_ROWS)]) for place, (dense, _) in columns.items()}
+    rows = np.array([dense for dense, _ in glances.values()], dtype=np.int32)
     for i, first in enumerate(places):
         # k codes of one, renamed, are at most k of the other: their shares differ by what does not agree, at most
         alike = (np.abs(tops[i + 1 :] - tops[i]) <= 1 - AGREEMENT).all(axis=1)
-        for j in np.flatnonzero(alike) + i + 1:
+        for j in _may_agree(rows, i, np.flatnonzero(alike) + i + 1):
             second = places[j]
             if _agreement(_pairs(glances[first], glances[second])) < _GLANCE:
                 continue
@@ -286,6 +290,31 @@ def _near_pairs(columns: dict[int, _Dense], near: float) -> list[NearPair]:
             if _agreement(pairs) >= AGREEMENT and (v := _v(pairs)) > near:
                 found.append(NearPair(first, second, v))
     return found
+
+
+def _may_agree(rows: np.ndarray, first: int, others: np.ndarray) -> np.ndarray:
+    """Those of ``others`` whose agreement with the column ``first`` can reach ``_GLANCE``; few that do not are left.
+
+    Of two rows with one code in the first column and two in the other, one at least is against any function from the
+    first to the other. Pairs of rows that share none count such rows from below, all columns at once.
+
+    Args:
+        rows: codes, int32 [columns, rows].
+        first: a column.
+        others: columns, increasing.
+    """
+    order = np.argsort(rows[first], kind="stable")
+    codes = rows[first][order]
+    starts = np.flatnonzero(np.append(True, codes[1:] != codes[:-1]))
+    within = np.arange(len(codes)) - np.repeat(starts, np.diff(np.append(starts, len(codes))))
+    pairs = np.flatnonzero((within[:-1] % 2 == 0) & (within[1:] > within[:-1]))
+    kept = [np.empty(0, dtype=np.int64)]
+    for start in range(0, len(others), _COLUMNS_AT_ONCE):
+        some = others[start : start + _COLUMNS_AT_ONCE]
+        codes = rows[some]
+        against = (codes[:, order[pairs]] != codes[:, order[pairs + 1]]).sum(axis=1)
+        kept.append(some[against <= (1 - _GLANCE) * len(order) + _ROUNDING])
+    return np.concatenate(kept)
 
 
 def _top_shares(column: _Dense) -> np.ndarray:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+
+from bench.data.look import raw_check
+from bench.data.raw import parquet
 
 CARD = """name = "clicks"
 [raw]
@@ -82,6 +87,66 @@ def test_parquet_types_and_labels_are_compared_too(bench):
     assert "column 'price' holds lists" in done.out
     assert "row 3, column 'clicked': the label is '2'" in done.out
     assert "2 things to mend." in done.out
+
+
+def counted(work, calls):
+    """``work``, which notes its calls."""
+
+    def call(*given, **named):
+        calls.append(given)
+        return work(*given, **named)
+
+    return call
+
+
+@pytest.mark.parametrize("n_columns", [4, 40])
+def test_a_parquet_file_is_opened_as_often_whatever_its_columns(bench, monkeypatch, n_columns):
+    """Once for its types, and once for its rows; faults of types and of values are all named."""
+    columns = "".join(f'c{i} = "integer"\n' for i in range(n_columns))
+    Path("clicks.toml").write_text(f'name = "clicks"\n[raw]\n[raw.columns]\nclicked = "label"\n{columns}')
+    frame = pd.DataFrame({"clicked": [0, 1] * 30} | {f"c{i}": [str(i)] * 60 for i in range(n_columns)})
+    frame["c0"] = [[1]] * 60
+    frame.loc[[7, 9], "c2"] = "many"
+    frame.loc[12, "c3"] = "more"
+    frame.to_parquet("clicks.parquet")
+    opened: list[tuple[object, ...]] = []
+    monkeypatch.setattr(parquet.parquet, "ParquetFile", counted(parquet.parquet.ParquetFile, opened))
+    done = bench("data", "check", "clicks.toml", "--raw", "clicks.parquet")
+    assert "column 'c0' holds lists" in done.out
+    assert "row 8, column 'c2': 'many' is not an integer" in done.out
+    assert "row 13, column 'c3': 'more' is not an integer" in done.out
+    assert "3 things to mend." in done.out
+    assert len(opened) == 2
+
+
+def test_a_column_that_is_there_twice_is_named_once(bench):
+    Path("clicks.toml").write_text(CARD.replace('gone = "categorical"\n', ""))
+    names = ["clicked", "user", "user", "price", "visits", "when"]
+    values = ([0, 1] * 30, ["a"] * 60, ["a"] * 60, [1.0] * 60, [1] * 60, ["2024-01-01"] * 60)
+    parquet.parquet.write_table(pa.table([pa.array(one) for one in values], names=names), "clicks.parquet")
+    done = bench("data", "check", "clicks.toml", "--raw", "clicks.parquet")
+    assert done.out.count("names the column 'user' twice") == 1
+    assert "1 thing to mend." in done.out
+
+
+def test_few_reads_find_the_bad_columns_of_a_wide_table(check, monkeypatch):
+    """One with all, one with the label alone, then halves: at most two a halving and fault, of 64 columns six."""
+    n_columns, bad = 64, {3: 5, 17: 2, 63: 9}
+    card = "".join(f'c{i} = "integer"\n' for i in range(n_columns))
+    rows = [["1", *(str(row + i) for i in range(n_columns))] for row in range(20)]
+    for row in rows[::2]:
+        row[0] = "0"
+    for column, row in bad.items():
+        rows[row][column + 1] = "x"
+    rows[15][4] = "later"
+    lines = [",".join(["y", *(f"c{i}" for i in range(n_columns))]), *map(",".join, rows)]
+    reads = []
+    monkeypatch.setattr(raw_check, "BlockParser", counted(raw_check.BlockParser, reads))
+    done = check(f'name = "clicks"\n[raw]\n[raw.columns]\ny = "label"\n{card}', lines)
+    for column, row in bad.items():
+        assert f"line {row + 2}, column 'c{column}': 'x' is not an integer" in done.out
+    assert "3 things to mend." in done.out
+    assert len(reads) <= 2 + len(bad) * 2 * np.log2(n_columns)
 
 
 def test_a_label_of_one_class_is_told_of_a_whole_table(check):

@@ -25,7 +25,8 @@ def check(dictionary, blocks):
     values = as_texts(dictionary.values).to_pylist()
     assert len(set(values)) == len(values) and set(values) == {text for block in blocks for text in block}
     for number, block in enumerate(blocks):
-        assert [values[code] for code in dictionary.codes(number)] == block
+        missing, *places = dictionary.table(number)
+        assert missing == 0 and [values[place - 1] for place in places] == block
     return values
 
 

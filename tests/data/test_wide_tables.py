@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from plain_reference import manifest_of, write_card
 
-from bench.data.prepare.encode import beside
+from bench.data.prepare import dictionaries
 from bench.data.prepare.prepare import Settings, prepare
+from bench.data.prepare.turning import beside, turned
 from bench.data.raw import readers
 from bench.errors import DataError
 
@@ -58,6 +60,27 @@ def test_the_store_does_not_depend_on_what_the_parser_sees_at_a_time(tmp_path, m
     assert manifest_of(prepared(tmp_path, card, chunk_bytes))["files"] == whole
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_the_store_does_not_depend_on_how_many_rows_are_coded_at_a_time(tmp_path, monkeypatch, ending):
+    """Nor on when values are merged: all at the end, or some of the fields on the way."""
+    card, raw = wide(tmp_path), tmp_path / f"wide.{ending}"
+    if ending == "parquet":
+        frame = pd.read_csv(tmp_path / "wide.csv", dtype={f"c{i}": "Int64" for i in range(1, N_COLUMNS, 4)})
+        frame.to_parquet(raw, index=False)
+    found = []
+    for place, (chunk_bytes, wait) in enumerate([(1 << 20, 1 << 19), (1500, 1 << 19), (20_000, 1), (9000, 60)]):
+        monkeypatch.setattr(dictionaries, "MERGE_VALUES", wait)
+        store = prepare(card, raw, tmp_path / f"{place}", settings=Settings(chunk_bytes, threads=2))
+        found.append(manifest_of(store)["files"])
+    assert all(one == found[0] for one in found)
+
+
+def test_what_waits_to_be_merged_is_bounded_however_many_fields_there_are():
+    most = [n_fields * dictionaries.waiting_values(n_fields) for n_fields in (1, 40, 300, 2000, 30_000)]
+    assert max(most) == 40 * dictionaries.MERGE_VALUES
+    assert most[0] == dictionaries.MERGE_VALUES
+
+
 def test_a_line_longer_than_that_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(readers, "_PARSED_BYTES", 2000)
     card = wide(tmp_path)
@@ -85,3 +108,9 @@ def test_columns_are_put_beside_each_other(n_columns):
     columns = [np.arange(300, dtype=np.uint16) * 7 + number for number in range(n_columns)]
     rows = beside(iter(columns), (300, n_columns), np.int32)
     assert rows.tolist() == [[row * 7 + number for number in range(n_columns)] for row in range(300)]
+
+
+@pytest.mark.parametrize("columns", [range(3, 4), range(0, 5), range(2, 9)])
+def test_some_columns_are_taken_out_of_rows(columns):
+    rows = np.arange(5000 * 9, dtype=np.float64).reshape(5000, 9)
+    assert turned(rows, columns).tolist() == [rows[:, column].tolist() for column in columns]

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats.contingency import association
 from sklearn.metrics import roc_auc_score
 
+from bench.stats import association as looks
 from bench.stats.association import (
     SMOOTHING,
     cramers_v,
@@ -158,6 +159,33 @@ def test_the_looks_that_end_a_pair_early_lose_none_that_the_full_table_finds():
                 wanted.add((i, j))
     assert found == wanted
     assert len(wanted) >= 3
+
+
+def _looked_over(columns, seen):
+    """Near pairs of ``columns``, and into ``seen`` how many pairs had their tables made."""
+    made = looks._pairs
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(looks, "_pairs", lambda x, y: seen.append(1) or made(x, y))
+        return twins(columns).near
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 1000])
+def test_rows_of_one_code_end_no_pair_that_the_glance_would_not(monkeypatch, at_once):
+    """Columns of few and many codes, even and uneven shares, nearly equal or not; none is lost, most are ended."""
+    rng = np.random.default_rng(8)
+    n, columns = 2500, []
+    for sizes in (2, 2, 5, 5, 30, 30, 700, 700):
+        base = (rng.random(n) ** rng.choice([1, 4]) * sizes).astype(np.int64)
+        columns += [np.where(rng.random(n) < noise, rng.permutation(base), base) for noise in (0, 0.01, 0.04, 0.09, 1)]
+    monkeypatch.setattr(looks, "_COLUMNS_AT_ONCE", at_once)
+    few: list[int] = []
+    found = _looked_over(columns, few)
+    monkeypatch.setattr(looks, "_may_agree", lambda rows, first, others: others)
+    every: list[int] = []
+    assert _looked_over(columns, every) == found
+    assert len(found) >= 8
+    needed = 2 * len(found)  # a glance, and the table
+    assert len(few) - needed < (len(every) - needed) / 2
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import fnmatch
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -131,7 +131,8 @@ class Layout:
 
         Keys that came later are there only where they say something, so that older stores stay what they are.
         """
-        found = asdict(self)
+        # Columns hold nothing that has to be copied: one after the other, thousands of them would take a while.
+        found = asdict(replace(self, columns=())) | {"columns": [dict(vars(column)) for column in self.columns]}
         del found["max_expansion"]
         _forget(found, _LATER)
         for column in found["columns"]:

@@ -77,11 +77,11 @@ def check_raw(card: DatasetCard, raw: Path | Sequence[Path], folder: Path) -> Ch
             for piece, rows, size in _pieces(source, member, tables.layout, folder, faults):
                 spread.add(piece, rows, size)
                 n_rows += rows
-        if not n_rows:
+        if not n_rows and not faults:
             raise DataError(f"{tables.shown}: there are no rows below the header; pass the file with the rows.")
         looked_at = sum(rows for _, rows, _ in spread.kept)
         label = tables.layout.label.name
-        if all(label in {column.name for column in piece.layout.columns} for piece in spread.pieces):
+        if n_rows and all(label in {column.name for column in piece.layout.columns} for piece in spread.pieces):
             faults += _value_faults(tables, spread.pieces, is_whole=looked_at == n_rows)
     return CheckedRaw(tuple(dict.fromkeys(faults)), looked_at, n_rows)
 
@@ -112,24 +112,25 @@ def _pieces(
 def _batches(
     path: Path, layout: Layout, name: str, faults: list[Fault], folders: Collection[str]
 ) -> Iterator[tuple[_Piece, int, int]]:
-    """The rows of a Parquet file, after its columns and their types were compared."""
+    """The rows of a Parquet file, which is opened once for all of its columns and types to be compared."""
     try:
         names = column_names(parquet.read_schema(path), layout)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{name}: the file is cut short or damaged ({error}); make it anew.") from None
     fitted = _fitted(names, layout, name, faults, folders)
-    for column in fitted.columns:
-        try:
-            ParquetReader(path, _only(fitted, column), name)
-        except DataError as error:
-            faults.append((column.name, str(error)))
-            fitted = _ignoring(fitted, {column.name})
+    try:
+        reader = ParquetReader(path, fitted, name, lenient=True)
+    except DataError as error:  # of no single column, or of one that is there twice
+        faults += [("", str(error))] * (str(error) not in (text for _, text in faults))
+        return
+    faults += [(column, str(fault)) for column, fault in reader.faults.items()]
+    fitted = _ignoring(fitted, reader.faults)
 
     def parse(wanted: Layout, batch: Batch) -> RawBlock:
-        return ParquetReader(path, wanted, name).block(batch)
+        return reader.narrowed(wanted).block(batch)
 
     if any(column.role == "label" for column in fitted.columns):
-        for batch in ParquetReader(path, fitted, name).batches(piece_bytes(len(fitted.columns))):
+        for batch in reader.batches(piece_bytes(len(fitted.columns))):
             yield _Piece(batch, fitted, parse), batch.columns.num_rows, batch.columns.nbytes
 
 
@@ -148,15 +149,16 @@ def _ignoring(layout: Layout, names: Collection[str]) -> Layout:
     return replace(layout, columns=tuple(columns), fields=fields)
 
 
-def _only(layout: Layout, column: Column) -> Layout:
-    """``layout`` with the column and the label alone."""
-    return _ignoring(layout, {one.name for one in layout.columns if one is not column and one.role != "label"})
+def _only(layout: Layout, columns: Sequence[Column]) -> Layout:
+    """``layout`` with the label and ``columns`` alone."""
+    fields = tuple(name for column in columns for name in column.fields)
+    return replace(layout, columns=(layout.label, *columns), fields=fields)
 
 
 def _value_faults(tables: Tables, pieces: Sequence[_Piece], *, is_whole: bool) -> list[Fault]:
     """Values that are not of their column's kind: of each column the first one, and labels that the card does not know.
 
-    A piece is read with all columns first, and with one after the other where that fails.
+    A piece is read with all columns first, and with some of them where that fails.
     """
     layout = tables.layout
     markers = number_markers(layout.missing, layout.decimal)
@@ -173,24 +175,47 @@ def _value_faults(tables: Tables, pieces: Sequence[_Piece], *, is_whole: bool) -
         else:
             values.add(block.label_values)
             labels.append(block.labels)
+    texts: dict[str, str] = {}
+    for piece in bad[:_MOST_PIECES]:
+        for name, text in _faults_by_column(piece, texts, read):
+            texts.setdefault(name, text)
+    in_order = [layout.label.name, *(column.name for column in layout.columns if column.role != "label")]
     found: dict[str, str] = {}
-    wanted = [layout.label, *(one for one in layout.columns if one.role not in ("label", "ignore"))]
-    for column in wanted:
-        for piece in bad[:_MOST_PIECES]:
-            try:
-                read(piece, _only(piece.layout, _named(piece.layout, column.name)))
-            except DataError as error:
-                text = str(error)
-                found.setdefault(text, column.name if f"column {column.name!r}" in text else "")
-                break
+    for name in filter(texts.__contains__, in_order):
+        found.setdefault(texts[name], name if f"column {name!r}" in texts[name] else "")
     if not bad:
         found |= _label_faults(tables, values, np.concatenate(labels), is_whole)
     return [(column, text) for text, column in found.items()]
 
 
-def _named(layout: Layout, name: str) -> Column:
-    """The column ``name``; the label, where it was left out."""
-    return next((column for column in layout.columns if column.name == name), layout.label)
+def _faults_by_column(
+    piece: _Piece, known: Collection[str], read: Callable[[_Piece, Layout], object]
+) -> list[tuple[str, str]]:
+    """What is wrong with each column of a piece but those of ``known`` faults; what all share is the label's.
+
+    Halves of the columns are read in which something is wrong, down to single ones: most of them have no fault.
+    """
+
+    def fault(columns: Sequence[Column]) -> str:
+        try:
+            read(piece, _only(piece.layout, columns))
+        except DataError as error:
+            return str(error)
+        return ""
+
+    shared = fault(())
+    found = [(piece.layout.label.name, shared)] if shared else []
+    waiting = [[one for one in piece.layout.columns if one.role not in ("label", "ignore") and one.name not in known]]
+    while waiting:
+        columns = waiting.pop()
+        if not columns or (text := fault(columns)) in ("", shared):
+            continue
+        if len(columns) == 1:
+            found.append((columns[0].name, text))
+        else:
+            half = len(columns) // 2
+            waiting += [columns[:half], columns[half:]]
+    return found
 
 
 def _label_faults(tables: Tables, values: LabelValues, labels: np.ndarray, is_whole: bool) -> dict[str, str]:

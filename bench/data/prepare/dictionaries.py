@@ -16,7 +16,14 @@ from bench.data.prepare.spill import Slot, Spill
 from bench.data.raw.texts import as_texts
 
 MERGE_VALUES = 1 << 19
-"""Values that wait at least before they are merged."""
+"""Values that wait at least before they are merged, of a field among ``_FIELDS``."""
+_FIELDS = 40
+"""Fields of which all together bound the values that wait."""
+
+
+def waiting_values(n_fields: int) -> int:
+    """Values that wait at least before they are merged, of each of so many fields."""
+    return max(MERGE_VALUES * _FIELDS // max(n_fields, _FIELDS), 1)
 
 
 class Dictionary(Protocol):
@@ -37,25 +44,26 @@ class Dictionary(Protocol):
         """Merge the waiting values."""
 
     def finish(self) -> None:
-        """Merge what waits; afterwards ``codes`` answers for every block added."""
+        """Merge what waits; afterwards ``table`` answers for every block added."""
 
-    def codes(self, block: int) -> np.ndarray:
-        """Provisional code of each value of a block's own dictionary, int32."""
+    def table(self, block: int) -> np.ndarray:
+        """Provisional code + 1 of each code of a block's own dictionary, int32; 0 of a missing value."""
 
 
 class _Waiting:
     """Values not merged yet; waiting for as many as are known keeps the cost of all merges linear in them."""
 
-    def __init__(self) -> None:
+    def __init__(self, least: int) -> None:
         self.parts: list[pa.Array] = []
         self.size = 0
+        self.least = least or MERGE_VALUES
 
     def add(self, values: pa.Array) -> None:
         self.parts.append(values)
         self.size += len(values)
 
     def is_due(self, n_known: int) -> bool:
-        return self.size >= max(n_known, MERGE_VALUES)
+        return self.size >= max(n_known, self.least)
 
     def clear(self) -> None:
         self.parts, self.size = [], 0
@@ -64,12 +72,14 @@ class _Waiting:
 class NumberDictionary:
     """Distinct numbers; the provisional code of a number is its place in their order."""
 
-    def __init__(self, spill: Spill) -> None:
-        """Each block's values lie in ``spill``."""
+    def __init__(self, spill: Spill, wait: int = 0) -> None:
+        """Each block's values lie in ``spill``; ``wait`` of them at least before they are merged."""
         self._spill = spill
         self._known: np.ndarray | None = None
-        self._waiting = _Waiting()
+        self._waiting = _Waiting(wait)
         self._blocks: list[Slot] = []
+        self._codes: list[np.ndarray] = []
+        """Of every block, where they were found together with the values."""
 
     def add(self, values: pa.Array, slot: Slot | None = None) -> None:
         """Take in numbers, all of one type; they are parked unless they lie in ``slot``."""
@@ -92,15 +102,35 @@ class NumberDictionary:
         self._known = numbers[is_new]
 
     def finish(self) -> None:
+        if self._known is None and self._waiting.parts:
+            self._merge_once()
         self.merge()
 
-    def codes(self, block: int) -> np.ndarray:
+    def _merge_once(self) -> None:
+        """``merge`` all there is, and find every value's place on the way: one sort in the place of one a block."""
+        parts = self._waiting.parts
+        numbers = np.concatenate([np.asarray(part) for part in parts])
+        self._waiting.clear()
+        order = np.argsort(numbers)
+        numbers = numbers[order]
+        is_new = np.ones(len(numbers), dtype=bool)
+        np.not_equal(numbers[1:], numbers[:-1], out=is_new[1:])
+        codes = np.empty(len(numbers), dtype=np.int32)
+        codes[order] = np.cumsum(is_new)
+        self._known = numbers[is_new]
+        ends = np.cumsum([len(part) for part in parts]).tolist()
+        self._codes = [codes[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+    def table(self, block: int) -> np.ndarray:
+        if self._codes:
+            return _with_missing(self._codes[block])
         numbers = self._spill.read(self._blocks[block])
         # Looking up in increasing order keeps the search in the processor's cache.
         order = np.argsort(numbers)
         places = np.empty(len(numbers), dtype=np.int32)
         places[order] = np.searchsorted(self._known, numbers[order])  # type: ignore[arg-type]
-        return places
+        places += 1
+        return _with_missing(places)
 
     @property
     def values(self) -> pa.Array:
@@ -108,7 +138,7 @@ class NumberDictionary:
 
     def to_texts(self) -> TextDictionary:
         """The same values in a dictionary that takes texts of any length."""
-        texts = TextDictionary(self._spill)
+        texts = TextDictionary(self._spill, self._waiting.least)
         for slot in self._blocks:
             texts.add(pa.array(self._spill.read(slot)))
             if texts.is_due:
@@ -119,11 +149,11 @@ class NumberDictionary:
 class TextDictionary:
     """Distinct texts; the provisional code of a text is the order in which it was met."""
 
-    def __init__(self, spill: Spill) -> None:
-        """Park what each block's own codes stand for in ``spill``."""
+    def __init__(self, spill: Spill, wait: int = 0) -> None:
+        """Park what each block's own codes stand for in ``spill``; ``wait`` as for numbers."""
         self._spill = spill
         self._known: pa.Array | None = None
-        self._waiting = _Waiting()
+        self._waiting = _Waiting(wait)
         self._maps: list[Slot] = []
 
     def add(self, values: pa.Array, slot: Slot | None = None) -> None:
@@ -155,5 +185,15 @@ class TextDictionary:
     def values(self) -> pa.Array:
         return self._known
 
-    def codes(self, block: int) -> np.ndarray:
-        return self._spill.read(self._maps[block])
+    def table(self, block: int) -> np.ndarray:
+        codes = self._spill.read(self._maps[block])
+        codes += 1
+        return _with_missing(codes)
+
+
+def _with_missing(codes: np.ndarray) -> np.ndarray:
+    """``codes`` behind that of a missing value."""
+    table = np.empty(len(codes) + 1, dtype=np.int32)
+    table[0] = 0
+    table[1:] = codes
+    return table

@@ -7,7 +7,7 @@ often enough get the ids 2, 3, … in the order of the values, so that ids depen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -16,17 +16,15 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute as pc
 
-from bench.data.prepare.dictionaries import Dictionary, NumberDictionary
+from bench.data.prepare.dictionaries import Dictionary, NumberDictionary, waiting_values
 from bench.data.prepare.parallel import map_ordered
 from bench.data.prepare.spill import Slot, Spill
+from bench.data.prepare.turning import beside
 from bench.data.raw.fields import FieldBlock
 from bench.data.raw.texts import pack
 from bench.data.schema import FIRST_VALUE, MISSING, RARE, Field, Kind, Schema
 
 T = TypeVar("T")
-
-_COLUMNS_AT_ONCE, _ROWS_AT_ONCE = 256, 256
-"""What of columns is put into the order of rows while it stays in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,8 @@ class Encoder:
         self.positions = (1,) * len(self.names) if positions is None else tuple(positions)
         self._owners = [field for field, n in enumerate(self.positions) for _ in range(n - 1)]
         self._spill = spill
-        self._dictionaries: list[Dictionary] = [NumberDictionary(spill) for _ in names]
+        wait = waiting_values(len(names))
+        self._dictionaries: list[Dictionary] = [NumberDictionary(spill, wait) for _ in names]
         self._blocks: list[StoredBlock] = []
         self._maps: list[tuple[Slot, ...]] = []
         """Of each block, field by field: provisional code + 1 of each of its codes, int32; 0 is a missing value."""
@@ -156,12 +155,7 @@ class Encoder:
         return Schema(tuple(map(Field, self.names, self.kinds, sizes, self.positions)))
 
     def _map_codes(self, block: int) -> tuple[Slot, ...]:
-        maps = []
-        for dictionary in self._dictionaries:
-            codes = dictionary.codes(block)
-            maps.append(np.zeros(len(codes) + 1, dtype=np.int32))
-            np.add(codes, 1, out=maps[-1][1:])
-        return self._spill.append_all(maps)
+        return self._spill.append_all([dictionary.table(block) for dictionary in self._dictionaries])
 
     def id_blocks(self, offsets: np.ndarray, pool: Executor) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """The encoded rows in file order.
@@ -215,18 +209,3 @@ def _sum(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     total[: len(one)] += one
     total[: len(other)] += other
     return total
-
-
-def beside(columns: Iterable[np.ndarray], shape: tuple[int, int], dtype: type[np.generic]) -> np.ndarray:
-    """Columns [n] as an array [n, columns], of ``shape``: many are turned at a time, and row after row of them."""
-    n_rows, n_columns = shape
-    rows = np.empty(shape, dtype)
-    held = np.empty((min(n_columns, _COLUMNS_AT_ONCE), n_rows), dtype)
-    waiting = iter(columns)
-    for first in range(0, n_columns, _COLUMNS_AT_ONCE):
-        some = held[: n_columns - first]
-        for place, column in zip(some, waiting, strict=False):
-            place[:] = column
-        for row in range(0, n_rows, _ROWS_AT_ONCE):
-            rows[row : row + _ROWS_AT_ONCE, first : first + len(some)] = some[:, row : row + _ROWS_AT_ONCE].T
-    return rows

@@ -7,6 +7,7 @@ decide, one numeric column of the train rows, and a few blocks.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
@@ -21,6 +22,7 @@ from bench.data.card.card import DatasetCard
 from bench.data.card.split_keys import SPLITS
 from bench.data.prepare.ingest import Ingested, ingest_generated, ingest_raw
 from bench.data.prepare.spill import Spill
+from bench.data.prepare.turning import turned
 from bench.data.prepare.vocabulary_file import write_vocabulary
 from bench.data.prepare.workspace import Workspace
 from bench.data.raw.chunks import CHUNK_BYTES
@@ -34,6 +36,9 @@ from bench.data.store.splits import TRAIN, assign_splits, check_splits
 from bench.data.store.temporal import temporal_splits
 from bench.errors import DataError, storage_error
 from bench.files import file_sha256
+
+_TURNED_BYTES, _TURNED_COLUMNS = 1 << 25, 32
+"""Most numeric columns, and bytes of more than one, that are held in memory at a time, of each thread."""
 
 
 @dataclass(frozen=True)
@@ -251,24 +256,36 @@ class _Preparer:
         numbers = files.read_array(self._folder / files.NUMERIC, in_memory=False)
         names, in_train = schema.names, splits == TRAIN
 
-        def fitted(place: int) -> tuple[Scaling, str | None]:
-            try:
-                return fit_scaling(numbers[:, place], in_train)
-            except CollapseError as error:
-                raise DataError(f"{self._farthest(data, place)}{error}.") from None
+        def fitted(places: range) -> list[tuple[Scaling, str | None]]:
+            columns = zip(places, turned(numbers, places), strict=True)
+            return [self._fitted(data, place, in_train, column) for place, column in columns]
 
-        scalings = self._tools.pool.map(fitted, range(len(schema.numeric_fields)))
+        scalings = itertools.chain.from_iterable(self._tools.pool.map(fitted, _groups(*numbers.shape)))
         for place, (field, (scaling, note)) in enumerate(zip(schema.numeric_fields, scalings, strict=True)):
             _check_range(data.extremes[place], scaling)
             found["scaling"][names[field]] = vars(scaling)
             found["notes"] += [] if note is None else [f"{self._farthest(data, place)}{note}."]
         return found
 
+    def _fitted(
+        self, data: Ingested, place: int, in_train: np.ndarray, numbers: np.ndarray
+    ) -> tuple[Scaling, str | None]:
+        try:
+            return fit_scaling(numbers, in_train)
+        except CollapseError as error:
+            raise DataError(f"{self._farthest(data, place)}{error}.") from None
+
     @staticmethod
     def _farthest(data: Ingested, place: int) -> str:
         """Where the number farthest from zero of a numeric column stands, for messages."""
         one = max(data.extremes[place], key=lambda one: abs(one.value), default=None)
         return "" if one is None else f"{one.place} holds {one.value!r}, and "
+
+
+def _groups(n_rows: int, n_columns: int) -> list[range]:
+    """Columns that are read at a time: a row has several of them in what a processor reads as one."""
+    size = min(max(_TURNED_BYTES // (8 * n_rows), 1), _TURNED_COLUMNS)
+    return [range(first, min(first + size, n_columns)) for first in range(0, n_columns, size)]
 
 
 def _of_groups(card: DatasetCard, data: Ingested, splits: np.ndarray) -> list[str]:

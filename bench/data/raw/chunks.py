@@ -42,6 +42,7 @@ def chunks(stream: TextStream, dialect: Dialect, chunk_bytes: int, header: Heade
             continue
         whole, held = _hold_blank_lines(b"".join((rest, memoryview(data)[:end])))
         rest = held + data[end:]
+        del data  # as large as a chunk, and the reader of this one may take its time
         if whole:
             chunk = Chunk(stream.name, line, whole, count_byte(whole, _LF))
             yield chunk

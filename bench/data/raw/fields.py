@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,13 +26,19 @@ _NUMBER = pa.array(["number"])
 """The one value of a numeric field."""
 
 
-@dataclass(frozen=True)
-class Extreme:
+class Extreme(NamedTuple):
     """The smallest or the largest number of a block's numeric column, and where it stands."""
 
     value: float
-    place: str
-    """Table, line and column, for messages."""
+    member: str
+    unit: str
+    line: int
+    column: str
+
+    @property
+    def place(self) -> str:
+        """Table, line and column, for messages."""
+        return _shown_place(self.member, self.unit, self.line, self.column)
 
 
 @dataclass(frozen=True)
@@ -146,16 +154,16 @@ def _numbers(block: RawBlock, column: Column) -> tuple[np.ndarray, tuple[Extreme
     Raises:
         DataError: a number that is not finite; NaN is a missing value.
     """
-    numbers: np.ndarray = block.numbers[column.name].fill_null(np.nan).to_numpy(zero_copy_only=False)
-    bounds = [float(bound(numbers, initial=np.nan)) for bound in (np.fmin.reduce, np.fmax.reduce)]
-    if np.isnan(bounds[0]):
+    numbers: np.ndarray = block.numbers[column.name].to_numpy(zero_copy_only=False)  # NaN where it is null
+    low, high = float(np.fmin.reduce(numbers)), float(np.fmax.reduce(numbers))
+    if math.isnan(low):
         return numbers, ()
-    if np.isinf(bounds).any():
+    if math.isinf(low) or math.isinf(high):
         row = int(np.isinf(numbers).argmax())
         what = f"{numbers[row]} is no finite number that 64 bits can hold; mend the value"
         raise _bad_value(block, column, row, what)
-    rows = [int((numbers == bound).argmax()) for bound in bounds]
-    return numbers, tuple(map(Extreme, bounds, (_place(block, column, row) for row in rows)))
+    lines = [(bound, block.line(int((numbers == bound).argmax()))) for bound in (low, high)]
+    return numbers, tuple(Extreme(bound, block.member, block.unit, line, column.name) for bound, line in lines)
 
 
 def _labels(block: RawBlock, layout: Layout) -> tuple[np.ndarray, LabelValues]:
@@ -193,7 +201,11 @@ def _bad_value(block: RawBlock, column: Column, row: int, what: str) -> DataErro
 
 
 def _place(block: RawBlock, column: Column, row: int) -> str:
-    return f"{block.member}: {block.unit} {block.line(row)}, column {column.name!r}"
+    return _shown_place(block.member, block.unit, block.line(row), column.name)
+
+
+def _shown_place(member: str, unit: str, line: int, column: str) -> str:
+    return f"{member}: {unit} {line}, column {column!r}"
 
 
 def _time_parts(block: RawBlock, column: Column) -> dict[str, LocalColumn]:

@@ -7,9 +7,10 @@ label 1.0 or true is 1 where lists of the card name 1.
 
 from __future__ import annotations
 
+import copy
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -54,9 +55,12 @@ class ParquetReader:
     Attributes:
         names: its columns.
         units: the unit in which the timestamps of a column are written; parts of one table must share the finest.
+        faults: of a lenient reader, what is wrong with the columns that it leaves out.
     """
 
-    def __init__(self, path: Path, layout: Layout, name: str, elsewhere: Collection[str] = ()) -> None:
+    def __init__(
+        self, path: Path, layout: Layout, name: str, elsewhere: Collection[str] = (), *, lenient: bool = False
+    ) -> None:
         """Read the table's schema.
 
         Args:
@@ -64,10 +68,12 @@ class ParquetReader:
             layout: the card's columns.
             name: the table's, for messages.
             elsewhere: columns that the file may lack.
+            lenient: leave out columns whose type cannot be of their kind, in place of raising.
 
         Raises:
             DataError: damaged, with other columns than the card's, or a column whose type cannot be of its kind.
         """
+        self.faults: dict[str, DataError] = {}
         self._path, self._layout, self._name = path, layout, name
         self._columns = [column for column in layout.columns if column.role != "ignore"]
         try:
@@ -79,11 +85,28 @@ class ParquetReader:
                 self._columns = [column for column in self._columns if column.name in held]
                 self._check_size(file.metadata)
                 fields = {column.name: schema.field(column.name) for column in self._columns}
-                for column in self._columns:
-                    self._check_type(column, fields[column.name])
+                self._check_types(fields, lenient)
                 self.units = {column.name: self._unit(file, column, fields[column.name]) for column in self._columns}
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._damaged(error) from None
+
+    def narrowed(self, layout: Layout) -> ParquetReader:
+        """The same table with the columns of ``layout``, some of its own; its file is not opened again."""
+        kinds = {column.name: column for column in layout.columns if column.role != "ignore"}
+        found = copy.copy(self)
+        found._layout = layout
+        found._columns = [kinds[column.name] for column in self._columns if column.name in kinds]
+        return found
+
+    def _check_types(self, fields: Mapping[str, pa.Field], lenient: bool) -> None:
+        for column in self._columns:
+            try:
+                self._check_type(column, fields[column.name])
+            except DataError as error:
+                if not lenient:
+                    raise
+                self.faults[column.name] = error
+        self._columns = [column for column in self._columns if column.name not in self.faults]
 
     def _check_size(self, found: parquet.FileMetaData) -> None:
         """Hold the table to the bound of compressed files; its text would have two bytes a value or more."""
