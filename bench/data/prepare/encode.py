@@ -26,6 +26,9 @@ from bench.data.schema import FIRST_VALUE, MISSING, RARE, Field, Kind, Schema
 
 T = TypeVar("T")
 
+_CELLS_AT_ONCE = 1 << 22
+"""Ids that are written at a time: what is larger, the system takes back when it is freed, and clears for the next."""
+
 
 @dataclass(frozen=True)
 class StoredBlock:
@@ -88,6 +91,32 @@ def build_vocabulary(values: pa.Array, counts: np.ndarray, min_count: int) -> Vo
     kept_counts = counts[kept + 1]
     n_rare = int(counts[1:].sum() - kept_counts.sum())
     return Vocabulary(values.take(pa.array(kept)), np.concatenate([[n_rare, counts[0]], kept_counts]), table)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A block, read again."""
+
+    codes: list[np.ndarray]
+    """Of each field."""
+    tables: list[np.ndarray]
+    """Of each field: the id of each code, int32."""
+    numbers: list[np.ndarray]
+    further: list[np.ndarray]
+    owners: list[np.ndarray]
+    """The tables of the further values."""
+
+    def rows(self, some: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Some rows, as ``Encoder.id_blocks`` yields them."""
+        n_rows = some.stop - some.start
+        ids = (table.take(codes[some]) for table, codes in zip(self.tables, self.codes, strict=True))
+        numbers = (one[some] for one in self.numbers)
+        further = (table.take(codes[some]) for table, codes in zip(self.owners, self.further, strict=True))
+        return (
+            beside(ids, (n_rows, len(self.codes)), np.int32),
+            beside(numbers, (n_rows, len(self.numbers)), np.float64),
+            beside(further, (n_rows, len(self.further)), np.int32),
+        )
 
 
 class Encoder:
@@ -158,38 +187,34 @@ class Encoder:
         return self._spill.append_all([dictionary.table(block) for dictionary in self._dictionaries])
 
     def id_blocks(self, offsets: np.ndarray, pool: Executor) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """The encoded rows in file order.
+        """The encoded rows in file order, some of a block at a time.
 
         Yields:
             ids int32 [n, F] with ``offsets`` added, numbers float64 [n, numeric fields], and ids of further values of
             pooled fields, int32 [n, P].
         """
         starts = offsets[:-1].astype(np.int32)
-        read = self._spill.read_each
+        size = max(_CELLS_AT_ONCE // max(len(starts), 1), 1)
 
-        def encode(block: int, _: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            stored, n_rows = self._blocks[block], self._blocks[block].n_rows
-            tables: dict[int, np.ndarray] = {}
-            ids = beside(self._ids(block, starts, tables), (n_rows, len(starts)), np.int32)
-            numbers = beside(read(stored.numbers), (n_rows, len(stored.numbers)), np.float64)
-            more = zip(self._owners, read(stored.further), strict=True)
-            further = (tables[owner].take(codes) for owner, codes in more)
-            return ids, numbers, beside(further, (n_rows, len(stored.further)), np.int32)
+        def encode(job: tuple[_Read, slice]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            return job[0].rows(job[1])
 
-        for _, _, arrays in self._each_block(encode, pool):
-            yield arrays
+        jobs = (
+            (read, slice(first, min(first + size, stored.n_rows)))
+            for block, stored in enumerate(self._blocks)
+            for read in (self._read(block, starts),)
+            for first in range(0, stored.n_rows, size)
+        )
+        yield from map_ordered(encode, jobs, pool)
 
-    def _ids(self, block: int, starts: np.ndarray, tables: dict[int, np.ndarray]) -> Iterator[np.ndarray]:
-        """The ids of each field, int32 [n]; into ``tables`` go those of pooled fields."""
-        pooled = set(self._owners)
-        codes, maps = self._spill.read_each(self._blocks[block].codes), self._spill.read_each(self._maps[block])
-        fields = zip(codes, maps, self.vocabularies, starts, strict=True)
-        for field, (code, places, vocabulary, start) in enumerate(fields):
-            table = vocabulary.table.take(places)
-            table += start
-            if field in pooled:
-                tables[field] = table
-            yield table.take(code)
+    def _read(self, block: int, starts: np.ndarray) -> _Read:
+        stored, read = self._blocks[block], self._spill.read_each
+        tables = []
+        for places, vocabulary, start in zip(read(self._maps[block]), self.vocabularies, starts, strict=True):
+            tables.append(vocabulary.table.take(places))
+            tables[-1] += start
+        owners = [tables[owner] for owner in self._owners]
+        return _Read([*read(stored.codes)], tables, [*read(stored.numbers)], [*read(stored.further)], owners)
 
     def _each_block(self, work: Callable[[int, int], T], pool: Executor) -> Iterator[tuple[int, int, T]]:
         """``work(block, first row)`` for every block, side by side; block, first row and result in order."""

@@ -27,6 +27,7 @@ from bench.data.prepare.vocabulary_file import write_vocabulary
 from bench.data.prepare.workspace import Workspace
 from bench.data.raw.chunks import CHUNK_BYTES
 from bench.data.raw.fields import Extreme
+from bench.data.raw.scratch import keep_freed_memory
 from bench.data.raw.sources import RawSource
 from bench.data.schema import Schema
 from bench.data.store import manifest as files
@@ -98,6 +99,7 @@ def prepare(
         raise DataError(f"data set {card.name!r}: pass its raw data with --raw PATH.")
     if raw is not None and card.generator:
         raise DataError(f"data set {card.name!r} is generated: leave out --raw {raw}.")
+    keep_freed_memory()
     with Workspace(out) as work:
         try:
             # The threads end first: none may touch the spill file once it is closed.

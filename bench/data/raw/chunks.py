@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from bench.data.raw.dialect import Chunk, Dialect
 from bench.data.raw.header import LONGEST_ROW, Header
 from bench.data.raw.text_stream import TextStream
-from bench.data.raw.texts import count_byte
+from bench.data.raw.texts import Bytes, count_byte
 from bench.errors import DataError
 
 _LF = ord("\n")
+_READ_BYTES = 1 << 16
 CHUNK_BYTES = 3 << 23
 """Text parsed at a time: about 100,000 rows of 40 columns."""
 
@@ -32,27 +33,37 @@ def chunks(stream: TextStream, dialect: Dialect, chunk_bytes: int, header: Heade
         DataError: a row that never seems to end.
     """
     line = header.lines + 1
-    while data := stream.read(chunk_bytes):
-        if dialect.newlines_in_values:
-            rest, data = b"", rest + data  # whether a line end ends a row depends on all that came before it
-        end = dialect.last_row_end(data)
+    # Grown piece by piece: a second copy of a large text would be memory that the system has to clear each time.
+    text = bytearray(rest)
+    while _fill(text, stream, len(text) + chunk_bytes):
+        end = dialect.last_row_end(text)
         if not end:
-            rest += data
-            _check_length(rest, stream.name, line, dialect)
+            _check_length(text, stream.name, line, dialect)
             continue
-        whole, held = _hold_blank_lines(b"".join((rest, memoryview(data)[:end])))
-        rest = held + data[end:]
-        del data  # as large as a chunk, and the reader of this one may take its time
+        rest = bytes(memoryview(text)[end:])
+        del text[end:]
+        whole, held = _hold_blank_lines(text)
+        text = bytearray(held + rest)
         if whole:
             chunk = Chunk(stream.name, line, whole, count_byte(whole, _LF))
             yield chunk
             line += chunk.line_ends
-    whole, _ = _hold_blank_lines(rest.removesuffix(b"\r"))  # which is half a line end
+    if text.endswith(b"\r"):  # which is half a line end
+        del text[-1:]
+    whole, _ = _hold_blank_lines(text)
     if whole:
         yield Chunk(stream.name, line, whole, count_byte(whole, _LF))
 
 
-def _check_length(data: bytes, name: str, line: int, dialect: Dialect) -> None:
+def _fill(text: bytearray, stream: TextStream, size: int) -> bool:
+    """Read ``text`` on until it has ``size`` bytes or there are no more; whether there were any."""
+    before = len(text)
+    while len(text) < size and (data := stream.read(min(size - len(text), _READ_BYTES))):
+        text += data
+    return len(text) > before
+
+
+def _check_length(data: Bytes, name: str, line: int, dialect: Dialect) -> None:
     """Give up where the beginning of a row is longer than any row.
 
     Raises:
@@ -64,11 +75,12 @@ def _check_length(data: bytes, name: str, line: int, dialect: Dialect) -> None:
         raise DataError(f"{name}: line {line} is longer than {LONGEST_ROW} bytes; check that it is a text table.")
 
 
-def _hold_blank_lines(data: bytes) -> tuple[bytes, bytes]:
-    """Split off blank lines at the end: they are rows only if other rows follow."""
+def _hold_blank_lines(data: bytearray) -> tuple[bytearray, bytes]:
+    """Split off blank lines at the end, which are rows only if other rows follow; ``data`` is cut."""
     kept = last = len(data)
     while data.endswith(b"\n", 0, kept):
         kept, last = kept - (2 if data.endswith(b"\r\n", 0, kept) else 1), kept
-    if not kept:
-        return b"", data
-    return data[:last], data[last:]
+    last = last if kept else 0
+    held = bytes(memoryview(data)[last:])
+    del data[last:]
+    return data, held

@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.data.card.layout import Layout
 from bench.data.raw.quoted import CR, LF, Spans, begins_value, ends_value, quoted_spans
-from bench.data.raw.texts import PIECE_BYTES
+from bench.data.raw.texts import PIECE_BYTES, Bytes
 from bench.errors import DataError, quoted
 
 SEPARATOR = b"\x1f"
@@ -36,7 +36,7 @@ class Chunk:
     member: str
     first_line: int
     """Line number of the first row, from 1."""
-    data: bytes
+    data: Bytes
     """The last row may lack its line end."""
     line_ends: int
     """Line feeds in ``data``."""
@@ -78,7 +78,7 @@ class Dialect:
         """The one byte that stands between two values once ``separated`` has seen them."""
         return self.delimiter if len(self.delimiter) == 1 else SEPARATOR
 
-    def separated(self, chunk: Chunk) -> bytes:
+    def separated(self, chunk: Chunk) -> Bytes:
         """The text of ``chunk`` with ``separator`` in place of a longer delimiter, be it inside quotes or not.
 
         Raises:
@@ -94,19 +94,19 @@ class Dialect:
             )
         return chunk.data.replace(self.delimiter, SEPARATOR)
 
-    def last_row_end(self, data: bytes) -> int:
+    def last_row_end(self, data: Bytes) -> int:
         """How many bytes of ``data``, which begins with a row, are whole rows with their line ends."""
         if not self.newlines_in_values:
             return data.rfind(b"\n") + 1
         return int(self.row_ends(data)[-1:].sum())
 
-    def first_row_end(self, data: bytes) -> int:
+    def first_row_end(self, data: Bytes) -> int:
         """How many bytes of ``data`` the first row has with its line end; 0 where that is not there."""
         if not self.newlines_in_values:
             return data.find(b"\n") + 1
         return int(self.row_ends(data)[:1].sum())
 
-    def row_ends(self, data: bytes) -> np.ndarray:
+    def row_ends(self, data: Bytes) -> np.ndarray:
         """Places behind the line feeds that end a row, int64."""
         text = self._text(data)
         ends = np.flatnonzero(text == LF)
@@ -142,7 +142,7 @@ class Dialect:
         """
         return _Checker(self, chunk).rows()
 
-    def _is_sound(self, data: bytes) -> bool:
+    def _is_sound(self, data: Bytes) -> bool:
         """Whether a checker would find it sound; quick and cautious.
 
         It would where every quote stands at one end of what lies between two delimiters or line ends, where no two
@@ -178,7 +178,7 @@ class Dialect:
             ends |= quotes
         return not (quotes[1:-1] > (ends[:-2] | ends[2:])).any()
 
-    def _text(self, data: bytes) -> np.ndarray:
+    def _text(self, data: Bytes) -> np.ndarray:
         """``data`` as uint8 [bytes], every escaped byte a letter, and separators in the place of a longer delimiter."""
         if self.escape and self.escape in data:
             data = self._escaped.sub(b"xx", data)

@@ -23,6 +23,7 @@ from bench.data.raw.scratch import Scratch
 from bench.data.raw.texts import (
     PIECE_BYTES,
     WIDTH,
+    Bytes,
     as_texts,
     pack,
     parse_numbers,
@@ -138,7 +139,7 @@ class BlockParser:
         texts = pc.replace_substring(array.dictionary, SEPARATOR.decode(), self._layout.delimiter)
         return pa.DictionaryArray.from_arrays(array.indices, texts)
 
-    def _short_columns(self, data: bytes, n_rows: int) -> dict[str, LocalColumn]:
+    def _short_columns(self, data: Bytes, n_rows: int) -> dict[str, LocalColumn]:
         """The columns of ``data``, in which every delimiter is one, that the fast way can read."""
         if not any(column.role != "numeric" for column in self._columns.values()):
             return {}
@@ -192,10 +193,12 @@ class BlockParser:
         return table
 
     def _read(
-        self, data: bytes, convert: pa_csv.ConvertOptions, note: object, block_bytes: int | None = None
+        self, data: Bytes, convert: pa_csv.ConvertOptions, note: object, block_bytes: int | None = None
     ) -> pa.Table:
         if not data.endswith(b"\n"):
-            data += b"\n"  # the parser would cut the text at its last line feed, be that inside quotes or not
+            data = b"".join(
+                (data, b"\n")
+            )  # the parser would cut the text at its last line feed, be that inside quotes or not
         return pa_csv.read_csv(
             pa.BufferReader(data),
             read_options=pa_csv.ReadOptions(
@@ -334,7 +337,7 @@ class _Part:
     """A chunk on its way through the parser."""
 
     chunk: Chunk
-    data: bytes
+    data: Bytes
     """The chunk's text with one byte between two values."""
     rows: RowStarts
 
@@ -360,13 +363,13 @@ def _has_nothing(column: LocalColumn) -> bool:
     return bool(empty.any())
 
 
-def _has_short_lines(data: bytes) -> bool:
+def _has_short_lines(data: Bytes) -> bool:
     """Whether no line is so long that the parser could not look at it within a block."""
     half = _PARSED_BYTES // 2
     return all(data.find(b"\n", start, start + half) >= 0 for start in range(0, len(data) - half, half))
 
 
-def _has_hexadecimals(data: bytes) -> bool:
+def _has_hexadecimals(data: Bytes) -> bool:
     """Whether 0x stands anywhere in ``data``."""
     if b"x" not in data and b"X" not in data:
         return False

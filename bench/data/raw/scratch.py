@@ -7,6 +7,17 @@ import threading
 
 import numpy as np
 
+_KEPT_BYTES = 31 << 20
+"""Just below what the C library of Linux takes for too large to be kept in any case."""
+
+
+def keep_freed_memory() -> None:
+    """Have arrays up to ``_KEPT_BYTES`` lie in memory that stays with the process when they are freed.
+
+    The C library of Linux learns that from the first large one that it sees freed; this one is never written to.
+    """
+    np.empty(_KEPT_BYTES, dtype=np.uint8)
+
 
 class Scratch(threading.local):
     """An array that each thread has for itself."""

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute as pc
 
+Bytes = bytes | bytearray
+"""A text as it is read."""
 PIECE_BYTES = 120 << 10
 """Text looked at while it stays in the processor's cache; smaller than what an allocator asks the system for."""
 WIDTH = 8
@@ -31,7 +33,7 @@ _PAIRS = tuple((bits, np.uint64(((1 << 64) - 1) // ((1 << bits) + 1))) for bits 
 """Bits of the digits that neighbours hold, and a mask that keeps every other one of them."""
 
 
-def count_byte(data: bytes, byte: int) -> int:
+def count_byte(data: Bytes, byte: int) -> int:
     """How often ``byte`` occurs: as ``bytes.count``, in a quarter of the time, and beside other threads."""
     text = np.frombuffer(data, dtype=np.uint8)
     pieces = (text[start : start + PIECE_BYTES] for start in range(0, len(text), PIECE_BYTES))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.data.raw.scratch import Scratch
-from bench.data.raw.texts import FIRST_BYTES, WIDTH, windows
+from bench.data.raw.texts import FIRST_BYTES, WIDTH, Bytes, windows
 
 _PIECE_BYTES = 1 << 19
 """Text whose values are read while they stay in the processor's cache."""
@@ -37,7 +37,7 @@ class Words:
         return len(self.numbers[0])
 
 
-def split_words(data: bytes, delimiter: int, shape: tuple[int, int], scratch: Scratch | None = None) -> Words | None:
+def split_words(data: Bytes, delimiter: int, shape: tuple[int, int], scratch: Scratch | None = None) -> Words | None:
     """Cut ``data`` into rows and values.
 
     Args:
@@ -67,7 +67,7 @@ def split_words(data: bytes, delimiter: int, shape: tuple[int, int], scratch: Sc
     return Words(numbers, longest)
 
 
-def _pieces(data: bytes, piece_bytes: int) -> Iterator[np.ndarray]:
+def _pieces(data: Bytes, piece_bytes: int) -> Iterator[np.ndarray]:
     """Whole lines of ``data``, about ``piece_bytes`` at a time, each with eight bytes more behind it; uint8."""
     whole = np.frombuffer(data, dtype=np.uint8)
     start = 0
@@ -82,7 +82,7 @@ def _pieces(data: bytes, piece_bytes: int) -> Iterator[np.ndarray]:
         start = end
 
 
-def _is_utf8(data: bytes) -> bool:
+def _is_utf8(data: Bytes) -> bool:
     if data.isascii():
         return True
     try:
