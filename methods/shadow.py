@@ -145,7 +145,7 @@ class _Rounds:
     def _grow(self, matrix: np.ndarray) -> Booster:
         import xgboost  # noqa: PLC0415
 
-        p, threads = self.p, boosting.threads_for(len(matrix))
+        p, threads = self.p, boosting.threads_for(*matrix.shape)
         layout: dict[str, Any] = {"nthread": threads}
         if p.variant == "categorical":
             kinds = ["float" if field.kind == "numeric" else "c" for field in self.rows.schema.fields]

@@ -46,7 +46,7 @@ from methods.parts import boosting, shallow
 from methods.parts.target_encoding import encode
 
 if TYPE_CHECKING:
-    from xgboost import Booster
+    from xgboost import Booster, DMatrix
 
 _TUNED = Only(variant=("sound", "categorical"))  # published calls XGBoost with its own defaults
 _IMPORTANCE = {"published": "gain", "sound": "total_gain", "categorical": "permutation"}
@@ -113,7 +113,9 @@ class XGBoost(Method[XGBoostParams]):
         rows = shallow.bound_rows(train, self.params.max_rows, ctx.rng("rows"))
         held = shallow.bound_rows(selection_rows, self.params.max_selection_rows, ctx.rng("selection rows"))
         matrix, held_matrix = self._matrices(ctx, rows, held)
-        booster, notes = self._grow(ctx, (matrix, rows), (held_matrix, held), deadline)
+        data, checked = self._histograms(ctx, (matrix, rows), (held_matrix, held))
+        del matrix  # trees grow on a quarter of its bytes
+        booster, notes = self._grow(ctx, (data, rows), checked, deadline)
         scores = self._scores(ctx, booster, held_matrix, held)
         notes |= {"rows": len(rows), "selection_rows": len(held), "device": self.params.device}
         return Selection(
@@ -132,32 +134,41 @@ class XGBoost(Method[XGBoostParams]):
             return shallow.code_matrix(rows), shallow.code_matrix(held)
         return shallow.category_matrix(rows, held, self.params.categories)
 
+    def _histograms(
+        self, ctx: Context[XGBoostParams], train: tuple[np.ndarray, Rows], held: tuple[np.ndarray, Rows]
+    ) -> tuple[DMatrix, DMatrix | None]:
+        """Both kinds of rows in ranges of values; the second where it says when to stop."""
+        import xgboost  # noqa: PLC0415
+
+        layout: dict[str, Any] = {"nthread": boosting.threads_for(*train[0].shape)}
+        if self.params.variant == "categorical":
+            kinds = ["float" if field.kind == "numeric" else "c" for field in ctx.schema.fields]
+            layout |= {"feature_types": kinds, "enable_categorical": True}
+        data = xgboost.QuantileDMatrix(train[0], shallow.labels_of(train[1]), **layout)
+        if self.params.variant == "published":
+            return data, None
+        return data, xgboost.QuantileDMatrix(held[0], shallow.labels_of(held[1]), ref=data, **layout)
+
     def _grow(
         self,
         ctx: Context[XGBoostParams],
-        train: tuple[np.ndarray, Rows],
-        held: tuple[np.ndarray, Rows],
+        train: tuple[DMatrix, Rows],
+        checked: DMatrix | None,
         deadline: shallow.Deadline,
     ) -> tuple[Booster, dict[str, Any]]:
         """The trees up to the best round, and the notes on them."""
         import xgboost  # noqa: PLC0415
 
-        p, rounds = self.params, self.params.rounds or _ROUNDS[self.params.variant]
+        p, rounds, (data, rows) = self.params, self.params.rounds or _ROUNDS[self.params.variant], train
         options = {"objective": "binary:logistic", "tree_method": "hist", "max_depth": p.depth}
-        threads = boosting.threads_for(len(train[1]))
+        threads = boosting.threads_for(len(rows), ctx.schema.n_fields)
         options |= {"nthread": threads, "device": p.device, "seed": shallow.draw_number(ctx.rng("trees"))}
-        layout: dict[str, Any] = {"nthread": threads}
-        if p.variant == "categorical":
-            kinds = ["float" if field.kind == "numeric" else "c" for field in ctx.schema.fields]
-            layout |= {"feature_types": kinds, "enable_categorical": True}
-        data = xgboost.QuantileDMatrix(train[0], shallow.labels_of(train[1]), **layout)
         watch: dict[str, Any] = {"callbacks": [boosting.stop_at(deadline)], "verbose_eval": False}
-        if p.variant == "published":
+        if checked is None:
             return xgboost.train(options, data, rounds, **watch), {"rounds": rounds, "threads": threads}
-        weight = self._weight(train[1])
+        weight = self._weight(rows)
         options |= {"eta": p.eta, "min_child_weight": weight, "eval_metric": "logloss"}
         options |= {"subsample": p.subsample, "colsample_bytree": p.colsample}
-        checked = xgboost.QuantileDMatrix(held[0], shallow.labels_of(held[1]), ref=data, **layout)
         watch |= {"evals": [(checked, "selection")], "early_stopping_rounds": p.patience}
         booster = xgboost.train(options, data, rounds, **watch)
         best = booster.best_iteration + 1

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["least_weight", "stop_at", "threads_for"]
 
 _ROWS_PER_THREAD = 100_000  # below that, threads wait for each other longer than they work
+_NARROW = 256  # columns; of more of them, fewer rows give as much work
 _MOST_WEIGHT, _LEAVES = 50.0, 20
 
 
@@ -24,9 +25,9 @@ def least_weight(rows: Rows) -> float:
     return min(_MOST_WEIGHT, len(rows) * rate * (1 - rate) / _LEAVES)
 
 
-def threads_for(n_rows: int) -> int:
+def threads_for(n_rows: int, n_columns: int) -> int:
     """Threads that are worth their while."""
-    return min(torch.get_num_threads(), 1 + n_rows // _ROWS_PER_THREAD)
+    return min(torch.get_num_threads(), 1 + n_rows * max(n_columns, _NARROW) // (_ROWS_PER_THREAD * _NARROW))
 
 
 def stop_at(deadline: Deadline) -> Any:

@@ -12,6 +12,11 @@ In the group form a value with n_v rows has its weight scaled by the root of its
 are orthonormal (Simon and Tibshirani, Statistica Sinica 2012): the gradient of a field without effect then has length
 sqrt(df_f · p(1 - p) / N) whatever its vocabulary, which is what sqrt(df_f) weighs against. df_f counts the values that
 occur, less one. Each step is warm-started from the one before.
+
+Of more than ``NARROW`` columns the l1 form works on those that the sequential strong rule lets in (Tibshirani et al.,
+Strong Rules for Discarding Predictors, JRSS B 2012): |gradient at the last λ| >= 2 λ - last λ. Whatever the rule leaves
+out is checked at the minimum found, where a closed column has |gradient| <= λ, and let in if it fails: it is the minimum
+over all columns, to the same tolerance.
 """
 
 from __future__ import annotations
@@ -25,12 +30,17 @@ from scipy.special import expit
 
 from methods.parts.shallow import CHUNK
 
-__all__ = ["Column", "Path", "Values", "group_path", "l1_path", "objective"]
+__all__ = ["NARROW", "Column", "Path", "Values", "group_path", "l1_path", "objective"]
 
 _TOLERANCE = 1e-4
 _NOTHING = 1e-12  # a gradient that is rounding
 _MAX_NEWTON, _MAX_SWEEPS = 25, 200
-_SMALLEST_WEIGHT = 1e-6
+_SMALLEST_WEIGHT, _SMALLEST_STEP = 1e-6, 1e-3
+_DRIFT = 0.25  # share of the rows' weight that moves before a large curvature is counted anew
+_CELLS = 1 << 24  # of rows and columns that are weighted at once
+
+NARROW = 256
+"""Columns up to which all are worked on: what leaving some out would save is less than it costs."""
 
 Check = Callable[[str], None]
 """Called between steps with what is being done; raises to end the path."""
@@ -63,28 +73,25 @@ def objective(margin: np.ndarray, labels: np.ndarray) -> float:
 
 
 def l1_path(matrix: np.ndarray, labels: np.ndarray, steps: int, smallest: float, check: Check) -> Path:
-    """Newton steps, each solved by coordinate descent on its F × F model.
+    """Newton steps, each solved by coordinate descent on a model of the columns that are worked on.
 
     Args:
-        matrix: columns of mean 0 and variance 1, or all 0, float32 [N, F].
+        matrix: columns of mean 0 and variance 1, or all 0, float32 [N, F]; of more than ``NARROW`` columns their order
+            is changed in place, so that no second copy is needed.
         labels: 0 or 1, [N].
         steps: penalties, evenly spaced in their logarithm.
         smallest: the last penalty as a share of the first.
         check: called before every penalty.
     """
-    n, f = matrix.shape
-    design = np.concatenate([matrix, np.ones((n, 1), dtype=np.float32)], axis=1)
-    labels = labels.astype(np.float64)
-    penalties = _grid(float(np.abs(_gradient(design, labels - labels.mean())[:f]).max(initial=0.0)), steps, smallest)
-    beta = np.zeros(f + 1)
-    beta[f] = _logit(labels.mean())
-    sizes = np.zeros((steps, f))
+    state = _L1(matrix, labels)
+    penalties = _grid(float(np.abs(state.slopes).max(initial=0.0)), steps, smallest)
+    sizes = np.zeros((steps, matrix.shape[1]))
     if penalties[0] < _NOTHING:
         return Path(penalties, sizes)
     for number, penalty in enumerate(penalties):
         check(f"penalty {number + 1} of {steps}")
-        beta = _newton(design, labels, beta, np.append(np.full(f, penalty), 0.0))
-        sizes[number] = np.abs(beta[:f])
+        state.solve(float(penalty), float(penalties[max(number - 1, 0)]))
+        sizes[number, state.order] = np.abs(state.beta[1:])
     return Path(penalties, sizes)
 
 
@@ -97,58 +104,135 @@ def _logit(rate: float) -> float:
     return math.log(rate / (1 - rate))
 
 
-def _gradient(design: np.ndarray, residual: np.ndarray) -> np.ndarray:
+class _L1:
+    """One path: the first ``width`` columns are worked on, the others are closed and only looked at.
+
+    Attributes:
+        order: the field that each column now is, int64 [F].
+        beta: the intercept, then a weight a column, float64 [1 + F].
+        slopes: gradient of the closed columns, float64 [F - width]; of all before the first penalty.
+    """
+
+    def __init__(self, matrix: np.ndarray, labels: np.ndarray) -> None:
+        f = matrix.shape[1]
+        self.matrix, self.labels = matrix, labels.astype(np.float64)
+        self.order = np.arange(f)
+        rate = float(self.labels.mean())
+        self.beta = np.append(_logit(rate), np.zeros(f))
+        self.slopes = _gradient(matrix, self.labels - rate)
+        self.width = f if f <= NARROW else 0
+        self.hessian, self.weight = np.empty((0, 0)), np.empty(0)
+
+    def solve(self, penalty: float, last: float) -> None:
+        """Minimise at ``penalty``, from the minimum at ``last``."""
+        if self.width < len(self.order):
+            self._work_on(np.abs(self.slopes) >= 2 * penalty - last)
+        while True:
+            residual = self._newton(penalty)
+            self.slopes = _gradient(self.matrix[:, self.width :], residual)
+            missed = np.abs(self.slopes) > penalty
+            if not missed.any():
+                return
+            self._work_on(missed)
+
+    def _work_on(self, more: np.ndarray) -> None:
+        """Move those of the closed columns, bool [F - width], behind the ones that are worked on."""
+        for column in self.width + np.flatnonzero(more):
+            pair, swapped = [self.width, column], [column, self.width]
+            if column != self.width:
+                self.matrix[:, pair] = self.matrix[:, swapped]
+                self.order[pair] = self.order[swapped]
+            self.width += 1
+
+    def _newton(self, penalty: float) -> np.ndarray:
+        """Newton steps over the columns worked on; one that does not descend is halved. The residual at the end, [N]."""
+        columns, beta = self.matrix[:, : self.width], self.beta[: 1 + self.width]
+        penalties = np.append(0.0, np.full(self.width, penalty))
+        margin = _margin(columns, beta)
+        value = objective(margin, self.labels) + float(penalties @ np.abs(beta))
+        p = expit(margin)
+        self._bend(np.maximum(p * (1 - p), _SMALLEST_WEIGHT))
+        for _ in range(_MAX_NEWTON):
+            residual = p - self.labels
+            gradient = np.append(residual.mean(), _gradient(columns, residual))
+            step = _descend(self.hessian, gradient, beta, penalties) - beta
+            along, size = _margin(columns, step), 1.0
+            while size > _SMALLEST_STEP:
+                moved = beta + size * step
+                moved_value = objective(margin + size * along, self.labels) + float(penalties @ np.abs(moved))
+                if moved_value <= value:
+                    break
+                size /= 2
+            else:
+                return np.asarray(residual)
+            beta[:], margin, value = moved, margin + size * along, moved_value
+            p = expit(margin)
+            if np.abs(size * step).max() < _TOLERANCE:
+                break
+        return np.asarray(p - self.labels)
+
+    def _bend(self, weight: np.ndarray) -> None:
+        """Curvature of the columns worked on.
+
+        Of many columns only that of new ones is counted, with the weights of the rest, until rows weigh otherwise: a
+        step then falls short by about that share, which the next one mends.
+        """
+        known = len(self.hessian) - 1
+        narrow = self.width <= NARROW
+        if narrow or known < 0 or np.abs(weight - self.weight).mean() > _DRIFT * self.weight.mean():
+            self.weight, known = weight, -1
+        if known < self.width:
+            old = self.hessian if known >= 0 else np.empty((0, 0))
+            self.hessian = old  # what is not needed any more goes before the new one comes
+            self.hessian = _hessian(self.matrix[:, : self.width], self.weight, old)
+
+
+def _margin(columns: np.ndarray, beta: np.ndarray) -> np.ndarray:
+    """Intercept and weighted sum of the columns [N, F], with ``beta`` [1 + F]; float64 [N]."""
+    return np.asarray((columns @ beta[1:].astype(np.float32)).astype(np.float64) + beta[0])
+
+
+def _gradient(columns: np.ndarray, residual: np.ndarray) -> np.ndarray:
     """Mean of the rows weighted by ``residual`` [N]; float64 [F]."""
     residual = residual.astype(np.float32)
-    parts = [design[i : i + CHUNK].T @ residual[i : i + CHUNK] for i in range(0, len(design), CHUNK)]
-    return np.asarray(np.sum(parts, axis=0, dtype=np.float64) / len(design))
+    parts = [columns[i : i + CHUNK].T @ residual[i : i + CHUNK] for i in range(0, len(columns), CHUNK)]
+    return np.asarray(np.sum(parts, axis=0, dtype=np.float64) / len(columns))
 
 
-def _hessian(design: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Mean outer product of the rows weighted by ``weight`` [N]; float64 [F, F]."""
-    root = np.sqrt(weight, dtype=np.float32)[:, None]
-    total = np.zeros((design.shape[1],) * 2)
-    for i in range(0, len(design), CHUNK):
-        part = design[i : i + CHUNK] * root[i : i + CHUNK]
-        total += part.T @ part
-    return total / len(design)
+def _hessian(columns: np.ndarray, weight: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """Mean outer product of the rows, with a 1 before each, weighted by ``weight`` [N]; float64 [1 + F, 1 + F].
 
-
-def _newton(design: np.ndarray, labels: np.ndarray, beta: np.ndarray, penalty: np.ndarray) -> np.ndarray:
-    """Minimise at one vector of penalties [F] with the curvature at the start; halves a step that does not descend."""
-    margin = (design @ beta.astype(np.float32)).astype(np.float64)
-    value = objective(margin, labels) + float(penalty @ np.abs(beta))
-    p = expit(margin)
-    hessian = _hessian(design, np.maximum(p * (1 - p), _SMALLEST_WEIGHT))
-    for _ in range(_MAX_NEWTON):
-        step = _descend(hessian, _gradient(design, p - labels), beta, penalty) - beta
-        along, size = (design @ step.astype(np.float32)).astype(np.float64), 1.0
-        while size > 1e-3:
-            moved = beta + size * step
-            moved_value = objective(margin + size * along, labels) + float(penalty @ np.abs(moved))
-            if moved_value <= value:
-                break
-            size /= 2
-        else:
-            return beta
-        beta, margin, value = moved, margin + size * along, moved_value
-        if np.abs(size * step).max() < _TOLERANCE:
-            return beta
-        p = expit(margin)
-    return beta
+    ``old`` is that of the first columns, [1 + G, 1 + G], or empty.
+    """
+    (n, f), g = columns.shape, max(len(old) - 1, 0)
+    root = np.sqrt(weight, dtype=np.float32)
+    total = np.zeros((1 + f, 1 + f))
+    rows = min(CHUNK, max(1, _CELLS // max(1, f)))
+    for i in range(0, n, rows):
+        scale, part = root[i : i + rows], columns[i : i + rows]
+        new = part[:, g:] * scale[:, None]
+        total[1 + g :, 0] += scale @ new
+        # Of all columns it is a product with itself, of which only half is computed.
+        total[1 + g :, 1 + g :] += new.T @ new
+        if g:
+            total[1 + g :, 1 : 1 + g] += (new * scale[:, None]).T @ part[:, :g]
+    total /= n
+    total[0, 0] = weight.mean()
+    total[: 1 + g, 1 + g :] = total[1 + g :, : 1 + g].T
+    if g:
+        total[: 1 + g, : 1 + g] = old
+    return total
 
 
 def _descend(hessian: np.ndarray, gradient: np.ndarray, beta: np.ndarray, penalty: np.ndarray) -> np.ndarray:
-    """Coordinate descent on g·(x - β) + ½ (x - β)·H (x - β) + sum penalty |x|, from x = β."""
-    x, slope = beta.copy(), gradient.copy()
+    """Coordinate descent on g·(x - β) + ½ (x - β)·H (x - β) + sum penalty |x|, from x = β; the intercept comes last."""
+    x, slope, curvatures = beta.tolist(), gradient.copy(), hessian.diagonal().tolist()
+    turns = [(j, curvatures[j], float(penalty[j])) for j in (*range(1, len(x)), 0) if curvatures[j] > 0]
     for _ in range(_MAX_SWEEPS):
         largest = 0.0
-        for j in range(len(x)):
-            curvature = hessian[j, j]
-            if curvature <= 0:
-                continue
-            target = curvature * x[j] - slope[j]
-            new = math.copysign(max(abs(target) - penalty[j], 0.0), target) / curvature
+        for j, curvature, least in turns:
+            target = curvature * x[j] - slope.item(j)
+            new = math.copysign(max(abs(target) - least, 0.0), target) / curvature
             change = new - x[j]
             if change != 0.0:
                 x[j] = new
@@ -156,7 +240,7 @@ def _descend(hessian: np.ndarray, gradient: np.ndarray, beta: np.ndarray, penalt
                 largest = max(largest, abs(change))
         if largest < _TOLERANCE / 10:
             break
-    return x
+    return np.array(x)
 
 
 class Values:

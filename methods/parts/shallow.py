@@ -6,7 +6,7 @@ Shapes: N rows, F fields. Matrices are column-major, because fields are counted 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,16 +14,19 @@ import torch
 from bench.api import Rows, Schema, stratified_sample
 
 __all__ = [
+    "CELLS",
     "CHUNK",
     "Deadline",
     "bound_rows",
     "category_matrix",
     "code_matrix",
     "draw_number",
+    "each_field",
     "frequency_matrix",
     "further_codes",
     "labels_of",
     "local_codes",
+    "new_matrix",
     "permutation_importance",
     "pooled_means",
     "put_numeric",
@@ -33,6 +36,8 @@ __all__ = [
 
 CHUNK = 1 << 16
 """Rows of a matrix product at once: what a cache holds."""
+CELLS = 1 << 24
+"""Ids or numbers that are copied at once: 64 MB."""
 
 
 class Deadline:
@@ -70,8 +75,25 @@ def labels_of(rows: Rows) -> np.ndarray:
 
 def local_codes(rows: Rows) -> np.ndarray:
     """Ids counted from 0 within each field, int32 [N, F], column-major; of a pooled field that of the first value."""
-    columns = rows.ids.t().contiguous().cpu().numpy()
-    return np.asarray((columns - rows.schema.offsets[:-1, None].astype(np.int32)).T)
+    return _local_codes(rows, 0, rows.schema.n_fields)
+
+
+def each_field(*parts: Rows) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """The number of each field and its codes in each of ``parts``, int32 [N], as in ``local_codes``.
+
+    Some fields are copied at a time, so that there is no second copy of all rows.
+    """
+    n_fields = parts[0].schema.n_fields
+    width = max(1, CELLS // max(1, *map(len, parts)))
+    for start in range(0, n_fields, width):
+        blocks = [_local_codes(part, start, min(start + width, n_fields)) for part in parts]
+        for f in range(blocks[0].shape[1]):
+            yield start + f, [block[:, f] for block in blocks]
+
+
+def _local_codes(rows: Rows, start: int, stop: int) -> np.ndarray:
+    columns = rows.ids[:, start:stop].t().contiguous().cpu().numpy()
+    return np.asarray((columns - rows.schema.offsets[start:stop, None].astype(np.int32)).T)
 
 
 def refuse_pooled(schema: Schema, what: str) -> str | None:
@@ -113,9 +135,16 @@ def put_numeric(matrix: np.ndarray, rows: Rows) -> None:
 
 def code_matrix(rows: Rows) -> np.ndarray:
     """Codes taken for numbers, float32 [N, F], exact below 2^24; numeric fields give their values."""
-    matrix = local_codes(rows).astype(np.float32)
+    matrix = new_matrix(rows)
+    for f, (codes,) in each_field(rows):
+        matrix[:, f] = codes
     put_numeric(matrix, rows)
     return matrix
+
+
+def new_matrix(rows: Rows) -> np.ndarray:
+    """Room for a number a row and field, float32 [N, F], column-major."""
+    return np.empty((len(rows), rows.schema.n_fields), dtype=np.float32, order="F")
 
 
 def frequency_matrix(rows: Rows) -> np.ndarray:
@@ -123,17 +152,16 @@ def frequency_matrix(rows: Rows) -> np.ndarray:
 
     Of pooled fields the mean over the values of a row.
     """
-    codes = local_codes(rows)
-    matrix = np.empty(codes.shape, dtype=np.float32, order="F")
-    for f in range(codes.shape[1]):
+    matrix = new_matrix(rows)
+    for f, (codes,) in each_field(rows):
         if f not in rows.schema.pooled_fields:
-            matrix[:, f] = np.log1p(np.bincount(codes[:, f]))[codes[:, f]]
+            matrix[:, f] = np.log1p(np.bincount(codes))[codes]
             continue
         further = further_codes(rows, f)
         size = rows.schema.fields[f].cardinality
-        counts = np.bincount(codes[:, f], minlength=size) + np.bincount(further[further >= 0], minlength=size)
+        counts = np.bincount(codes, minlength=size) + np.bincount(further[further >= 0], minlength=size)
         table = np.append(np.log1p(counts), np.nan)  # the last one is that of -1
-        matrix[:, f] = pooled_means(table[codes[:, f]], table[further])
+        matrix[:, f] = pooled_means(table[codes], table[further])
     put_numeric(matrix, rows)
     return matrix
 
@@ -153,15 +181,15 @@ def category_matrix(train: Rows, others: Rows, limit: int) -> tuple[np.ndarray, 
     The ``limit`` most frequent values of a field get 0, 1, ... (ties: the lower code first), the others share
     ``limit``; a value without rows in ``train`` is NaN.
     """
-    codes, other_codes = local_codes(train), local_codes(others)
-    matrix, other_matrix = (np.empty(c.shape, dtype=np.float32, order="F") for c in (codes, other_codes))
-    for f, field in enumerate(train.schema.fields):
-        counts = np.bincount(codes[:, f], minlength=field.cardinality)
-        number = np.full(field.cardinality, limit, dtype=np.float32)
+    matrix, other_matrix = new_matrix(train), new_matrix(others)
+    for f, (codes, other_codes) in each_field(train, others):
+        size = train.schema.fields[f].cardinality
+        counts = np.bincount(codes, minlength=size)
+        number = np.full(size, limit, dtype=np.float32)
         order = np.argsort(-counts, kind="stable")[:limit]
         number[order] = np.arange(len(order))
         number[counts == 0] = np.nan
-        matrix[:, f], other_matrix[:, f] = number[codes[:, f]], number[other_codes[:, f]]
+        matrix[:, f], other_matrix[:, f] = number[codes], number[other_codes]
     put_numeric(matrix, train)
     put_numeric(other_matrix, others)
     return matrix, other_matrix

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from bench.api import Rows
-from methods.parts.shallow import further_codes, labels_of, local_codes, pooled_means, put_numeric
+from methods.parts.shallow import each_field, further_codes, labels_of, new_matrix, pooled_means, put_numeric
 
 __all__ = ["centred_codes", "encode", "fold_numbers", "out_of_fold", "prior_strength", "standard_codes", "value_logits"]
 
@@ -42,18 +42,17 @@ def encode(train: Rows, others: Rows, folds: int, salt: int) -> tuple[np.ndarray
     Returns:
         float32 [N, F] and [M, F], column-major.
     """
-    codes, other_codes = local_codes(train), local_codes(others)
     positive = labels_of(train) > 0.5
     fold = fold_numbers(train.index.numpy(), folds, salt)
-    encoded = np.empty(codes.shape, dtype=np.float32, order="F")
-    other_encoded = np.empty(other_codes.shape, dtype=np.float32, order="F")
-    for f, field in enumerate(train.schema.fields):
+    encoded, other_encoded = new_matrix(train), new_matrix(others)
+    for f, (codes, other_codes) in each_field(train, others):
+        field = train.schema.fields[f]
         if field.positions > 1:
-            pair = (codes[:, f], further_codes(train, f)), (other_codes[:, f], further_codes(others, f))
+            pair = (codes, further_codes(train, f)), (other_codes, further_codes(others, f))
             encoded[:, f], other_encoded[:, f] = _pooled(*pair, positive, fold, folds, field.cardinality)
         elif field.kind != "numeric":
-            encoded[:, f], table = out_of_fold(codes[:, f], positive, fold, folds, field.cardinality)
-            other_encoded[:, f] = table[other_codes[:, f]]
+            encoded[:, f], table = out_of_fold(codes, positive, fold, folds, field.cardinality)
+            other_encoded[:, f] = table[other_codes]
     put_numeric(encoded, train)
     put_numeric(other_encoded, others)
     return encoded, other_encoded

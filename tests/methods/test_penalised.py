@@ -7,6 +7,7 @@ import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from methods.parts import penalised
 from methods.parts.penalised import Column, Path, Values, group_path, l1_path
 
 
@@ -63,6 +64,74 @@ def test_l1_stands_constant_columns_equal_labels_and_separable_rows() -> None:
     found = l1_path(matrix, separable, 30, 1e-3, never)
     assert np.isfinite(found.sizes).all()
     assert found.scores().argmax() == 0
+
+
+def wide_problem(n: int = 1500, f: int = 60, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Correlated columns, of which every tenth matters, and one that is constant."""
+    rng = np.random.default_rng(seed)
+    matrix = standard(rng.normal(size=(n, f)) + 0.7 * rng.normal(size=(n, 1)))
+    matrix[:, 7] = 0
+    labels = (rng.random(n) < expit(matrix[:, ::10] @ np.linspace(1.0, -0.5, len(range(0, f, 10))) - 1)).astype(np.float32)
+    return np.asfortranarray(matrix), labels
+
+
+def test_columns_that_are_set_aside_change_nothing_of_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the minimum over all columns, at which a closed one has a gradient below the penalty."""
+    matrix, labels = wide_problem()
+    given = matrix.copy(order="F")
+    together = l1_path(given, labels, 12, 0.02, never)
+    np.testing.assert_array_equal(given, matrix)
+    monkeypatch.setattr(penalised, "NARROW", 8)
+    screened = l1_path(given, labels, 12, 0.02, never)
+    np.testing.assert_allclose(screened.penalties, together.penalties)
+    np.testing.assert_allclose(screened.sizes, together.sizes, atol=5e-4)
+    np.testing.assert_array_equal(screened.sizes > 0, together.sizes > 0)
+    assert 20 < (together.sizes[-1] > 0).sum() < 60
+
+
+def test_few_columns_are_worked_on_while_few_are_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(penalised, "NARROW", 8)
+    matrix, labels = wide_problem()
+    given = matrix.copy(order="F")
+    state = penalised._L1(given, labels)
+    first = float(np.abs(state.slopes).max())
+    state.solve(first, first)
+    assert state.width == 1
+    state.solve(0.8 * first, first)
+    assert np.count_nonzero(state.beta[1:]) <= state.width < 20
+    # No copy is made of the matrix: its columns have changed places.
+    assert state.matrix is given
+    np.testing.assert_array_equal(given, matrix[:, state.order])
+    assert sorted(state.order.tolist()) == list(range(60))
+
+
+def test_what_the_rule_leaves_out_wrongly_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(penalised, "NARROW", 8)
+    matrix, labels = wide_problem()
+    state = penalised._L1(matrix.copy(order="F"), labels)
+    first = float(np.abs(state.slopes).max())
+    state.slopes[:] = 0  # the rule now expects every column to stay closed
+    penalty = 0.3 * first
+    state.solve(penalty, 0.31 * first)
+    beta = np.zeros(60)
+    beta[state.order] = state.beta[1:]
+    residual = expit(matrix.astype(np.float64) @ beta + state.beta[0]) - labels
+    gradient = matrix.T.astype(np.float64) @ residual / len(labels)
+    opened = beta != 0
+    assert 0 < opened.sum() < 40
+    np.testing.assert_allclose(gradient[opened], -penalty * np.sign(beta[opened]), atol=1e-4)
+    assert np.abs(gradient[~opened]).max() <= penalty + 1e-6
+
+
+def test_curvature_of_new_columns_beside_known_ones_is_that_of_all() -> None:
+    matrix, _ = wide_problem(400, 30)
+    weight = np.random.default_rng(0).random(400)
+    rows = np.column_stack([np.ones(400), matrix])
+    expected = rows.T @ (rows * weight[:, None]) / 400
+    none = np.empty((0, 0))
+    known = penalised._hessian(matrix[:, :11], weight, none)
+    np.testing.assert_allclose(penalised._hessian(matrix, weight, none), expected, atol=1e-6)
+    np.testing.assert_allclose(penalised._hessian(matrix, weight, known), expected, atol=1e-6)
 
 
 def test_scores_are_the_step_of_entry_and_then_the_last_size() -> None:

@@ -247,6 +247,21 @@ def test_the_own_label_does_not_move_a_standard_code_against_its_fold(
     assert not np.allclose(after[~own], scale * before[~own], atol=1e-5)
 
 
+def test_some_fields_are_copied_at_a_time_and_the_codes_are_those_of_all(
+    toy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n, f = toy.train.ids.shape
+    whole = shallow.local_codes(toy.train), shallow.local_codes(toy.held)
+    monkeypatch.setattr(shallow, "CELLS", 2 * n + 1)
+    copies = set()
+    for number, codes in shallow.each_field(toy.train, toy.held):
+        for one, all_fields in zip(codes, whole, strict=True):
+            np.testing.assert_array_equal(one, all_fields[:, number])
+        assert codes[0].base is not None
+        copies.add(codes[0].base.shape)
+    assert (number, copies) == (f - 1, {(2, n)})
+
+
 def test_frequencies_are_counted_in_the_rows(rows_of: Callable[..., Rows]) -> None:
     rows = rows_of(np.array([[2, 0], [2, 1], [3, 1], [2, 1]]), np.array([5, 2]), np.zeros(4))
     expected = np.log1p([[3, 1], [3, 3], [1, 3], [3, 3]])

@@ -14,6 +14,7 @@ import torch
 import methods
 from bench.api import ConfigError, Field, Rows, Schema, Selection
 from bench.params import fill
+from methods.parts.boosting import threads_for
 from methods.parts.shallow import bound_rows, category_matrix, code_matrix, permutation_importance
 from methods.xgboost import XGBoost, XGBoostParams
 
@@ -152,6 +153,14 @@ def test_threads_do_not_move_the_scores(
     two = select(toy, rounds="5")
     assert (one.notes["threads"], two.notes["threads"]) == (1, 2)
     np.testing.assert_allclose(scores_of(one), scores_of(two), rtol=1e-6)
+
+
+@pytest.mark.usefixtures("restore_threads")
+def test_many_columns_give_threads_work_on_few_rows() -> None:
+    torch.set_num_threads(8)
+    # A thread more for each 100,000 rows of up to 256 columns, or as many cells of more.
+    assert [threads_for(n, 39) for n in (99_999, 100_000, 350_000, 10**9)] == [1, 2, 4, 8]
+    assert [threads_for(50_000, columns) for columns in (256, 511, 512, 1024)] == [1, 1, 2, 3]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
