@@ -28,7 +28,8 @@ away (``methods/parts/trees.py``); boosted trees that stop early make nothing of
 in place of .863 (24,000 rows, ten draws). On the data above the DNN gains .0000, .0003, .0004 and -.0020 by it, in the
 last for luck: one seed of three finds an interaction with it, another one without.
 
-Deviations: at most ``max_rows`` rows, where the public code takes all; codes come from the train split alone.
+Deviations: at most ``max_rows`` rows, where the public code takes all; codes come from the train split alone. Of more
+than 256 fields ``sound`` cuts each one's codes into 64 ranges, not XGBoost's 256: half the time of a tree.
 
 Shapes: N rows, F fields.
 """
@@ -140,12 +141,17 @@ class XGBoost(Method[XGBoostParams]):
         """Both kinds of rows in ranges of values; the second where it says when to stop."""
         import xgboost  # noqa: PLC0415
 
-        layout: dict[str, Any] = {"nthread": boosting.threads_for(*train[0].shape)}
-        if self.params.variant == "categorical":
+        (matrix, rows), variant = train, self.params.variant
+        layout: dict[str, Any] = {"nthread": boosting.threads_for(*matrix.shape)}
+        if variant == "categorical":
             kinds = ["float" if field.kind == "numeric" else "c" for field in ctx.schema.fields]
             layout |= {"feature_types": kinds, "enable_categorical": True}
-        data = xgboost.QuantileDMatrix(train[0], shallow.labels_of(train[1]), **layout)
-        if self.params.variant == "published":
+        if variant == "sound":
+            data = boosting.in_ranges(matrix, shallow.labels_of(rows), **layout)
+            layout |= {"max_bin": boosting.bins_for(ctx.schema.n_fields)}
+        else:
+            data = xgboost.QuantileDMatrix(matrix, shallow.labels_of(rows), **layout)
+        if variant == "published":
             return data, None
         return data, xgboost.QuantileDMatrix(held[0], shallow.labels_of(held[1]), ref=data, **layout)
 
@@ -169,6 +175,8 @@ class XGBoost(Method[XGBoostParams]):
         weight = self._weight(rows)
         options |= {"eta": p.eta, "min_child_weight": weight, "eval_metric": "logloss"}
         options |= {"subsample": p.subsample, "colsample_bytree": p.colsample}
+        if p.variant == "sound":
+            options |= {"max_bin": boosting.bins_for(ctx.schema.n_fields)}
         watch |= {"evals": [(checked, "selection")], "early_stopping_rounds": p.patience}
         booster = xgboost.train(options, data, rounds, **watch)
         best = booster.best_iteration + 1

@@ -14,8 +14,8 @@ sqrt(df_f · p(1 - p) / N) whatever its vocabulary, which is what sqrt(df_f) wei
 occur, less one. Each step is warm-started from the one before.
 
 Of more than ``NARROW`` columns the l1 form works on those that the sequential strong rule lets in (Tibshirani et al.,
-Strong Rules for Discarding Predictors, JRSS B 2012): |gradient at the last λ| >= 2 λ - last λ. Whatever the rule leaves
-out is checked at the minimum found, where a closed column has |gradient| <= λ, and let in if it fails: it is the minimum
+Strong Rules for Discarding Predictors, JRSS B 2012): |gradient at the last λ| >= 2 λ - last λ. What the rule leaves out
+is checked at the minimum found, where a closed column has |gradient| <= λ, and let in if it fails: it is the minimum
 over all columns, to the same tolerance.
 """
 
@@ -145,7 +145,7 @@ class _L1:
             self.width += 1
 
     def _newton(self, penalty: float) -> np.ndarray:
-        """Newton steps over the columns worked on; one that does not descend is halved. The residual at the end, [N]."""
+        """Newton steps over the columns worked on; one that does not descend is halved. Returns the residual, [N]."""
         columns, beta = self.matrix[:, : self.width], self.beta[: 1 + self.width]
         penalties = np.append(0.0, np.full(self.width, penalty))
         margin = _margin(columns, beta)

@@ -71,7 +71,9 @@ def wide_problem(n: int = 1500, f: int = 60, seed: int = 3) -> tuple[np.ndarray,
     rng = np.random.default_rng(seed)
     matrix = standard(rng.normal(size=(n, f)) + 0.7 * rng.normal(size=(n, 1)))
     matrix[:, 7] = 0
-    labels = (rng.random(n) < expit(matrix[:, ::10] @ np.linspace(1.0, -0.5, len(range(0, f, 10))) - 1)).astype(np.float32)
+    labels = (rng.random(n) < expit(matrix[:, ::10] @ np.linspace(1.0, -0.5, len(range(0, f, 10))) - 1)).astype(
+        np.float32
+    )
     return np.asfortranarray(matrix), labels
 
 

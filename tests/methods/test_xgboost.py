@@ -14,7 +14,8 @@ import torch
 import methods
 from bench.api import ConfigError, Field, Rows, Schema, Selection
 from bench.params import fill
-from methods.parts.boosting import threads_for
+from methods.parts import boosting
+from methods.parts.boosting import in_ranges, quantiles, threads_for
 from methods.parts.shallow import bound_rows, category_matrix, code_matrix, permutation_importance
 from methods.xgboost import XGBoost, XGBoostParams
 
@@ -161,6 +162,36 @@ def test_many_columns_give_threads_work_on_few_rows() -> None:
     # A thread more for each 100,000 rows of up to 256 columns, or as many cells of more.
     assert [threads_for(n, 39) for n in (99_999, 100_000, 350_000, 10**9)] == [1, 2, 4, 8]
     assert [threads_for(50_000, columns) for columns in (256, 511, 512, 1024)] == [1, 1, 2, 3]
+
+
+def test_ranges_of_many_columns_begin_at_quantiles_or_at_every_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    few = np.repeat([-2.0, 0.5, 3.0, 3.5], [1, 700, 298, 1])
+    matrix = np.asfortranarray(np.stack([rng.permutation(1000), rng.permutation(few)], axis=1), dtype=np.float32)
+    begins = quantiles(matrix, 11)
+    # Ranks 0, 99.9, 199.8, …, 999 of the numbers 0 to 999; all of four values, the last one repeated.
+    assert begins[:, 0].tolist() == [0, 100, 200, 300, 400, 500, 599, 699, 799, 899, 999]
+    assert begins[:, 1].tolist() == [-2, 0.5, 3] + [3.5] * 8
+    monkeypatch.setattr(boosting, "_NARROW", 1)
+    monkeypatch.setattr(boosting, "_FEWER_BINS", 11)
+    starts, cuts = in_ranges(matrix, np.zeros(1000, dtype=np.float32)).get_quantile_cut()
+    # The first and the last are XGBoost's own: below the least value, and above the largest.
+    assert cuts[starts[0] : starts[1]][1:-1].tolist() == begins[1:, 0].tolist()
+    assert cuts[starts[1] : starts[2]][1:-1].tolist() == [0.5, 3, 3.5]
+
+
+def test_fields_of_a_wide_table_rank_as_those_of_a_narrow_one(
+    toy: Any, select: Callable[..., Selection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no column has more values than there are ranges, ranges are the values, whoever finds them."""
+    narrow = select(toy, folds="2", rounds="20")
+    monkeypatch.setattr(boosting, "_NARROW", 1)
+    monkeypatch.setattr(boosting, "_FEWER_BINS", 128)
+    wide = select(toy, folds="2", rounds="20")
+    assert toy.train.schema.cardinalities.max() * 2 <= 128
+    np.testing.assert_allclose(scores_of(wide), scores_of(narrow), rtol=1e-6)
+    monkeypatch.setattr(boosting, "_FEWER_BINS", 16)
+    assert np.argsort(-scores_of(select(toy, folds="2", rounds="20")))[0] == np.argsort(-scores_of(narrow))[0]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
