@@ -32,7 +32,7 @@ import numpy as np
 from bench.api import Context, Method, Only, Range, Rows, Selection
 from methods.parts import shallow
 from methods.parts.penalised import Column, Path, Values, group_path, l1_path
-from methods.parts.target_encoding import standard_codes
+from methods.parts.target_encoding import standard_design
 
 _STEPS = {"sound": 40, "group": 30}
 _SMALLEST = {"sound": 1e-3, "group": 1e-2}
@@ -98,8 +98,8 @@ class Lasso(Method[LassoParams]):
         return np.abs(np.asarray(model.coef_, dtype=np.float64))
 
     def _sound(self, ctx: Context[LassoParams], rows: Rows, deadline: shallow.Deadline) -> Path:
-        matrix = standard_codes(rows, self.params.folds, shallow.draw_number(ctx.rng("folds")))
-        return l1_path(matrix, shallow.labels_of(rows), *self._grid(), deadline.check)
+        design = standard_design(rows, self.params.folds, shallow.draw_number(ctx.rng("folds")))
+        return l1_path(design, shallow.labels_of(rows), *self._grid(), deadline.check)
 
     def _group(self, rows: Rows, deadline: shallow.Deadline) -> Path:
         merged = rows.merge_rare(self.params.min_count) if self.params.min_count > 1 else rows

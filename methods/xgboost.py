@@ -115,7 +115,7 @@ class XGBoost(Method[XGBoostParams]):
         held = shallow.bound_rows(selection_rows, self.params.max_selection_rows, ctx.rng("selection rows"))
         matrix, held_matrix = self._matrices(ctx, rows, held)
         data, checked = self._histograms(ctx, (matrix, rows), (held_matrix, held))
-        del matrix  # trees grow on a quarter of its bytes
+        del matrix  # trees grow on ranges, which take a quarter of its bytes
         booster, notes = self._grow(ctx, (data, rows), checked, deadline)
         scores = self._scores(ctx, booster, held_matrix, held)
         notes |= {"rows": len(rows), "selection_rows": len(held), "device": self.params.device}

@@ -163,7 +163,7 @@ def _selected(config: RunConfig, choice: MethodChoice) -> np.ndarray:
     """
     if "tau" not in choice.make().axes():
         config = replace(config, prune_ratio=(_KEEP_ALL,))
-    session = Session(resolve(config))
+    session = Session(resolve(config), blind=True)
     use_threads(config)
     session.check_fields(session.plan.cards)
     found = []

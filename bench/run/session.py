@@ -124,6 +124,8 @@ class Session:
     plan: Plan
     own_process: bool = False
     """Whether the process computes one cell alone, so that its peak memory is the cell's."""
+    blind: bool = False
+    """Whether it only selects, so that test rows need not be kept."""
     warmed: set[str] = field(default_factory=set)
     tunings: dict[Cell, Tuning] = field(default_factory=dict)
     """Trials known so far, by the cell of their seed."""
@@ -149,6 +151,7 @@ class Session:
             self._data = None
             card, config = self.plan.cards[label], self.plan.config
             found = load(store_folder(config.data_dir, card), card, config.rows)
+            found = found.without_test() if self.blind else found
             beside = table_bytes(found.schema, self.profile(label).dim)
             self._data = label, place(found, self.plan.device, beside)
         return self._data[1]

@@ -13,7 +13,7 @@ are orthonormal (Simon and Tibshirani, Statistica Sinica 2012): the gradient of 
 sqrt(df_f · p(1 - p) / N) whatever its vocabulary, which is what sqrt(df_f) weighs against. df_f counts the values that
 occur, less one. Each step is warm-started from the one before.
 
-Of more than ``NARROW`` columns the l1 form works on those that the sequential strong rule lets in (Tibshirani et al.,
+Of more than ``NARROW`` fields the l1 form works on those that the sequential strong rule lets in (Tibshirani et al.,
 Strong Rules for Discarding Predictors, JRSS B 2012): |gradient at the last λ| >= 2 λ - last λ. What the rule leaves out
 is checked at the minimum found, where a closed column has |gradient| <= λ, and let in if it fails: it is the minimum
 over all columns, to the same tolerance.
@@ -37,10 +37,10 @@ _NOTHING = 1e-12  # a gradient that is rounding
 _MAX_NEWTON, _MAX_SWEEPS = 25, 200
 _SMALLEST_WEIGHT, _SMALLEST_STEP = 1e-6, 1e-3
 _DRIFT = 0.25  # share of the rows' weight that moves before a large curvature is counted anew
-_CELLS = 1 << 24  # of rows and columns that are weighted at once
 
 NARROW = 256
-"""Columns up to which all are worked on: what leaving some out would save is less than it costs."""
+"""Fields up to which all are worked on: what leaving some out would save is less than it costs."""
+_CELLS = CHUNK * (NARROW + 1)  # that are weighted at once
 
 Check = Callable[[str], None]
 """Called between steps with what is being done; raises to end the path."""
@@ -72,27 +72,27 @@ def objective(margin: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(np.logaddexp(0.0, margin) - labels * margin))
 
 
-def l1_path(matrix: np.ndarray, labels: np.ndarray, steps: int, smallest: float, check: Check) -> Path:
+def l1_path(design: np.ndarray, labels: np.ndarray, steps: int, smallest: float, check: Check) -> Path:
     """Newton steps, each solved by coordinate descent on a model of the columns that are worked on.
 
     Args:
-        matrix: columns of mean 0 and variance 1, or all 0, float32 [N, F]; of more than ``NARROW`` columns their order
-            is changed in place, so that no second copy is needed.
+        design: columns of mean 0 and variance 1, or all 0, and last one of ones, float32 [N, F + 1]; where F is above
+            ``NARROW`` their order is changed in place, so that no second copy is needed.
         labels: 0 or 1, [N].
         steps: penalties, evenly spaced in their logarithm.
         smallest: the last penalty as a share of the first.
         check: called before every penalty.
     """
-    state = _L1(matrix, labels)
-    penalties = _grid(float(np.abs(state.slopes).max(initial=0.0)), steps, smallest)
-    sizes = np.zeros((steps, matrix.shape[1]))
+    state = _L1(design, labels)
+    penalties = _grid(state.first, steps, smallest)
+    sizes = np.zeros((steps, design.shape[1]))
     if penalties[0] < _NOTHING:
-        return Path(penalties, sizes)
+        return Path(penalties, sizes[:, :-1])
     for number, penalty in enumerate(penalties):
         check(f"penalty {number + 1} of {steps}")
         state.solve(float(penalty), float(penalties[max(number - 1, 0)]))
-        sizes[number, state.order] = np.abs(state.beta[1:])
-    return Path(penalties, sizes)
+        sizes[number, state.order] = np.abs(state.beta)
+    return Path(penalties, sizes[:, :-1])
 
 
 def _grid(first: float, steps: int, smallest: float) -> np.ndarray:
@@ -108,54 +108,56 @@ class _L1:
     """One path: the first ``width`` columns are worked on, the others are closed and only looked at.
 
     Attributes:
-        order: the field that each column now is, int64 [F].
-        beta: the intercept, then a weight a column, float64 [1 + F].
-        slopes: gradient of the closed columns, float64 [F - width]; of all before the first penalty.
+        order: the field that each column now is, F for the ones, int64 [F + 1].
+        beta: their weights, float64 [F + 1].
+        first: the penalty that closes all.
+        slopes: gradient of the closed columns, float64 [F + 1 - width].
     """
 
-    def __init__(self, matrix: np.ndarray, labels: np.ndarray) -> None:
-        f = matrix.shape[1]
-        self.matrix, self.labels = matrix, labels.astype(np.float64)
-        self.order = np.arange(f)
-        rate = float(self.labels.mean())
-        self.beta = np.append(_logit(rate), np.zeros(f))
-        self.slopes = _gradient(matrix, self.labels - rate)
-        self.width = f if f <= NARROW else 0
+    def __init__(self, design: np.ndarray, labels: np.ndarray) -> None:
+        f = design.shape[1] - 1
+        self.design, self.labels = design, labels.astype(np.float64)
+        self.order, self.beta, self.width = np.arange(f + 1), np.zeros(f + 1), f + 1
+        self.beta[f] = _logit(self.labels.mean())
+        slopes = _gradient(design, self.labels - self.labels.mean())[:f]
+        self.first = float(np.abs(slopes).max(initial=0.0))
+        if f > NARROW:
+            self.width = 0
+            self._work_on(np.arange(f + 1) == f)
+        self.slopes = slopes[self.order[self.width :]]
         self.hessian, self.weight = np.empty((0, 0)), np.empty(0)
 
     def solve(self, penalty: float, last: float) -> None:
         """Minimise at ``penalty``, from the minimum at ``last``."""
-        if self.width < len(self.order):
-            self._work_on(np.abs(self.slopes) >= 2 * penalty - last)
+        self._work_on(np.abs(self.slopes) >= 2 * penalty - last)
         while True:
             residual = self._newton(penalty)
-            self.slopes = _gradient(self.matrix[:, self.width :], residual)
+            self.slopes = _gradient(self.design[:, self.width :], residual)
             missed = np.abs(self.slopes) > penalty
             if not missed.any():
                 return
             self._work_on(missed)
 
     def _work_on(self, more: np.ndarray) -> None:
-        """Move those of the closed columns, bool [F - width], behind the ones that are worked on."""
+        """Move those of the closed columns, bool [F + 1 - width], behind the ones that are worked on."""
         for column in self.width + np.flatnonzero(more):
             pair, swapped = [self.width, column], [column, self.width]
             if column != self.width:
-                self.matrix[:, pair] = self.matrix[:, swapped]
-                self.order[pair] = self.order[swapped]
+                self.design[:, pair] = self.design[:, swapped]
+                self.order[pair], self.beta[pair] = self.order[swapped], self.beta[swapped]
             self.width += 1
 
     def _newton(self, penalty: float) -> np.ndarray:
         """Newton steps over the columns worked on; one that does not descend is halved. Returns the residual, [N]."""
-        columns, beta = self.matrix[:, : self.width], self.beta[: 1 + self.width]
-        penalties = np.append(0.0, np.full(self.width, penalty))
+        columns, beta = self.design[:, : self.width], self.beta[: self.width]
+        penalties = np.where(self.order[: self.width] < len(self.order) - 1, penalty, 0.0)
         margin = _margin(columns, beta)
         value = objective(margin, self.labels) + float(penalties @ np.abs(beta))
         p = expit(margin)
         self._bend(np.maximum(p * (1 - p), _SMALLEST_WEIGHT))
         for _ in range(_MAX_NEWTON):
             residual = p - self.labels
-            gradient = np.append(residual.mean(), _gradient(columns, residual))
-            step = _descend(self.hessian, gradient, beta, penalties) - beta
+            step = _descend(self.hessian, _gradient(columns, residual), beta, penalties) - beta
             along, size = _margin(columns, step), 1.0
             while size > _SMALLEST_STEP:
                 moved = beta + size * step
@@ -177,19 +179,18 @@ class _L1:
         Of many columns only that of new ones is counted, with the weights of the rest, until rows weigh otherwise: a
         step then falls short by about that share, which the next one mends.
         """
-        known = len(self.hessian) - 1
-        narrow = self.width <= NARROW
-        if narrow or known < 0 or np.abs(weight - self.weight).mean() > _DRIFT * self.weight.mean():
-            self.weight, known = weight, -1
-        if known < self.width:
-            old = self.hessian if known >= 0 else np.empty((0, 0))
-            self.hessian = old  # what is not needed any more goes before the new one comes
-            self.hessian = _hessian(self.matrix[:, : self.width], self.weight, old)
+        narrow, drift = self.width <= NARROW + 1, 0.0
+        if len(self.hessian):
+            drift = float(np.abs(weight - self.weight).mean() / self.weight.mean())
+        if narrow or not len(self.hessian) or drift > _DRIFT:
+            self.weight, self.hessian = weight, np.empty((0, 0))
+        if len(self.hessian) < self.width:
+            self.hessian = _hessian(self.design[:, : self.width], self.weight, self.hessian)
 
 
 def _margin(columns: np.ndarray, beta: np.ndarray) -> np.ndarray:
-    """Intercept and weighted sum of the columns [N, F], with ``beta`` [1 + F]; float64 [N]."""
-    return np.asarray((columns @ beta[1:].astype(np.float32)).astype(np.float64) + beta[0])
+    """Weighted sum of the columns [N, F]; float64 [N]."""
+    return np.asarray((columns @ beta.astype(np.float32)).astype(np.float64))
 
 
 def _gradient(columns: np.ndarray, residual: np.ndarray) -> np.ndarray:
@@ -199,35 +200,31 @@ def _gradient(columns: np.ndarray, residual: np.ndarray) -> np.ndarray:
     return np.asarray(np.sum(parts, axis=0, dtype=np.float64) / len(columns))
 
 
-def _hessian(columns: np.ndarray, weight: np.ndarray, old: np.ndarray) -> np.ndarray:
-    """Mean outer product of the rows, with a 1 before each, weighted by ``weight`` [N]; float64 [1 + F, 1 + F].
+def _hessian(columns: np.ndarray, weight: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Mean outer product of the rows weighted by ``weight`` [N]; float64 [F, F].
 
-    ``old`` is that of the first columns, [1 + G, 1 + G], or empty.
+    ``known`` is that of the first columns, [G, G], where G may be 0.
     """
-    (n, f), g = columns.shape, max(len(old) - 1, 0)
-    root = np.sqrt(weight, dtype=np.float32)
-    total = np.zeros((1 + f, 1 + f))
-    rows = min(CHUNK, max(1, _CELLS // max(1, f)))
+    (n, f), g = columns.shape, len(known)
+    root = np.sqrt(weight, dtype=np.float32)[:, None]
+    total = np.zeros((f, f))
+    rows = min(CHUNK, max(1, _CELLS // f))
     for i in range(0, n, rows):
         scale, part = root[i : i + rows], columns[i : i + rows]
-        new = part[:, g:] * scale[:, None]
-        total[1 + g :, 0] += scale @ new
-        # Of all columns it is a product with itself, of which only half is computed.
-        total[1 + g :, 1 + g :] += new.T @ new
+        new = part[:, g:] * scale
+        total[g:, g:] += new.T @ new
         if g:
-            total[1 + g :, 1 : 1 + g] += (new * scale[:, None]).T @ part[:, :g]
+            total[g:, :g] += (new * scale).T @ part[:, :g]
     total /= n
-    total[0, 0] = weight.mean()
-    total[: 1 + g, 1 + g :] = total[1 + g :, : 1 + g].T
     if g:
-        total[: 1 + g, : 1 + g] = old
+        total[:g, :g], total[:g, g:] = known, total[g:, :g].T
     return total
 
 
 def _descend(hessian: np.ndarray, gradient: np.ndarray, beta: np.ndarray, penalty: np.ndarray) -> np.ndarray:
-    """Coordinate descent on g·(x - β) + ½ (x - β)·H (x - β) + sum penalty |x|, from x = β; the intercept comes last."""
+    """Coordinate descent on g·(x - β) + ½ (x - β)·H (x - β) + sum penalty |x|, from x = β."""
     x, slope, curvatures = beta.tolist(), gradient.copy(), hessian.diagonal().tolist()
-    turns = [(j, curvatures[j], float(penalty[j])) for j in (*range(1, len(x)), 0) if curvatures[j] > 0]
+    turns = [(j, curvatures[j], float(penalty[j])) for j in range(len(x)) if curvatures[j] > 0]
     for _ in range(_MAX_SWEEPS):
         largest = 0.0
         for j, curvature, least in turns:

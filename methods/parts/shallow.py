@@ -142,9 +142,9 @@ def code_matrix(rows: Rows) -> np.ndarray:
     return matrix
 
 
-def new_matrix(rows: Rows) -> np.ndarray:
-    """Room for a number a row and field, float32 [N, F], column-major."""
-    return np.empty((len(rows), rows.schema.n_fields), dtype=np.float32, order="F")
+def new_matrix(rows: Rows, spare: int = 0) -> np.ndarray:
+    """Room for a number a row and field, and for ``spare`` more columns, float32 [N, F + spare], column-major."""
+    return np.empty((len(rows), rows.schema.n_fields + spare), dtype=np.float32, order="F")
 
 
 def frequency_matrix(rows: Rows) -> np.ndarray:

@@ -24,13 +24,22 @@ import torch
 from bench.api import Rows
 from methods.parts.shallow import each_field, further_codes, labels_of, new_matrix, pooled_means, put_numeric
 
-__all__ = ["centred_codes", "encode", "fold_numbers", "out_of_fold", "prior_strength", "standard_codes", "value_logits"]
+__all__ = [
+    "centred_codes",
+    "encode",
+    "fold_numbers",
+    "out_of_fold",
+    "prior_strength",
+    "standard_codes",
+    "standard_design",
+    "value_logits",
+]
 
 _SMALLEST_VARIANCE = 1e-9
 _ROUNDING = 1e-9  # a column of float32 numbers that differ at all differs by more
 
 
-def encode(train: Rows, others: Rows, folds: int, salt: int) -> tuple[np.ndarray, np.ndarray]:
+def encode(train: Rows, others: Rows, folds: int, salt: int, spare: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Encode all fields; numeric fields keep their values.
 
     Args:
@@ -38,13 +47,14 @@ def encode(train: Rows, others: Rows, folds: int, salt: int) -> tuple[np.ndarray
         others: rows that are only encoded, from all of ``train``.
         folds: number of folds.
         salt: chooses the assignment of rows to folds.
+        spare: columns behind those of ``train`` that are left to be filled.
 
     Returns:
-        float32 [N, F] and [M, F], column-major.
+        float32 [N, F + spare] and [M, F], column-major.
     """
     positive = labels_of(train) > 0.5
     fold = fold_numbers(train.index.numpy(), folds, salt)
-    encoded, other_encoded = new_matrix(train), new_matrix(others)
+    encoded, other_encoded = new_matrix(train, spare), new_matrix(others)
     for f, (codes, other_codes) in each_field(train, others):
         field = train.schema.fields[f]
         if field.positions > 1:
@@ -67,18 +77,25 @@ def standard_codes(train: Rows, folds: int, salt: int) -> np.ndarray:
     return _centred(train, folds, salt, scaled=True)
 
 
+def standard_design(train: Rows, folds: int, salt: int) -> np.ndarray:
+    """The same, and a column of ones behind them; float32 [N, F + 1], column-major."""
+    design = _centred(train, folds, salt, scaled=True, spare=1)
+    design[:, -1] = 1
+    return design
+
+
 def centred_codes(train: Rows, folds: int, salt: int) -> np.ndarray:
     """The same, in log odds: not scaled."""
     return _centred(train, folds, salt, scaled=False)
 
 
-def _centred(train: Rows, folds: int, salt: int, scaled: bool) -> np.ndarray:
+def _centred(train: Rows, folds: int, salt: int, scaled: bool, spare: int = 0) -> np.ndarray:
     # Without the centring a field that says nothing would still tell the folds apart by the share of clicks in the
     # other folds, which runs against the share in its own.
-    encoded, _ = encode(train, train.take(torch.arange(0)), folds, salt)
+    encoded, _ = encode(train, train.take(torch.arange(0)), folds, salt, spare)
     fold = fold_numbers(train.index.numpy(), folds, salt)
     rows = np.maximum(np.bincount(fold, minlength=folds), 1)
-    for f in range(encoded.shape[1]):
+    for f in range(train.schema.n_fields):
         column = encoded[:, f].astype(np.float64)
         centred = column - (np.bincount(fold, column, folds) / rows)[fold]
         deviation = float(centred.std())

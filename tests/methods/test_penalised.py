@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from methods.parts import penalised
-from methods.parts.penalised import Column, Path, Values, group_path, l1_path
+from methods.parts.penalised import Column, Path, Values, group_path
 
 
 def never(doing: str) -> None:
@@ -17,6 +19,14 @@ def never(doing: str) -> None:
 
 def standard(matrix: np.ndarray) -> np.ndarray:
     return ((matrix - matrix.mean(axis=0)) / matrix.std(axis=0)).astype(np.float32)
+
+
+def with_ones(matrix: np.ndarray) -> np.ndarray:
+    return np.asfortranarray(np.column_stack([matrix, np.ones(len(matrix), dtype=np.float32)]))
+
+
+def l1_path(matrix: np.ndarray, *rest: Any) -> Path:
+    return penalised.l1_path(with_ones(matrix), *rest)
 
 
 def linear_problem(n: int = 2000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -80,44 +90,45 @@ def wide_problem(n: int = 1500, f: int = 60, seed: int = 3) -> tuple[np.ndarray,
 def test_columns_that_are_set_aside_change_nothing_of_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the minimum over all columns, at which a closed one has a gradient below the penalty."""
     matrix, labels = wide_problem()
-    given = matrix.copy(order="F")
-    together = l1_path(given, labels, 12, 0.02, never)
-    np.testing.assert_array_equal(given, matrix)
+    design = with_ones(matrix)
+    together = penalised.l1_path(design, labels, 12, 0.02, never)
+    np.testing.assert_array_equal(design, with_ones(matrix))
     monkeypatch.setattr(penalised, "NARROW", 8)
-    screened = l1_path(given, labels, 12, 0.02, never)
+    screened = penalised.l1_path(design, labels, 12, 0.02, never)
     np.testing.assert_allclose(screened.penalties, together.penalties)
     np.testing.assert_allclose(screened.sizes, together.sizes, atol=5e-4)
-    np.testing.assert_array_equal(screened.sizes > 0, together.sizes > 0)
+    # At the first penalty the gradient of one field is the penalty, and rounding says whether it is open.
+    np.testing.assert_array_equal(screened.sizes[1:] > 0, together.sizes[1:] > 0)
     assert 20 < (together.sizes[-1] > 0).sum() < 60
 
 
 def test_few_columns_are_worked_on_while_few_are_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(penalised, "NARROW", 8)
     matrix, labels = wide_problem()
-    given = matrix.copy(order="F")
-    state = penalised._L1(given, labels)
-    first = float(np.abs(state.slopes).max())
-    state.solve(first, first)
-    assert state.width == 1
-    state.solve(0.8 * first, first)
-    assert np.count_nonzero(state.beta[1:]) <= state.width < 20
-    # No copy is made of the matrix: its columns have changed places.
-    assert state.matrix is given
-    np.testing.assert_array_equal(given, matrix[:, state.order])
-    assert sorted(state.order.tolist()) == list(range(60))
+    design = with_ones(matrix)
+    state = penalised._L1(design, labels)
+    state.solve(state.first, state.first)
+    assert state.width == 2  # the ones and one field
+    state.solve(0.8 * state.first, state.first)
+    assert np.count_nonzero(state.beta) <= state.width < 20
+    # No copy is made of the design: its columns have changed places.
+    assert state.design is design
+    np.testing.assert_array_equal(design, with_ones(matrix)[:, state.order])
+    assert sorted(state.order.tolist()) == list(range(61))
 
 
 def test_what_the_rule_leaves_out_wrongly_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(penalised, "NARROW", 8)
     matrix, labels = wide_problem()
-    state = penalised._L1(matrix.copy(order="F"), labels)
-    first = float(np.abs(state.slopes).max())
+    state = penalised._L1(with_ones(matrix), labels)
     state.slopes[:] = 0  # the rule now expects every column to stay closed
-    penalty = 0.3 * first
-    state.solve(penalty, 0.31 * first)
-    beta = np.zeros(60)
-    beta[state.order] = state.beta[1:]
-    residual = expit(matrix.astype(np.float64) @ beta + state.beta[0]) - labels
+    penalty = 0.3 * state.first
+    state.solve(penalty, 0.31 * state.first)
+    weights = np.zeros(61)
+    weights[state.order] = state.beta
+    beta = weights[:60]
+    residual = expit(matrix.astype(np.float64) @ beta + weights[60]) - labels
+    assert residual.mean() == pytest.approx(0, abs=1e-4)
     gradient = matrix.T.astype(np.float64) @ residual / len(labels)
     opened = beta != 0
     assert 0 < opened.sum() < 40
@@ -128,7 +139,7 @@ def test_what_the_rule_leaves_out_wrongly_is_let_in(monkeypatch: pytest.MonkeyPa
 def test_curvature_of_new_columns_beside_known_ones_is_that_of_all() -> None:
     matrix, _ = wide_problem(400, 30)
     weight = np.random.default_rng(0).random(400)
-    rows = np.column_stack([np.ones(400), matrix])
+    rows = matrix.astype(np.float64)
     expected = rows.T @ (rows * weight[:, None]) / 400
     none = np.empty((0, 0))
     known = penalised._hessian(matrix[:, :11], weight, none)
