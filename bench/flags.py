@@ -81,6 +81,11 @@ def _taken(cell: Numbers) -> str | None:
     return "" if cell.get("origin") else None
 
 
+def _blocks(cell: Numbers) -> str | None:
+    order = cell.get("order")
+    return f"windows of {order['window']:,} rows" if order else None
+
+
 def _scarce(cell: Numbers) -> str | None:
     """Count the rarer class of the test rows."""
     if (found := rarer_class(cell)) is None:
@@ -107,6 +112,7 @@ FLAGS: tuple[CellFlag, ...] = (
     CellFlag("TIES", "◇", "the cut falls among fields of one score, of which it keeps those of lower index", _ties),
     CellFlag("UNSTABLE", "♯", "rounding alone moves its AUC at least half as far as a seed does", _unstable),
     CellFlag("LEARNED-VALIDATION", "♣", "stopped on validation rows that its gates had learned", _learned),
+    CellFlag("BLOCKS", "∘", "trained on rows from the disk, shuffled some at a time", _blocks, of_data=True),
     CellFlag("SCARCE-CLASS", "△", f"fewer than {SCARCE} test rows of one class", _scarce, of_data=True),
     RECORDED,
 )

@@ -47,8 +47,7 @@ class CellRecord:
     dataset: str
     """Data set as asked for, overrides included."""
     dataset_title: str | None = None
-    """Title in a user's own card, which may change without making the cell another; None where the data set is
-    registered."""
+    """Title in a user's own card, no part of the cell's identity; None where the data set is registered."""
     dataset_revision: str | None = None
     """Revision of the data set's card; of data read from files, a dash and a checksum of files and card follow."""
     split_rows: dict[str, int] = field(default_factory=dict)
@@ -57,6 +56,8 @@ class CellRecord:
     """Those of them with label 1, by split."""
     vocabulary_rows: int | None = None
     """Rows of the embedding table over all fields, reserved ones included."""
+    order: dict[str, Any] | None = None
+    """Of rows that were read while models trained: ``order``, ``block`` and ``window``; None: they were in memory."""
     backbone: str
     """Registered name of the CTR model."""
     backbone_params: dict[str, Any] = field(default_factory=dict)

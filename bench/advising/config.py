@@ -20,7 +20,7 @@ __all__ = ["AdviseConfig", "baseline_name", "ranking_name", "run_config", "secon
 
 EXPERIMENT = "advise"
 """Whose settings hold where nothing is asked: rankers, backbone, prune ratio of the rankers' own rows."""
-_PASSED_ON = ("seeds", "data_dir", "profile", "set", "rows", "device", "threads", "isolate")
+_PASSED_ON = ("seeds", "data_dir", "profile", "set", "rows", "device", "threads", "memory", "isolate")
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
@@ -67,6 +67,8 @@ class AdviseConfig:
     """auto, cpu, cuda or cuda:N."""
     threads: int | None = None
     """CPU threads; all cores by default."""
+    memory: str | None = None
+    """What the process may take of main memory, as of `run`."""
     isolate: bool = False
     """Run every cell in a process of its own."""
 

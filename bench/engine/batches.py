@@ -8,25 +8,28 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from bench.rows.order import Blocks
 from bench.rows.rows import Batch, Rows
 
 
 class Orders:
-    """Orders of N rows from a CPU generator, the same on every device.
+    """Orders of N rows from a CPU generator, the same on every device, whole or in blocks.
 
     For a GPU the next order is drawn while the current one is trained on: with tens of millions of rows a draw
     takes seconds. The generator always stands where the last order handed out has left it.
     """
 
-    def __init__(self, n: int, generator: torch.Generator, ahead: bool) -> None:
-        """Draw from ``generator``; ``ahead`` draws in a thread, into locked memory."""
-        self._n, self._generator = n, generator
+    def __init__(self, n: int, generator: torch.Generator, ahead: bool, blocks: Blocks | None = None) -> None:
+        """Draw from ``generator``; ``ahead`` draws in a thread, into locked memory where an order is whole."""
+        self._n, self._generator, self._blocks = n, generator, blocks
         self._worker = ThreadPoolExecutor(1) if ahead else None
         self._coming: Future[tuple[Tensor, Tensor]] | None = None
 
     def next(self) -> Tensor:
-        """The next order, on the CPU: int64 [N], int32 if drawn ahead."""
+        """The next order, on the CPU: int64 [N], int32 if drawn ahead or in blocks."""
         if self._worker is None:
+            if self._blocks is not None:
+                return self._blocks.draw(self._n, self._generator)
             return torch.randperm(self._n, generator=self._generator)
         coming = self._coming or self._worker.submit(self._draw, self._generator.get_state())
         order, after = coming.result()
@@ -38,6 +41,8 @@ class Orders:
         """An order from a copy of the generator in ``state``, and the copy's state after it."""
         copy = torch.Generator()
         copy.set_state(state)
+        if self._blocks is not None:
+            return self._blocks.draw(self._n, copy), copy.get_state()
         small = self._n < 2**31  # the same numbers in half the memory
         lock = torch.cuda.is_available()
         dtype = torch.int32 if small else torch.int64
@@ -69,7 +74,7 @@ class Batches:
         self.order = torch.empty(0, dtype=torch.int64)
         self.at = 0
         self._least = 1 if rest else self.size
-        self._orders = Orders(len(rows), generator, ahead=rows.device.type == "cuda")
+        self._orders = Orders(len(rows), generator, rows.device.type == "cuda", rows.blocks)
         self._under_way: Iterator[Batch] | None = None
 
     def next(self) -> Batch:
@@ -84,7 +89,7 @@ class Batches:
     def _pass(self) -> Iterator[Batch]:
         """The batches from ``at`` to the end of the pass."""
         starts = range(self.at, len(self.order) - self._least + 1, self.size)
-        if self.rows.goes_to is not None:
+        if self.rows.lies:
             return self.rows.batches(self.order[start : start + self.size] for start in starts)
         order = self.order.to(self.rows.device, non_blocking=True)
         return (self.rows.batch(order[start : start + self.size]) for start in starts)

@@ -250,9 +250,9 @@ class Fitter:
             self.log.best_epoch, self.log.best_s = self.log.epochs, self.log.total_s
 
     def _execution(self) -> str:
-        paged = any(rows is not None and rows.goes_to is not None for rows in (self.train, self.valid))
+        lie = dict.fromkeys(rows.lies for rows in (self.train, self.valid) if rows is not None and rows.lies)
         how = [] if self.updates.graphs is None else [self.updates.graphs.summary()]
-        return "; ".join(how + ["rows paged in from main memory"] * paged)
+        return "; ".join(how + [f"rows {where}" for where in lie])
 
     def _close(self) -> None:
         """Give back what the training held, whether it has come to its end or not."""

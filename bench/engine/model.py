@@ -242,7 +242,7 @@ class CTRModel(nn.Module):
         Training it equals training this model as long as rows without data do not move (no weight decay); a step
         then costs the size of the subset, not of the vocabulary.
         """
-        rows = self.view(rows)
+        rows = self.view(rows).resident()
         used = torch.unique(self._used(rows))  # sorted, so the fields stay in blocks
         offsets = torch.as_tensor(self.schema.offsets, device=used.device)
         ends = torch.searchsorted(used.long(), offsets)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Advice", "advise"]
 
-_SETTINGS = ("profile", "set", "rows", "device", "threads", "isolate")
+_SETTINGS = ("profile", "set", "rows", "device", "threads", "memory", "isolate")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def advise(  # noqa: PLR0913 - keyword arguments, all with defaults
         near: fields on both sides of the cut that are dropped and added one by one.
         out: run folder, which a later call with the same settings goes on with; by default a temporary one.
         verbose: whether to show progress.
-        **settings: profile, set, rows, device, threads, isolate, as of the command.
+        **settings: profile, set, rows, device, threads, memory, isolate, as of the command.
 
     Raises:
         ConfigError: an unknown name or a value out of range.

@@ -4,9 +4,9 @@
     2  the blocks come in an order by lot
     3  64 of them in a row are a window, whose rows come in an order by lot
 
-What is left over when the ring is cut joins the last window. So every row comes once a pass, other rows are neighbours in
-every pass, and a window's rows are read from 64 places and are all that has to be in memory. Rows that fit in one window
-come in the order that rows in memory have.
+What is left over when the ring is cut joins the last window. So every row comes once a pass, blocks begin elsewhere in
+every pass, and the rows of a window are read from 64 places and are all that has to be in memory. Rows that fit in one
+window come in the order that rows in memory have.
 """
 
 from __future__ import annotations

@@ -34,6 +34,6 @@ def table_bytes(schema: Schema, dim: int) -> int:
 
 def settle(rows: Rows, beside: int = 0) -> Rows:
     """Paged rows moved to their device if they fit there now, ``beside`` bytes left over; other rows as they are."""
-    if rows.goes_to is None or not fits(rows.n_bytes + beside, rows.goes_to):
+    if rows.on_disk or rows.goes_to is None or not fits(rows.n_bytes + beside, rows.goes_to):
         return rows
     return rows.to(rows.goes_to)

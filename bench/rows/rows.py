@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.data.schema import FIRST_VALUE, MISSING, RARE, Schema
+from bench.rows.order import Blocks
 from bench.rows.prefetch import Part, stream
 
 
@@ -51,6 +52,8 @@ class Rows:
     """Device that the batches of paged rows are sent to; None: resident."""
     pooled: Tensor | None = None
     """Further values of pooled fields, int32 [N, P]: ``ids`` has the first value of each."""
+    blocks: Blocks | None = None
+    """In what order trainings take rows of data that do not fit in memory; None: all are shuffled with each other."""
 
     def __len__(self) -> int:
         return self.labels.shape[0]
@@ -59,6 +62,16 @@ class Rows:
     def device(self) -> torch.device:
         """Where batches are."""
         return self.ids.device if self.goes_to is None else self.goes_to
+
+    @property
+    def lies(self) -> str:
+        """Where the rows of batches are taken from, if that is not where the batches are; else empty."""
+        return "" if self.goes_to is None else "paged in from main memory"
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the rows stay in the store: asking for their tensors reads them."""
+        return False
 
     @property
     def n_bytes(self) -> int:
@@ -77,7 +90,20 @@ class Rows:
         """The same rows, resident on ``device``."""
         numeric = None if self.numeric is None else self.numeric.to(device)
         pooled = None if self.pooled is None else self.pooled.to(device)
-        return Rows(self.schema, self.ids.to(device), numeric, self.labels.to(device), self.index, pooled=pooled)
+        ids, labels = self.ids.to(device), self.labels.to(device)
+        return Rows(self.schema, ids, numeric, labels, self.index, pooled=pooled, blocks=self.blocks)
+
+    def sent_to(self, device: torch.device) -> Rows:
+        """The same rows where they are, their batches sent to ``device``."""
+        return replace(self, goes_to=device)
+
+    def resident(self) -> Rows:
+        """The same rows with their tensors in memory."""
+        return self
+
+    def some(self, n_bytes: int) -> Rows:
+        """As many of the first rows as take ``n_bytes``, in memory; of rows that lie there, all."""
+        return self
 
     def take(self, positions: Tensor) -> Rows:
         """The rows at ``positions`` (int64 [n], CPU), in that order."""
@@ -150,7 +176,7 @@ class Rows:
 
     def batch(self, positions: Tensor) -> Batch:
         """The rows at ``positions`` (int [B], on the device of batches)."""
-        if self.goes_to is not None:
+        if self.lies:
             return next(self.batches([positions.cpu()]))
         numeric = None if self.numeric is None else self.numeric.index_select(0, positions)
         pooled = None if self.pooled is None else self.pooled.index_select(0, positions)
@@ -159,7 +185,7 @@ class Rows:
     def slices(self, size: int) -> Iterator[Batch]:
         """All rows in order, ``size`` at a time; of resident rows without a copy."""
         parts = [slice(start, min(start + size, len(self))) for start in range(0, len(self), size)]
-        if self.goes_to is not None:
+        if self.lies:
             yield from self.batches(parts)
             return
         for part in parts:

@@ -21,6 +21,7 @@ from bench.params import parse_spec
 from bench.profiles import Profile
 from bench.records import CellRecord, RunFolder
 from bench.rows.load import LoadedData, load, place
+from bench.rows.order import Blocks
 from bench.rows.residency import table_bytes
 from bench.run.cell import run_cell, train_again
 from bench.run.config import RunConfig, base_config
@@ -87,6 +88,7 @@ def resolve_again(
         device=choose_device(record.device or "auto"),
         tuning=None if record.tuning is None else Tuning(tuple(record.tuning["grid"]), profile.lr),
         match=None if record.match is None else Match.read(record.match),
+        order=None if record.order is None else Blocks(int(record.order["window"])),
     )
     if cell.hash != record.config_hash:
         raise DataError(_other(record, cell))
@@ -163,7 +165,7 @@ def _job(again: Again, rankings: SelectionStore | None, emit: Emit) -> tuple[Job
     cell = again.cell
     if again.record.threads is not None:
         torch.set_num_threads(again.record.threads)
-    data = load(store_folder(again.data_dir, again.card), again.card, again.rows)
+    data = load(store_folder(again.data_dir, again.card), again.card, again.rows, cell.order)
     placed = place(data, cell.device, table_bytes(data.schema, cell.profile.dim))
     key = None if rankings is None else ranking_key(cell.method, cell.identity)
     known = rankings is not None and key is not None and rankings.file(key).is_file()

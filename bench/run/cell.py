@@ -243,9 +243,8 @@ def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock)
     columns["gates"] = chosen.selection.gates if trained.log is None or trained.log.gates is None else trained.log.gates
     if chosen.selection.pretrain_rows is not None:
         notes["pretrain_rows"] = chosen.selection.pretrain_rows
-    if flags := flags_of(
-        {**columns, "positives": job.data.positives, "split_rows": job.data.split_rows, "notes": notes}
-    ):
+    told = {"positives": job.data.positives, "split_rows": job.data.split_rows, "order": job.order_told}
+    if flags := flags_of({**columns, **told, "notes": notes}):
         notes["flags"] = [flag.name for flag in flags]
     if not masked:
         memory = peak_memory(job.device, job.own_process)

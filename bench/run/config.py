@@ -23,6 +23,7 @@ from bench.errors import ConfigError, suggest
 from bench.plugin_files import PluginFile, read_plugins
 from bench.profiles import AUTO, PROFILES, Optimizer, OwnProfile, Precision
 from bench.run.executors import executors
+from bench.run.memory import bytes_of
 from bench.run.settings import is_file, own_profile, pairs, read_own, settings, spelled, table_of, texts
 
 DEFAULT_EXPERIMENT = "table2"
@@ -90,6 +91,10 @@ class RunConfig:
     """Run folder; what it already holds is not computed again."""
     data_dir: Path = Path("data")
     """Folder of the encoded data sets."""
+    memory: str | None = None
+    """What a process of the run may take of main memory, e.g. 8GB or 2GiB: rows that do not fit are read from the disk
+    while a model trains, and shuffled some at a time, which the records say. By default so where rows take more than
+    60 % of the machine's memory."""
     raw: tuple[str, ...] = ()
     """Raw data of the table that --datasets names, as `prepare --raw` takes them: its store is made first where it is
     not there, and compared with them where it is."""
@@ -285,10 +290,9 @@ def check(config: RunConfig) -> RunConfig:
         value = getattr(config, name)
         if value is not None and value < low:
             raise ConfigError(f"{name}={value} is out of range; allowed: [{low}, inf).")
-    grid = config.l2_grid
-    if grid and (len(set(grid)) < 2 or not all(math.isfinite(l2) and l2 >= 0 for l2 in grid)):
-        shown = " ".join(f"{l2:g}" for l2 in grid)
-        raise ConfigError(f"l2-grid={shown}: give two values or more, each at least 0; --set l2=… sets one.")
+    _check_grid(config.l2_grid)
+    if config.memory is not None:
+        bytes_of(config.memory)
     for tau in config.prune_ratio:
         if not 0 <= tau < 1:
             raise ConfigError(f"prune-ratio={tau:g} is out of range; allowed: [0, 1): the share of fields to prune.")
@@ -298,6 +302,12 @@ def check(config: RunConfig) -> RunConfig:
     if config.timeout_s is not None and not config.timeout_s > 0:  # so that NaN is refused too
         raise ConfigError(f"timeout-s={config.timeout_s:g} is out of range; allowed: (0, inf).")
     return _with_profile(_with_plugins(config))
+
+
+def _check_grid(grid: tuple[float, ...]) -> None:
+    if grid and (len(set(grid)) < 2 or not all(math.isfinite(l2) and l2 >= 0 for l2 in grid)):
+        shown = " ".join(f"{l2:g}" for l2 in grid)
+        raise ConfigError(f"l2-grid={shown}: give two values or more, each at least 0; --set l2=… sets one.")
 
 
 def _with_plugins(config: RunConfig) -> RunConfig:

@@ -71,7 +71,7 @@ class Size:
     free_bytes: int | None
     """Free on the device; None where that is unknown."""
     rows_must_fit: bool
-    """Whether the rows lie where the model does; a GPU can leave them in main memory."""
+    """Whether the rows lie where the model does; a GPU can leave them in main memory, a bound on that on the disk."""
     batch_size: int
     max_epochs: int
     reason: str = ""
@@ -139,7 +139,7 @@ def _size(session: Session, cells: Sequence[Cell]) -> Size:
         pass_bytes=None if found is None else found.pass_bytes,
         step_flops=0.0 if found is None else found.flops_per_row * step,
         free_bytes=free_memory() if plan.device.type == "cpu" else free_bytes(plan.device),
-        rows_must_fit=plan.device.type == "cpu",
+        rows_must_fit=plan.device.type == "cpu" and session.residence(cell.dataset).blocks is None,
         batch_size=profile.batch_size,
         max_epochs=profile.max_epochs,
         reason=reason,

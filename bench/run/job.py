@@ -22,6 +22,7 @@ from bench.profiles import Profile, profile_dict
 from bench.records import CellRecord
 from bench.registry import FILE_SUM, Version
 from bench.rows.load import LoadedData
+from bench.rows.order import Blocks
 from bench.run.context import BackboneChoice, CellContext, Emit, silent
 from bench.run.grid import Cell, MethodChoice
 from bench.run.line import LineStore
@@ -49,6 +50,8 @@ class ResolvedCell:
     """The trials that chose its L2."""
     match: Match | None = None
     """The cell that it is held to the bytes of; None: its budget is its own."""
+    order: Blocks | None = None
+    """In what order trainings read rows that do not fit in memory; None: they fit."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -71,6 +74,7 @@ class ResolvedCell:
             "seed": self.cell.seed,
             **({FIELD_TERMS: terms} if terms else {}),
             **({MATCH: self.match.config_hash} if self.match is not None else {}),
+            **({} if self.order is None else {"order": self.order_told}),
             **({"members": members} if (members := self.method.members_identity()) else {}),
             **tuned,
             **{f"{part}_code": told[FILE_SUM] for part, told in self.plugins.items() if FILE_SUM in told},
@@ -105,6 +109,11 @@ class ResolvedCell:
         return {part: version for part, version in found.items() if version}
 
     @property
+    def order_told(self) -> dict[str, Any] | None:
+        """What identity and record say of the order of rows; None where all are shuffled with each other."""
+        return None if self.order is None else self.order.described()
+
+    @property
     def decided(self) -> bool:
         """Whether the trials that its settings are chosen by are done, so that it has an identity.
 
@@ -129,6 +138,7 @@ class ResolvedCell:
             split_rows=self.data.split_rows,
             positives=self.data.positives,
             vocabulary_rows=self.data.schema.vocabulary_rows,
+            order=self.order_told,
             backbone=self.backbone.label,
             backbone_params=asdict(self.backbone.params),
             method=method.name,

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.data.schema import Schema
 from bench.engine.evaluate import auc, predict
 from bench.engine.model import CTRModel
 from bench.errors import DataError
@@ -25,7 +28,7 @@ from bench.files import write_atomically
 from bench.identity import config_hash
 from bench.rows.load import LoadedData
 from bench.rows.residency import settle
-from bench.rows.rows import Rows, stratified_sample
+from bench.rows.rows import Batch, Rows, stratified_sample
 from bench.seeds import generator
 from bench.stats.difference import auc_difference
 
@@ -35,6 +38,7 @@ STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)
 """Values of C, from the strongest penalty on; each fit starts where the one before has ended."""
 MOST_ROWS = 200_000
 _ITERATIONS = 200
+_ROWS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -60,21 +64,27 @@ def fit_line(data: LoadedData) -> Line:
     from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415 - takes a second, and only baselines need it
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
 
-    train = _at_most(data.train, MOST_ROWS)
-    x, y = _design(train), train.labels.cpu().numpy()
-    valid, test = _design(data.valid), _design(data.test)
+    train = _at_most(data.train, MOST_ROWS).resident()
+    x, y = _design(train.schema, train), train.labels.cpu().numpy()
     model = LogisticRegression(solver="lbfgs", max_iter=_ITERATIONS, warm_start=True)
-    best: Line | None = None
+    fitted = []
     for strength in STRENGTHS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a line that could be a little higher is still one
-            model.set_params(C=strength).fit(x, y)
-        reached = _auc(model.decision_function(valid), data.valid)
-        if best is None or reached > best.valid_auc:
-            logits = model.decision_function(test).astype(np.float32)
-            best = Line(_auc(logits, data.test), reached, strength, len(train), logits)
-    assert best is not None
-    return best
+            fitted.append(copy(model.set_params(C=strength).fit(x, y)))
+    reached = [_auc(scores, data.valid) for scores in _scores(fitted, data.valid)]
+    best = reached.index(max(reached))
+    logits = _scores(fitted[best : best + 1], data.test)[0].astype(np.float32)
+    return Line(_auc(logits, data.test), reached[best], STRENGTHS[best], len(train), logits)
+
+
+def _scores(models: Sequence[Any], rows: Rows) -> list[np.ndarray]:
+    """Logits of ``rows`` by each of the models, float64 [N]; the rows' one-hot form is there for some at a time."""
+    parts = [
+        [model.decision_function(design) for model in models]
+        for design in (_design(rows.schema, batch) for batch in rows.slices(_ROWS_AT_ONCE))
+    ]
+    return [np.concatenate(of_model) for of_model in zip(*parts, strict=True)]
 
 
 def _at_most(rows: Rows, most: int) -> Rows:
@@ -83,24 +93,24 @@ def _at_most(rows: Rows, most: int) -> Rows:
     return rows.take(stratified_sample(rows.labels, most, generator(use="reference line")))
 
 
-def _design(rows: Rows) -> Any:
+def _design(schema: Schema, rows: Rows | Batch) -> Any:
     """One-hot fields, a numeric one with its value, a pooled one with its values' shares: sparse, float64 [N, V]."""
     from scipy.sparse import csr_matrix  # noqa: PLC0415 - only baselines need it
 
     ids = rows.ids.cpu().numpy()
     values = np.ones(ids.shape)
     if rows.pooled is not None:
-        ids, values = _with_further(rows, ids)
+        ids, values = _with_further(schema, rows, ids)
     if rows.numeric is not None:
-        values[:, list(rows.schema.numeric_fields)] = rows.numeric.cpu().numpy()
+        values[:, list(schema.numeric_fields)] = rows.numeric.cpu().numpy()
     starts = np.arange(0, ids.size + 1, ids.shape[1])
-    return csr_matrix((values.ravel(), ids.ravel(), starts), shape=(len(ids), rows.schema.vocabulary_rows))
+    return csr_matrix((values.ravel(), ids.ravel(), starts), shape=(len(ids), schema.vocabulary_rows))
 
 
-def _with_further(rows: Rows, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _with_further(schema: Schema, rows: Rows | Batch, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ids of all columns, int32 [N, F + P], and the share that each has among the values of its field."""
     assert rows.pooled is not None
-    schema, further = rows.schema, rows.pooled.cpu().numpy()
+    further = rows.pooled.cpu().numpy()
     there = np.concatenate([np.ones(ids.shape), further != schema.padding], axis=1)
     counts = np.zeros(ids.shape)
     np.add.at(counts.T, schema.column_fields, there.T)

@@ -15,6 +15,7 @@ from bench.data.store.fields import keep_fields
 from bench.data.store.store import StoreFacts, read_facts, store_folder, verify_store
 from bench.datasets import resolve_dataset, with_split
 from bench.engine.device import choose_device
+from bench.engine.fast.memory import total_memory
 from bench.predictions import AUTO_ROWS, Predictions
 from bench.profiles import OwnProfile, Profile, resolve_profile
 from bench.records import CellRecord, RunFolder
@@ -26,6 +27,7 @@ from bench.run.grid import Cell, MethodChoice, cells, choose_backbone, choose_me
 from bench.run.job import Job, ResolvedCell, resolve_backbone
 from bench.run.line import LineStore
 from bench.run.match import Match
+from bench.run.memory import Residence, residence
 from bench.run.refusals import refuse_aliases, refuse_namesakes, refuse_strangers, refuse_unsaid
 from bench.run.selections import SelectionStore
 from bench.run.tuning import PENALTIES, SEED, TrialStore, Tuning
@@ -132,6 +134,7 @@ class Session:
     penalties: dict[Cell, Tuning] = field(default_factory=dict)
     """Those of L2, by the cell of the baseline."""
     _facts: dict[str, StoreFacts] = field(default_factory=dict)
+    _residences: dict[str, Residence] = field(default_factory=dict)
     _data: tuple[str, LoadedData] | None = None
 
     @property
@@ -145,12 +148,27 @@ class Session:
             self._facts[label] = read_facts(store_folder(config.data_dir, card), card, config.rows)
         return self._facts[label]
 
+    def residence(self, label: str) -> Residence:
+        """Where the rows of the data set ``label`` are while its cells run.
+
+        Raises:
+            ConfigError: the memory that the settings allow is too small for it.
+        """
+        if label not in self._residences:
+            on_cpu = self.plan.device.type == "cpu"
+            self._residences[label] = residence(
+                self.facts(label), self.profile(label).dim, self.plan.config.memory, total_memory(), on_cpu
+            )
+        return self._residences[label]
+
     def data(self, label: str) -> LoadedData:
         """The data set ``label`` with its rows; only the last one used is kept in memory."""
         if self._data is None or self._data[0] != label:
             self._data = None
             card, config = self.plan.cards[label], self.plan.config
-            found = load(store_folder(config.data_dir, card), card, config.rows)
+            rest = self.residence(label)
+            found = load(store_folder(config.data_dir, card), card, config.rows, rest.blocks, rest.room)
+            found = replace(found, warning=rest.warning)
             found = found.without_test() if self.blind else found
             beside = table_bytes(found.schema, self.profile(label).dim)
             self._data = label, place(found, self.plan.device, beside)
@@ -318,6 +336,7 @@ class Session:
             backbone=resolve_backbone(cell.backbone, profile),
             profile=profile,
             device=self.plan.device,
+            order=self.residence(cell.dataset).blocks,
         )
 
     def job(self, cell: ResolvedCell, emit: Emit, checkpoints: Path | None = None) -> Job:

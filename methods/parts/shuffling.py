@@ -32,6 +32,7 @@ def put_field(into: Batch | Rows, source: Batch | Rows, schema: Schema, field: i
 
 def shadows(rows: Rows, generator: torch.Generator) -> Rows:
     """The same rows with every field shuffled by an order of its own: values stay as frequent, and tell nothing."""
+    rows = rows.resident()
     numeric = None if rows.numeric is None else rows.numeric.clone()
     pooled = None if rows.pooled is None else rows.pooled.clone()
     moved = replace(rows, ids=rows.ids.clone(), numeric=numeric, pooled=pooled)

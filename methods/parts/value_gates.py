@@ -21,6 +21,9 @@ from torch import Tensor
 from bench.api import Context, CTRModel, EmbeddingTable, Gate, Rows, Schema, Selection, Trained
 from methods.parts.straight_through import sigmoid
 
+_COUNTED_IDS = 1 << 24
+"""Ids that are counted at once."""
+
 
 class AnnealedGate(Gate):
     """A sigmoid gate a value, with a temperature."""
@@ -110,15 +113,14 @@ def field_of_values(schema: Schema, device: torch.device) -> Tensor:
 
 def frequencies(rows: Rows) -> Tensor:
     """How often each value occurs in ``rows``, float64 [V]."""
-    counts = [
-        torch.bincount(rows.ids[:, f] - int(first), minlength=int(size))
-        for f, (first, size) in enumerate(zip(rows.schema.offsets[:-1], rows.schema.cardinalities, strict=True))
-    ]
-    total = torch.cat(counts).double()
-    if rows.pooled is not None:
-        there = rows.pooled != torch.from_numpy(rows.schema.padding).to(rows.pooled.device)
-        total += torch.bincount(rows.pooled[there], minlength=len(total))
-    return total
+    size = rows.schema.vocabulary_rows
+    total = torch.zeros(size, dtype=torch.int64, device=rows.device)
+    padding = torch.from_numpy(rows.schema.padding).to(rows.device)
+    for batch in rows.slices(max(1, _COUNTED_IDS // len(rows.schema.column_fields))):
+        total += torch.bincount(batch.ids.flatten(), minlength=size)
+        if batch.pooled is not None:
+            total += torch.bincount(batch.pooled[batch.pooled != padding], minlength=size)
+    return total.double()
 
 
 def field_means(schema: Schema, values: Tensor, weights: Tensor) -> np.ndarray:

@@ -116,14 +116,15 @@ def test_one_threshold_and_one_size_for_all_values_of_a_field() -> None:
 
 def test_the_reference_line_has_every_value_with_its_share() -> None:
     rows = make_rows(TRAIN, 1)
-    got = _design(rows).toarray()[:, SCHEMA.offsets[POOLED] : SCHEMA.offsets[POOLED + 1]]
+    got = _design(SCHEMA, rows).toarray()[:, SCHEMA.offsets[POOLED] : SCHEMA.offsets[POOLED + 1]]
     expected = np.zeros((N, 7))
     for i, row in enumerate(TRAIN):
         for value in row:
             expected[i, value] += 1 / len(row)
     np.testing.assert_allclose(got, expected, atol=1e-12)
-    plain = _design(replace(rows, schema=SCHEMA.keep([0, 2]), ids=rows.keep([0, 2]).ids, pooled=None)).toarray()
-    np.testing.assert_array_equal(_design(rows).toarray()[:, :9], plain[:, :9])
+    single = SCHEMA.keep([0, 2])
+    plain = _design(single, replace(rows, schema=single, ids=rows.keep([0, 2]).ids, pooled=None)).toarray()
+    np.testing.assert_array_equal(_design(SCHEMA, rows).toarray()[:, :9], plain[:, :9])
 
 
 @pytest.mark.parametrize(

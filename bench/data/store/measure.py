@@ -118,13 +118,15 @@ class _Columns:
     def __init__(self, store: Store, schema: Schema, new_ids: np.ndarray | None) -> None:
         """Nothing is read yet."""
         self.schema, self._store, self._new_ids = schema, store, new_ids
-        self._ids = files.read_array(store.folder / files.IDS, in_memory=False)
+        ids = store.ids(files.IDS)
+        assert ids is not None
+        self._ids = ids
 
     def blocks(self, rows: np.ndarray, fields: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """(number of the first, local ids [n, fields]) of ``rows``, some at a time."""
         offsets = self.schema.offsets[:-1][list(fields)]
         for start in range(0, len(rows), ROWS_AT_ONCE):
-            ids = self._ids[rows[start : start + ROWS_AT_ONCE]][:, list(fields)]
+            ids = self._ids.take(rows[start : start + ROWS_AT_ONCE])[:, list(fields)]
             yield start, (ids if self._new_ids is None else self._new_ids[ids]) - offsets
 
     def further(self, rows: np.ndarray, field: int) -> np.ndarray:
@@ -132,7 +134,7 @@ class _Columns:
         pooled = self._store.ids(files.POOLED)
         assert pooled is not None
         owners = self.schema.column_fields[self.schema.n_fields :]
-        ids = pooled[rows][:, owners == field]
+        ids = pooled.take(rows)[:, owners == field]
         local = (ids if self._new_ids is None else self._new_ids[ids]) - self.schema.offsets[field]
         return np.where(local == MISSING, -1, local)
 
@@ -148,8 +150,8 @@ class _Columns:
         """The numbers of ``rows`` by numeric field."""
         if not self.schema.numeric_fields:
             return {}
-        numbers = files.read_array(self._store.folder / files.NUMERIC, in_memory=False)
-        return {field: numbers[rows, place] for place, field in enumerate(self.schema.numeric_fields)}
+        numbers = self._store.numbers.take(rows)
+        return {field: numbers[:, place] for place, field in enumerate(self.schema.numeric_fields)}
 
 
 def _alone(sample: _Sample, field: int) -> FieldFacts:

@@ -20,6 +20,7 @@ from bench.data.card.card import DatasetCard
 from bench.data.card.split_keys import SPLITS
 from bench.data.schema import FIRST_VALUE, Schema
 from bench.data.store import manifest as files
+from bench.data.store.array import StoredArray
 from bench.data.store.splits import MIN_ROWS, TEST, TRAIN, assign_splits, check_splits, smallest_hashes
 from bench.errors import DataError
 
@@ -49,6 +50,8 @@ class StoreFacts:
     """Of the fields."""
     field_terms: Terms
     """On what terms fields may be dropped."""
+    row_bytes: int
+    """What a row takes as training reads it: ids, numbers and label."""
 
     @cached_property
     def schema(self) -> Schema:
@@ -155,7 +158,7 @@ class Store:
     def facts(self, find_schema: Callable[[], Schema]) -> StoreFacts:
         """What is known of the rows used; ``find_schema`` is asked for their schema when it is needed."""
         rows = [self.splits == split for split in range(len(SPLITS))]
-        names = tuple(one["name"] for one in self.manifest["fields"])
+        names, schema = tuple(one["name"] for one in self.manifest["fields"]), files.schema_of(self.manifest)
         return StoreFacts(
             label=self._card.spec,
             title=self._card.own_title,
@@ -165,6 +168,7 @@ class Store:
             roles=self.manifest["roles"],
             names=names,
             field_terms=self._card.terms_of_fields(names),
+            row_bytes=4 * (len(schema.column_fields) + len(schema.numeric_fields) + 1),
             find_schema=find_schema,
         )
 
@@ -196,13 +200,18 @@ class Store:
         both = (self.ids(files.IDS), self.ids(files.POOLED))
         for ids in (one for one in both if one is not None):
             for start in range(0, len(train), ROWS_AT_ONCE):
-                counts += np.bincount(ids[train[start : start + ROWS_AT_ONCE]].ravel(), minlength=vocabulary_rows)
+                part = ids.take(train[start : start + ROWS_AT_ONCE])
+                counts += np.bincount(part.ravel(), minlength=vocabulary_rows)
         return counts
 
-    def ids(self, name: str) -> np.ndarray | None:
+    def ids(self, name: str) -> StoredArray | None:
         """The ids in the file ``name`` of all rows of the store, read as they are used; None where there are none."""
-        found = name in self.manifest["files"]
-        return files.read_array(self.folder / name, in_memory=False) if found else None
+        return StoredArray(self.folder / name) if name in self.manifest["files"] else None
+
+    @property
+    def numbers(self) -> StoredArray:
+        """The numbers of all rows of a store with numeric fields, as they were before they are standardised."""
+        return StoredArray(self.folder / files.NUMERIC)
 
 
 def verify_store(folder: Path, card: DatasetCard) -> None:

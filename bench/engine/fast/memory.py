@@ -45,15 +45,27 @@ def peak_rss() -> int:
 
 def free_memory() -> int | None:
     """Bytes of main memory that may still be taken, by the machine's account and its container's; None: unknown."""
-    limits = [_available(Path("/proc/meminfo")), _left_in_group(Path("/sys/fs/cgroup"))]
+    limits = [_account(Path("/proc/meminfo"), "MemAvailable:"), _left_in_group(Path("/sys/fs/cgroup"))]
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _available(meminfo: Path) -> int | None:
+def total_memory() -> int | None:
+    """Bytes of main memory, those of the machine or of its container; None: unknown."""
+    limits = [_account(Path("/proc/meminfo"), "MemTotal:"), _limit(Path("/sys/fs/cgroup"))]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _account(meminfo: Path, name: str) -> int | None:
     if not meminfo.is_file():
         return None
     lines = (line.split() for line in meminfo.read_text(encoding="ascii").splitlines())
-    return next((int(words[1]) * 1024 for words in lines if words[0] == "MemAvailable:"), None)
+    return next((int(words[1]) * 1024 for words in lines if words[0] == name), None)
+
+
+def _limit(group: Path) -> int | None:
+    file = group / "memory.max"
+    text = file.read_text(encoding="ascii").strip() if file.is_file() else "max"
+    return None if text == "max" else int(text)
 
 
 def _left_in_group(group: Path) -> int | None:
