@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from cell_records import TINY, Watcher
+from torch import Tensor
 
 from bench.data.store.store import StoreFacts, read_facts, store_folder
 from bench.datasets import resolve_dataset
+from bench.engine.clock import Clock
 from bench.errors import ConfigError
 from bench.records import CellRecord, RunFolder
 from bench.rows import stored
@@ -178,3 +181,29 @@ def test_a_run_within_a_bound_is_another_run_and_can_be_trained_again(
     again = resolve_again(folder, bound, None, config.data_dir, lambda text: None)
     model, _ = train(again, folder, lambda event: None)  # compares the AUC
     assert not model.training
+
+
+def test_a_training_in_blocks_goes_on_where_it_was_stopped_within_an_epoch(
+    make_job: Callable[..., Job], shuffled_in: Callable[[int], LoadedData], tmp_path: Path
+) -> None:
+    data = shuffled_in(2 * BLOCKS)
+
+    def fit(folder: Path | None, stop_at: int | None) -> dict[str, Tensor]:
+        ctx = replace(make_job("no-selection"), data=data, checkpoints=folder).context(Clock(torch.device("cpu")))
+        model = ctx.model()
+
+        def schedule(iteration: int, planned: int) -> None:
+            if iteration == stop_at:
+                raise InterruptedError
+
+        settings: dict[str, Any] = {"batch_size": 32, "evaluate_every": 0.25, "patience": 9, "schedule": schedule}
+        ctx.fit(model, data.train, data.valid, name="train", **settings)
+        assert ctx.resumed is (folder is not None and stop_at is None)
+        return model.state_dict()
+
+    whole = fit(None, None)
+    with pytest.raises(InterruptedError):
+        fit(tmp_path, 20)  # of 30 an epoch; the last state is that after 15
+    again = fit(tmp_path, None)
+    for name, value in whole.items():
+        assert torch.equal(value, again[name]), name
