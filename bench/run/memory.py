@@ -24,6 +24,8 @@ BATCH_BYTES = 192 << 20
 """Batches on their way through a network, and what evaluation sorts."""
 _LABEL_AND_NUMBER = 8
 _ORDER = 4
+_WINDOWS = 4
+"""Two of training rows, and two of the rows that gates may learn on beside."""
 _DRAWING = 30
 """Bytes a training row while a holdout is drawn."""
 _COPIES = 4
@@ -107,7 +109,7 @@ def _refuse(facts: StoreFacts, blocks: Blocks, table: int, memory: str) -> None:
         ConfigError: it does; the message says what takes how much.
     """
     rows, train = sum(facts.split_rows.values()), facts.split_rows["train"]
-    windows = 2 * min(blocks.window, train) * facts.row_bytes + BATCH_BYTES
+    windows = _WINDOWS * min(blocks.window, train) * facts.row_bytes + BATCH_BYTES
     training, drawing = table + windows + train * _ORDER, train * _DRAWING
     needed = PROGRAM_BYTES + rows * _LABEL_AND_NUMBER + max(training, drawing)
     if needed <= bytes_of(memory):
@@ -117,7 +119,7 @@ def _refuse(facts: StoreFacts, blocks: Blocks, table: int, memory: str) -> None:
         f"{(rows * _LABEL_AND_NUMBER + train * _ORDER) / _MB:,.0f} MB labels, numbers and order of {rows:,} rows",
     ]
     if training >= drawing:
-        parts += [f"{windows / _MB:,.0f} MB two windows and a batch"]
+        parts += [f"{windows / _MB:,.0f} MB {_WINDOWS} windows and a batch"]
         parts += [f"{table / _MB:,.0f} MB the table of {facts.schema.vocabulary_rows:,} values with Adam's copies"] * (
             table > 0
         )

@@ -203,10 +203,13 @@ def test_a_backbone_that_cannot_be_reckoned_is_named_and_calibrated(bench, monke
 
 def test_free_memory_is_the_least_of_machine_and_container(tmp_path):
     (tmp_path / "meminfo").write_text("MemTotal: 900 kB\nMemAvailable: 500 kB\n")
-    assert memory._available(tmp_path / "meminfo") == 500 * 1024
-    assert memory._available(tmp_path / "none") is None
+    assert memory._account(tmp_path / "meminfo", "MemAvailable:") == 500 * 1024
+    assert memory._account(tmp_path / "meminfo", "MemTotal:") == 900 * 1024
+    assert memory._account(tmp_path / "none", "MemTotal:") is None
     for name, text in (("memory.max", "1000"), ("memory.current", "700"), ("memory.stat", "anon 5\ninactive_file 50")):
         (tmp_path / name).write_text(text)
     assert memory._left_in_group(tmp_path) == 350
+    assert memory._limit(tmp_path) == 1000
     (tmp_path / "memory.max").write_text("max\n")
     assert memory._left_in_group(tmp_path) is None
+    assert memory._limit(tmp_path) is None

@@ -98,10 +98,10 @@ def test_a_bound_that_even_blocks_exceed_is_refused_with_the_parts(facts: StoreF
     few = replace(facts, split_rows={"train": 10**6, "valid": 10, "test": 10})
     window = blocks_of(ROW_BYTES).window
     needed = PROGRAM_BYTES + (10**6 + 20) * 8 + 10**6 * 4
-    needed += 2 * min(window, 10**6) * ROW_BYTES + BATCH_BYTES + table_bytes(facts.schema, 8)
+    needed += 4 * min(window, 10**6) * ROW_BYTES + BATCH_BYTES + table_bytes(facts.schema, 8)
     with pytest.raises(ConfigError) as caught:
         residence(few, 8, "300MB", None, True)
-    for said in ("memory=300MB", facts.label, f"{needed / 1e6:,.0f} MB at least", "two windows", "table of"):
+    for said in ("memory=300MB", facts.label, f"{needed / 1e6:,.0f} MB at least", "4 windows", "table of"):
         assert said in str(caught.value)
     assert residence(few, 8, str(needed), None, True) == ALL  # so few rows then fit as they are
 
