@@ -148,6 +148,18 @@ def test_a_cell_in_several_windows_is_another_and_the_same_in_memory(
     assert outside.auc != run_cell(jobs[0]).auc
 
 
+def test_a_method_that_asks_for_more_rows_than_fit_ends_so_and_says_what_it_asked_for(
+    make_job: Callable[..., Job], data_dir: Path
+) -> None:
+    card = resolve_dataset(TINY)
+    data = load(store_folder(data_dir, card), card, None, Blocks(2 * BLOCKS), 1000)
+    record = run_cell(replace(make_job("lasso"), data=data))
+    assert record.status == "oom"
+    assert record.reason is not None
+    assert "rows of 8 columns were asked for at once" in record.reason
+    assert "--memory" in record.reason
+
+
 @pytest.fixture
 def config(tmp_path: Path, data_dir: Path) -> RunConfig:
     return RunConfig(
