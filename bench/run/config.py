@@ -23,8 +23,7 @@ from bench.errors import ConfigError, suggest
 from bench.plugin_files import PluginFile, read_plugins
 from bench.profiles import AUTO, PROFILES, Optimizer, OwnProfile, Precision
 from bench.run.executors import executors
-from bench.run.memory import bytes_of
-from bench.run.settings import is_file, own_profile, pairs, read_own, settings, spelled, table_of, texts
+from bench.run.settings import bytes_of, is_file, own_profile, pairs, read_own, settings, spelled, table_of, texts
 
 DEFAULT_EXPERIMENT = "table2"
 QUICK_START = "quickstart"

@@ -6,15 +6,15 @@ order of rows is part of a cell's identity, and must be the same when a run goes
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from bench.data.store.store import StoreFacts
 from bench.errors import ConfigError
 from bench.rows.order import FEWEST, Blocks, blocks_of
 from bench.rows.residency import table_bytes
+from bench.run.settings import bytes_of
 
-__all__ = ["ALL", "Residence", "bytes_of", "residence"]
+__all__ = ["ALL", "Residence", "residence"]
 
 SHARE = 0.6
 """Of the machine's memory that rows and their copy may take where the settings name no bound."""
@@ -30,7 +30,6 @@ _DRAWING = 30
 """Bytes a training row while a holdout is drawn."""
 _COPIES = 4
 """Of the rows that a method asks for at once: it makes matrices of them."""
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _MB = 10**6
 
 
@@ -48,22 +47,6 @@ class Residence:
 
 ALL = Residence()
 """All rows in memory."""
-
-
-def bytes_of(text: str) -> int:
-    """Bytes of a size such as 8GB, 500MB or 2GiB.
-
-    Raises:
-        ConfigError: it is none, or 0.
-    """
-    found = _SIZE.fullmatch(text.strip())
-    size = 0
-    if found:
-        number, unit, binary = found.groups()
-        size = int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " "))
-    if size <= 0 or (found and found[3] and not found[2]):
-        raise ConfigError(f"memory={text!r} is no size above 0; write 8GB, 500MB or 2GiB.")
-    return size
 
 
 def residence(facts: StoreFacts, dim: int, memory: str | None, total: int | None, on_cpu: bool) -> Residence:

@@ -7,11 +7,12 @@ The latter is a file:
     dim = 16
     mlp = [200, 100]
 
-What is nothing is written as "none" in either.
+What is nothing is written as "none" in either. Sizes of memory are read here, too.
 """
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,11 +23,12 @@ from bench.errors import ConfigError, quoted, suggest
 from bench.params import convert
 from bench.profiles import AUTO, PROFILES, SETTINGS, SMALL, OwnProfile, Profile
 
-__all__ = ["is_file", "own_profile", "pairs", "read_own", "settings", "spelled", "table_of", "texts"]
+__all__ = ["bytes_of", "is_file", "own_profile", "pairs", "read_own", "settings", "spelled", "table_of", "texts"]
 
 _NONE = "none"
 _OWN_KEYS = ("base", "name")
 _MAX_NAME = 60
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
 def is_file(profile: str) -> bool:
@@ -148,3 +150,19 @@ def _value(key: str, text: str, hint: Any, where: str) -> Any:
     if not found and key != "mlp":
         raise ConfigError(f"{plain} has nothing in it.")
     return tuple(sorted(set(found))) if key == "lr_grid" else found
+
+
+def bytes_of(text: str) -> int:
+    """Bytes of a size such as 8GB, 500MB or 2GiB.
+
+    Raises:
+        ConfigError: it is none, or 0.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    size = 0
+    if found:
+        number, unit, binary = found.groups()
+        size = int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " "))
+    if size <= 0 or (found and found[3] and not found[2]):
+        raise ConfigError(f"memory={text!r} is no size above 0; write 8GB, 500MB or 2GiB.")
+    return size

@@ -26,8 +26,9 @@ from bench.run.again import resolve_again, train
 from bench.run.cell import run_cell
 from bench.run.config import RunConfig, base_config, check
 from bench.run.job import Job
-from bench.run.memory import ALL, BATCH_BYTES, PROGRAM_BYTES, SHARE, Residence, bytes_of, residence
+from bench.run.memory import ALL, BATCH_BYTES, PROGRAM_BYTES, SHARE, Residence, residence
 from bench.run.session import resolve
+from bench.run.settings import bytes_of
 from bench.run.sweep import run
 
 FIELDS = 8
