@@ -14,6 +14,7 @@ from bench.errors import ConfigError
 from bench.plugins import check_layout
 from bench.registry import SUM_SHOWN
 from bench.run.config import SHORT, RunConfig, base_config, check, over
+from bench.run.executors import count_of
 from bench.run.grid import Cell
 
 if TYPE_CHECKING:
@@ -168,6 +169,8 @@ def _show_plan(plan: Plan) -> int:
     sys.stdout.flush()
     paces = [planning.pace(session, size) for size in sizes]
     sys.stdout.write(f"{forecast_table(forecasts(session, paces))}\n")
+    if (count := count_of(plan.config.executor_name)) is not None and count > 1:
+        sys.stdout.write(f"Times are of one cell after another; {count} at a time take a {count}th of them at best.\n")
     return 0
 
 

@@ -3,7 +3,8 @@
 Cells, trials and shared rankings are computed under a lease (``bench.lease``). What was written after a command began
 is taken as it is, failures included; what was there before is computed by the command's own rule. So two commands that
 run side by side compute nothing twice, and a repetition after them tries again what failed. With ``rerun = always``
-the same holds: a command computes anew what was there when it began, and shares what comes after that.
+the same holds: a command computes anew what was there when it began, and shares what comes after that. A command may be
+at several works at once, and takes none of them twice either.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from bench.lease import SUFFIX, Lease, LeaseLost, Leases, Owner
+from bench.lease import SUFFIX, Lease, Leases, Owner
 from bench.run.context import Emit
 from bench.run.job import ResolvedCell
 from bench.run.selections import ranking_key
@@ -30,7 +31,6 @@ class Work(Generic[R]):
     file: Path
     cell: ResolvedCell
     read: Callable[[], R | None]
-    compute: Callable[[Emit], R]
     write: Callable[[R], object]
 
 
@@ -43,17 +43,53 @@ class Done(Generic[R]):
     """Whether this process has computed it."""
 
 
+@dataclass(frozen=True)
+class Claim(Generic[R]):
+    """Work that is this process's to do, until it is closed."""
+
+    work: Work[R]
+    lease: Lease
+    held: ExitStack
+    """What ends with it."""
+
+    def watched(self, emit: Emit) -> Emit:
+        """``emit``, which ends the computation (``LeaseLost``) where the lease is known to be lost."""
+
+        def tell(event: dict[str, Any]) -> None:
+            self.lease.check()
+            emit(event)
+
+        return tell
+
+    def keep(self, result: R) -> Done[R] | None:
+        """Write down what came of it; None where another process took it over meanwhile: it is then thrown away."""
+        if not self.lease.seal():
+            return None
+        self.work.write(result)
+        return Done(result, here=True)
+
+    def close(self) -> None:
+        """Leave the work to whoever wants it."""
+        self.held.close()
+
+
 class Claims:
     """What the folder of a run held when the command began, and the leases on what is computed since."""
 
     def __init__(self, session: Session, leases: Leases) -> None:
         """Look at what is there."""
         self._session, self._leases = session, leases
+        self._ours: set[Path] = set()
         self._folders = [
             session.folder.cells,
             *(session.folder.path / name for name in (SELECTIONS, TRIALS, PENALTIES_TRIED)),
         ]
         self._before = {file: _stamp(file) for folder in self._folders for file in folder.glob("*.json")}
+
+    @property
+    def me(self) -> Owner:
+        """Who is at what this process has claimed."""
+        return self._leases.me
 
     def clear(self) -> None:
         """Remove the leases of dead processes.
@@ -64,27 +100,26 @@ class Claims:
         for folder in self._folders:
             self._leases.clear(folder)
 
-    def once(self, work: Work[R], emit: Emit) -> Done[R] | Owner:
-        """Compute ``work``, or take what another process made of it since the command began; else who is at it.
-
-        A result is thrown away where another process took the work over meanwhile.
-        """
-        while True:
-            if (found := self._new(work)) is not None:
+    def begin(self, work: Work[R]) -> Claim[R] | Done[R] | Owner:
+        """Claim ``work``, or take what another process made of it since the command began; else who is at it."""
+        ranking = self._ranking(work)
+        if work.file in self._ours or ranking in self._ours:
+            return self.me
+        if (found := self._new(work)) is not None:
+            return found
+        with ExitStack() as held:
+            lease = self._lease(work, ranking, held)
+            if isinstance(lease, Owner):
+                return lease
+            if (found := self._new(work)) is not None:  # written between the first look and the lease
                 return found
-            with ExitStack() as held:
-                lease = self._claim(work, held)
-                if isinstance(lease, Owner):
-                    return lease
-                if (found := self._new(work)) is not None:  # written between the first look and the lease
-                    return found
-                try:
-                    result = work.compute(_watched(lease, emit))
-                except LeaseLost:
-                    continue
-                if lease.seal():
-                    work.write(result)
-                    return Done(result, here=True)
+            return Claim(work, lease, held.pop_all())
+
+    def _ranking(self, work: Work[Any]) -> Path | None:
+        """The ranking that the work would make for others; None where it makes none, or it is there."""
+        key = ranking_key(work.cell.method, work.cell.identity)
+        file = None if key is None else self._session.selections.file(key)
+        return None if file is None or file.exists() else file
 
     def _new(self, work: Work[R]) -> Done[R] | None:
         stamp = _stamp(work.file)
@@ -93,31 +128,22 @@ class Claims:
         found = work.read()
         return None if found is None else Done(found, here=False)
 
-    def _claim(self, work: Work[Any], held: ExitStack) -> Lease | Owner:
-        """Lease the work, and the ranking that it would make for others."""
-        lease = self._leases.take(work.file.with_suffix(SUFFIX))
-        if isinstance(lease, Owner):
-            return lease
-        held.enter_context(lease)
-        key = ranking_key(work.cell.method, work.cell.identity)
-        ranking = None if key is None else self._session.selections.file(key)
-        if ranking is not None and not ranking.exists():
-            shared = self._leases.take(ranking.with_suffix(SUFFIX))
+    def _lease(self, work: Work[Any], ranking: Path | None, held: ExitStack) -> Lease | Owner:
+        """Lease the work, and the ranking that it would make."""
+        lease = self._take(work.file, held)
+        if isinstance(lease, Lease) and ranking is not None and not ranking.exists():
+            shared = self._take(ranking, held)
             if isinstance(shared, Owner) and not ranking.exists():
                 return shared
-            if isinstance(shared, Lease):
-                held.enter_context(shared)
         return lease
 
-
-def _watched(lease: Lease, emit: Emit) -> Emit:
-    """``emit``, which ends the computation where the lease is known to be lost."""
-
-    def tell(event: dict[str, Any]) -> None:
-        lease.check()
-        emit(event)
-
-    return tell
+    def _take(self, file: Path, held: ExitStack) -> Lease | Owner:
+        lease = self._leases.take(file.with_suffix(SUFFIX))
+        if isinstance(lease, Lease):
+            held.enter_context(lease)
+            self._ours.add(file)
+            held.callback(self._ours.discard, file)
+        return lease
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:

@@ -22,7 +22,7 @@ from bench.budget import Budgeted
 from bench.errors import ConfigError, suggest
 from bench.plugin_files import PluginFile, read_plugins
 from bench.profiles import AUTO, PROFILES, Optimizer, OwnProfile, Precision
-from bench.run.executors import executors
+from bench.run.executors import chosen
 from bench.run.settings import bytes_of, is_file, own_profile, pairs, read_own, settings, spelled, table_of, texts
 
 DEFAULT_EXPERIMENT = "table2"
@@ -103,7 +103,8 @@ class RunConfig:
     isolate: bool = False
     """Run every cell in a process of its own: its memory is measured, its death is survived."""
     executor: str | None = None
-    """Where cells run, by name: inline, process, or one of your own; by default process with --isolate, else inline."""
+    """Where cells run, by name: inline; process; process:N, N at a time, which share the machine's threads and GPUs;
+    or one of your own; by default process with --isolate, else inline."""
     timeout_s: float | None = None
     """Seconds after which an isolated cell is stopped."""
     checkpoint: bool = False
@@ -295,8 +296,8 @@ def check(config: RunConfig) -> RunConfig:
     for tau in config.prune_ratio:
         if not 0 <= tau < 1:
             raise ConfigError(f"prune-ratio={tau:g} is out of range; allowed: [0, 1): the share of fields to prune.")
-    stops = executors().entry(config.executor_name).stops
-    if config.timeout_s is not None and not stops:
+    executor = chosen(config.executor_name)
+    if config.timeout_s is not None and not executor.stops:
         raise ConfigError(f"timeout-s={config.timeout_s:g} needs --isolate: only a child process can be stopped.")
     if config.timeout_s is not None and not config.timeout_s > 0:  # so that NaN is refused too
         raise ConfigError(f"timeout-s={config.timeout_s:g} is out of range; allowed: (0, inf).")

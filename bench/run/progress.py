@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
     from bench.records import CellRecord
     from bench.run.grid import Cell
+
+
+_SHOWN = 8
+"""Running cells that the display shows; a window has few lines."""
 
 
 class Reporter(Protocol):
@@ -25,12 +30,38 @@ class Reporter(Protocol):
     def start(self, cell: Cell) -> None: ...
 
     def event(self, event: dict[str, Any]) -> None:
-        """A phase or a validation inside the running cell, a trial or repeat that ended, a wait, or a warning."""
+        """A phase or a validation inside a running cell, a trial or repeat that ended, a wait, or a warning.
 
-    def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None: ...
+        What a running cell tells has it under ``cell``; without, it is of the one that started last.
+        """
+
+    def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None:
+        """``cell`` took ``seconds`` of the run, which cells that run side by side share."""
 
     def found(self, cell: Cell, record: CellRecord) -> None:
         """Another process has finished ``cell`` while this one was running."""
+
+
+@dataclass
+class Now:
+    """Where a running cell is."""
+
+    began: float
+    phase: str = ""
+    epoch: dict[str, Any] = field(default_factory=dict)
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "epoch":
+            self.epoch = dict(event)
+        else:
+            self.phase, self.epoch = event["phase"], {}
+
+    @property
+    def text(self) -> str:
+        if not self.epoch:
+            return self.phase
+        at = self.epoch
+        return f"{self.phase}  epoch {at['epoch']:g} of at most {at['epochs']}  valid AUC {at['valid_auc']:.4f}"
 
 
 class Tally:
@@ -40,6 +71,8 @@ class Tally:
         """Start with nothing planned."""
         self.total = self.earlier = self.done = self.bad = 0
         self.seconds = 0.0
+        self.running: dict[Cell, Now] = {}
+        """Cells that were begun and have not ended, in their order."""
         self._warned: set[str] = set()
 
     def plan(self, total: int, done: int) -> None:
@@ -52,13 +85,18 @@ class Tally:
         self._warned.add(warning)
         return new
 
-    def add(self, record: CellRecord, seconds: float) -> None:
+    def start(self, cell: Cell) -> None:
+        self.running.setdefault(cell, Now(time.perf_counter()))
+
+    def add(self, cell: Cell, record: CellRecord, seconds: float) -> None:
+        self.running.pop(cell, None)
         self.done += 1
         self.seconds += seconds
         self.bad += record.status not in ("ok", "skipped")
 
-    def add_found(self, record: CellRecord) -> None:
+    def add_found(self, cell: Cell, record: CellRecord) -> None:
         """Count a cell of another process, which says nothing on how long a cell takes here."""
+        self.running.pop(cell, None)
         self.earlier += 1
         self.bad += record.status not in ("ok", "skipped")
 
@@ -110,7 +148,7 @@ class Lines:
         self._say(f"{total} cell{'' if total == 1 else 's'}, {done} done before, {total - done} to run")
 
     def start(self, cell: Cell) -> None:
-        pass
+        self.tally.start(cell)
 
     def event(self, event: dict[str, Any]) -> None:
         if event["event"] == "warning" and self.tally.is_new(event["text"]):
@@ -121,12 +159,13 @@ class Lines:
             self._say(event["text"])
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None:
-        self.tally.add(record, seconds)
-        left = f"  ({duration(self.tally.left_s)} left)" if self.tally.left else ""
+        self.tally.add(cell, record, seconds)
+        others = f", {len(self.tally.running)} running" if self.tally.running else ""
+        left = f"  ({duration(self.tally.left_s)} left{others})" if self.tally.left else ""
         self._tell(cell, f"{outcome(record)}{left}")
 
     def found(self, cell: Cell, record: CellRecord) -> None:
-        self.tally.add_found(record)
+        self.tally.add_found(cell, record)
         self._tell(cell, f"{outcome(record)}  (by another process)")
 
     def _tell(self, cell: Cell, text: str) -> None:
@@ -148,36 +187,34 @@ class Silence:
 
 
 class Display:
-    """A live panel: cells done and left, the running cell's phase, epoch and validation AUC, time left."""
+    """A live panel: cells done and left, phase, epoch and validation AUC of the running ones, time left."""
 
     def __init__(self, live: Live) -> None:
         """Draw into ``live``."""
         self.live = live
         self.tally = Tally()
-        self.cell: Cell | None = None
-        self.phase = ""
-        self.epoch: dict[str, Any] = {}
-        self.started = 0.0
 
     def plan(self, total: int, done: int) -> None:
         self.tally.plan(total, done)
         self._draw()
 
     def start(self, cell: Cell) -> None:
-        self.cell, self.phase, self.epoch, self.started = cell, "", {}, time.perf_counter()
+        self.tally.start(cell)
         self._draw()
 
     def event(self, event: dict[str, Any]) -> None:
+        running = self.tally.running
         if event["event"] == "warning":
             self._warn(event["text"])
         elif event["event"] == "trial":
             self._tell(f"trial: {event['text']}", "dim")
-        elif event["event"] in ("waiting", "timing", "step"):
+        elif event["event"] == "timing":
+            running.pop(event["cell"], None)
             self._tell(event["text"], "dim")
-        elif event["event"] == "epoch":
-            self.epoch = event
-        else:
-            self.phase, self.epoch = event["phase"], {}
+        elif event["event"] in ("waiting", "step"):
+            self._tell(event["text"], "dim")
+        elif (cell := event.get("cell", next(reversed(running), None))) in running:
+            running[cell].take(event)
         self._draw()
 
     def _warn(self, text: str) -> None:
@@ -190,16 +227,15 @@ class Display:
         self.live.console.print(Text(text, style))
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None:
-        self.tally.add(record, seconds)
+        self.tally.add(cell, record, seconds)
         self._end(record, f"{cell.title}: {outcome(record)}")
 
     def found(self, cell: Cell, record: CellRecord) -> None:
-        self.tally.add_found(record)
+        self.tally.add_found(cell, record)
         self._end(record, f"{cell.title}: {outcome(record)}  (by another process)")
 
     def _end(self, record: CellRecord, text: str) -> None:
         self._tell(text, "" if record.status in ("ok", "skipped") else "red")
-        self.cell = None
         self._draw()
 
     def _draw(self) -> None:
@@ -212,17 +248,12 @@ class Display:
         tally, grid = self.tally, Table.grid(padding=(0, 2))
         done = tally.earlier + tally.done
         bad = f", {tally.bad} failed" if tally.bad else ""
-        grid.add_row("cells", Text(f"{done} of {tally.total} done{bad}, {duration(tally.left_s)} left"))
-        if self.cell is not None:
-            grid.add_row("now", Text(f"{self.cell.title}  ({duration(time.perf_counter() - self.started)})"))
-            grid.add_row("phase", Text(self._where()))
+        running = f", {len(tally.running)} running" if len(tally.running) > 1 else ""
+        grid.add_row("cells", Text(f"{done} of {tally.total} done{bad}{running}, {duration(tally.left_s)} left"))
+        for cell, now in list(tally.running.items())[:_SHOWN]:
+            grid.add_row("now", Text(f"{cell.title}  ({duration(time.perf_counter() - now.began)})"))
+            grid.add_row("phase", Text(now.text))
         return grid
-
-    def _where(self) -> str:
-        if not self.epoch:
-            return self.phase
-        at = self.epoch
-        return f"{self.phase}  epoch {at['epoch']:g} of at most {at['epochs']}  valid AUC {at['valid_auc']:.4f}"
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from bench.errors import BusyError, StorageError
 from bench.files import read_text, write_atomically
 from bench.lease import SUFFIX, Lease, LeaseLost, Leases, Owner
 from bench.records import CellRecord, plain
+from bench.run.config import RunConfig
 from bench.run.context import Emit
 from bench.run.executors import choose_executor
 from bench.run.executors.base import Executor, TimingTask
@@ -193,11 +194,16 @@ def run(plan: Plan, reporter: Reporter) -> list[str]:
             raise _at_it(f": {lease}")
         with lease:
             config = plan.config
-            executor: Executor = choose_executor(config.executor or "process")(session)
+            executor: Executor = choose_executor(one_at_a_time(config))(session)
             try:
                 return _Pass(executor, reporter, lease).all(list(plan.cells()))
             except LeaseLost:
                 raise _at_it("; it took over") from None
+
+
+def one_at_a_time(config: RunConfig) -> str:
+    """The executor of a timing pass: that of the run with one cell in flight, by default a process of its own."""
+    return (config.executor or "process").partition(":")[0]
 
 
 def _place(session: Session) -> Path:
@@ -284,7 +290,7 @@ class _Pass:
         why = next(iter((found.disturbed or {}).values()), "")
         doubt = f"  disturbed ({why}){', made again when the machine is idle' if again else ''}" if why else ""
         where = f"timing [{self._done}/{self._total}] {cell.title}, repeat {number + 1} of {self._wanted}"
-        self._reporter.event({"event": "timing", "text": f"{where}: {times}{doubt}"})
+        self._reporter.event({"event": "timing", "cell": cell, "text": f"{where}: {times}{doubt}"})
 
     def _record(self, cell: Cell) -> None:
         """Write the medians into the record of ``cell``, where it has all its repeats."""

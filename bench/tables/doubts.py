@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 
-from bench.environment import unlike
+from bench.environment import AT_ONCE, unlike
 from bench.flags import SCARCE, rarer_class
 from bench.tables.cells import Block, GroupKey, RowKey, Values
 from bench.tables.metrics import AUC, CT_S, Metric, as_timed
@@ -42,6 +42,7 @@ def time_doubts(block: Block, values: Values, names: Names) -> list[Note]:
     return [
         *_disturbed(block, timed, names),
         *_elsewhere(block, timed, names),
+        *_side_by_side(block, groups, names),
         *_unsteady(block, timed, groups, names),
         *_not_repeated(block, groups, names),
     ]
@@ -126,6 +127,21 @@ def _elsewhere(block: Block, timed: Iterable[tuple[GroupKey, Metric]], names: Na
     lead = "timed under other circumstances ({}), so that times make no ratio and are not ranked"
     texts = {lead.format(differ): seeds for differ, seeds in found.items()}
     return [note for text, seeds in texts.items() for note in _noted(_TIME, text, _items(block, seeds, names))]
+
+
+def _side_by_side(block: Block, groups: Iterable[GroupKey], names: Names) -> list[Note]:
+    """Cells that shared their machine with others of the run, by how many."""
+    found: dict[int, dict[GroupKey, dict[RowKey, list[int]]]] = defaultdict(lambda: defaultdict(dict))
+    for group in groups:
+        for row in block.rows:
+            for seed, cell in block.ok(group, row).items():
+                if count := (as_timed(cell)["host"] or {}).get(AT_ONCE):
+                    found[count][group].setdefault(row, []).append(seed)
+    lead = (
+        "timed with up to {} cells at a time on one machine, so that seconds are longer than of a cell alone, and "
+        "ratios say less; --timing measures one after another"
+    )
+    return [note for n, seeds in found.items() for note in _noted(_DOUBT, lead.format(n), _items(block, seeds, names))]
 
 
 def _unsteady(

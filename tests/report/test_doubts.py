@@ -52,6 +52,23 @@ def test_a_disturbed_time_is_a_dash_and_others_of_the_cell_stay(cell: Cell) -> N
     assert told(overall(*cells), "times left out, because") == [alone]
 
 
+def test_times_of_cells_side_by_side_are_named_and_make_no_ratio_with_quiet_ones(cell: Cell) -> None:
+    crowded = HOST | {"cells_at_once": 2}
+    cells = [cell(host=HOST), cell("alpha", host=crowded), cell("beta", host=HOST)]
+    assert [value(overall(*cells), title, "tt_ratio").text for title in ("Alpha", "Beta")] == ["—", "1.0000"]
+    (apart,) = told(overall(*cells), "timed under other circumstances")
+    assert "(cells at a time 1 and 2)" in apart or "(cells at a time 2 and 1)" in apart
+    (side,) = told(overall(*cells), "timed with up to 2 cells at a time")
+    assert side.endswith("--timing measures one after another: Alpha on clicks.")
+    together = [cell(host=crowded), cell("alpha", host=crowded)]
+    assert value(overall(*together), "Alpha", "tt_ratio").text == "1.0000"
+    assert told(overall(*together), "timed under") == []
+    place = {"host": HOST, "device": None, "threads": None}
+    times = {"repeats": 2, "pt_s": [1.0, 1.0], "ct_s": [3.0, 3.0], "it_s": [0.25, 0.25], "disturbed": [{}, {}]}
+    quiet = [cell(host=crowded, timing=times | place | {"differs": None}) for _ in range(1)]
+    assert told(overall(*quiet), "timed with") == []
+
+
 def test_one_disturbed_seed_of_two_leaves_the_other_and_is_named(cell: Cell) -> None:
     cells = [
         cell(seed=0),

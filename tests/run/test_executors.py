@@ -24,7 +24,8 @@ from bench.run.config import RunConfig, check, from_json, to_json
 from bench.run.executors import ExecutorEntry, choose_executor, executors
 from bench.run.executors.base import CellTask, TrialTask, read_task
 from bench.run.executors.inline import InlineExecutor
-from bench.run.executors.process import ChildError, ProcessExecutor, _died, _raised
+from bench.run.executors.process import ProcessExecutor, _died
+from bench.run.executors.remote import ChildError, _raised
 from bench.run.grid import Cell
 from bench.run.session import Session, resolve
 from bench.run.sweep import run

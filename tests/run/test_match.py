@@ -23,7 +23,7 @@ from bench.lease import Leases, Owner
 from bench.records import CellRecord, RunFolder, to_frame
 from bench.report.explain import Wanted, explain
 from bench.rows.load import LoadedData
-from bench.run import columns, sweep, weights
+from bench.run import columns, schedule, weights
 from bench.run.again import resolve_again
 from bench.run.config import RunConfig
 from bench.run.grid import Cell, alone, cells, choose_method
@@ -284,7 +284,7 @@ def test_a_cell_waits_for_the_process_that_is_at_the_other_one(
         folder.write(elsewhere)
 
     monkeypatch.setattr(Leases, "take", take)
-    monkeypatch.setattr(sweep.time, "sleep", wait)
+    monkeypatch.setattr(schedule.time, "sleep", wait)
     watcher = Watcher()
     found = by_label(run(resolve(config), watcher))
     assert [cell.method for cell in watcher.started] == ["no-selection", DSL]

@@ -18,6 +18,7 @@ OK = CellRecord(
     dataset="d", backbone="b", method="m", label="m", seed=1, config_hash="0" * 64, status="ok",
     auc=0.71239, logloss=0.5, pt_s=1.25, ct_s=2.0, it_s=0.01,
 )  # fmt: skip
+OTHER = replace(CELL, seed=2)
 FAILED = replace(OK, status="failed", reason="ValueError: fields [nan] and [/red] of [3]")
 
 
@@ -33,12 +34,12 @@ def test_the_time_left_is_the_mean_of_this_run_s_cells() -> None:
     tally = Tally()
     tally.plan(10, 4)
     assert (tally.left, tally.left_s) == (6, None)
-    tally.add(OK, 3.0)
-    tally.add(FAILED, 5.0)
+    tally.add(CELL, OK, 3.0)
+    tally.add(CELL, FAILED, 5.0)
     assert (tally.left, tally.left_s, tally.bad) == (4, 16.0, 1)
-    tally.add(replace(OK, status="skipped"), 0.0)
+    tally.add(CELL, replace(OK, status="skipped"), 0.0)
     assert tally.bad == 1
-    tally.add_found(FAILED)
+    tally.add_found(CELL, FAILED)
     assert (tally.left, tally.left_s, tally.bad) == (2, 8.0 / 3 * 2, 2)
 
 
@@ -96,7 +97,7 @@ def test_the_display_shows_phase_epoch_auc_and_prints_brackets_as_they_are() -> 
         assert "pretrain  epoch 1.5 of at most 50  valid AUC 0.6123" in capture.get()
         for _ in range(2):
             display.event({"event": "warning", "text": "no [room] on the device"})
-        assert display.phase == "pretrain"
+        assert display.tally.running[CELL].phase == "pretrain"
         display.finish(CELL, OK, 2.0)
         display.start(CELL)
         display.finish(CELL, FAILED, 2.0)
@@ -123,3 +124,37 @@ def test_a_terminal_gets_the_display_and_a_pipe_plain_lines(monkeypatch: pytest.
         assert "waiting for another process: [host], pid 7, 1 cell" in stream.getvalue()
         assert "(by another process)" in stream.getvalue()
         assert "trial: [ok] rate" in stream.getvalue()
+
+
+def side_by_side(told: Any) -> None:
+    """Two cells begin, and each tells where it is."""
+    told.plan(4, 0)
+    for cell in (CELL, OTHER):
+        told.start(cell)
+    told.event({"event": "phase", "phase": "search", "cell": CELL})
+    told.event({"event": "phase", "phase": "train", "cell": OTHER})
+
+
+def test_the_display_tells_cells_that_run_side_by_side_apart() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=200, color_system=None)
+    with Live(console=console, auto_refresh=False) as live:
+        display = Display(live)
+        side_by_side(display)
+        assert [now.text for now in display.tally.running.values()] == ["search", "train"]
+        with console.capture() as capture:
+            console.print(display._table())
+        assert "0 of 4 done, 2 running" in capture.get()
+        assert capture.get().index(CELL.title) < capture.get().index("search") < capture.get().index(OTHER.title)
+        for cell in (CELL, OTHER):
+            display.finish(cell, OK, 2.0)
+        assert display.tally.running == {}
+
+
+def test_plain_lines_say_how_many_cells_run(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+    side_by_side(lines)
+    for cell in (OTHER, CELL):
+        lines.finish(cell, OK, 2.0)
+    ends = [line.rpartition("  ")[2] for line in capsys.readouterr().err.splitlines()[1:]]
+    assert ends == ["(6s left, 1 running)", "(4s left)"]

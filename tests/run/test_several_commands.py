@@ -20,7 +20,7 @@ from cell_records import TINY, Watcher, contents
 
 from bench.lease import Lease, Leases, Owner, this_process
 from bench.records import RunFolder, load_frame
-from bench.run import sweep
+from bench.run import schedule
 from bench.run.config import RunConfig
 from bench.run.session import Session, resolve
 from bench.run.sweep import run
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("zoo")
 
 @pytest.fixture
 def config(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
-    monkeypatch.setattr(sweep, "POLL_S", 0.01)
+    monkeypatch.setattr(schedule, "POLL_S", 0.01)
     return RunConfig(
         datasets=(TINY,),
         methods=("no-selection", "random-k"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Generic, TypeVar
 
+from bench import environment
 from bench.records import CellRecord, Status
 from bench.run.cell import run_cell, run_trial
 from bench.run.context import Emit
@@ -15,6 +17,9 @@ from bench.run.session import Session
 from bench.run.tuning import Trial
 
 R = TypeVar("R", CellRecord, Trial)
+
+TICK_S = 0.05
+"""Seconds between two looks at tasks in flight."""
 
 
 class Task(ABC, Generic[R]):
@@ -91,12 +96,46 @@ def read_task(text: str) -> Task[Any]:
     return kind(**values | {"cell": Cell(**values["cell"])})
 
 
+class Running(ABC, Generic[R]):
+    """A task in flight. Only the thread that began it looks at it."""
+
+    @abstractmethod
+    def poll(self) -> R | None:
+        """Pass on what has happened meanwhile, without waiting; what came of the task, once it has ended.
+
+        Raises:
+            DataError: the data cannot be used.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End the task, wherever it is; nothing comes of it. Does nothing to one that has ended."""
+
+
+@dataclass(frozen=True)
+class Ended(Running[R]):
+    """A task that has ended where it began."""
+
+    result: R
+
+    def poll(self) -> R:
+        return self.result
+
+    def stop(self) -> None:
+        """There is nothing to end."""
+
+
 class Executor(ABC):
     """Where the tasks of a run are computed, one after another; the run writes what comes of them."""
 
     def __init__(self, session: Session) -> None:
         """Compute tasks of the plan of ``session``, which is that of the run's own process."""
         self.session = session
+
+    @property
+    def slots(self) -> int:
+        """How many tasks may be in flight at once; it may change while a run lasts."""
+        return 1
 
     def check(self, dataset: str) -> None:
         """Make sure, before anything is written, that tasks on the data set ``dataset`` can be computed.
@@ -115,3 +154,44 @@ class Executor(ABC):
         Raises:
             DataError: the data cannot be used.
         """
+
+    def begin(self, task: Task[R], emit: Emit) -> Running[R]:
+        """Have ``task`` computed, and do not wait where that can be. At most ``slots`` tasks are in flight.
+
+        Raises:
+            DataError: the data cannot be used.
+        """
+        return Ended(self.submit(task, emit))
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Give back what the executor holds; nothing is in flight any more."""
+
+
+class SeveralAtOnce(Executor):
+    """An executor of more than one slot: it has to say how a task begins, and how many may be in flight."""
+
+    @abstractmethod
+    def begin(self, task: Task[R], emit: Emit) -> Running[R]: ...
+
+    def submit(self, task: Task[R], emit: Emit) -> R:
+        running = self.begin(task, emit)
+        try:
+            while (found := running.poll()) is None:
+                time.sleep(TICK_S)
+        finally:
+            running.stop()
+        return found
+
+    def returned(self, task: Task[R], found: dict[str, Any], at_once: int) -> R:
+        """What another process has computed, as this one writes it down.
+
+        Args:
+            task: what was asked for.
+            found: its result as JSON values.
+            at_once: how many tasks shared the machine, with all slots full.
+        """
+        if "command" in found:  # a child knows its command line, but not a function by which its parent was called
+            found["command"] = environment.command()
+        if at_once > 1 and "host" in found:
+            found["host"][environment.AT_ONCE] = at_once
+        return task.result.from_dict(found, source=task.cell.title)
