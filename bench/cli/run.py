@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bench.run.session import Plan
 
 PROG = "python -m bench run"
-SET, PLUGIN = "--set", "--plugin"
+SET, PLUGIN, SLURM = "--set", "--plugin", "--slurm"
 """Flags of several values that may be repeated."""
 TIMING, REPEATS = "--timing", "3"
 """A flag that may stand without its number, and the number that it then has."""
@@ -61,9 +61,10 @@ def _refuse_unasked(named: Sequence[str], flags: RunConfig) -> None:
 
 def _read_flags(argv: Sequence[str], default: RunConfig) -> RunConfig:
     markers = (tyro.conf.HelptextFromCommentsOff,)
-    return tyro.cli(
-        RunConfig, args=_gathered(_gathered(_timed(argv), SET), PLUGIN), prog=PROG, default=default, config=markers
-    )
+    args = _timed(argv)
+    for flag in (SET, PLUGIN, SLURM):
+        args = _gathered(args, flag)
+    return tyro.cli(RunConfig, args=args, prog=PROG, default=default, config=markers)
 
 
 def _gathered(argv: Sequence[str], flag: str) -> list[str]:
@@ -119,6 +120,8 @@ def command(argv: Sequence[str]) -> int:
         baselines.take(plan, lambda line: sys.stderr.write(f"{line}\n"), write=not config.plan)
     if config.plan:
         return _show_plan(plan)
+    if config.show_script:
+        return _show_script(plan)
     remove_leftovers(config.out)
     if config.timing is not None:
         timing.check(plan)
@@ -171,6 +174,16 @@ def _show_plan(plan: Plan) -> int:
     sys.stdout.write(f"{forecast_table(forecasts(session, paces))}\n")
     if (count := count_of(plan.config.executor_name)) is not None and count > 1:
         sys.stdout.write(f"Times are of one cell after another; {count} at a time take a {count}th of them at best.\n")
+    return 0
+
+
+def _show_script(plan: Plan) -> int:
+    """Print what an array of the run's cells would be submitted with."""
+    from bench.run.executors.slurm import script  # noqa: PLC0415 - loads submitit
+    from bench.run.session import Session, use_threads  # noqa: PLC0415
+
+    use_threads(plan.config)
+    sys.stdout.write(f"{script(Session(plan)).rstrip()}\n")
     return 0
 
 

@@ -22,7 +22,7 @@ from bench.budget import Budgeted
 from bench.errors import ConfigError, suggest
 from bench.plugin_files import PluginFile, read_plugins
 from bench.profiles import AUTO, PROFILES, Optimizer, OwnProfile, Precision
-from bench.run.executors import chosen
+from bench.run.executors import ExecutorEntry, chosen, options, refuse_strange
 from bench.run.settings import bytes_of, is_file, own_profile, pairs, read_own, settings, spelled, table_of, texts
 
 DEFAULT_EXPERIMENT = "table2"
@@ -30,9 +30,9 @@ QUICK_START = "quickstart"
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SHORT = {"epochs": "max_epochs", "precision": "precision", "optimizer": "optimizer", "compile": "compile"}
 """Flags that stand for a setting of the profile."""
-_NOT_KEPT = ("config", "experiment", "plan", "timing", "own", "raw", "plugin_texts")
+_NOT_KEPT = ("config", "experiment", "plan", "timing", "own", "raw", "plugin_texts", "address", "show_script")
 """What run.toml does not hold: whence settings came, and what is done with a run once it is what they say."""
-_KEPT_IF_SET = ("baselines", "budget_by", "l2_grid", "keep_predictions", "sections", "valid_predictions")
+_KEPT_IF_SET = ("baselines", "budget_by", "l2_grid", "keep_predictions", "sections", "valid_predictions", "slurm")
 """What it holds only where it is not the default: that of an ordinary run is what it was before there were others."""
 
 
@@ -104,7 +104,17 @@ class RunConfig:
     """Run every cell in a process of its own: its memory is measured, its death is survived."""
     executor: str | None = None
     """Where cells run, by name: inline; process; process:N, N at a time, which share the machine's threads and GPUs;
-    or one of your own; by default process with --isolate, else inline."""
+    ray or slurm, on a cluster; or one of your own; by default process with --isolate, else inline."""
+    address: str | None = None
+    """Address of the Ray cluster; by default that in RAY_ADDRESS, or one is made of this machine, for this run."""
+    cpus_per_cell: int | None = None
+    """Cores that ray and slurm reserve for a cell, and its threads; 1 by default."""
+    gpus_per_cell: float | None = None
+    """GPUs that ray and slurm reserve for a cell; none by default."""
+    slurm: tuple[str, ...] = ()
+    """Settings of jobs as of sbatch, KEY=VALUE: partition=short account=ads; cluster=local: jobs on this machine."""
+    show_script: bool = False
+    """Print what --executor slurm would submit, and stop."""
     timeout_s: float | None = None
     """Seconds after which an isolated cell is stopped."""
     checkpoint: bool = False
@@ -286,10 +296,13 @@ def check(config: RunConfig) -> RunConfig:
     for name in ("datasets", "methods", "backbones", "prune_ratio"):
         if not getattr(config, name):
             raise ConfigError(f"{name.replace('_', '-')} is empty: name at least one.")
-    for name, low in (("seeds", 1), ("rows", 10), ("epochs", 1), ("threads", 1), ("timing", 2)):
+    for name, low in (
+        ("seeds", 1), ("rows", 10), ("epochs", 1), ("threads", 1), ("timing", 2), ("cpus_per_cell", 1),
+        ("gpus_per_cell", 0),
+    ):  # fmt: skip
         value = getattr(config, name)
         if value is not None and value < low:
-            raise ConfigError(f"{name}={value} is out of range; allowed: [{low}, inf).")
+            raise ConfigError(f"{name.replace('_', '-')}={value} is out of range; allowed: [{low}, inf).")
     _check_grid(config.l2_grid)
     if config.memory is not None:
         bytes_of(config.memory)
@@ -297,6 +310,7 @@ def check(config: RunConfig) -> RunConfig:
         if not 0 <= tau < 1:
             raise ConfigError(f"prune-ratio={tau:g} is out of range; allowed: [0, 1): the share of fields to prune.")
     executor = chosen(config.executor_name)
+    _refuse_strangers(config, executor)
     if config.timeout_s is not None and not executor.stops:
         raise ConfigError(f"timeout-s={config.timeout_s:g} needs --isolate: only a child process can be stopped.")
     if config.timeout_s is not None and not config.timeout_s > 0:  # so that NaN is refused too
@@ -308,6 +322,19 @@ def _check_grid(grid: tuple[float, ...]) -> None:
     if grid and (len(set(grid)) < 2 or not all(math.isfinite(l2) and l2 >= 0 for l2 in grid)):
         shown = " ".join(f"{l2:g}" for l2 in grid)
         raise ConfigError(f"l2-grid={shown}: give two values or more, each at least 0; --set l2=… sets one.")
+
+
+def _refuse_strangers(config: RunConfig, executor: ExecutorEntry) -> None:
+    """Refuse settings that the executor does not heed.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    name, none = config.executor_name.partition(":")[0], RunConfig()
+    given = {option: getattr(config, option) for option in options()}
+    refuse_strange(executor, name, {key: value for key, value in given.items() if value != getattr(none, key)})
+    if config.timing is not None and not executor.here:
+        raise ConfigError(f"timing={config.timing}: a timing pass watches its own machine; add --executor process.")
 
 
 def _with_plugins(config: RunConfig) -> RunConfig:

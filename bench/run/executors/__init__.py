@@ -7,8 +7,10 @@ group ``bench.executors``. ``base`` says what one has to do.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 from bench.errors import ConfigError
@@ -25,6 +27,12 @@ class ExecutorEntry(Entry):
     """Whether ``NAME:N`` says how many cells it has in flight at most."""
     here: bool = True
     """Whether its cells are computed by this machine, whose cores bound N, and which a timing pass can watch."""
+    options: tuple[str, ...] = ()
+    """Settings of a run that are for executors, and that it heeds."""
+    needs: str = ""
+    """The package that it needs beside the suite's own."""
+    extra: str = ""
+    """The extra that brings it."""
 
 
 TABLE: dict[str, ExecutorEntry] = {
@@ -34,6 +42,26 @@ TABLE: dict[str, ExecutorEntry] = {
         "In a process of its own; process:N runs N at a time",
         stops=True,
         several=True,
+    ),
+    "ray": ExecutorEntry(
+        "bench.run.executors.ray_cluster:RayExecutor",
+        "Tasks of a Ray cluster; ray:N has at most N in flight",
+        stops=True,
+        several=True,
+        here=False,
+        options=("address", "cpus_per_cell", "gpus_per_cell"),
+        needs="ray",
+        extra="ray",
+    ),
+    "slurm": ExecutorEntry(
+        "bench.run.executors.slurm:SlurmExecutor",
+        "Jobs of a Slurm cluster; slurm:N has at most N in flight",
+        stops=True,
+        several=True,
+        here=False,
+        options=("cpus_per_cell", "gpus_per_cell", "slurm", "show_script"),
+        needs="submitit",
+        extra="slurm",
     ),
 }
 
@@ -62,7 +90,7 @@ def chosen(text: str) -> ExecutorEntry:
     """The entry of the executor ``text``, ``NAME`` or ``NAME:N``, which can be used here.
 
     Raises:
-        ConfigError: nobody has that name, or N is out of range.
+        ConfigError: nobody has that name, its package is not installed, or N is out of range.
     """
     name = text.partition(":")[0]
     entry, count = executors().entry(name), count_of(text)
@@ -75,7 +103,35 @@ def chosen(text: str) -> ExecutorEntry:
             f"executor={text}: {count} cells at a time on {most} core{'s' if most > 1 else ''} would wait for each "
             f"other; allowed: {name}:1 to {name}:{most}."
         )
+    if entry.needs and find_spec(entry.needs) is None:
+        raise ConfigError(
+            f"executor={name} needs {entry.needs}, which is not installed: pip install 'ctr-field-bench[{entry.extra}]'"
+        )
     return entry
+
+
+def options() -> list[str]:
+    """Settings of a run that are for executors."""
+    known = executors()
+    return list(dict.fromkeys(option for name in known.names() for option in known.entry(name).options))
+
+
+def refuse_strange(entry: ExecutorEntry, name: str, given: Mapping[str, Any]) -> None:
+    """Refuse settings for another executor than that of ``entry``.
+
+    Args:
+        entry: of the executor that runs.
+        name: its name.
+        given: the settings that are for executors, those at their defaults left out.
+
+    Raises:
+        ConfigError: it does not heed one of them.
+    """
+    for key, value in given.items():
+        if key not in entry.options:
+            takers = " or ".join(one for one in executors().names() if key in executors().entry(one).options)
+            flag, said = key.replace("_", "-"), " ".join(value) if isinstance(value, tuple) else value
+            raise ConfigError(f"{flag}={said} says nothing to --executor {name}: it is for {takers}.")
 
 
 def cores() -> int:
