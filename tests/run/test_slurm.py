@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]
 Bench = Callable[..., Any]
+HOME = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -43,10 +45,11 @@ def config(tmp_path: Path, data_dir: Path, zoo: Path) -> RunConfig:
 
 @pytest.mark.slow
 def test_jobs_find_what_one_process_finds_and_their_death_is_survived(
-    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: RunConfig, tmp_path: Path, zoo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bench.run.executors import slurm
 
+    monkeypatch.setenv("PYTHONPATH", f"{zoo}{os.pathsep}{HOME}")
     monkeypatch.setattr(slurm, "LATE_S", 0.5)
     watcher = Watcher()
     found = {record.label: record for record in run(resolve(config), watcher)}

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +36,8 @@ LOOK_S = 0.2
 """Seconds between two looks at the mail of cells."""
 COUNT_S = 2.0
 """Seconds between two counts of the cluster's nodes."""
+KNOCK_S = 10.0
+"""Seconds that a cluster has to answer."""
 LOST_S = 15.0
 """Seconds in which a cluster finds out that a node is lost; until then nobody knows whether a worker died alone."""
 
@@ -140,6 +143,7 @@ def _join(address: str | None) -> None:
     more: dict[str, Any] = {"include_dashboard": False} if alone else {"address": address}
     with _own_signals():
         try:
+            _knock(address)
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **more)
             _quiet()
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
@@ -149,6 +153,17 @@ def _join(address: str | None) -> None:
                 f"address={place}: no Ray cluster can be used there ({why}). `ray start --head` makes one here; "
                 f"without an address one is made for this run."
             ) from None
+
+
+def _knock(address: str | None) -> None:
+    """Fail at once where nobody listens: Ray itself tries for a minute.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), KNOCK_S).close()
 
 
 def _quiet() -> None:
