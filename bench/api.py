@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import ConfigError, UserError
 from bench.method import Context, Method, NoParams, Selection, Trained
-from bench.params import Content, Only, Range, split_outside
+from bench.params import Content, Only, Range, Search, split_outside
 from bench.profiles import Profile
 from bench.registry import Axis, BackboneEntry, Entry, MethodEntry
 
@@ -86,6 +86,7 @@ __all__ = [
     "Range",
     "Rows",
     "Schema",
+    "Search",
     "Selection",
     "Step",
     "Trained",

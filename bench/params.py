@@ -1,7 +1,7 @@
 """Parameters of plug-ins: a frozen dataclass, filled from ``name[param=value,...]`` with every value checked.
 
-A field may carry its allowed range, and the values of other fields under which it has a part:
-``lr: Annotated[float, Range(0, 1, open_low=True), Only(variant=("a", "b"))] = 0.1``.
+A field may carry its allowed range, the part of it that a search goes through, and the values of other fields under
+which it has a part: ``lr: Annotated[float, Range(0, open_low=True), Search(0.01, 1), Only(variant=("a", "b"))] = 0.1``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 import textwrap
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
@@ -45,6 +45,25 @@ class Range:
         low = "-inf" if self.low is None else f"{self.low:g}"
         high = "inf" if self.high is None else f"{self.high:g}"
         return f"{left}{low}, {high}{right}"
+
+
+@dataclass(frozen=True)
+class Search:
+    """The interval that ``--tune optuna`` searches of a number: on a logarithmic scale unless ``log`` is false.
+
+    Where no paper gives a grid, ours are a factor of 10 each side of the default, as far as the number goes.
+    """
+
+    low: float
+    high: float
+    log: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"{self}: low must be below high, and above 0 where the scale is logarithmic")
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
 
 
 class Only:
@@ -86,6 +105,38 @@ class Content:
     def facts(self) -> dict[str, str]:
         """What a record says of it."""
         return {"file": self.name, "sha256": self.sha256}
+
+
+def searched(params: Any) -> dict[str, Search]:
+    """What may be searched, by name: parameters with a ``Search`` that have a part beside the values of the others.
+
+    Args:
+        params: an instance of a plug-in's dataclass, or None.
+    """
+    hints = {} if params is None else typing.get_type_hints(type(params), include_extras=True)
+    found = {}
+    for name, hint in hints.items():
+        extras = getattr(hint, "__metadata__", ())
+        space = next((extra for extra in extras if isinstance(extra, Search)), None)
+        only = [extra.where for extra in extras if isinstance(extra, Only)]
+        if space and all(getattr(params, other) in allowed for one in only for other, allowed in one.items()):
+            found[name] = space
+    return found
+
+
+def unsearchable(params: type) -> Iterator[str]:
+    """What is wrong with the ``Search`` of a dataclass's fields, in words."""
+    hints = typing.get_type_hints(params, include_extras=True)
+    for item in dataclasses.fields(params):
+        extras = getattr(hints[item.name], "__metadata__", ())
+        for space in (extra for extra in extras if isinstance(extra, Search)):
+            own, where = item.default, f"the Search({space.low:g}, {space.high:g}) of {item.name!r}"
+            if float not in (plain := get_args(hints[item.name])[0], *get_args(plain)):
+                yield f"{where} is of no number with a fraction: it would be given one"
+            if any(end not in limit for limit in extras if isinstance(limit, Range) for end in (space.low, space.high)):
+                yield f"{where} goes beyond its Range"
+            if isinstance(own, int | float) and own not in space:
+                yield f"{where} lacks its default, {own:g}, which is tried first"
 
 
 def docstrings(params: type) -> dict[str, str] | None:

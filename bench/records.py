@@ -80,7 +80,8 @@ class CellRecord:
     """Resolved training profile: its ``name`` and every setting; ``lr`` is a list where it was tuned. ``set`` holds
     what the run set itself to other values than the named profile's, and ``base`` where the profile is a user's own."""
     tuning: dict[str, Any] | None = None
-    """How the learning rate was tuned: ``lr``, the one chosen, and every trial with validation AUC and seconds."""
+    """How the learning rate was tuned: ``lr``, the one chosen, and every trial with validation AUC and seconds; of a
+    search also ``space``, ``default`` and chosen ``values`` by setting (``lr``, ``l2``, ``params.NAME``)."""
     penalty: dict[str, Any] | None = None
     """How the L2 of a table of one's own was chosen, in the same form; None where card or settings name it."""
     plugins: dict[str, Any] | None = None

@@ -41,7 +41,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.api import Batch, Context, CTRModel, EmbeddingTable, Group, Range, Rows, Step
+from bench.api import Batch, Context, CTRModel, EmbeddingTable, Group, Range, Rows, Search, Step
 from methods.parts.controllers import ChannelNorm, FieldScorer, largest, without_statistics
 from methods.parts.gate_budget import AuthorsTraining, gate_plan
 from methods.parts.per_sample import GatedTraining, PerSampleGate, PerSampleMethod, PerSampleParams
@@ -59,11 +59,11 @@ class AEFSParams(PerSampleParams):
     """Epochs of the main model alone, at most (the authors' code as it is called; 2 with their option)."""
     small_dim: Annotated[int, Range(1)] = 4
     """d, embedding size of the auxiliary."""
-    auxiliary: Annotated[float, Range(0)] = 1.0
+    auxiliary: Annotated[float, Range(0), Search(0.1, 10)] = 1.0
     """β, weight of the auxiliary's own log loss."""
-    align_scores: Annotated[float, Range(0)] = 0.3
+    align_scores: Annotated[float, Range(0), Search(0.03, 3)] = 0.3
     """γ_s, weight of the alignment of predictions."""
-    align_fields: Annotated[float, Range(0)] = 0.3
+    align_fields: Annotated[float, Range(0), Search(0.03, 3)] = 0.3
     """γ_f, weight of the alignment of embeddings."""
     dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.2
     """Dropout of controller and auxiliary."""

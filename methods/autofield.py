@@ -42,7 +42,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.api import Context, Gate, Method, Only, Range, Rows, Selection
+from bench.api import Context, Gate, Method, Only, Range, Rows, Search, Selection
 from methods.parts.bilevel import bilevel_steps
 from methods.parts.gate_budget import READ_FROM, AuthorsTraining, gate_plan, linear_way, way_in_steps
 
@@ -94,9 +94,9 @@ class AutoFieldParams:
     """Epochs of the search at most, and never more than the profile's."""
     update_every: Annotated[int | None, Range(1)] = None
     """f, iterations between gate steps; none: the authors' 10 at their scale."""
-    gate_lr: Annotated[float | None, Range(0, open_low=True)] = None
+    gate_lr: Annotated[float | None, Range(0, open_low=True), Search(1e-3, 0.1)] = None
     """Adam's rate for the gate logits; none: the authors' 1e-3 at their scale."""
-    temperature_end: Annotated[float, Range(0, 1, open_low=True), Only(relaxation="gumbel")] = 0.01
+    temperature_end: Annotated[float, Range(0, 1, open_low=True), Search(1e-3, 0.1), Only(relaxation="gumbel")] = 0.01
     """T from the end of its way on."""
 
 

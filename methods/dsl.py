@@ -29,7 +29,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from bench.api import Context, CTRModel, GradientSums, Method, Range, Rows, Selection, Trained
+from bench.api import Context, CTRModel, GradientSums, Method, Range, Rows, Search, Selection, Trained
 from methods.parts.weight_sparsity import LAST, Growth, Moves, masked_model, no_scalars, train_moving, uniform_mask
 
 
@@ -37,14 +37,14 @@ from methods.parts.weight_sparsity import LAST, Growth, Moves, masked_model, no_
 class DSLParams:
     """Parameters of DSL."""
 
-    first_share: Annotated[float, Range(0, 1)] = 0.5
+    first_share: Annotated[float, Range(0, 1), Search(0.05, 1)] = 0.5
     """ρ₀, share of the active scalars that is exchanged at first, at most (public code)."""
     last_share: Annotated[float, Range(0, 1)] = 0.005
     """ρ₁, that share at the end (public code)."""
     mask_epochs: Annotated[float, Range(0)] = 2.0
     """Epochs in which the mask moves, at most three quarters of the profile's. Chosen here: deep models on Avazu are at
     their best after one or two (BARS)."""
-    updates_per_epoch: Annotated[float, Range(0, open_low=True)] = 8.0
+    updates_per_epoch: Annotated[float, Range(0, open_low=True), Search(0.8, 80)] = 8.0
     """Exchanges in an epoch. Chosen here: on Criteo one in a thousand steps of 4,096 rows."""
     update_every: Annotated[int | None, Range(1)] = None
     """Steps from one exchange to the next, in place of ``updates_per_epoch`` (public code: 100 to 3,000)."""

@@ -38,7 +38,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.api import Batch, Context, CTRModel, Method, Range, Rows, Selection
+from bench.api import Batch, Context, CTRModel, Method, Range, Rows, Search, Selection
 from methods.parts.slopes import ROOT, evaluating, slopes
 
 SCORE_BATCH = 10_000
@@ -73,7 +73,7 @@ def attributions(model: CTRModel, batch: Batch, anchors: int) -> Tensor:
 class FairFSParams:
     """Parameters of FairFS; defaults are the authors' on Criteo."""
 
-    penalty: Annotated[float, Range(0)] = 0.1
+    penalty: Annotated[float, Range(0), Search(1e-4, 1)] = 0.1
     """φ (theirs for DCN; 1e-4 for DeepFM and Wide & Deep)."""
     anchors: Annotated[int, Range(1)] = 5
     """n, steps from a row's embeddings to its baseline."""

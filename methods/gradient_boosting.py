@@ -22,7 +22,7 @@ from typing import Annotated
 
 import numpy as np
 
-from bench.api import Context, Method, Range, Rows, Selection
+from bench.api import Context, Method, Range, Rows, Search, Selection
 from methods.parts import shallow, trees
 
 
@@ -40,7 +40,7 @@ class GradientBoostingParams:
     """Folds of the target encoding."""
     rounds: Annotated[int, Range(1)] = 300
     """Trees at most."""
-    eta: Annotated[float, Range(0, 1, open_low=True)] = 0.1
+    eta: Annotated[float, Range(0, 1, open_low=True), Search(0.01, 1)] = 0.1
     """Shrinkage of a tree (scikit-learn's default)."""
     leaves: Annotated[int, Range(2)] = 31
     """Leaves of a tree at most (scikit-learn's default)."""

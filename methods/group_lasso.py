@@ -36,7 +36,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.api import Context, CTRModel, Method, Range, Rows, Selection
+from bench.api import Context, CTRModel, Method, Range, Rows, Search, Selection
 from methods.parts.first_layers import blocks, field_norms, first_layers
 from methods.parts.replacement import mean_lookups
 
@@ -48,7 +48,7 @@ _FEW = 2
 class GroupLassoParams:
     """Parameters of Group Lasso."""
 
-    shrink: Annotated[float, Range(0)] = 1.0
+    shrink: Annotated[float, Range(0), Search(0.1, 10)] = 1.0
     """Share of its first length that a group without gradients has lost by the planned end. Chosen here."""
     search_epochs: Annotated[int, Range(1)] = 8
     """Epochs of the search at most, and never more than the profile's. Chosen here: as for AutoField."""

@@ -29,7 +29,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from bench.api import Context, Method, Only, Range, Rows, Selection
+from bench.api import Context, Method, Only, Range, Rows, Search, Selection
 from methods.parts import shallow
 from methods.parts.penalised import Column, Path, Values, group_path, l1_path
 from methods.parts.target_encoding import standard_design
@@ -48,7 +48,7 @@ class LassoParams:
     """Training rows at most."""
     time_budget_s: Annotated[float, Range(0, open_low=True)] = 600.0
     """Seconds after which the selection is given up."""
-    alpha: Annotated[float, Range(0, open_low=True), Only(variant="published")] = 1e-3
+    alpha: Annotated[float, Range(0, open_low=True), Search(1e-4, 1e-2), Only(variant="published")] = 1e-3
     """Penalty of ``published`` (ERASE)."""
     folds: Annotated[int, Range(2, 100), Only(variant="sound")] = 5
     """Folds of the target encoding of ``sound``."""

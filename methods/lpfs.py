@@ -49,7 +49,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.api import Axis, Context, Gate, Group, Method, Only, Range, Rows, Selection
+from bench.api import Axis, Context, Gate, Group, Method, Only, Range, Rows, Search, Selection
 from methods.parts.gate_budget import GatePlan
 
 Variant = Literal["lpfs++", "lpfs"]
@@ -105,7 +105,7 @@ class LPFSParams:
     """Function of the gate (paper: both)."""
     search_epochs: Annotated[int, Range(1)] = 2
     """Epochs of the search; all of them are run. Chosen here."""
-    penalty: Annotated[float, Range(0, open_low=True)] = 0.02
+    penalty: Annotated[float, Range(0, open_low=True), Search(2e-3, 0.2)] = 0.02
     """μ, in nats of training log loss at x = 1. Chosen here (public code of others: 0.004 to 0.1)."""
     zero_at: Annotated[float, Range(0, 1, open_low=True)] = 0.8
     """Share of the steps after which a field that the loss does not care for is closed. Chosen here."""
@@ -113,9 +113,9 @@ class LPFSParams:
     """η, SGD's rate of x; none: 1 / (μ · ``zero_at`` · steps)."""
     epsilon_start: Annotated[float, Range(0, open_low=True)] = 0.1
     """ε0 (public code of others, ERASE)."""
-    epsilon_end: Annotated[float, Range(0, open_low=True)] = 1e-4
+    epsilon_end: Annotated[float, Range(0, open_low=True), Search(1e-5, 1e-3)] = 1e-4
     """ε1, in the last step. Chosen here."""
-    slope: Annotated[float, Range(0), Only(variant="lpfs++")] = 10.0
+    slope: Annotated[float, Range(0), Search(1, 100), Only(variant="lpfs++")] = 10.0
     """a (public code of others, ERASE)."""
     start: Literal["searched", "fresh"] = "searched"
     """Weights that training continues from: those of the search with g in them, or new ones."""

@@ -38,7 +38,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.api import Context, CTRModel, Range, Rows
+from bench.api import Context, CTRModel, Range, Rows, Search
 from methods.parts.bilevel import joint_step
 from methods.parts.controllers import FieldScorer, largest
 from methods.parts.gate_budget import AuthorsTraining, gate_plan, linear_way, way_in_steps
@@ -92,11 +92,11 @@ class MvFSParams(PerSampleParams):
     """Keep all factors, or the K largest of each row."""
     views: Annotated[int, Range(1)] = 5
     """M, scoring networks."""
-    threshold: Annotated[float, Range(0)] = 0.1
+    threshold: Annotated[float, Range(0), Search(0.01, 1)] = 0.1
     """l, the score whose factor is a half."""
     temperature_start: Annotated[float, Range(0, open_low=True)] = 1.0
     """T at the first step."""
-    temperature_end: Annotated[float, Range(0, open_low=True)] = 5.0
+    temperature_end: Annotated[float, Range(0, open_low=True), Search(1, 50)] = 5.0
     """T from the end of its way on."""
     temperature_steps: Annotated[int, Range(1)] = 4000
     """Steps of that way in the authors' training; here they are as large a share of an epoch."""

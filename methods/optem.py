@@ -44,6 +44,7 @@ from bench.api import (
     Method,
     Range,
     Rows,
+    Search,
     Selection,
     Trained,
     stratified_sample,
@@ -62,9 +63,9 @@ AUTHORS = AuthorsTraining(batch=2048, lr=1e-4)
 class OptEmParams:
     """Parameters of OptEm."""
 
-    penalty: Annotated[float, Range(0, open_low=True)] = 1e-4
+    penalty: Annotated[float, Range(0, open_low=True), Search(1e-5, 1e-3)] = 1e-4
     """α (public code, DeepFM on Criteo)."""
-    threshold_lr: Annotated[float | None, Range(0, open_low=True)] = None
+    threshold_lr: Annotated[float | None, Range(0, open_low=True), Search(1e-3, 0.1)] = None
     """SGD's rate of the thresholds; none: the authors' 1e-4 at their scale."""
     supernet_epochs: Annotated[int, Range(1)] | None = None
     """Most epochs of the supernet; none: the profile's."""

@@ -32,7 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.api import Batch, Context, CTRModel, Group, Method, Range, Rows, Selection, Trained
+from bench.api import Batch, Context, CTRModel, Group, Method, Range, Rows, Search, Selection, Trained
 from methods.parts.gate_budget import AuthorsTraining, gate_plan
 from methods.parts.value_gates import AnnealedGate, field_means, frequencies, kept_columns, open_scale, train_masked
 
@@ -48,15 +48,15 @@ class OptFSParams:
     """S, epochs of the search; all of them are run (public code, DeepFM on Criteo)."""
     rewind_epoch: Annotated[int, Range(0)] = 1
     """R, epoch whose first weights retraining starts from; below S (public code, DeepFM on Criteo)."""
-    final_temperature: Annotated[float, Range(1)] = 200.0
+    final_temperature: Annotated[float, Range(1), Search(20, 2000)] = 200.0
     """F, temperature of the last epoch (public code, DeepFM on Criteo)."""
     gate_init: Annotated[float, Range(0, open_low=True)] = 0.5
     """w0, initial g (public code)."""
-    value_price: Annotated[float, Range(0)] = 0.183
+    value_price: Annotated[float, Range(0), Search(0.0183, 1.83)] = 0.183
     """Nats of training log loss that a kept value has to earn: the authors' λ times their rows."""
     penalty: Annotated[float, Range(0)] | None = None
     """λ itself, in place of ``value_price`` over the number of training rows (public code: 5e-9)."""
-    gate_lr: Annotated[float | None, Range(0, open_low=True)] = None
+    gate_lr: Annotated[float | None, Range(0, open_low=True), Search(1e-3, 0.1)] = None
     """Rate of the gates; none: the authors' 3e-4 at their scale."""
     start: Literal["rewound", "searched", "fresh"] = "rewound"
     """Weights that retraining starts from: of epoch R, of the end of the search, or new ones."""

@@ -38,7 +38,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.api import Axis, Context, Gate, Method, Range, Rows, Selection
+from bench.api import Axis, Context, Gate, Method, Range, Rows, Search, Selection
 from methods.parts.bilevel import joint_step
 from methods.parts.gate_budget import largest_plan
 
@@ -122,7 +122,7 @@ class SequentialAttentionParams:
     """Epochs of the search at most, and never more than the profile's. Chosen here: as for AutoField."""
     warm_share: Annotated[float, Range(0, 1, open_high=True)] = 0.1
     """Share of the training before the first phase (their code)."""
-    gate_lr: Annotated[float | None, Range(0, open_low=True)] = None
+    gate_lr: Annotated[float | None, Range(0, open_low=True), Search(1e-3, 0.1)] = None
     """Adam's rate for the logits; none: the largest of ``methods/parts/gate_budget.py``."""
 
 

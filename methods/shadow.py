@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import torch
 
-from bench.api import Context, Method, Only, Range, Rows, Selection, holm
+from bench.api import Context, Method, Only, Range, Rows, Search, Selection, holm
 from methods.parts import boosting, shallow
 from methods.parts.shuffling import shadows
 from methods.parts.target_encoding import standard_codes
@@ -67,7 +67,7 @@ class ShadowParams:
     """Most frequent values of a field that get a category each."""
     depth: Annotated[int, Range(1, 16)] = 6
     """Depth of a tree (XGBoost's default)."""
-    eta: Annotated[float, Range(0, 1, open_low=True)] = 0.1
+    eta: Annotated[float, Range(0, 1, open_low=True), Search(0.01, 1)] = 0.1
     """Shrinkage of a tree."""
 
 

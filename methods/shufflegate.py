@@ -39,7 +39,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.api import Batch, Context, CTRModel, Gate, Method, Range, Rows, Selection, Step
+from bench.api import Batch, Context, CTRModel, Gate, Method, Range, Rows, Search, Selection, Step
 from methods.parts.bilevel import bilevel_steps
 from methods.parts.controllers import Running
 from methods.parts.gate_budget import READ_FROM, AuthorsTraining, gate_plan
@@ -111,13 +111,13 @@ class RunningMean(Running):
 class ShuffleGateParams:
     """Parameters of ShuffleGate; defaults are the authors' unless a line says otherwise."""
 
-    penalty: Annotated[float, Range(0)] = 0.02
+    penalty: Annotated[float, Range(0), Search(2e-3, 0.2)] = 0.02
     """λ, in nats of log loss with all gates open (theirs on Criteo; they tune it for each data set)."""
     search_epochs: Annotated[int, Range(1)] = 8
     """Epochs of the search at most, and never more than the profile's. Chosen here: as for AutoField."""
     update_every: Annotated[int | None, Range(1)] = None
     """Iterations between gate steps; none: every iteration."""
-    gate_lr: Annotated[float | None, Range(0, open_low=True)] = None
+    gate_lr: Annotated[float | None, Range(0, open_low=True), Search(1e-3, 0.1)] = None
     """Adam's rate for θ; none: the authors' 1e-3 at their scale."""
 
 

@@ -34,7 +34,7 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
-from bench.api import Context, CTRModel, GradientSums, Only, Range, Rows, Selection
+from bench.api import Context, CTRModel, GradientSums, Only, Range, Rows, Search, Selection
 from methods.dsl import DSL, DSLParams
 from methods.parts.nmf_mask import Factors, nmf_mask
 from methods.parts.value_gates import frequencies
@@ -51,7 +51,7 @@ class SparseRecParams(DSLParams):
     """Gradients that decide what grows: of all steps since the last exchange, or of the last step (abstract)."""
     backward: Literal["sampled", "dense"] = "sampled"
     """Rows whose inactive scalars may grow: those that are drawn, or all (abstract)."""
-    watched_share: Annotated[float, Range(0, 1, open_low=True), Only(backward="sampled")] = 0.1
+    watched_share: Annotated[float, Range(0, 1, open_low=True), Search(0.01, 1), Only(backward="sampled")] = 0.1
     """q, share of the rows that are drawn. Chosen here."""
     nmf_rows: Annotated[int, Range(1), Only(mask_init="nmf")] = 200_000
     """Rows of data that the matrix is made of, at most, and 20 million values in them. Chosen here."""

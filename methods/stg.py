@@ -33,7 +33,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.api import Axis, Batch, Context, CTRModel, Gate, Group, Method, Range, Rows, Selection
+from bench.api import Axis, Batch, Context, CTRModel, Gate, Group, Method, Range, Rows, Search, Selection
 from methods.parts.gate_budget import READ_FROM, largest_plan
 from methods.parts.hard_concrete import Lagrangian
 
@@ -65,13 +65,13 @@ class GaussianGate(Gate):
 class STGParams:
     """Parameters of STG."""
 
-    sigma: Annotated[float, Range(0, open_low=True)] = 0.5
+    sigma: Annotated[float, Range(0, open_low=True), Search(0.05, 5)] = 0.5
     """Standard deviation σ of the noise (paper)."""
     penalty: Annotated[float | None, Range(0)] = None
     """λ, fixed, times the mean of P(z > 0) (their code: 0.1); none: multipliers hold that mean at the share kept."""
     search_epochs: Annotated[int, Range(1)] = 8
     """Epochs of the search at most, and never more than the profile's. Chosen here: as for AutoField."""
-    gate_lr: Annotated[float | None, Range(0, open_low=True)] = None
+    gate_lr: Annotated[float | None, Range(0, open_low=True), Search(1e-3, 0.1)] = None
     """Adam's rate for μ and the multipliers; none: the largest of ``methods/parts/gate_budget.py``."""
 
 

@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from bench.api import Context, Method, Only, Range, Rows, Selection
+from bench.api import Context, Method, Only, Range, Rows, Search, Selection
 from methods.parts import boosting, shallow
 from methods.parts.target_encoding import encode
 
@@ -77,7 +77,7 @@ class XGBoostParams:
     """Depth of a tree (XGBoost's default, and so ERASE's)."""
     patience: Annotated[int, Range(1), _TUNED] = 20
     """Rounds without a gain in log loss on the selection rows before growing stops."""
-    eta: Annotated[float, Range(0, 1, open_low=True), _TUNED] = 0.1
+    eta: Annotated[float, Range(0, 1, open_low=True), Search(0.01, 1), _TUNED] = 0.1
     """Shrinkage of a tree; published: XGBoost's default, 0.3."""
     min_child_weight: Annotated[float | None, Range(0), _TUNED] = None
     """Least sum of p(1 - p) in a leaf; none: 50, or a twentieth of the rows' sum where that is less, so that rare

@@ -16,7 +16,8 @@ from bench.cli import main
 from bench.errors import ConfigError
 from bench.plugin_files import read_plugin, read_plugins
 from bench.records import RunFolder
-from bench.run.config import RunConfig, check, from_json, to_json, to_toml
+from bench.run.check import check
+from bench.run.config import RunConfig, from_json, to_json, to_toml
 from bench.run.job import ResolvedCell
 from bench.run.selections import shared_key
 from bench.run.session import Session, resolve

@@ -13,7 +13,8 @@ import tyro
 from bench import plugins
 from bench.budget import Budgeted
 from bench.errors import ConfigError
-from bench.run.config import RunConfig, base_config, check
+from bench.run.check import check
+from bench.run.config import RunConfig, base_config
 from bench.run.grid import alone, choose_backbone, choose_method
 
 __all__ = ["AdviseConfig", "baseline_name", "ranking_name", "run_config", "seconds_of"]

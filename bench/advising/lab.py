@@ -151,7 +151,7 @@ class Lab:
             return None
         own = session.profile(self.dataset).l2
         tuning = session.penalty(cell)
-        return OpenL2(own, () if tuning is None else tuning.grid, session.trial(cell, "l2", own).hash)
+        return OpenL2(own, () if tuning is None else tuning.grid, session.trial(cell, {"l2": own}).hash)
 
     def try_l2(self, values: Sequence[float]) -> Tuning | None:
         """The trials of some values of L2, of which those that lie in the run folder are not made again."""

@@ -102,7 +102,7 @@ def _decide(config: AdviseConfig, lab: Lab, outlook: _Outlook, given: OpenL2) ->
 
     def attempt(value: float) -> float | None:
         tuning = lab.try_l2((*made, value))
-        made.update({} if tuning is None else {trial.value: trial.valid_auc for trial in tuning.trials})
+        made.update({} if tuning is None else {tuning.value_of(one): one.valid_auc for one in tuning.trials})
         return made.setdefault(value, None)
 
     tried = penalty.choose(own, ladder, room, one, attempt)

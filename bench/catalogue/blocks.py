@@ -28,6 +28,7 @@ and the [recorded runs](../results/reference/README.md); a test holds it to them
 - *Level*: what is selected; row by row where a gate differs from row to row, so that nothing can be removed.
 - *Scores*: when a method has scores of fields, and what changes them besides data and parameters.
 - *Cost*: time of selection (PT) and of the training that follows (CT), lowest to highest, as `run --plan` reckons with.
+- *Tuned*: what `run --tune optuna` searches beside the profile's learning rate and L2.
 - *Recovery*: on generated data, whose true fields are known: precision at K, the share of true fields among as many
   highest scores, and test AUC, mean ± standard deviation over seeds, beside the controls and a draw by lot.
 
@@ -106,6 +107,7 @@ def _lines(one: Facts, settings: Sequence[Setting], linked: bool = False) -> Ite
         ("budgets", [_budgets(one.budgets)]),
         ("variants", [_variant(parameter) for parameter in one.variants]),
         ("numbers", [", ".join(f"``{number.name}={number.default}``" for number in one.numbers)]),
+        ("tuned", [", ".join(f"``{number.name}`` {number.searched}" for number in one.searched)]),
         ("departs", one.departs or _no_departures(one)),
         ("recovery", [] if one.broken else list(_recovery(one.name, settings))),
         ("note", [entry.note]),

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from bench import plugins
 from bench.catalogue.departures import departures, has_no_paper
 from bench.method import Method
-from bench.params import Content, Range, docstrings
+from bench.params import Content, Range, Search, docstrings
 from bench.registry import MethodEntry, Span
 from bench.run.grid import budgets_of
 
@@ -32,6 +32,8 @@ class Parameter:
     """Its values where they are few; two of them make two variants of the method."""
     span: str
     """The allowed interval of a number; empty where there is none."""
+    searched: str
+    """The interval that ``--tune optuna`` goes through; empty where it does not."""
     meaning: str
 
 
@@ -84,6 +86,10 @@ class Facts:
         return tuple(parameter for parameter in self.parameters if parameter.choices)
 
     @property
+    def searched(self) -> tuple[Parameter, ...]:
+        return tuple(parameter for parameter in self.parameters if parameter.searched)
+
+    @property
     def numbers(self) -> tuple[Parameter, ...]:
         return tuple(parameter for parameter in self.parameters if not parameter.choices)
 
@@ -124,9 +130,11 @@ def _parameters(params: type) -> Iterator[Parameter]:
     told, hints = docstrings(params) or {}, typing.get_type_hints(params, include_extras=True)
     for item in fields(params):
         hint = hints[item.name]
-        span = next((str(part) for part in getattr(hint, "__metadata__", ()) if isinstance(part, Range)), "")
+        extras = getattr(hint, "__metadata__", ())
+        span = next((str(part) for part in extras if isinstance(part, Range)), "")
+        searched = next((f"{part.low:g} to {part.high:g}" for part in extras if isinstance(part, Search)), "")
         meaning = " ".join(told.get(item.name, "").split())
-        yield Parameter(item.name, _default(item, hint), tuple(_choices(hint)), span, meaning)
+        yield Parameter(item.name, _default(item, hint), tuple(_choices(hint)), span, searched, meaning)
 
 
 def _default(item: Field[Any], hint: Any) -> str:

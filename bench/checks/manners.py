@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.checks.evidence import Evidence
-from bench.params import Content, Range, docstrings
+from bench.params import Content, Range, docstrings, unsearchable
 
 __all__ = [
     "declares_what_scores_depend_on",
@@ -21,7 +21,7 @@ __all__ = [
 
 
 def documents_its_parameters(evidence: Evidence) -> Iterator[str]:
-    """A frozen dataclass; each parameter has a docstring and a default within its own range."""
+    """A frozen dataclass; each parameter has a docstring and a default within its own range and what is searched."""
     params = evidence.choice.entry.load().Params
     yield from undocumented(params)
 
@@ -41,6 +41,7 @@ def undocumented(params: type) -> Iterator[str]:
         for limit in getattr(hints[item.name], "__metadata__", ()):
             if isinstance(limit, Range) and isinstance(item.default, int | float) and item.default not in limit:
                 yield f"the default of {item.name!r}, {item.default}, is outside of its range {limit}"
+    yield from unsearchable(params)
 
 
 def declares_what_scores_depend_on(evidence: Evidence) -> Iterator[str]:

@@ -13,7 +13,8 @@ import tyro
 from bench.errors import ConfigError
 from bench.plugins import check_layout
 from bench.registry import SUM_SHOWN
-from bench.run.config import SHORT, RunConfig, base_config, check, over
+from bench.run.check import check
+from bench.run.config import SHORT, RunConfig, base_config, over
 from bench.run.executors import count_of
 from bench.run.grid import Cell
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 PROG = "python -m bench run"
 SET, PLUGIN, SLURM = "--set", "--plugin", "--slurm"
 """Flags of several values that may be repeated."""
+TRIALS = "--trials"
 TIMING, REPEATS = "--timing", "3"
 """A flag that may stand without its number, and the number that it then has."""
 
@@ -42,7 +44,10 @@ def parse(argv: Sequence[str]) -> RunConfig:
     settings = {name: getattr(flags, name) for name in ("set", *SHORT) if getattr(flags, name) != getattr(shown, name)}
     below = {item.name: getattr(base, item.name) for item in dataclasses.fields(base)}
     given = dataclasses.replace(RunConfig(), **over(below, settings))
-    return check(dataclasses.replace(_read_flags(argv, given), set=given.set))
+    config = check(dataclasses.replace(_read_flags(argv, given), set=given.set))
+    if config.tune != "optuna" and any(text.partition("=")[0] == TRIALS for text in argv):
+        raise ConfigError(f"{TRIALS} has no part in --tune {config.tune}: leave it out, or add --tune optuna.")
+    return config
 
 
 def _refuse_unasked(named: Sequence[str], flags: RunConfig) -> None:

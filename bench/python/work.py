@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import ConfigError, suggest
-from bench.run.config import RunConfig, check, from_json, to_json
+from bench.run.check import check
+from bench.run.config import RunConfig, from_json, to_json
 from bench.run.progress import Reporter, Silence, reporter
 
 __all__ = ["mark_of", "progress", "run_config", "setting", "several", "teller", "working_folder"]

@@ -30,6 +30,7 @@ from bench.tables.significance import significance_tables
 from bench.tables.stability import agreement_tables, stability_tables
 from bench.tables.titles import Titles
 from bench.tables.tradeoffs import tradeoff_tables
+from bench.tables.tuned import tuned_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,6 +112,7 @@ def _tables(
         ("agreement", "Agreement of rankings", agreement_tables(placed, titles)),
         ("significance", "Significance", significance_tables(placed, titles)),
         ("difference", "Difference over seeds and test rows", difference_tables(placed, predictions, titles)),
+        ("tuned", "Tuned against default", tuned_tables(placed, predictions, titles)),
         ("table3", "Adaptability", adaptability_tables(placed, titles)),
         ("table1", "Data sets", dataset_tables(frame, titles)),
         ("paper", "Beside the paper", paper_tables(placed, titles)),

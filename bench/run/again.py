@@ -31,7 +31,8 @@ from bench.run.job import Job, ResolvedCell, resolve_backbone
 from bench.run.match import Match
 from bench.run.selections import SelectionStore, ranking_key
 from bench.run.session import SELECTIONS
-from bench.run.tuning import Tuning
+from bench.run.study import restored
+from bench.run.tuning import chosen
 
 AUC_TOLERANCE = 1e-4
 """Farther from the record's AUC than this, the cell that was trained again is another one."""
@@ -86,10 +87,11 @@ def resolve_again(
         backbone=resolve_backbone(record.backbone, profile),
         profile=profile,
         device=choose_device(record.device or "auto"),
-        tuning=None if record.tuning is None else Tuning(tuple(record.tuning["grid"]), profile.lr),
+        tuning=None if record.tuning is None else restored(record.tuning),
         match=None if record.match is None else Match.read(record.match),
         order=None if record.order is None else Blocks(int(record.order["window"])),
     )
+    cell = cell if record.tuning is None else cell.assigned(chosen(record.tuning))
     if cell.hash != record.config_hash:
         raise DataError(_other(record, cell))
     return Again(record, found, folder, cell)
@@ -115,7 +117,7 @@ def _profile(record: CellRecord) -> Profile:
         key: tuple(value) if isinstance(value, list) else value for key, value in record.profile.items() if key in known
     }
     if record.tuning is not None:
-        values["lr"] = float(record.tuning["lr"])
+        values |= {name: float(value) for name, value in chosen(record.tuning).items() if name in known}
     return Profile(**{"lr_grid": (values["lr"],)} | values)
 
 

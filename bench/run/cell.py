@@ -1,4 +1,4 @@
-"""One cell: select, train, evaluate on the test split, record; or one trial, which stops before the test split.
+"""One cell: select, train, evaluate on the test split, record.
 
 The only broad ``except`` of a run is here.
 """
@@ -45,7 +45,6 @@ from bench.run.job import Job
 from bench.run.line import beside_line
 from bench.run.selections import is_plain, is_shared, shared_key
 from bench.run.skips import why_skipped
-from bench.run.tuning import Trial
 from bench.run.weights import check_weights, weight_columns
 from bench.seeds import generator
 
@@ -71,13 +70,7 @@ def run_cell(job: Job) -> CellRecord:
     Raises:
         StorageError: a file of the run folder cannot be written, read or trusted.
     """
-    return replace(job.record(), **_attempt(job, _measure))
-
-
-def run_trial(job: Job, parameter: str = "lr") -> Trial:
-    """Try the ``parameter`` of the job's profile: select and train without test rows, evaluate on validation."""
-    blind = replace(job, data=job.data.without_test())
-    return Trial(parameter=parameter, value=getattr(job.profile, parameter), **_attempt(blind, _validate))
+    return replace(job.record(), **attempt(job, _measure))
 
 
 def train_again(job: Job) -> tuple[CTRModel | None, dict[str, Any]]:
@@ -90,12 +83,12 @@ def train_again(job: Job) -> tuple[CTRModel | None, dict[str, Any]]:
     models: list[CTRModel] = []
 
     def work(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> dict[str, Any]:
-        _, trained = _train(job, method, ctx, clock)
+        _, trained = select_and_train(job, method, ctx, clock)
         quality = evaluate_finite(trained.model, settle(job.data.test), "test")
         models.append(trained.model.eval())
         return {"auc": quality.auc, "logloss": quality.logloss}
 
-    found = _attempt(job, work)
+    found = attempt(job, work)
     return (models[0] if models else None), found
 
 
@@ -108,10 +101,10 @@ def run_selection(job: Job) -> dict[str, Any]:
     Raises:
         StorageError: as of ``run_cell``.
     """
-    return _attempt(replace(job, data=job.data.without_test()), _rank)
+    return attempt(replace(job, data=job.data.without_test()), _rank)
 
 
-def _attempt(job: Job, work: Work) -> dict[str, Any]:
+def attempt(job: Job, work: Work) -> dict[str, Any]:
     """What ``work`` finds out, or status, reason and traceback of what went wrong."""
     if job.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(job.device)
@@ -167,7 +160,7 @@ def _begun_elsewhere(job: Job) -> list[str]:
     return list(found)
 
 
-def _train(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> tuple[Chosen, Trained]:
+def select_and_train(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> tuple[Chosen, Trained]:
     """Select and train by the clock."""
     with clock.phase("warm-up"):
         _warm_up(job)
@@ -210,16 +203,9 @@ def _rank(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) ->
     return {"scores": _select(job, method, ctx, clock).selection.scores}
 
 
-def _validate(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> dict[str, Any]:
-    """Train, and evaluate on the validation split."""
-    chosen, trained = _train(job, method, ctx, clock)
-    quality = evaluate_finite(trained.model, settle(job.data.valid), "validation")
-    return {"valid_auc": quality.auc, "seconds": time_columns(clock, chosen, trained.log)["tt_s"]}
-
-
 def _measure(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> dict[str, Any]:
     """Train, evaluate on the test split, and gather the columns of the record."""
-    chosen, trained = _train(job, method, ctx, clock)
+    chosen, trained = select_and_train(job, method, ctx, clock)
     job.emit({"event": "phase", "phase": "evaluate"})
     clocking = TIMED_ONCE if job.timed_once else {}
     with clock.phase("evaluate"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -21,18 +20,20 @@ import tyro
 from bench.budget import Budgeted
 from bench.errors import ConfigError, suggest
 from bench.plugin_files import PluginFile, read_plugins
-from bench.profiles import AUTO, PROFILES, Optimizer, OwnProfile, Precision
-from bench.run.executors import ExecutorEntry, chosen, options, refuse_strange
-from bench.run.settings import bytes_of, is_file, own_profile, pairs, read_own, settings, spelled, table_of, texts
+from bench.profiles import AUTO, Optimizer, OwnProfile, Precision
+from bench.run.best import table_text, tuned_lines
+from bench.run.settings import is_file, own_profile, pairs, read_own, settings, spelled, table_of, texts
 
 DEFAULT_EXPERIMENT = "table2"
 QUICK_START = "quickstart"
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SHORT = {"epochs": "max_epochs", "precision": "precision", "optimizer": "optimizer", "compile": "compile"}
 """Flags that stand for a setting of the profile."""
-_NOT_KEPT = ("config", "experiment", "plan", "timing", "own", "raw", "plugin_texts", "address", "show_script")
+_NOT_KEPT = ("config", "experiment", "plan", "timing", "own", "raw", "tuned", "plugin_texts", "address", "show_script")
 """What run.toml does not hold: whence settings came, and what is done with a run once it is what they say."""
-_KEPT_IF_SET = ("baselines", "budget_by", "l2_grid", "keep_predictions", "sections", "valid_predictions", "slurm")
+_KEPT_IF_SET = (
+    "baselines", "budget_by", "trials", "l2_grid", "keep_predictions", "sections", "valid_predictions", "slurm",
+)  # fmt: skip
 """What it holds only where it is not the default: that of an ordinary run is what it was before there were others."""
 
 
@@ -64,9 +65,11 @@ class RunConfig:
     of your own, with base = "small" and what differs from it."""
     set: tuple[str, ...] = ()
     """Settings of the profile to replace, e.g. dim=16 mlp=200,100 lr=3e-4; over your profile and the data's card."""
-    tune: Literal["none", "lr"] = "none"
+    tune: Literal["none", "lr", "optuna"] = "none"
     """lr: choose each method's learning rate from the profile's lr_grid by validation AUC, before its cells run; a rate
-    given by --set joins the grid."""
+    given by --set joins the grid. optuna: search its rate, L2 and what the method declares in --trials trials."""
+    trials: int = 20
+    """Trials of --tune optuna, as many for every method; the first has the defaults."""
     l2_grid: tuple[float, ...] = ()
     """Values of L2 that one is chosen from on a table of your own whose card and settings name none; by default 1e-5,
     1e-4, 1e-3, 1e-2 and the profile's own."""
@@ -144,6 +147,8 @@ class RunConfig:
     """TOML file with any of these settings."""
     own: Annotated[OwnProfile | None, tyro.conf.Suppress] = None
     """The profile of one's own that ``profile`` names, as it was read."""
+    tuned: Annotated[str | None, tyro.conf.Suppress] = None
+    """What earlier searches have chosen, the [[tuned]] tables of a ``best.toml``: these are not made again."""
     plugin_texts: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
     """The files of ``plugin`` as they were read, so that all processes of a run compute with one version."""
 
@@ -253,6 +258,9 @@ def _values(table: Mapping[str, Any], where: str) -> dict[str, Any]:
         name = key.replace("-", "_")
         if name not in known:
             raise ConfigError(f"{where}: key {key!r} is unknown.{suggest(name, known)}")
+        if name == "tuned":
+            values[name] = table_text(value, where)
+            continue
         if name == "profile" and isinstance(value, dict):
             own = own_profile(value, f"{where}: [profile]")
             values |= {"profile": own.name, "own": own}
@@ -287,85 +295,6 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
     raise ConfigError(f"{where} is not of type {' or '.join(kind.__name__ for kind in allowed)}.")
 
 
-def check(config: RunConfig) -> RunConfig:
-    """The settings, if their ranges hold; a profile of one's own and the files of plug-ins are read.
-
-    Raises:
-        ConfigError: a value out of range, an empty list, or a profile or plug-in that cannot be used.
-    """
-    for name in ("datasets", "methods", "backbones", "prune_ratio"):
-        if not getattr(config, name):
-            raise ConfigError(f"{name.replace('_', '-')} is empty: name at least one.")
-    for name, low in (
-        ("seeds", 1), ("rows", 10), ("epochs", 1), ("threads", 1), ("timing", 2), ("cpus_per_cell", 1),
-        ("gpus_per_cell", 0),
-    ):  # fmt: skip
-        value = getattr(config, name)
-        if value is not None and value < low:
-            raise ConfigError(f"{name.replace('_', '-')}={value} is out of range; allowed: [{low}, inf).")
-    _check_grid(config.l2_grid)
-    if config.memory is not None:
-        bytes_of(config.memory)
-    for tau in config.prune_ratio:
-        if not 0 <= tau < 1:
-            raise ConfigError(f"prune-ratio={tau:g} is out of range; allowed: [0, 1): the share of fields to prune.")
-    executor = chosen(config.executor_name)
-    _refuse_strangers(config, executor)
-    if config.timeout_s is not None and not executor.stops:
-        raise ConfigError(f"timeout-s={config.timeout_s:g} needs --isolate: only a child process can be stopped.")
-    if config.timeout_s is not None and not config.timeout_s > 0:  # so that NaN is refused too
-        raise ConfigError(f"timeout-s={config.timeout_s:g} is out of range; allowed: (0, inf).")
-    return _with_profile(_with_plugins(config))
-
-
-def _check_grid(grid: tuple[float, ...]) -> None:
-    if grid and (len(set(grid)) < 2 or not all(math.isfinite(l2) and l2 >= 0 for l2 in grid)):
-        shown = " ".join(f"{l2:g}" for l2 in grid)
-        raise ConfigError(f"l2-grid={shown}: give two values or more, each at least 0; --set l2=… sets one.")
-
-
-def _refuse_strangers(config: RunConfig, executor: ExecutorEntry) -> None:
-    """Refuse settings that the executor does not heed.
-
-    Raises:
-        ConfigError: there is one.
-    """
-    name, none = config.executor_name.partition(":")[0], RunConfig()
-    given = {option: getattr(config, option) for option in options()}
-    refuse_strange(executor, name, {key: value for key, value in given.items() if value != getattr(none, key)})
-    if config.timing is not None and not executor.here:
-        raise ConfigError(f"timing={config.timing}: a timing pass watches its own machine; add --executor process.")
-
-
-def _with_plugins(config: RunConfig) -> RunConfig:
-    """The settings with the plug-ins' files read, so that a later change of them changes nothing.
-
-    Raises:
-        ConfigError: a file cannot be read.
-    """
-    if not config.plugin or config.plugin_texts:
-        return config
-    files = config.plugin_files
-    paths, contents = tuple(file.path for file in files), tuple(file.text for file in files)
-    return dataclasses.replace(config, plugin=paths, plugin_texts=contents)
-
-
-def _with_profile(config: RunConfig) -> RunConfig:
-    """The settings with the profile's file read, so that a later change of it changes nothing.
-
-    Raises:
-        ConfigError: an unknown profile, or settings that cannot be.
-    """
-    config.profile_changes  # noqa: B018 - raises where they cannot be
-    found = config.training
-    if isinstance(found, OwnProfile):
-        return config if found is config.own else dataclasses.replace(config, profile=found.name, own=found)
-    if found not in (AUTO, *PROFILES):
-        known = suggest(found, [AUTO, *PROFILES])
-        raise ConfigError(f"profile={found!r} is unknown.{known} A profile of your own is a file that ends in .toml.")
-    return config if config.own is None else dataclasses.replace(config, own=None)
-
-
 def to_json(config: RunConfig) -> str:
     """The resolved settings as text for another process of the run; ``from_json`` takes it back."""
     return json.dumps(dataclasses.asdict(config), default=str)
@@ -391,6 +320,8 @@ def to_toml(config: RunConfig, comment: str) -> str:
         named = {"name": config.own.name, "base": config.own.base}
         lines += ["", "[profile]"]
         lines += [f"{key} = {_toml(value)}" for key, value in (named | table_of(config.own.values)).items()]
+    if config.tuned is not None:
+        lines += tuned_lines(config.tuned)
     return "\n".join(lines) + "\n"
 
 

@@ -124,12 +124,12 @@ def _size(session: Session, cells: Sequence[Cell]) -> Size:
     schema, rows = facts.schema, facts.split_rows
     step = min(rows["train"], profile.batch_size)
     model, found, reason = _reckon(cell.backbone, schema, profile, step)
-    rates = 0 if plan.config.tune == "none" else len(profile.lr_grid)
+    tries = {"none": 0, "lr": len(profile.lr_grid), "optuna": plan.config.trials}[plan.config.tune]
     row_bytes = len(schema.column_fields) * _ID_BYTES + (len(schema.numeric_fields) + 1) * _FLOAT_BYTES + _NUMBER_BYTES
     return Size(
         cell=cell,
         cells=len(cells),
-        trials=rates * len({replace(one, seed=SEED) for one in cells}),
+        trials=tries * len({replace(one, seed=SEED) for one in cells}),
         rows=rows,
         fields=schema.n_fields,
         vocabulary=schema.vocabulary_rows,

@@ -29,7 +29,7 @@ from bench.run.selections import SelectionStore, is_shared, shared_key
 from bench.run.session import SELECTIONS, Session
 from bench.run.skips import foreseen
 from bench.run.timing import to_do
-from bench.run.tuning import SEED, Tuning
+from bench.run.tuning import SEED, Trials
 
 NOISE: Span = (0.85, 1.25)
 """What a machine makes of the same work, from one time to another."""
@@ -182,11 +182,11 @@ def _work(session: Session, cells: Sequence[Cell], trials: dict[Cell, int], rank
     return Work(choice.label, searches + more, len(cells) + more, len(cells), *costs)
 
 
-def _untried(session: Session, tuning: Tuning | None) -> int:
+def _untried(session: Session, tuning: Trials | None) -> int:
     """Trials that the run would make; those that are kept are forgotten where all is computed again."""
     if tuning is None:
         return 0
-    return len(tuning.grid if session.plan.config.rerun == "always" else tuning.missing)
+    return tuning.planned if session.plan.config.rerun == "always" else len(tuning.missing)
 
 
 def _penalties(session: Session, n: int) -> list[Work]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -28,7 +28,8 @@ from bench.run.grid import Cell, MethodChoice
 from bench.run.line import LineStore
 from bench.run.match import Match
 from bench.run.selections import FIELD_TERMS, MATCH, SelectionStore
-from bench.run.tuning import Tuning
+from bench.run.settings import PARAMS, Values
+from bench.run.tuning import Trials, Tuning
 
 PROTOCOL = 1
 """Part of every cell's identity; goes up when a rule of measurement changes."""
@@ -44,8 +45,8 @@ class ResolvedCell:
     backbone: BackboneChoice
     profile: Profile
     device: torch.device
-    tuning: Tuning | None = None
-    """The trials that chose the profile's learning rate; None: it is the profile's own."""
+    tuning: Trials | None = None
+    """The trials that chose its learning rate, and what else is tuned; None: these are its own."""
     penalty: Tuning | None = None
     """The trials that chose its L2."""
     match: Match | None = None
@@ -148,7 +149,7 @@ class ResolvedCell:
             family=method.entry.family,
             is_baseline=method.entry.family == "baseline",
             params=method.params_dict() | {"sel_split": method.sel_split},
-            profile=profile_dict(self.profile) | ({} if tuning is None else {"lr": list(tuning.grid)}) | self._set(),
+            profile=profile_dict(self.profile) | ({} if tuning is None else tuning.in_profile()) | self._set(),
             tuning=None if tuning is None else tuning.to_dict(),
             tune_s=None if tuning is None else tuning.seconds,
             penalty=None if self.penalty is None else self.penalty.to_dict(),
@@ -172,7 +173,7 @@ class ResolvedCell:
 
     def _set(self) -> dict[str, Any]:
         """What the run set itself: of the rate and the grid that it may be tuned over, the one that decides."""
-        idle = "lr_grid" if self.tuning is None else "lr"
+        idle = "lr_grid" if self.tuning is None else self.tuning.idle
         found = {key: value for key, value in self.profile.set_apart.items() if key != idle}
         return {"set": found} if found else {}
 
@@ -200,6 +201,17 @@ class ResolvedCell:
             members={one.text: one.method for one in self.method.members},
             share=None if self.match is None else self.match.share,
         )
+
+    def assigned(self, values: Values) -> Self:
+        """The cell with other values of some settings; where its method refuses them, it fails with the reason."""
+        own = {name.removeprefix(PARAMS): value for name, value in values.items() if name.startswith(PARAMS)}
+        changes: dict[str, Any] = {name: value for name, value in values.items() if not name.startswith(PARAMS)}
+        method = self.method
+        try:
+            method = replace(method, params=replace(method.params, **own)) if own else method
+        except ValueError:
+            method = replace(method, error=traceback.format_exc())
+        return replace(self, profile=replace(self.profile, **changes), method=method)
 
     def job(self, data: LoadedData, **more: Any) -> Job:
         """The cell ready to run on ``data``, whose facts it was resolved by; ``more`` are fields that ``Job`` adds."""

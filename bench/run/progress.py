@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bench.run.tuning import chosen, values_text
+
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
@@ -113,8 +115,8 @@ def outcome(record: CellRecord) -> str:
     """One line on a finished cell."""
     if record.status != "ok":
         return f"{record.status}: {record.reason}"
-    lr = [] if record.tuning is None else [f"lr {record.tuning['lr']:g}"]
-    more = "".join(f"  {text}" for text in (*lr, *record.notes.get("flags", [])))
+    values = [] if record.tuning is None else [values_text(chosen(record.tuning))]
+    more = "".join(f"  {text}" for text in (*values, *record.notes.get("flags", [])))
     return (
         f"AUC {record.auc:.4f}  Logloss {record.logloss:.4f}  PT {record.pt_s:.1f}s  CT {record.ct_s:.1f}s"
         f"  IT {record.it_s:.3f}s{more}"

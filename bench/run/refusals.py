@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from bench.budget import Budgeted
 from bench.data.card.card import DatasetCard
 from bench.errors import ConfigError, suggest
+from bench.params import unsearchable
+from bench.run.config import RunConfig
 from bench.run.grid import MethodChoice
 
-__all__ = ["refuse_aliases", "refuse_namesakes", "refuse_strangers", "refuse_unsaid"]
+__all__ = [
+    "refuse_aliases",
+    "refuse_namesakes",
+    "refuse_strangers",
+    "refuse_unsaid",
+    "refuse_unsearchable",
+    "require_sampler",
+]
 
 
 def refuse_aliases(methods: Sequence[MethodChoice]) -> None:
@@ -45,6 +55,31 @@ def refuse_strangers(methods: Sequence[MethodChoice]) -> None:
                 f"{method.label}: the row {method.matches!r}, whose bytes it is held to, is not part of this run; add "
                 f"it to --methods{others}"
             )
+
+
+def require_sampler() -> None:
+    """Make sure that there is what draws trials.
+
+    Raises:
+        ConfigError: there is not.
+    """
+    if find_spec("optuna") is None:
+        raise ConfigError("--tune optuna takes the package optuna: pip install 'ctr-field-bench[hpo]'")
+
+
+def refuse_unsearchable(config: RunConfig, methods: Iterable[MethodChoice]) -> None:
+    """A search must stay within what a method allows, and begin at its defaults; unless all is chosen it takes Optuna.
+
+    Raises:
+        ConfigError: a method declares another one, or there is no Optuna.
+    """
+    if config.tune != "optuna":
+        return
+    if config.tuned is None:
+        require_sampler()
+    for method in methods:
+        for fault in () if method.params is None else unsearchable(type(method.params)):
+            raise ConfigError(f"{method.name} cannot be searched: {fault}. Mend its parameters, or leave --tune out.")
 
 
 def refuse_namesakes(cards: Iterable[DatasetCard]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.lease import LeaseLost, Owner
 from bench.records import CellRecord
@@ -24,9 +24,11 @@ from bench.run.grid import Cell
 from bench.run.job import ResolvedCell
 from bench.run.progress import Reporter
 from bench.run.session import DONE, VALID
-from bench.run.tuning import SEED, Trial, TrialStore, Tuning
+from bench.run.tuning import SEED, Trial, Trials, TrialStore
 
 __all__ = ["Schedule"]
+
+T = TypeVar("T", bound=Trials)
 
 POLL_S = 0.5
 """Seconds between two looks at what other processes are at."""
@@ -235,46 +237,45 @@ class Schedule:
     def _penalise(self, cell: Cell) -> Owner | None:
         """Try what was not yet tried of the L2 of ``cell``, if it is to be chosen; else who is at a trial."""
         session = self._session
-        unit, tuning = session.penalised(cell), session.penalty(cell)
-        if unit is None or tuning is None:
+        unit = session.penalised(cell)
+        if unit is None or session.penalty(cell) is None:
             return None
-        return self._try(cell, unit, tuning, session.penalties, session.penalty_trials)
+        return self._try(cell, unit, session.penalties, session.penalty_trials)
 
     def _tune(self, cell: Cell) -> Owner | None:
-        """Try the learning rates that were not yet tried for ``cell``, if rates are tuned; else who is at a trial."""
-        session, tuning = self._session, self._session.tuning(cell)
-        if tuning is None:
+        """Make the trials that are left of what is tuned for ``cell``, if anything is; else who is at a trial."""
+        session = self._session
+        if session.tuning(cell) is None:
             return None
-        return self._try(cell, replace(cell, seed=SEED), tuning, session.tunings, session.trials)
+        return self._try(cell, replace(cell, seed=SEED), session.tunings, session.trials)
 
-    def _try(
-        self, cell: Cell, unit: Cell, tuning: Tuning, known: dict[Cell, Tuning], store: TrialStore
-    ) -> Owner | None:
-        """Try the missing values of ``tuning`` with ``unit``, before ``cell``; results join ``known``."""
-        other = None
+    def _try(self, cell: Cell, unit: Cell, known: dict[Cell, T], store: TrialStore) -> Owner | None:
+        """Make the trials of ``unit`` that are left, before ``cell``; what comes of them joins ``known``."""
 
         def landed(done: Done[Trial]) -> None:
             known[unit] = known[unit].add(done.result)
             if done.here:
                 self._reporter.event({"event": "trial", "text": f"{unit.title}, {done.result.text}"})
 
-        for value in tuning.missing:
-            if self._full:
-                return self._claims.me
-            resolved = self._session.trial(unit, tuning.parameter, value)
-            work = Work(
-                file=store.file(resolved.hash),
-                cell=resolved,
-                read=partial(store.read, resolved.hash),
-                write=partial(store.write, resolved.hash),
-            )
-            begin = partial(self._executor.begin, TrialTask(unit, tuning.parameter, value))
-            other = self._fly(work, cell, begin, landed) or other
+        other = None
+        while other is None and (asked := known[unit].asked()):
+            for one in asked:
+                if self._full:
+                    return self._claims.me
+                key = self._session.trial_key(unit, known[unit], one)
+                work = Work(
+                    file=store.file(key),
+                    cell=self._session.trial(unit, one.values),
+                    read=partial(store.read, key),
+                    write=partial(store.write, key),
+                )
+                begin = partial(self._executor.begin, TrialTask(unit, one))
+                other = self._fly(work, cell, begin, landed) or other
         return other
 
 
 def _failed_trials(cell: ResolvedCell) -> CellRecord | None:
-    """The record of a cell for which no learning rate works, and which need not be run; None of another."""
+    """The record of a cell for which no trial works, and which need not be run; None of another."""
     if cell.tuning is None or (failure := cell.tuning.failure) is None:
         return None
     return replace(cell.record(), **failure)

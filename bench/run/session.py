@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,6 +20,7 @@ from bench.profiles import OwnProfile, Profile, resolve_profile
 from bench.records import CellRecord, RunFolder
 from bench.rows.load import LoadedData, load, place
 from bench.rows.residency import table_bytes
+from bench.run.best import outcomes
 from bench.run.config import RunConfig
 from bench.run.context import Emit
 from bench.run.grid import Cell, MethodChoice, cells, choose_backbone, choose_method, expand
@@ -28,9 +28,11 @@ from bench.run.job import Job, ResolvedCell, resolve_backbone
 from bench.run.line import LineStore
 from bench.run.match import Match
 from bench.run.memory import Residence, residence
-from bench.run.refusals import refuse_aliases, refuse_namesakes, refuse_strangers, refuse_unsaid
+from bench.run.refusals import refuse_aliases, refuse_namesakes, refuse_strangers, refuse_unsaid, refuse_unsearchable
 from bench.run.selections import SelectionStore
-from bench.run.tuning import PENALTIES, SEED, TrialStore, Tuning
+from bench.run.settings import Values
+from bench.run.study import Study, study_of
+from bench.run.tuning import PENALTIES, SEED, Asked, Trials, TrialStore, Tuning
 
 DONE = ("ok", "skipped")
 """Statuses that are not computed again."""
@@ -90,6 +92,7 @@ def resolve(config: RunConfig) -> Plan:
     refuse_strangers(methods)
     refuse_namesakes(cards)
     refuse_unsaid(cards, config.budget_by)
+    refuse_unsearchable(config, methods)
     device = choose_device(config.device)
     plan = Plan(
         config,
@@ -129,7 +132,7 @@ class Session:
     blind: bool = False
     """Whether it only selects, so that test rows need not be kept."""
     warmed: set[str] = field(default_factory=set)
-    tunings: dict[Cell, Tuning] = field(default_factory=dict)
+    tunings: dict[Cell, Trials] = field(default_factory=dict)
     """Trials known so far, by the cell of their seed."""
     penalties: dict[Cell, Tuning] = field(default_factory=dict)
     """Those of L2, by the cell of the baseline."""
@@ -214,19 +217,37 @@ class Session:
                 for one in (method, *method.inner.values()):
                     one.check_fields(self.facts(label).schema)
 
-    def tuning(self, cell: Cell) -> Tuning | None:
-        """The trials that the learning rate of ``cell`` is chosen by; None where rates are not tuned.
+    def tuning(self, cell: Cell) -> Trials | None:
+        """The trials that the learning rate of ``cell``, or more, is chosen by; None where nothing is tuned.
 
-        Where every rate was tried and none worked, stored trials do not count: the cause may have been mended since.
+        Where all were made and none worked, stored trials do not count: the cause may have been mended since.
         """
         if self.plan.config.tune == "none":
             return None
         unit = replace(cell, seed=SEED)
+        if self.plan.config.tune == "optuna":
+            return self._study(unit)
         if unit not in self.tunings:
             profile = self.profile(cell.dataset)
             none = Tuning(profile.lr_grid, profile.lr)
             self.tunings[unit] = self._stored(self.trials, unit, none)
         return self.tunings[unit]
+
+    def _study(self, unit: Cell) -> Study:
+        """The search of ``unit``, as far as it is done, around the L2 that is chosen for it by now."""
+        given = outcomes(self.plan.config.tuned).get((unit.dataset, unit.backbone, unit.method, unit.tau))
+        cell, known = self._resolved(unit), self.tunings.get(unit)
+        none = study_of(cell, self.plan.config.trials, given)
+        if isinstance(known, Study) and known.space == none.space:
+            return known
+        self.tunings[unit] = found = none.resumed(lambda one: self.trials.read(one.key(cell.identity)))
+        return found
+
+    def trial_key(self, unit: Cell, trials: Trials, asked: Asked) -> str:
+        """Under which the trial is kept that ``trials`` have asked for: what it tries, or in a search its number."""
+        if isinstance(trials, Study):
+            return trials.key(self._resolved(unit).identity)
+        return self.trial(unit, asked.values).hash
 
     def penalised(self, cell: Cell) -> Cell | None:
         """The cell that chooses the L2 of ``cell``, the baseline's with its data set and backbone.
@@ -253,7 +274,7 @@ class Session:
         return self.penalties[unit]
 
     def _stored(self, store: TrialStore, unit: Cell, none: Tuning) -> Tuning:
-        stored = (store.read(self.trial(unit, none.parameter, value).hash) for value in none.grid)
+        stored = (store.read(self.trial(unit, values).hash) for values in (asked.values for asked in none.asked()))
         found = replace(none, trials=tuple(trial for trial in stored if trial is not None))
         return found if found.missing or found.decided else none
 
@@ -274,7 +295,7 @@ class Session:
         found, tuning = self._resolved(cell), self.tuning(cell)
         if tuning is None:
             return found
-        return replace(found, profile=replace(found.profile, lr=tuning.value), tuning=tuning)
+        return replace(found.assigned(tuning.values), tuning=tuning)
 
     def done(self, cell: Cell) -> CellRecord | None:
         """The record of ``cell`` where it need not be computed.
@@ -300,12 +321,12 @@ class Session:
         both = self.predictions.has(record.config_hash, record.predictions)
         return not (both and self.valid_predictions.has(record.config_hash, entry.get(VALID)))
 
-    def trial(self, cell: Cell, parameter: str, value: float) -> ResolvedCell:
-        """What tries ``value`` of the setting ``parameter``, ``lr`` or ``l2``, for ``cell`` and its other seeds."""
+    def trial(self, cell: Cell, values: Values) -> ResolvedCell:
+        """What tries ``values`` for ``cell`` and its other seeds; L2 alone is tried before all else is resolved."""
         unit = replace(cell, seed=SEED)
-        found = self._with_profile(unit, self.profile(cell.dataset)) if parameter == "l2" else self._resolved(unit)
-        changes: dict[str, Any] = {parameter: value}
-        return replace(found, profile=replace(found.profile, **changes))
+        first = values.keys() == {"l2"}
+        found = self._with_profile(unit, self.profile(cell.dataset)) if first else self._resolved(unit)
+        return found.assigned(values)
 
     def held_to(self, cell: Cell) -> Cell | None:
         """The cell whose bytes ``cell`` is held to."""

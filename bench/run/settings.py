@@ -23,8 +23,24 @@ from bench.errors import ConfigError, quoted, suggest
 from bench.params import convert
 from bench.profiles import AUTO, PROFILES, SETTINGS, SMALL, OwnProfile, Profile
 
-__all__ = ["bytes_of", "is_file", "own_profile", "pairs", "read_own", "settings", "spelled", "table_of", "texts"]
+__all__ = [
+    "PARAMS",
+    "Values",
+    "bytes_of",
+    "is_file",
+    "own_profile",
+    "pairs",
+    "read_own",
+    "settings",
+    "spelled",
+    "table_of",
+    "texts",
+]
 
+PARAMS = "params."
+"""Begins the name of a setting that is a parameter of the method."""
+Values = Mapping[str, float]
+"""What is tried, by setting: a field of the profile, ``lr`` or ``l2``; ``params.NAME``, a parameter of the method."""
 _NONE = "none"
 _OWN_KEYS = ("base", "name")
 _MAX_NAME = 60

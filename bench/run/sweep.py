@@ -14,10 +14,12 @@ from bench import environment
 from bench.files import write_atomically
 from bench.lease import SUFFIX, Leases
 from bench.records import CellRecord
+from bench.run.best import BEST, table_text
 from bench.run.claims import Claims
 from bench.run.config import to_toml
 from bench.run.executors import choose_executor
 from bench.run.executors.base import Executor
+from bench.run.grid import Cell
 from bench.run.progress import Reporter
 from bench.run.schedule import Schedule
 from bench.run.session import (
@@ -32,7 +34,8 @@ from bench.run.session import (
     Session,
     use_threads,
 )
-from bench.run.tuning import Tuning
+from bench.run.study import Study
+from bench.run.tuning import SEED, Tuning
 
 
 def run(plan: Plan, reporter: Reporter, session: Session | None = None) -> list[CellRecord]:
@@ -68,7 +71,23 @@ def run(plan: Plan, reporter: Reporter, session: Session | None = None) -> list[
         reporter.plan(len(grid), len(records))
         _tell_of_lacking(session, records.values(), reporter)
         records |= Schedule(executor, claims, reporter).all([cell for cell in grid if cell not in records])
+        _keep_chosen(session, grid)
     return [records[cell] for cell in grid]
+
+
+def _keep_chosen(session: Session, grid: Iterable[Cell]) -> None:
+    """Write settings with what the searches of all cells have chosen into the run folder.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    units = dict.fromkeys(replace(cell, seed=SEED) for cell in grid)
+    found = [(unit, tuning.outcome) for unit in units if isinstance(tuning := session.tuning(unit), Study)]
+    tables = [one.table((unit.dataset, unit.backbone, unit.method, unit.tau)) for unit, one in found if one is not None]
+    if tables:
+        config = replace(session.plan.config, tuned=table_text(tables, BEST))
+        with write_atomically(session.folder.path / BEST) as file:
+            file.write(to_toml(config, "What trials have chosen: `run --config` of this file repeats it without them."))
 
 
 def penalise(plan: Plan, reporter: Reporter, session: Session) -> Tuning | None:

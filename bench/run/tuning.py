@@ -10,14 +10,16 @@ run folder under the identity of what they tried.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 
 from bench.errors import DataError
 from bench.files import read_text, write_atomically
 from bench.records import STATUSES, Status, plain
+from bench.run.settings import PARAMS, Values
 
 SEED = 0
 """Seed of every trial."""
@@ -26,32 +28,56 @@ PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)
 """L2 that is tried beside the profile's own. Rare ids want more than shipped data sets with their ``min_count``."""
 
 
+PRUNED: Literal["pruned"] = "pruned"
+"""Status of a trial that was given up before its end: it counts, and has no result."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a trial has to try."""
+
+    values: Values = field(hash=False)
+    least: tuple[float | None, ...] = ()
+    """Validation AUC by evaluation of the last training: where the best so far is below, the trial is given up. None:
+    it goes on."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The one whose fields these JSON values are."""
+        return cls(values["values"], tuple(values["least"]))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What came of one value of a setting."""
+    """What came of some values of settings."""
 
-    value: float
-    status: Status
-    parameter: str = "lr"
-    """The setting: a field of the profile."""
+    values: Values = field(hash=False)
+    status: Status | Literal["pruned"]
     valid_auc: float | None = None
     """AUC of the trained model on the validation split; None where the trial has no result."""
     seconds: float | None = None
     """PT + CT, as a cell's TT; a ranking that trials share is charged to each."""
+    curve: tuple[float, ...] = ()
+    """AUC of every validation in the last training."""
     reason: str | None = None
     traceback: str | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, source: str) -> Self:
-        """Build a trial from JSON values.
+        """Build a trial from JSON values; older ones have one setting, ``parameter``, and its ``value``.
 
         Raises:
             DataError: they are none of a trial; the message names ``source``.
         """
         try:
-            trial = cls(**values)
-            if trial.status not in STATUSES or not isinstance(trial.value, float):
-                raise ValueError(f"value={trial.value!r}, status={trial.status!r}")
+            known = dict(values)
+            if "value" in known:
+                known["values"] = {known.pop("parameter", "lr"): known.pop("value")}
+            trial = cls(**known | {"curve": tuple(known.get("curve", ()))})
+            tried = trial.values
+            numbers = isinstance(tried, dict) and all(isinstance(one, int | float) for one in tried.values())
+            if trial.status not in (*STATUSES, PRUNED) or not numbers:
+                raise ValueError(f"values={tried!r}, status={trial.status!r}")
         except (ValueError, TypeError) as error:
             raise DataError(f"{source} is not a readable trial ({error}). Delete it and run again.") from error
         return trial
@@ -60,38 +86,77 @@ class Trial:
         """JSON values of all fields."""
         return {item.name: plain(getattr(self, item.name)) for item in fields(self)}
 
+    def told(self) -> dict[str, Any]:
+        """What a cell's record says of it beside its values."""
+        left_out = ("traceback", "values", "curve")
+        return {key: known for key, known in self.to_dict().items() if key not in left_out}
+
     @property
     def text(self) -> str:
         """One line on what came of it."""
+        tried = values_text(self.values)
         if self.valid_auc is None:
-            return f"{self.parameter} {self.value:g}: {self.status}: {self.reason}"
-        return f"{self.parameter} {self.value:g}: validation AUC {self.valid_auc:.4f}  TT {self.seconds:.1f}s"
+            return f"{tried}: {self.status}: {self.reason}"
+        return f"{tried}: validation AUC {self.valid_auc:.4f}  TT {self.seconds:.1f}s"
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """The trials of one (data set, backbone, method, τ), as far as they are done."""
+def chosen(told: Mapping[str, Any]) -> Values:
+    """What a record's ``tuning`` says was chosen, by setting."""
+    found: Values = told["values"] if "values" in told else {"lr": told["lr"]}
+    return found
 
-    grid: tuple[float, ...]
-    own: float
-    """The profile's own value."""
-    trials: tuple[Trial, ...] = ()
-    parameter: str = "lr"
+
+def values_text(values: Values) -> str:
+    """Values as lines and tables say them."""
+    return ", ".join(f"{name.removeprefix(PARAMS)} {value:g}" for name, value in values.items())
+
+
+class Trials(ABC):
+    """The trials of one (data set, backbone, method, τ), as far as they are done, and what they choose."""
+
+    trials: tuple[Trial, ...]
+    idle: ClassVar[str]
+    """Setting of the profile that has no part where these choose."""
 
     @property
-    def missing(self) -> tuple[float, ...]:
-        """Values that were not tried yet."""
-        tried = {trial.value for trial in self.trials}
-        return tuple(value for value in self.grid if value not in tried)
+    @abstractmethod
+    def planned(self) -> int:
+        """How many trials there are to be."""
 
     @property
-    def value(self) -> float:
-        """The value of the highest validation AUC; of equal ones the profile's own, else the smallest.
+    @abstractmethod
+    def missing(self) -> Sequence[float]:
+        """What was not yet tried: as many as trials are left."""
 
-        Where no trial has a result it is the profile's own.
-        """
-        scored = [(trial.valid_auc, trial.value == self.own, -trial.value) for trial in self._scored]
-        return -max(scored)[2] if scored else self.own
+    @abstractmethod
+    def asked(self) -> Sequence[Asked]:
+        """What can be tried now; nothing where all was."""
+
+    @property
+    @abstractmethod
+    def values(self) -> Values:
+        """What is chosen, by setting."""
+
+    @property
+    @abstractmethod
+    def _tuned(self) -> str:
+        """What is chosen, in words."""
+
+    @abstractmethod
+    def add(self, trial: Trial) -> Self:
+        """The same with one more trial."""
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """The part of a cell's identity that says how its values were chosen."""
+
+    @abstractmethod
+    def in_profile(self) -> dict[str, Any]:
+        """What a record's profile says of it, so that cells of one choice share a column, and no others stand in it."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """What a cell's record says of it."""
 
     @property
     def _scored(self) -> list[Trial]:
@@ -106,7 +171,7 @@ class Tuning:
         statuses = {trial.status for trial in failed}
         return {
             "status": statuses.pop() if len(statuses) == 1 else "failed",
-            "reason": f"every trial of {_NAMES[self.parameter]} failed: {'; '.join(trial.text for trial in failed)}",
+            "reason": f"every trial of {self._tuned} failed: {'; '.join(trial.text for trial in failed)}",
             "traceback": failed[-1].traceback,
         }
 
@@ -120,20 +185,66 @@ class Tuning:
         """Of all trials with a result."""
         return sum(trial.seconds or 0.0 for trial in self.trials)
 
+
+@dataclass(frozen=True)
+class Tuning(Trials):
+    """The trials of the values of one setting of the profile."""
+
+    grid: tuple[float, ...]
+    own: float
+    """The profile's own value."""
+    trials: tuple[Trial, ...] = ()
+    parameter: str = "lr"
+    idle = "lr"
+
+    @property
+    def planned(self) -> int:
+        return len(self.grid)
+
+    @property
+    def missing(self) -> tuple[float, ...]:
+        """Values that were not tried yet."""
+        tried = {self.value_of(trial) for trial in self.trials}
+        return tuple(value for value in self.grid if value not in tried)
+
+    def asked(self) -> Sequence[Asked]:
+        return [Asked({self.parameter: value}) for value in self.missing]
+
+    def value_of(self, trial: Trial) -> float:
+        """What a trial has tried."""
+        return trial.values[self.parameter]
+
+    @property
+    def value(self) -> float:
+        """The value of the highest validation AUC; of equal ones the profile's own, else the smallest.
+
+        Where no trial has a result it is the profile's own.
+        """
+        tried = [(self.value_of(trial), trial.valid_auc) for trial in self._scored]
+        scored = [(auc, value == self.own, -value) for value, auc in tried]
+        return -max(scored)[2] if scored else self.own
+
+    @property
+    def values(self) -> Values:
+        return {self.parameter: self.value}
+
+    @property
+    def _tuned(self) -> str:
+        return _NAMES[self.parameter]
+
     def add(self, trial: Trial) -> Tuning:
         """The same with one more trial, in the order of the grid, whoever came first."""
-        trials = sorted((*self.trials, trial), key=lambda one: self.grid.index(one.value))
+        trials = sorted((*self.trials, trial), key=lambda one: self.grid.index(self.value_of(one)))
         return replace(self, trials=tuple(trials))
 
     def identity(self) -> dict[str, Any]:
-        """The part of a cell's identity that says how its value was chosen."""
         return {self.parameter: list(self.grid), "seed": SEED}
 
+    def in_profile(self) -> dict[str, Any]:
+        return {self.parameter: list(self.grid)}
+
     def to_dict(self) -> dict[str, Any]:
-        """What a cell's record says of it."""
-        left_out = ("traceback", "value", "parameter")
-        told = [{key: known for key, known in one.to_dict().items() if key not in left_out} for one in self.trials]
-        trials = [{self.parameter: one.value, **more} for one, more in zip(self.trials, told, strict=True)]
+        trials = [{self.parameter: self.value_of(one), **one.told()} for one in self.trials]
         chosen = {self.parameter: self.value, "trials": trials}
         return {"parameter": self.parameter, "grid": list(self.grid), "seed": SEED, **chosen}
 

@@ -23,7 +23,7 @@ from bench.tables.titles import Titles
 if TYPE_CHECKING:
     from bench.tables.cells import Run
 
-__all__ = ["difference_tables"]
+__all__ = ["components_of", "difference_tables", "kept_cells"]
 
 _MEANING = "Difference: mean over seeds of the AUC less that of {reference} at the same seed. From, to: 95 % "
 _BOTH = (
@@ -72,7 +72,7 @@ def difference_tables(run: Run, predictions: Predictions, titles: Titles | None 
     for block in blocks(run, titles):
         for group in block.groups:
             reference, rows = block.baseline(group), [row for row in block.rows if block.at(group, row)]
-            if reference is None or not _kept(block, group, reference, predictions):
+            if reference is None or not kept_cells(block, group, reference, predictions):
                 continue
             compared = _compare(block, group, reference, rows, predictions, names_of(block, titles))
             if compared.found:
@@ -80,7 +80,7 @@ def difference_tables(run: Run, predictions: Predictions, titles: Titles | None 
     return tables
 
 
-def _kept(block: Block, group: GroupKey, row: RowKey, predictions: Predictions) -> dict[int, Record] | None:
+def kept_cells(block: Block, group: GroupKey, row: RowKey, predictions: Predictions) -> dict[int, Record] | None:
     """Cells of a row by seed, where every seed of the table has one with predictions."""
     cells = {seed: block.ok(group, row).get(seed) for seed in block.seeds(group)}
     there = {s: cell for s, cell in cells.items() if cell and predictions.has(cell["config_hash"], cell["predictions"])}
@@ -96,26 +96,26 @@ def _compare(
     names: Names,
 ) -> _Compared:
     compared = _Compared()
-    base_cells = _kept(block, group, reference, predictions) or {}
+    base_cells = kept_cells(block, group, reference, predictions) or {}
     try:
-        base = _parts(base_cells, predictions)
+        base = components_of(base_cells, predictions)
     except NotTestable:  # a test split with a single row of a class, which notes of the data say
         return compared
     for row in rows:
         if row == reference:
             continue
-        cells = _kept(block, group, row, predictions)
+        cells = kept_cells(block, group, row, predictions)
         if cells is None:
             compared.lacking.append(Item(names.rows[row], (names.rows[row],)))
         elif any(_labels(cells[seed]) != _labels(base_cells[seed]) for seed in cells):
             compared.refused.append(Item(f"{names.rows[row]}: other test rows", (names.rows[row],)))
         else:
-            own = _parts(cells, predictions)
+            own = components_of(cells, predictions)
             compared.found[row] = interval_of([own[seed] - base[seed] for seed in base])
     return compared
 
 
-def _parts(cells: Mapping[int, Record], predictions: Predictions) -> dict[int, Components]:
+def components_of(cells: Mapping[int, Record], predictions: Predictions) -> dict[int, Components]:
     return {
         seed: components(
             predictions.logits(cell["config_hash"], cell["predictions"]), predictions.labels(cell["predictions"])

@@ -109,14 +109,18 @@ def _if_different(text: Callable[[Record], str]) -> Describe:
 
 
 def _settings(key: str) -> Describe:
-    """A dictionary's name, if rivals' names differ, and what differs under one name: ``max_epochs=1``."""
+    """A dictionary's name, if rivals' names differ, and what differs under one name: ``max_epochs=1``.
+
+    What trials have chosen differs from what was given in any case: cells of as many trials are compared.
+    """
 
     def describe(cell: Record, rivals: Sequence[Record]) -> str:
-        name = cell[key].get("name")
+        name, trials = cell[key].get("name"), cell[key].get("trials")
         alike = [other for other in rivals if other[key].get("name") == name]
         entries = sorted({entry for other in alike for entry in other[key]} - {"set"})
-        differ = [entry for entry in entries if len({json.dumps(o[key].get(entry)) for o in alike}) > 1]
         named = [f"{key} {name}"] if len(alike) < len(rivals) else []
+        alike = [other for other in alike if other[key].get("trials") == trials]
+        differ = [entry for entry in entries if len({json.dumps(o[key].get(entry)) for o in alike}) > 1]
         return ", ".join([*named, *(f"{entry}={cell[key].get(entry)}" for entry in differ)])
 
     return describe
@@ -125,6 +129,7 @@ def _settings(key: str) -> Describe:
 _DISTINCTIONS: tuple[Describe, ...] = (
     _if_different(lambda cell: f"revision {cell['dataset_revision']}"),
     _if_different(lambda cell: f"{_split_rows(cell)} rows"),
+    _if_different(lambda cell: f"tuned by {n} trials" if (n := cell["profile"].get("trials")) else "defaults"),
     _settings("profile"),
     _settings("backbone_params"),
     _if_different(lambda cell: f"backbone version {code_of(cell, 'backbone') or 'of a package'}"),
@@ -179,7 +184,9 @@ def setting(places: Sequence[tuple[str, Block, GroupKey]], meaning: str) -> str:
 
 
 def _profile_text(cell: Record) -> str:
-    tuned = "" if cell["tuning"] is None else ", learning rate tuned"
+    tuning, tuned = cell["tuning"], ""
+    if tuning is not None:
+        tuned = ", learning rate tuned" if "grid" in tuning else f", tuned by {tuning['planned']} trials"
     return f"profile {cell['profile'].get('name', 'unnamed')}{_apart_text(cell)}{tuned}"
 
 

@@ -66,6 +66,7 @@ def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tupl
         *_without_baseline(block, values, names),
         *notes_of_terms(block, values, names),
         *_tuned(block, values, names),
+        *_searched(block, values, names),
         *_penalised(block, values, names),
         *_at_an_end(block, places, names),
         *doubts(block, values, names, titles),
@@ -257,7 +258,7 @@ def _tuned(block: Block, values: Values, names: Names) -> list[Note]:
     grids: dict[str, list[str]] = defaultdict(list)
     for group in shown:
         tuning = block.sample(group)["tuning"]
-        if tuning is not None:
+        if tuning is not None and "grid" in tuning:
             grids[", ".join(f"{lr:g}" for lr in tuning["grid"])].append(names.groups[group])
     return [
         Note(
@@ -266,6 +267,24 @@ def _tuned(block: Block, values: Values, names: Names) -> list[Note]:
             f"over {{{rates}}} for every row, with one seed; the time of the trials is in none of the times",
         )
         for rates, groups in grids.items()
+    ]
+
+
+def _searched(block: Block, values: Values, names: Names) -> list[Note]:
+    """In how many trials the settings of a column's rows were searched."""
+    shown = dict.fromkeys(group for group, _, _ in values)
+    found: dict[int, list[str]] = defaultdict(list)
+    for group in shown:
+        tuning = block.sample(group)["tuning"]
+        if tuning is not None and "grid" not in tuning:
+            found[tuning["planned"]].append(names.groups[group])
+    lead = (
+        "Learning rate, L2 and what each method declares{} searched in {} trials for every row, by validation AUC, "
+        "with one seed; the time of the trials is in none of the times"
+    )
+    return [
+        Note(REMARK, lead.format("" if len(groups) == len(shown) else f" on {', '.join(groups)}", trials))
+        for trials, groups in found.items()
     ]
 
 
@@ -286,7 +305,7 @@ def _at_an_end(block: Block, places: Places, names: Names) -> list[Note]:
     found: dict[tuple[str, str, float], list[Item]] = defaultdict(list)
     for group, row in places:
         tuning = next((cell["tuning"] for cell in block.ok(group, row).values() if cell["tuning"]), None)
-        if tuning is not None and len(tuning["grid"]) > 1:
+        if tuning is not None and len(tuning.get("grid", ())) > 1:
             ends = {min(tuning["grid"]): ("smallest", "smaller"), max(tuning["grid"]): ("largest", "larger")}
             if (lr := tuning["lr"]) in ends:
                 found[*ends[lr], lr].append(names.item(group, row))

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.api import Batch, ConfigError, Context, CTRModel, Group, Range, Rows, Step, stratified_sample
+from bench.api import Batch, ConfigError, Context, CTRModel, Group, Range, Rows, Search, Step, stratified_sample
 from methods.parts.hard_concrete import HardConcreteGate, Lagrangian
 
 SUBSET_CAP = 0.1
@@ -36,9 +36,9 @@ class PretrainParams:
     """Passes over the subset. Chosen here: the paper gives none."""
     pretrain_batch: Annotated[int, Range(1)] = 128
     """Rows a step. Chosen here: the paper gives none."""
-    pretrain_lr: Annotated[float, Range(0, open_low=True)] = 3e-4
-    """Adam's rate for the model (the largest of the paper's grid)."""
-    gate_lr: Annotated[float, Range(0, open_low=True)] = 0.1
+    pretrain_lr: Annotated[float, Range(0, open_low=True), Search(1e-5, 3e-3)] = 3e-4
+    """Adam's rate for the model (the largest of the paper's grid). Searched from that grid's least."""
+    gate_lr: Annotated[float, Range(0, open_low=True), Search(0.01, 1)] = 0.1
     """Adam's rate for a, λ and φ. Chosen here: at the model's rate the gates hardly leave their random start."""
     gate_init: Literal["logit", "alpha"] = "logit"
     """What is drawn from the normal distribution: a = log α, or α itself (cut off below 0.05)."""
@@ -46,8 +46,8 @@ class PretrainParams:
     """Mean of that distribution (paper, section 2.3)."""
     init_std: Annotated[float, Range(0)] = 0.25
     """Its standard deviation: the paper's 0.0625 read as a variance."""
-    beta: Annotated[float, Range(0, open_low=True)] = 0.83
-    """Temperature β (paper, section 2.3)."""
+    beta: Annotated[float, Range(0, open_low=True), Search(0.1, 1)] = 0.83
+    """Temperature β (paper, section 2.3). Searched below 1, where draws go to 0 or 1."""
     zeta: Annotated[float, Range(1, open_low=True)] = 1.1
     """Upper stretch ζ (paper, section 2.3)."""
     gamma: Annotated[float, Range(None, 0, open_high=True)] = -0.1

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.api import Context, CTRModel, FitLog, Gate, Method, Range, Rows, Selection, Step, Trained
+from bench.api import Context, CTRModel, FitLog, Gate, Method, Range, Rows, Search, Selection, Step, Trained
 from methods.parts.controllers import largest, without_statistics
 from methods.parts.gate_budget import READ_FROM, GatePlan
 
@@ -38,7 +38,7 @@ class PerSampleParams:
 
     warmup_epochs: Annotated[int, Range(0)] = 2
     """Epochs of the model alone, at most (the authors' code)."""
-    gate_lr: Annotated[float | None, Range(0, open_low=True)] = None
+    gate_lr: Annotated[float | None, Range(0, open_low=True), Search(1e-3, 0.1)] = None
     """Adam's rate for the gate; none: the authors', carried over to these rows (``methods/parts/gate_budget.py``)."""
 
 

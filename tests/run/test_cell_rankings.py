@@ -16,9 +16,11 @@ from bench.api import Method, Rows, Selection
 from bench.engine import disturbance
 from bench.engine.disturbance import Reading
 from bench.records import CellRecord
-from bench.run.cell import run_cell, run_trial
+from bench.run.cell import run_cell
 from bench.run.job import Job
 from bench.run.selections import SelectionStore
+from bench.run.trial import run_trial
+from bench.run.tuning import Asked
 
 MakeJob = Callable[..., Job]
 Ranked = Callable[..., Job]
@@ -108,7 +110,7 @@ def test_equal_scores_do_no_harm_where_nothing_is_cut(ranked: Ranked) -> None:
 
 
 def test_a_trial_of_equal_scores_is_skipped_as_its_cells_are(ranked: Ranked) -> None:
-    trial = run_trial(ranked([1.0] * 8))
+    trial = run_trial(ranked([1.0] * 8), Asked({"lr": 1e-3}))
     assert (trial.status, trial.valid_auc) == ("skipped", None)
     assert "no ranking" in str(trial.reason)
 

@@ -11,7 +11,8 @@ import pytest
 from bench.cli.run import parse
 from bench.errors import ConfigError
 from bench.run import config as module
-from bench.run.config import RunConfig, base_config, check, experiment_names, experiment_title, to_toml
+from bench.run.check import check
+from bench.run.config import RunConfig, base_config, experiment_names, experiment_title, to_toml
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from bench.engine.fast.memory import peak_rss
 from bench.errors import ConfigError, DataError, StorageError
 from bench.profiles import resolve_profile
 from bench.records import RunFolder
-from bench.run.config import RunConfig, check, from_json, to_json
+from bench.run.check import check
+from bench.run.config import RunConfig, from_json, to_json
 from bench.run.executors import ExecutorEntry, choose_executor, executors
 from bench.run.executors.base import CellTask, TrialTask, read_task
 from bench.run.executors.inline import InlineExecutor
@@ -29,6 +30,7 @@ from bench.run.executors.remote import ChildError, _raised
 from bench.run.grid import Cell
 from bench.run.session import Session, resolve
 from bench.run.sweep import run
+from bench.run.tuning import Asked
 
 FARM = """
 import json
@@ -114,7 +116,7 @@ def test_an_executor_of_one_file_gives_the_same_records(config: RunConfig, tmp_p
         assert (one.config_hash, one.auc, one.kept_fields) == (other.config_hash, other.auc, other.kept_fields)
     grid = resolve_profile("small", 960, {}).lr_grid
     assert [type(task).__name__ for task in farm.SUBMITTED] == [*["TrialTask"] * len(grid), "CellTask"] * 2
-    assert [task.value for task in farm.SUBMITTED[: len(grid)]] == list(grid)
+    assert [task.asked.values["lr"] for task in farm.SUBMITTED[: len(grid)]] == list(grid)
     assert run(resolve(replace(config, executor="down")), Watcher()) == there  # all is done; nothing is submitted
 
 
@@ -171,7 +173,7 @@ def test_settings_and_tasks_travel_as_text(config: RunConfig) -> None:
     given = replace(config, prune_ratio=(0.25, 0.5), timeout_s=3.0, executor="process", config=Path("τ.toml"))
     assert from_json(to_json(given)) == given
     cell = Cell("planted", "dnn[mlp=8]", "light-fmp", None, 3)
-    for task in (CellTask(cell), TrialTask(replace(cell, tau=0.5), "lr", 1e-3)):
+    for task in (CellTask(cell), TrialTask(replace(cell, tau=0.5), Asked({"lr": 1e-3}, (None, 0.5)))):
         assert read_task(task.text) == task
 
 

@@ -152,7 +152,9 @@ def test_trials_that_are_kept_are_made_again_where_all_is(make_session: Callable
     session = make_session(tune="lr", prune_ratio=(0.5,))
     for cell in session.plan.cells():
         for rate in SMALL.lr_grid:
-            session.trials.write(session.trial(cell, "lr", rate).hash, Trial(value=rate, status="ok", valid_auc=0.6))
+            session.trials.write(
+                session.trial(cell, {"lr": rate}).hash, Trial(values={"lr": rate}, status="ok", valid_auc=0.6)
+            )
     session.tunings.clear()
     again = make_session(tune="lr", prune_ratio=(0.5,), rerun="always")
     assert forecasts(session, paces(session))[0].trials == 0

@@ -24,7 +24,8 @@ from bench.rows.residency import table_bytes
 from bench.run import session
 from bench.run.again import resolve_again, train
 from bench.run.cell import run_cell
-from bench.run.config import RunConfig, base_config, check
+from bench.run.check import check
+from bench.run.config import RunConfig, base_config
 from bench.run.job import Job
 from bench.run.memory import ALL, BATCH_BYTES, PROGRAM_BYTES, SHARE, Residence, residence
 from bench.run.session import resolve

@@ -94,6 +94,20 @@ def test_it_is_chosen_once_and_the_same_command_goes_on(tmp_path: Path) -> None:
     assert list(map(without_penalty_times, third)) == list(map(without_penalty_times, first))
 
 
+def test_a_search_goes_around_the_l2_that_was_chosen(tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="optuna is not installed: it is an extra")
+    config = replace(make(tmp_path), methods=("random-k",), tune="optuna", trials=3, seeds=1, l2_grid=(1e-4, 1e-3))
+    (first,), watcher = compute(config)
+    assert len(watcher.trials) == 2 + 3
+    assert first.penalty is not None
+    assert first.tuning is not None
+    own = first.penalty["l2"]
+    assert first.tuning["default"]["l2"] == own
+    assert first.tuning["space"]["l2"][:2] == pytest.approx([own / 10, own * 10])
+    (again,), watcher = compute(config)
+    assert (watcher.trials, again.config_hash) == ([], first.config_hash)
+
+
 def without_penalty_times(record: CellRecord) -> str:
     values = without_circumstances(record)
     for trial in values["penalty"]["trials"]:

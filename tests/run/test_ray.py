@@ -20,7 +20,8 @@ from bench.datasets import resolve_dataset
 from bench.errors import ConfigError
 from bench.records import RunFolder
 from bench.run import executors
-from bench.run.config import RunConfig, check
+from bench.run.check import check
+from bench.run.config import RunConfig
 
 HOME = Path(__file__).resolve().parents[2]
 SMALL = "planted[rows=3000,fields=8,main=4,interaction=2,redundant=1]"

@@ -242,7 +242,7 @@ def test_trials_and_rankings_of_another_process_are_waited_for(config: RunConfig
     session = Session(resolve(config))
     first = next(iter(session.plan.cells()))
     lr = session.profile(first.dataset).lr_grid[0]
-    trial = session.trials.file(session.trial(first, "lr", lr).hash)
+    trial = session.trials.file(session.trial(first, {"lr": lr}).hash)
     others: list[Lease] = []
 
     class Slow(Watcher):

@@ -18,7 +18,8 @@ from bench.errors import ConfigError
 from bench.lease import LeaseLost
 from bench.records import RunFolder
 from bench.run import executors, schedule
-from bench.run.config import RunConfig, check
+from bench.run.check import check
+from bench.run.config import RunConfig
 from bench.run.executors import ExecutorEntry, base, process
 from bench.run.executors.base import R, Running, SeveralAtOnce, Task, TrialTask
 from bench.run.session import resolve

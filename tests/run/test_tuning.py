@@ -18,14 +18,15 @@ from bench.errors import DataError
 from bench.profiles import PROFILES
 from bench.records import CellRecord, load_frame
 from bench.run import estimate as planning
-from bench.run.cell import run_cell, run_trial
+from bench.run.cell import run_cell
 from bench.run.config import RunConfig
 from bench.run.forecast import forecast_table, forecasts
 from bench.run.job import Job
 from bench.run.selections import shared_key
 from bench.run.session import Session, resolve
 from bench.run.sweep import run
-from bench.run.tuning import Trial, TrialStore, Tuning
+from bench.run.trial import run_trial
+from bench.run.tuning import Asked, Trial, TrialStore, Tuning
 from bench.tables.overall import overall_tables
 from bench.tables.titles import Titles
 
@@ -52,7 +53,8 @@ def compute(config: RunConfig, interrupt_at: int = 0) -> tuple[list[CellRecord],
 
 def tuned(own: float, *scores: tuple[float, float | None]) -> Tuning:
     trials = [
-        Trial(value=lr, status="failed" if auc is None else "ok", valid_auc=auc, seconds=1.5) for lr, auc in scores
+        Trial(values={"lr": lr}, status="failed" if auc is None else "ok", valid_auc=auc, seconds=1.5)
+        for lr, auc in scores
     ]
     return Tuning(tuple(lr for lr, _ in scores), own, tuple(trials))
 
@@ -60,8 +62,8 @@ def tuned(own: float, *scores: tuple[float, float | None]) -> Tuning:
 def test_trials_stand_in_the_order_of_the_grid_whoever_made_them_first() -> None:
     tuning = Tuning((0.1, 0.2, 0.3), 0.2)
     for lr in (0.3, 0.1, 0.2):
-        tuning = tuning.add(Trial(value=lr, status="ok", valid_auc=0.5, seconds=1.0))
-    assert [trial.value for trial in tuning.trials] == [0.1, 0.2, 0.3]
+        tuning = tuning.add(Trial(values={"lr": lr}, status="ok", valid_auc=0.5, seconds=1.0))
+    assert [tuning.value_of(trial) for trial in tuning.trials] == [0.1, 0.2, 0.3]
 
 
 @pytest.mark.parametrize(
@@ -82,17 +84,18 @@ def test_the_highest_validation_auc_wins(own: float, scores: list[tuple[float, f
 def test_what_is_missing_and_when_cells_can_run() -> None:
     none = Tuning(GRID, 1e-3)
     assert (none.missing, none.failure, none.decided) == (GRID, None, False)
-    one = none.add(Trial(value=1e-4, status="ok", valid_auc=0.5, seconds=2.0))
+    one = none.add(Trial(values={"lr": 1e-4}, status="ok", valid_auc=0.5, seconds=2.0))
     assert (one.missing, one.decided) == ((1e-5, 3e-4, 1e-3), False)
     assert tuned(1e-3, (1e-4, 0.5), (1e-3, None)).decided
     assert tuned(1e-3, (1e-4, 0.5), (1e-3, None)).seconds == 3.0
-    skipped = Tuning((1e-4,), 1e-4).add(Trial(value=1e-4, status="skipped", reason="no"))
+    skipped = Tuning((1e-4,), 1e-4).add(Trial(values={"lr": 1e-4}, status="skipped", reason="no"))
     assert (skipped.failure, skipped.decided, skipped.seconds) == (None, True, 0.0)
 
 
 def test_where_every_trial_failed_the_cells_get_their_reasons() -> None:
     trials = [
-        Trial(value=lr, status=status, reason="why", traceback="T") for lr, status in ((1e-4, "oom"), (1e-3, "oom"))
+        Trial(values={"lr": lr}, status=status, reason="why", traceback="T")
+        for lr, status in ((1e-4, "oom"), (1e-3, "oom"))
     ]
     tuning = Tuning((1e-4, 1e-3), 1e-3, tuple(trials))
     assert not tuning.decided
@@ -136,7 +139,7 @@ def test_an_untuned_cell_is_identified_as_ever_and_a_tuned_one_by_grid_and_rate(
     other = replace(cell, profile=replace(job.profile, lr=1e-4))
     narrow = replace(cell, tuning=Tuning((1e-4, 1e-3), 1e-3))
     assert len({job.hash, cell.hash, other.hash, narrow.hash}) == 4
-    scored = replace(cell, tuning=tuning.add(Trial(value=1e-3, status="ok", valid_auc=0.7, seconds=1.0)))
+    scored = replace(cell, tuning=tuning.add(Trial(values={"lr": 1e-3}, status="ok", valid_auc=0.7, seconds=1.0)))
     assert scored.hash == cell.hash
     method = job.method.make()
     assert shared_key(cell.identity, method) == shared_key(job.identity, method)
@@ -158,7 +161,7 @@ def test_a_trial_never_looks_at_the_test_split(make_job: Callable[..., Job], met
     forbidden: Any = Forbidden()
     locked = replace(job, data=replace(job.data, test=forbidden, test_truth=forbidden))
     assert "test split" in str(run_cell(locked).reason)
-    trial = run_trial(locked)
+    trial = run_trial(locked, Asked({"lr": 1e-3}))
     assert (trial.status, trial.reason) == ("ok", None), trial.traceback
     assert trial.valid_auc == pytest.approx(run_cell(job).valid_auc, abs=1e-12)
 
@@ -282,13 +285,23 @@ def test_a_killed_trial_does_not_kill_the_run(config: RunConfig, monkeypatch: py
     assert len(watcher.trials) == 1
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"lr": "x", "status": "ok"}', '{"lr": 0.1, "status": "fine"}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"values": {"lr": "x"}, "status": "ok"}', '{"values": {"lr": 0.1}, "status": "fine"}'],
+)
 def test_a_damaged_trial_is_refused_by_its_file(tmp_path: Path, text: str) -> None:
     store = TrialStore(tmp_path)
     assert store.read("a" * 64) is None
     (tmp_path / f"{'a' * 16}.json").write_text(text)
     with pytest.raises(DataError, match=rf"{'a' * 16}\.json is not a readable trial .*Delete it"):
         store.read("a" * 64)
+
+
+def test_a_trial_that_was_kept_when_trials_had_one_setting_is_read(tmp_path: Path) -> None:
+    store = TrialStore(tmp_path)
+    old = {"value": 1e-2, "status": "ok", "parameter": "l2", "valid_auc": 0.7, "seconds": 1.5}
+    store.file("a" * 64).write_text(json.dumps(old | {"reason": None, "traceback": None}))
+    assert store.read("a" * 64) == Trial(values={"l2": 1e-2}, status="ok", valid_auc=0.7, seconds=1.5)
 
 
 def test_the_plan_counts_the_trials(config: RunConfig) -> None:

@@ -10,11 +10,12 @@ from typing import Any, Generic, TypeVar
 
 from bench import environment
 from bench.records import CellRecord, Status
-from bench.run.cell import run_cell, run_trial
+from bench.run.cell import run_cell
 from bench.run.context import Emit
 from bench.run.grid import Cell
 from bench.run.session import Session
-from bench.run.tuning import Trial
+from bench.run.trial import run_trial
+from bench.run.tuning import Asked, Trial
 
 R = TypeVar("R", CellRecord, Trial)
 
@@ -73,18 +74,17 @@ class TimingTask(CellTask):
 
 @dataclass(frozen=True)
 class TrialTask(Task[Trial]):
-    """The trial of one value of a setting, for a cell and others that share it."""
+    """The trial of some values of settings, for a cell and others that share it."""
 
     cell: Cell
-    parameter: str
-    value: float
+    asked: Asked
     result = Trial
 
     def compute(self, session: Session, emit: Emit) -> Trial:
-        return run_trial(session.job(session.trial(self.cell, self.parameter, self.value), emit), self.parameter)
+        return run_trial(session.job(session.trial(self.cell, self.asked.values), emit), self.asked)
 
     def ended(self, session: Session, status: Status, reason: str) -> Trial:
-        return Trial(parameter=self.parameter, value=self.value, status=status, reason=reason)
+        return Trial(values=self.asked.values, status=status, reason=reason)
 
 
 def read_task(text: str) -> Task[Any]:
@@ -93,6 +93,8 @@ def read_task(text: str) -> Task[Any]:
     tasks: tuple[type[CellTask] | type[TrialTask], ...] = (CellTask, TimingTask, TrialTask)
     kinds = {kind.__name__: kind for kind in tasks}
     kind = kinds[values.pop("kind")]
+    if "asked" in values:
+        values["asked"] = Asked.from_dict(values["asked"])
     return kind(**values | {"cell": Cell(**values["cell"])})
 
 
