@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,27 @@ def left_to_parent() -> Iterator[None]:
             signal.signal(number, known)
         for caught in dict.fromkeys(late):
             signal.raise_signal(caught)
+
+
+@contextmanager
+def importing_alike() -> Iterator[None]:
+    """Interpreters started in here import from where this one does, whatever lies in the current folder.
+
+    The server that forks children loads its libraries before anybody tells it the path of its parent: it would take
+    the suite that is installed for the one that is run.
+    """
+    path = os.pathsep.join(os.path.abspath(place) for place in sys.path)  # noqa: PTH100 - "" is the current folder
+    given = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def end_with_parent() -> None:

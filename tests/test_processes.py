@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.processes import left_to_parent
+from bench.processes import importing_alike, left_to_parent
 
 pytestmark = pytest.mark.usefixtures("heeded_signals")
 HOME = Path(__file__).resolve().parent.parent
@@ -74,3 +74,20 @@ def test_ctrl_c_waits_until_a_child_is_started(beside: bool) -> None:
         interrupted()
     over.set()
     assert reached == ["end"]
+
+
+def test_an_interpreter_started_alike_imports_from_where_this_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("mine", "here"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "whose.py").write_text(f"name = {place!r}\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "mine"))
+    monkeypatch.chdir(tmp_path / "here")  # where -c would look first
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    with importing_alike():
+        found = subprocess.run(
+            [sys.executable, "-c", "import whose; print(whose.name)"], check=False, capture_output=True, text=True
+        )
+    assert found.stdout == "mine\n", found.stderr
+    assert "PYTHONPATH" not in os.environ

@@ -130,24 +130,26 @@ class Schedule:
         self._flights.clear()
 
     def _land(self, flight: _Flight) -> bool:
-        """Write down what came of a task, if it has ended."""
+        """Write down what came of a task, if it has ended; once, so that what cannot be written is computed again."""
         try:
             result = flight.running.poll()
-        except LeaseLost:
+        except (Exception, LeaseLost) as error:
+            self._flights.remove(flight)
             flight.running.stop()
-            self._forget(flight)
-            return True
+            flight.claim.close()
+            if isinstance(error, LeaseLost):
+                return True
+            raise
         if result is None:
             return False
-        done = flight.claim.keep(result)
-        self._forget(flight)
+        self._flights.remove(flight)
+        try:
+            done = flight.claim.keep(result)
+        finally:
+            flight.claim.close()
         if done is not None:
             flight.landed(done)
         return True
-
-    def _forget(self, flight: _Flight) -> None:
-        self._flights.remove(flight)
-        flight.claim.close()
 
     def _held_up(self, cell: Cell, busy: Mapping[Cell, Owner]) -> Owner | None:
         """Of what is held to another cell's bytes: who is at that one; a record that stands as that is now is taken."""

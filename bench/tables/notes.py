@@ -37,7 +37,6 @@ __all__ = ["cell_flags", "merged", "notes_of", "of_data", "optimizers"]
 _REASON_CHARS = 160
 _AT_AN_END = NoteKind("rate at an end", joined=True)
 _BY_LOT = NoteKind("by lot", joined=True)
-_OF_CELLS = tuple(flag for flag in FLAGS if not flag.of_data and flag is not RECORDED)
 Places = Sequence[tuple[GroupKey, RowKey]]
 
 
@@ -53,7 +52,12 @@ def notes_of(block: Block, values: Values, names: Names, titles: Titles) -> tupl
     return (
         *_listed(FEWER_SEEDS, "fewer seeds than others in the column, not ranked", _fewer(values, names)),
         *_listed(RESUMED, "times of resumed cells are left out", _resumed(block, values, names)),
-        *(note for flag in _OF_CELLS for note in _of_cells(flag, block, places, names)),
+        *(
+            note
+            for flag in FLAGS
+            if not flag.of_data and flag is not RECORDED
+            for note in _of_cells(flag, block, places, names)
+        ),
         *of_origins(block, places, names),
         *_listed(
             OTHER_OPTIMIZER,

@@ -377,7 +377,7 @@ def test_the_record_is_complete(make_job: MakeJob) -> None:
     record = run_cell(make_job("light-fmp"))
     optional = {"reason", "traceback", "compile_s", "warmup_s", "peak_mem_bytes", "git", "tuning", "tune_s", "line"}
     optional |= {"penalty", "disturbed", "timing", "pcoc", "ece", "predictions", "field_terms", "plugins"}
-    optional |= {"weights", "it_csr_s", "match"}  # of masked tables, and of rows held to others
+    optional |= {"weights", "it_csr_s", "match", "order", "origin"}  # of masked tables, rows held to others, …
     empty = {name for name, value in dataclasses.asdict(record).items() if value is None}
     assert empty <= optional | {"dataset_title", "penalty", "disturbed"}  # tests do not look at what else runs
     assert record.recovery is not None

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from bench.processes import end_with_parent, left_to_parent
+from bench.processes import end_with_parent, importing_alike, left_to_parent
 from bench.records import CellRecord, Status
 from bench.run.config import RunConfig, to_json
 from bench.run.context import Emit
@@ -105,7 +105,7 @@ class _Child:
         self._receive, send = context.Pipe(duplex=False)
         variables = dict(os.environ) | ({VISIBLE: gpu} if gpu is not None else {})
         self._process = context.Process(target=_child, args=(to_json(config), task, variables, send), daemon=True)
-        with left_to_parent():
+        with left_to_parent(), importing_alike():
             self._process.start()
         send.close()
         self._emit = emit
