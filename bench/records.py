@@ -125,7 +125,7 @@ class CellRecord:
     ``labels_sha256``, name and checksum of the file with the rows' labels; ``valid``, the same of validation rows where
     they were asked for; None where none are kept."""
     recovery: dict[str, Any] | None = None
-    """Agreement with the known roles of generated data; None for real data."""
+    """Agreement with the known roles of generated data, or the share of junk among kept fields; None for other data."""
 
     # -- time, seconds -------------------------------------------------------------------------------------
     pt_s: float | None = None

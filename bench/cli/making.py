@@ -50,7 +50,7 @@ def make_store(wanted: Wanted) -> None:
     card, folder = wanted.card, store_folder(wanted.data_dir, wanted.card)
     if not wanted.force and _is_there(folder, wanted):
         return
-    if wanted.raw is None and not wanted.download and not card.generator:
+    if wanted.raw is None and not wanted.download and not card.is_derived:
         raise DataError(unprepared_message(folder, card))
     from bench.data.prepare.workspace import reserved  # noqa: PLC0415
 
@@ -74,6 +74,10 @@ def raw_at_hand(card: DatasetCard, given: Sequence[str], data_dir: Path) -> Iter
     if card.generator:
         shown = " ".join(map(without_secrets, given))
         raise DataError(f"data set {card.name!r} is generated: leave out --raw {shown}.")
+    if card.junk:
+        shown = " ".join(map(without_secrets, given))
+        made = f"data set {card.spec!r} is made from the store of {card.plain.spec!r}"
+        raise DataError(f"{made}: prepare that, and leave out --raw {shown} here.")
     remote = [text for text in given if is_remote(text)]
     if not remote:
         paths = given_paths(given)
@@ -138,7 +142,7 @@ def _is_there(folder: Path, wanted: Wanted) -> bool:
         manifest = read_checked(folder, card)
         verify_files(folder, manifest, manifest["files"], remake_command(folder, card, manifest))
     except DataError as error:
-        if raw is None and not wanted.download and not card.generator:
+        if raw is None and not wanted.download and not card.is_derived:
             raise
         sys.stderr.write(f"{str(error).partition(' Make ')[0]} It is replaced.\n")
         return False

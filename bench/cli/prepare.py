@@ -72,6 +72,8 @@ def command(argv: Sequence[str]) -> int:
         raise ConfigError(
             f"--download and --raw {' '.join(map(without_secrets, flags.raw))} exclude each other; give one."
         )
+    if flags.download and card.junk:
+        raise ConfigError(f"--download: {card.spec!r} is made from the store of {card.plain.spec!r}; prepare that.")
     with raw_at_hand(card, flags.raw, flags.data_dir) as raw:
         make_store(Wanted(card, flags.data_dir, raw, flags.download, flags.force, flags.device))
     return 0

@@ -151,7 +151,7 @@ def _prepare(config: RunConfig, cards: Sequence[DatasetCard]) -> None:
     """
     from bench.cli.making import Wanted, make_store, raw_at_hand  # noqa: PLC0415 - loads pyarrow
 
-    tables = [card for card in cards if not card.generator]
+    tables = [card for card in cards if not card.is_derived]
     if len(tables) != 1:
         names = ", ".join(card.spec for card in tables) or "none"
         raise ConfigError(

@@ -86,8 +86,13 @@ def check_fields(again: Again) -> None:
     """Make sure, before anything is computed, that the reader can make the kept fields of a row.
 
     Raises:
-        ConfigError: a kept field pools several values.
+        ConfigError: a kept field pools several values, or the data have junk, which no row to score has.
     """
+    if again.card.junk:
+        raise ConfigError(
+            f"{again.record.label} was trained on {again.card.spec}, whose junk fields no row to score has: export a "
+            f"cell of {again.card.plain.spec}."
+        )
     schema, kept = again.cell.data.schema, again.record.kept_fields
     pooled = [schema.names[place] for place in schema.pooled_fields if kept is None or place in kept]
     if pooled:

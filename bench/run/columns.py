@@ -94,10 +94,12 @@ def selection_columns(data: LoadedData, chosen: Chosen, scores: np.ndarray | Non
 def recovery_columns(
     data: LoadedData, kept: list[int], scores: np.ndarray | None, auc: float
 ) -> dict[str, float] | None:
-    """Agreement with the known truth of generated data; None for real data."""
-    if data.roles is None or data.test_truth is None:
+    """Agreement with the known truth of generated data; of real data with junk, its share; None for other data."""
+    if data.roles is None:
         return None
     schema = data.schema
+    if data.test_truth is None:
+        return {"junk_share": recovery.junk_share(schema.names, data.roles, kept)}
     found = recovery.recovery(schema.names, data.roles, kept, scores, schema.cardinalities)
     labels = data.test.labels.cpu().numpy()
     return found | recovery.attainable_auc_share(auc, data.test_truth, labels)

@@ -46,6 +46,18 @@ JUNK = (RANDOM, CORRUPTED, SECOND_ORDER)
 """Roles of fields that were put beside the others to mislead: without any relation to the label, copies that are wrong
 in many rows, and combinations of two fields."""
 
+REAL = "real"
+TWIN = "twin"
+"""Beside the fields of a real table, of whose worth nothing is known: ``twin:NAME`` is a copy of one of them."""
+
+
+def junk_share(names: Sequence[str], roles: Mapping[str, str], kept: Sequence[int]) -> float:
+    """The share of the kept fields that are of no use: junk, and of a field and its twins all but one."""
+    chosen = [names[i] for i in kept]
+    wasted = sum(roles[name].partition(":")[0] in JUNK for name in chosen)
+    same = [roles[name].partition(":")[2] or name for name in chosen if roles[name].partition(":")[0] in (REAL, TWIN)]
+    return _share(wasted + len(same) - len(set(same)), len(kept))
+
 
 def recovery(
     names: Sequence[str],

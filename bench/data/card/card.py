@@ -6,12 +6,12 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench.budget import Terms
-from bench.data.card.card_params import Parameter, declared, resolve
+from bench.data.card.card_params import JUNK, NO_JUNK, Parameter, declared, resolve
 from bench.data.card.field_terms import FieldTerms, read_field_terms, terms_of
 from bench.data.card.layout import MAX_EXPANSION, Layout
 from bench.data.card.layout_reader import read_layout
@@ -128,6 +128,29 @@ class DatasetCard:
     def sample_share(self) -> float | None:
         """The share of the raw table's rows that is drawn; None where it is not given."""
         return self.params.get("sample") if self.layouts else None
+
+    @property
+    def junk(self) -> str:
+        """What is put beside the fields of a table; nothing for none, and of generated data, which make their own."""
+        kind = self.params.get("junk", NO_JUNK) if self.layouts else NO_JUNK
+        return "" if kind == NO_JUNK else str(kind)
+
+    @property
+    def junk_share(self) -> float:
+        """Of all fields."""
+        defaults = {one.name: one.default for one in self.parameters}
+        return float(self.params.get("share", defaults["share"]))
+
+    @property
+    def plain(self) -> DatasetCard:
+        """The same table without junk."""
+        params, changed = ({k: v for k, v in d.items() if k not in JUNK} for d in (self.params, self.overrides))
+        return replace(self, params=params, overrides=changed)
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether the store is made without raw files: generated, or from another store."""
+        return bool(self.generator or self.junk)
 
     @property
     def column_names(self) -> frozenset[str]:

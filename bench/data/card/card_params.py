@@ -45,6 +45,9 @@ class Parameter:
 
 SAMPLING = ("rows", "sample")
 """Parameters that draw some of the rows of a raw table; named only where they do, as older stores do not know them."""
+JUNK = ("junk", "share")
+"""Parameters that put junk beside the fields of a table, in the same way."""
+NO_JUNK = "none"
 _FEWEST_ROWS = 10
 
 
@@ -66,6 +69,8 @@ def declared(table: TomlTable, has_integers: bool, has_files: bool = True) -> tu
         found.append(Parameter("numeric_buckets", default, choices=("apart", "merged")))
     if has_files:
         found += [Parameter("rows", 0, Range(0)), Parameter("sample", 1.0, Range(0, 1, open_low=True))]
+        kinds = (NO_JUNK, "random", "corrupted", "twins")
+        found += [Parameter("junk", NO_JUNK, choices=kinds), Parameter("share", 0.5, Range(0, 0.9, open_low=True))]
     params = table.table("params")
     taken = [parameter.name for parameter in found]
     for name in params.names():
@@ -112,8 +117,10 @@ def resolve(
             raise ConfigError(f"data set {owner!r} has no parameter {name!r} (value {text!r}).{suggest(name, known)}")
         values[name] = known[name].read(text, owner)
     changed = {name: values[name] for name in values if values[name] != known[name].default}
-    idle = SAMPLING if "sample" in known else ()
-    _check_sampling(owner, {name: changed[name] for name in idle if name in changed})
+    idle = SAMPLING + JUNK if "sample" in known else ()
+    _check_sampling(owner, {name: changed[name] for name in SAMPLING if name in idle and name in changed})
+    if "share" in idle and "share" in changed and "junk" not in changed:
+        raise ConfigError(f"data set {owner!r}: share={changed['share']:g} is of junk; name its kind, as junk=random.")
     return {name: value for name, value in values.items() if name in changed or name not in idle}, changed
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from bench.data.card.card import DatasetCard
 from bench.data.card.split_keys import SPLITS
 from bench.data.prepare.ingest import Ingested, ingest_generated, ingest_raw
+from bench.data.prepare.junk import add_junk
 from bench.data.prepare.spill import Spill
 from bench.data.prepare.turning import turned
 from bench.data.prepare.vocabulary_file import write_vocabulary
@@ -95,6 +96,10 @@ def prepare(
         DataError: the raw data or the folder cannot be used.
     """
     settings = settings or Settings()
+    if card.junk:
+        if raw is not None:
+            raise DataError(f"data set {card.spec!r} is made from the store without junk: leave out --raw {raw}.")
+        return add_junk(card, out)
     if raw is None and not card.generator:
         raise DataError(f"data set {card.name!r}: pass its raw data with --raw PATH.")
     if raw is not None and card.generator:

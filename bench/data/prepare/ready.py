@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bench.data.card.card import DatasetCard
+from bench.data.prepare.junk import is_stale
 from bench.data.prepare.prepare import prepare
 from bench.data.prepare.workspace import reserved
 from bench.data.store.manifest import MANIFEST
@@ -14,7 +15,7 @@ from bench.errors import DataError
 
 
 def make_ready(cards: Iterable[DatasetCard], data_dir: Path, tell: Callable[[str], object]) -> None:
-    """Check every store's manifest, and make those of generated data sets that are not there yet.
+    """Check every store's manifest, and make those of generated data sets, and of junk, that are not there yet.
 
     Args:
         cards: the data sets.
@@ -27,10 +28,13 @@ def make_ready(cards: Iterable[DatasetCard], data_dir: Path, tell: Callable[[str
     missing, to_make = [], []
     for card in cards:
         folder = store_folder(data_dir, card)
-        if card.generator and not (folder / MANIFEST).exists():
-            to_make.append(card)
-            continue
+        there = (folder / MANIFEST).exists()
         try:
+            if card.junk and not there:
+                read_checked(store_folder(data_dir, card.plain), card.plain)
+            if card.is_derived and (not there or (card.junk and is_stale(card, folder))):
+                to_make.append(card)
+                continue
             read_checked(folder, card)
         except DataError as error:
             missing.append(str(error))
@@ -39,7 +43,8 @@ def make_ready(cards: Iterable[DatasetCard], data_dir: Path, tell: Callable[[str
     for card in to_make:
         folder = store_folder(data_dir, card)
         with reserved(folder, tell):
-            if (folder / MANIFEST).exists():  # made by another process meanwhile
+            made_meanwhile = (folder / MANIFEST).exists() and not (card.junk and is_stale(card, folder))
+            if made_meanwhile:
                 read_checked(folder, card)
             else:
                 prepare(card, None, folder)

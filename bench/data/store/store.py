@@ -267,7 +267,7 @@ def remake_command(folder: Path, card: DatasetCard, manifest: dict[str, Any] | N
 def prepare_command(folder: Path, card: DatasetCard, raw: str) -> str:
     """``python -m bench prepare …`` for this store."""
     parts = ["python", "-m", "bench", "prepare", shlex.quote(card.typed_spec)]
-    if not card.generator:
+    if not card.is_derived:
         parts += ["--raw", shlex.quote(raw)]
     if folder.parent != Path("data"):
         parts += ["--data-dir", shlex.quote(str(folder.parent))]
@@ -278,7 +278,7 @@ def unprepared_message(folder: Path, card: DatasetCard) -> str:
     """What to do to get the store."""
     head = f"data set {card.spec!r} is not prepared ({folder} is no store)."
     command = prepare_command(folder, card, "PATH")
-    if card.generator:
+    if card.is_derived:
         return f"{head} Make it: {command}"
     if card.downloads:
         fetch = command.replace("--raw PATH", "--download")
