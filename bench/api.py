@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.budget import n_keep
     from bench.data.schema import Field, Schema
     from bench.engine.arithmetic import uncompiled
-    from bench.engine.backbone import Backbone, field_columns, slice_columns
+    from bench.engine.backbone import Backbone, UndrawnLinear, field_columns, slice_columns
     from bench.engine.evaluate import auc, predict
     from bench.engine.fast.linear import linear
     from bench.engine.fast.twice import goes_on
@@ -39,6 +39,7 @@ _LAZY = {
     "Schema": "bench.data.schema",
     "uncompiled": "bench.engine.arithmetic",
     "Backbone": "bench.engine.backbone",
+    "UndrawnLinear": "bench.engine.backbone",
     "field_columns": "bench.engine.backbone",
     "slice_columns": "bench.engine.backbone",
     "FitLog": "bench.engine.fit",
@@ -90,6 +91,7 @@ __all__ = [
     "Selection",
     "Step",
     "Trained",
+    "UndrawnLinear",
     "UserError",
     "auc",
     "corrected_v",

@@ -41,7 +41,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.api import Batch, Context, CTRModel, EmbeddingTable, Group, Range, Rows, Search, Step
+from bench.api import Batch, Context, CTRModel, EmbeddingTable, Group, Range, Rows, Search, Step, UndrawnLinear
 from methods.parts.controllers import ChannelNorm, FieldScorer, largest, without_statistics
 from methods.parts.gate_budget import AuthorsTraining, gate_plan
 from methods.parts.per_sample import GatedTraining, PerSampleGate, PerSampleMethod, PerSampleParams
@@ -123,7 +123,7 @@ class AuxiliaryGate(PerSampleGate):
 
 def _linear(n: int, width: int, generator: torch.Generator) -> nn.Linear:
     """A layer without bias at first, Xavier normal."""
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, n, width)  # type: ignore[no-untyped-call]
+    layer = UndrawnLinear(n, width)
     nn.init.xavier_normal_(layer.weight, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer

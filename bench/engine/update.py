@@ -15,6 +15,7 @@ from bench.engine.fast.adam import FusedAdam
 from bench.engine.fast.gradient import RowGradient, on_cpu
 from bench.engine.fast.graph import StepGraphs
 from bench.engine.fast.lazy import LazyAdam
+from bench.engine.fast.sgd import FusedSGD
 from bench.engine.fast.windowed import WindowedAdam, pays
 from bench.engine.model import CTRModel
 from bench.engine.steps import FitPlan, Step, log_loss
@@ -239,7 +240,7 @@ def _optimizers(
                 "maximize": group.maximize,
             }
         )
-    return [torch.optim.SGD(groups, fused=True) if kind == "sgd" else adam(groups) for kind, groups in kinds.items()]
+    return [FusedSGD(groups) if kind == "sgd" else adam(groups) for kind, groups in kinds.items()]
 
 
 def _make_capturable(optimizer: torch.optim.Optimizer) -> None:

@@ -1,4 +1,4 @@
-"""Adam of one call a step is PyTorch's own, bit for bit, and loads no compiler."""
+"""Adam and SGD of one call a step are PyTorch's own, bit for bit, and load no compiler; nor does cutting a model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.engine.fast.adam import FusedAdam
+from bench.engine.fast.sgd import FusedSGD
 
 TRAIN = """
 import sys
@@ -18,12 +19,15 @@ from backbones.deepfm import DeepFM, DeepFMParams
 from backbones.pnn import PNN, PNNParams
 from backbones.xdeepfm import XDeepFM, XDeepFMParams
 from bench.engine.fast.adam import FusedAdam
+from bench.engine.fast.sgd import FusedSGD
 
 for kind, params in ((DeepFM, DeepFMParams()), (PNN, PNNParams()), (XDeepFM, XDeepFMParams())):
     model = kind(4, 3, params)
-    optimizer = FusedAdam(model.parameters())
+    optimizers = FusedAdam(model.parameters()), FusedSGD(model.parameters())
     model(torch.ones(70, 4, 3, requires_grad=True), torch.ones(70, 4)).sum().backward()
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()
+    model.slice_fields([0, 2])
 loaded = {"torch._dynamo", "sympy"} & set(sys.modules)
 raise SystemExit(f"loaded {loaded}" if loaded else 0)
 """
@@ -52,6 +56,15 @@ def train(optimizer: torch.optim.Optimizer, params: list[nn.Parameter], n_steps:
             param.grad = torch.randn(param.shape, generator=draw).to(param.dtype)
         optimizer.step()
     return [param.detach().clone() for param in params]
+
+
+def test_steps_of_sgd_are_those_of_torch() -> None:
+    ours, theirs = make_params(), make_params()
+    one, other = FusedSGD(groups(ours)), torch.optim.SGD(groups(theirs), fused=True)
+    start = [param.detach().clone() for param in ours]
+    moved = train(one, ours)
+    assert all(map(torch.equal, moved, train(other, theirs)))
+    assert [torch.equal(a, b) for a, b in zip(moved, start, strict=True)] == [False, False, False, True]
 
 
 def test_steps_are_those_of_torch() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.api import CTRModel, FitPlan, Gate, Group, Step
 from bench.engine.clock import Clock
 from bench.engine.fast.adam import FusedAdam
+from bench.engine.fast.sgd import FusedSGD
 from bench.engine.steps import log_loss
 from bench.engine.update import Updates
 from bench.run.context import CellContext
@@ -54,7 +55,7 @@ def test_optimizers_stand_in_the_order_of_the_groups(make_job: MakeJob) -> None:
     step = mixed(model)
     step.after = lambda optimizer: seen.append(type(optimizer))
     updates = Updates(model, [step, Step(step.groups[:1], optimizer="sgd")], PLAN)
-    assert [type(one) for one in updates.optimizers] == [FusedAdam, torch.optim.SGD, torch.optim.SGD]
+    assert [type(one) for one in updates.optimizers] == [FusedAdam, FusedSGD, FusedSGD]
     updates.run(0, next(make_job("no-selection").data.train.slices(8)), 0)
     assert seen == [FusedAdam]
 

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+"""That of PyTorch, which else loads the compiler to hide from it."""
 
 
 class FusedAdam(torch.optim.Adam):
@@ -33,20 +34,15 @@ class FusedAdam(torch.optim.Adam):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters."""
-        _add_param_group(self, param_group)
+        add_param_group(self, param_group)
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
         """Update all parameters that have a gradient."""
         for group in self.param_groups:
-            alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = defaultdict(list)
-            for param in group["params"]:
-                if param.grad is not None:
-                    alike[param.device, param.dtype].append(param)
-            for params in alike.values():
+            for params, grads in alike(group):
                 states = [self.state_of(param) for param in params]
                 parts = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step"))
-                grads = [param.grad for param in params if param.grad is not None]
                 exp_avgs, exp_avg_sqs, steps = parts
                 torch._foreach_add_(steps, 1)
                 fused_adam(group, params, grads, exp_avgs, exp_avg_sqs, steps)
@@ -58,6 +54,17 @@ class FusedAdam(torch.optim.Adam):
             state["step"] = torch.zeros((), dtype=torch.float32, device=param.device)
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(param), torch.zeros_like(param)
         return state
+
+
+def alike(group: dict[str, Any]) -> list[tuple[list[Tensor], list[Tensor]]]:
+    """Parameters of a group that have a gradient, and these: one pair of lists for each device and type."""
+    found: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
+    for param in group["params"]:
+        if param.grad is not None:
+            params, grads = found[param.device, param.dtype]
+            params.append(param)
+            grads.append(param.grad)
+    return list(found.values())
 
 
 def fused_adam(
