@@ -47,6 +47,24 @@ class Range:
         return f"{left}{low}, {high}{right}"
 
 
+class Only:
+    """A parameter that has a part only where others are as said; elsewhere it must be left out.
+
+    ``Only(variant=("a", "b"), soft=True)``: where ``variant`` is "a" or "b", and ``soft`` is true.
+    """
+
+    def __init__(self, **where: object) -> None:
+        """Name the other parameters with the value they must have, or a tuple of such values."""
+        self.where = {name: value if isinstance(value, tuple) else (value,) for name, value in where.items()}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={' or '.join(map(_spelled, values))}" for name, values in self.where.items())
+
+    def holds(self, params: object) -> bool:
+        """Whether the others are so in ``params``."""
+        return all(getattr(params, name) in values for name, values in self.where.items())
+
+
 @dataclass(frozen=True)
 class Search:
     """The interval that ``--tune optuna`` searches of a number: on a logarithmic scale unless ``log`` is false.
@@ -57,6 +75,8 @@ class Search:
     low: float
     high: float
     log: bool = True
+    only: Only | None = field(default=None, compare=False)
+    """Where the interval is that of the number, which elsewhere is not searched; None: always."""
 
     def __post_init__(self) -> None:
         if not self.low < self.high or (self.log and self.low <= 0):
@@ -64,17 +84,6 @@ class Search:
 
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
-
-
-class Only:
-    """A parameter that has a part only where others are as said; elsewhere it must be left out.
-
-    ``Only(variant=("a", "b"), soft=True)``: where ``variant`` is "a" or "b", and ``soft`` is true.
-    """
-
-    def __init__(self, **where: object) -> None:
-        """Name the other parameters with the value they must have, or a tuple of such values."""
-        self.where = {name: value if isinstance(value, tuple) else (value,) for name, value in where.items()}
 
 
 @dataclass(frozen=True)
@@ -108,7 +117,7 @@ class Content:
 
 
 def searched(params: Any) -> dict[str, Search]:
-    """What may be searched, by name: parameters with a ``Search`` that have a part beside the values of the others.
+    """What may be searched, by name: parameters that have a part, and a ``Search``, beside the values of the others.
 
     Args:
         params: an instance of a plug-in's dataclass, or None.
@@ -118,8 +127,8 @@ def searched(params: Any) -> dict[str, Search]:
     for name, hint in hints.items():
         extras = getattr(hint, "__metadata__", ())
         space = next((extra for extra in extras if isinstance(extra, Search)), None)
-        only = [extra.where for extra in extras if isinstance(extra, Only)]
-        if space and all(getattr(params, other) in allowed for one in only for other, allowed in one.items()):
+        only = [extra for extra in (*extras, space and space.only) if isinstance(extra, Only)]
+        if space and all(one.holds(params) for one in only):
             found[name] = space
     return found
 

@@ -55,7 +55,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.api import Batch, Context, CTRModel, Method, Range, Rows, Search, Selection
+from bench.api import Batch, Context, CTRModel, Method, Only, Range, Rows, Search, Selection
 from methods.parts.slopes import ROOT, Slopes, evaluating, slopes
 
 STRENGTH = {"standardised": 0.03, "raw": 5e-4}
@@ -94,7 +94,7 @@ class PenalisedLoss:
 class DeepLassoParams:
     """Parameters of Deep Lasso."""
 
-    strength: Annotated[float | None, Range(0), Search(3e-3, 0.3)] = None
+    strength: Annotated[float | None, Range(0), Search(3e-3, 0.3, only=Only(coordinates="standardised"))] = None
     """λ; none: 0.03, with raw coordinates 0.0005. The authors tune; chosen here of .003, .01, .03 and .1 (raw: of
     .0005, .005, .05) by validation AUC on data that no table shows."""
     coordinates: Literal["standardised", "raw"] = "standardised"

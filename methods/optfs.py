@@ -32,7 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.api import Batch, Context, CTRModel, Group, Method, Range, Rows, Search, Selection, Trained
+from bench.api import Batch, Context, CTRModel, Group, Method, Only, Range, Rows, Search, Selection, Trained
 from methods.parts.gate_budget import AuthorsTraining, gate_plan
 from methods.parts.value_gates import AnnealedGate, field_means, frequencies, kept_columns, open_scale, train_masked
 
@@ -52,7 +52,7 @@ class OptFSParams:
     """F, temperature of the last epoch (public code, DeepFM on Criteo)."""
     gate_init: Annotated[float, Range(0, open_low=True)] = 0.5
     """w0, initial g (public code)."""
-    value_price: Annotated[float, Range(0), Search(0.0183, 1.83)] = 0.183
+    value_price: Annotated[float, Range(0), Search(0.0183, 1.83), Only(penalty=None)] = 0.183
     """Nats of training log loss that a kept value has to earn: the authors' λ times their rows."""
     penalty: Annotated[float, Range(0)] | None = None
     """λ itself, in place of ``value_price`` over the number of training rows (public code: 5e-9)."""

@@ -132,9 +132,13 @@ def _parameters(params: type) -> Iterator[Parameter]:
         hint = hints[item.name]
         extras = getattr(hint, "__metadata__", ())
         span = next((str(part) for part in extras if isinstance(part, Range)), "")
-        searched = next((f"{part.low:g} to {part.high:g}" for part in extras if isinstance(part, Search)), "")
+        searched = next((_interval(part) for part in extras if isinstance(part, Search)), "")
         meaning = " ".join(told.get(item.name, "").split())
         yield Parameter(item.name, _default(item, hint), tuple(_choices(hint)), span, searched, meaning)
+
+
+def _interval(space: Search) -> str:
+    return f"{space.low:g} to {space.high:g}{f' ({space.only})' if space.only else ''}"
 
 
 def _default(item: Field[Any], hint: Any) -> str:

@@ -23,8 +23,9 @@ class ExplainConfig:
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     table: tyro.conf.Positional[str]
-    """overall (also called table2), efficiency, size, weights, recovery, calibration, stability, gain (AUC less that of
-    all fields), claims (the paper's method less its other rows) or fields."""
+    """overall (also called table2), efficiency, size, weights, recovery, calibration, stability, difference (AUC less
+    the baseline's), tuned (searched settings beside defaults), gain (AUC less that of all fields), claims (the paper's
+    method less its other rows) or fields."""
     dataset: tyro.conf.Positional[str]
     """Data set, as it was asked for."""
     method: tyro.conf.Positional[str]

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench.budget import Terms, tied_fields
 from bench.errors import ConfigError, suggest
+from bench.predictions import Predictions
 from bench.records import CellRecord, RunFolder, to_frame
 from bench.report.formats.letters import visible
 from bench.tables.cells import blocks
 from bench.tables.claims import claim_tables
+from bench.tables.difference import difference_tables
 from bench.tables.field_terms import COUNTED
 from bench.tables.kinds import GAIN, KINDS
 from bench.tables.metrics import CT_S, IT_S, PT_S, Metric
@@ -22,6 +24,7 @@ from bench.tables.model import Group, Row, Table, Value
 from bench.tables.overall import interval_of, tables_of
 from bench.tables.stability import stability_tables
 from bench.tables.titles import Titles
+from bench.tables.tuned import tuned_tables
 
 if TYPE_CHECKING:
     from bench.tables.cells import Run
@@ -53,11 +56,15 @@ class Wanted:
     tau: float | None = None
 
 
-def _kinds() -> dict[str, Callable[[Run, Titles], list[Table]]]:
+def _kinds(predictions: Predictions) -> dict[str, Callable[[Run, Titles], list[Table]]]:
     """How tables are made whose numbers can be explained, those that no report shows among them."""
     of_cells = {**{asked: KINDS[name] for asked, name in _AS_ASKED.items()}, **KINDS, "gain": GAIN}
     made: dict[str, Callable[[Run, Titles], list[Table]]] = {n: partial(tables_of, k) for n, k in of_cells.items()}
-    return made | {"stability": stability_tables, "claims": claim_tables}
+    of_rows: dict[str, Callable[[Run, Titles], list[Table]]] = {
+        "difference": lambda run, titles: difference_tables(run, predictions, titles),
+        "tuned": lambda run, titles: tuned_tables(run, predictions, titles),
+    }
+    return made | of_rows | {"stability": stability_tables, "claims": claim_tables}
 
 
 class Explainer:
@@ -82,8 +89,9 @@ class Explainer:
 
         Raises:
             ConfigError: there is no such kind.
+            DataError: kept predictions, which it is made of, are not what their records say.
         """
-        known = _kinds()
+        known = _kinds(Predictions(self.run.predictions))
         if name not in known:
             raise ConfigError(f"table={name!r} is unknown.{suggest(name, [*known, 'fields'])}")
         if name not in self._tables:
@@ -95,6 +103,7 @@ class Explainer:
 
         Raises:
             ConfigError: the run has no such number; the message says what there is.
+            DataError: kept predictions, which it is made of, are not what their records say.
         """
         places = list(_places(self.tables(wanted.table)))
         for name in ("dataset", "method", "metric", "backbone", "tau"):
@@ -112,7 +121,7 @@ def explain(run: RunFolder, wanted: Wanted) -> str:
 
     Raises:
         ConfigError: the folder is no run, or it has no such number; the message says what there is.
-        DataError: a record cannot be read.
+        DataError: a record, or predictions that the number is made of, cannot be read.
     """
     return Explainer(run).text(wanted)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.predictions import Predictions
@@ -35,15 +36,20 @@ _ONE_SEED = (
     "not in it. SE rows: standard error from these. p: two-sided, corrected by Holm's rule over the methods."
 )
 
+_ORIGIN = (
+    "from the kept predictions of these cells and of the baseline's, which its AUC in this table leads to, at the same "
+    "seeds"
+)
+_of_both = partial(Metric, better=None, origin=_ORIGIN)
 _NUMBERS: dict[Metric, Callable[[Interval], float]] = {
-    Metric("difference", "Difference", None, signed(4)): lambda found: found.mean,
-    Metric("difference_low", "from", None, signed(4)): lambda found: found.low,
-    Metric("difference_high", "to", None, signed(4)): lambda found: found.high,
-    Metric("difference_se_seeds", "SE seeds", None, significant(2)): lambda found: math.sqrt(found.seed_var),
-    Metric("difference_se_rows", "SE rows", None, significant(2)): lambda found: math.sqrt(found.row_var),
+    _of_both("difference", "Difference", decimals=signed(4)): lambda found: found.mean,
+    _of_both("difference_low", "from", decimals=signed(4)): lambda found: found.low,
+    _of_both("difference_high", "to", decimals=signed(4)): lambda found: found.high,
+    _of_both("difference_se_seeds", "SE seeds", decimals=significant(2)): lambda found: math.sqrt(found.seed_var),
+    _of_both("difference_se_rows", "SE rows", decimals=significant(2)): lambda found: math.sqrt(found.row_var),
 }
 _BY_SEEDS = "difference_se_seeds"
-_P = Metric("difference_p", "p", None, p_value)
+_P = _of_both("difference_p", "p", decimals=p_value)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench.predictions import Predictions
@@ -36,16 +37,20 @@ _MEANING = (
 )
 _DEFAULT = replace(AUC, name="auc_default", title="AUC, default", better=None)
 _TUNED = replace(AUC, name="auc_tuned", title="AUC, tuned", better=None)
-_DIFFERENCE = Metric("tuned_difference", "Difference", None, signed(4))
-_LOW = Metric("tuned_difference_low", "from", None, signed(4))
-_HIGH = Metric("tuned_difference_high", "to", None, signed(4))
-_GAIN = Metric("tuned_valid_gain", "on validation", None, signed(4))
-_TRIALS = Metric("tuned_trials", "Trials", None, count, counted=True)
-_PRUNED = Metric("tuned_pruned", "given up", None, count, counted=True)
-_LR = Metric("tuned_lr", "lr", None, significant(3))
-_L2 = Metric("tuned_l2", "L2", None, significant(3))
-_PARAMS = Metric("tuned_params", "Parameters", None, 0)
-_SECONDS = Metric("tune_s", "Time", None, significant(3), unit="s")
+_OF_BOTH = "from these cells and those with defaults, which auc_default in this table leads to, at the same seeds"
+_OF_TRIALS = "from the trials that these cells share, which their tuning tells one by one"
+_of_both = partial(Metric, better=None, decimals=signed(4), origin=_OF_BOTH)
+_of_search = partial(Metric, better=None, origin=_OF_TRIALS)
+_DIFFERENCE = _of_both("tuned_difference", "Difference")
+_LOW = _of_both("tuned_difference_low", "from")
+_HIGH = _of_both("tuned_difference_high", "to")
+_GAIN = _of_search("tuned_valid_gain", "on validation", decimals=signed(4))
+_TRIALS = _of_search("tuned_trials", "Trials", decimals=count, counted=True)
+_PRUNED = _of_search("tuned_pruned", "given up", decimals=count, counted=True)
+_LR = _of_search("tuned_lr", "lr", decimals=significant(3))
+_L2 = _of_search("tuned_l2", "L2", decimals=significant(3))
+_PARAMS = _of_search("tuned_params", "Parameters", decimals=0)
+_SECONDS = _of_search("tune_s", "Time", decimals=significant(3), unit="s")
 _COLUMNS = (_DEFAULT, _TUNED, _DIFFERENCE, _LOW, _HIGH, _GAIN, _TRIALS, _PRUNED, _LR, _L2, _PARAMS, _SECONDS)
 
 
@@ -106,9 +111,9 @@ def _row(block: Block, before: GroupKey, group: GroupKey, row: RowKey, predictio
     if not cells:
         return found
     tuning = next(iter(cells.values()))["tuning"]
-    found |= {metric: _number(metric, number, cells) for metric, number in _of_search(tuning, cells).items()}
+    found |= {metric: _number(metric, number, cells) for metric, number in _told_of(tuning, cells).items()}
     own = {name: value for name, value in tuning["values"].items() if name.startswith(PARAMS)}
-    found[_PARAMS] = Value(text=values_text(own) or "none declared")
+    found[_PARAMS] = Value(text=values_text(own) or "none declared", cells=_hashes(cells))
     both = block.by_seed(before, row, AUC).keys() & cells.keys()
     if both:
         mean = sum(cells[seed]["auc"] - block.ok(before, row)[seed]["auc"] for seed in both) / len(both)
@@ -119,7 +124,7 @@ def _row(block: Block, before: GroupKey, group: GroupKey, row: RowKey, predictio
     return found
 
 
-def _of_search(tuning: Mapping[str, Any], cells: Mapping[int, Record]) -> dict[Metric, float]:
+def _told_of(tuning: Mapping[str, Any], cells: Mapping[int, Record]) -> dict[Metric, float]:
     """What a search says of itself."""
     trials = tuning["trials"]
     scored = [one["valid_auc"] for one in trials if one["valid_auc"] is not None]
@@ -154,8 +159,11 @@ def _interval(
 
 
 def _number(metric: Metric, number: float, cells: Mapping[int, Record]) -> Value:
-    hashes = tuple(cell["config_hash"] for cell in cells.values())
-    return Value(number, None, tuple(cells), cells=hashes, text=metric.text(number))
+    return Value(number, None, tuple(cells), cells=_hashes(cells), text=metric.text(number))
+
+
+def _hashes(cells: Mapping[int, Record]) -> tuple[str, ...]:
+    return tuple(cell["config_hash"] for cell in cells.values())
 
 
 def _lacking(block: Block, before: GroupKey, rows: list[RowKey], names: Names) -> list[Note]:

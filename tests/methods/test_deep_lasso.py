@@ -19,12 +19,13 @@ from bench.data.store.store import store_folder
 from bench.datasets import resolve_dataset
 from bench.engine.clock import Clock
 from bench.engine.table import EmbeddingTable
+from bench.params import searched
 from bench.profiles import SMALL
 from bench.rows.load import load
 from bench.run.cell import run_cell, run_selection
 from bench.run.grid import Cell, choose_method
 from bench.run.job import Job, resolve_backbone
-from methods.deep_lasso import STRENGTH, PenalisedLoss, fields_norms, norms
+from methods.deep_lasso import STRENGTH, DeepLassoParams, PenalisedLoss, fields_norms, norms
 from methods.parts.slopes import Slopes, slopes
 
 RowsOf = Callable[..., Rows]
@@ -217,3 +218,9 @@ def test_a_search_finds_the_fields_that_too_strong_a_penalty_on_raw_slopes_hides
 
     assert found("deep-lasso") == 4
     assert found("deep-lasso[coordinates=raw,strength=0.05]") < 4
+
+
+def test_the_searched_interval_is_that_of_standardised_coordinates() -> None:
+    space = searched(DeepLassoParams())["strength"]
+    assert STRENGTH["standardised"] in space and STRENGTH["raw"] not in space
+    assert searched(DeepLassoParams(coordinates="raw")) == {}

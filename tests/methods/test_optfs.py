@@ -12,6 +12,7 @@ from bench import plugins
 from bench.api import ConfigError, CTRModel, FitLog, Rows, Selection
 from bench.engine.clock import Clock
 from bench.method import Method
+from bench.params import searched
 from bench.run.cell import run_cell
 from bench.run.context import CellContext
 from bench.run.grid import choose_method
@@ -289,7 +290,7 @@ def test_an_interrupted_search_goes_on_where_it_was(make_job: MakeJob, tmp_path:
         ("value_price=-1", ["value_price=-1", "[0, inf)"]),
         ("penalty=-1e-9", ["penalty=-1e-9", "[0, inf)"]),
         ("gate_lr=0", ["gate_lr=0", "(0, inf)"]),
-        ("gate_lr=0", ["gate_lr=0", "(0, inf)"]),
+        ("penalty=1e-3,value_price=2", ["value_price=2 has no part in penalty=0.001", "set penalty=none"]),
         ("start=warm", ["start=warm", "rewound, searched, fresh"]),
         ("budget=half", ["budget=half", "native, exact, field"]),
     ],
@@ -299,3 +300,9 @@ def test_bad_parameters_are_refused_before_anything_runs(given: str, said: list[
         choose_method(f"optfs[{given}]")
     for text in ("optfs", *said):
         assert text in str(caught.value)
+
+
+def test_a_price_that_a_penalty_replaces_is_not_searched() -> None:
+    everything = {"final_temperature", "value_price", "gate_lr"}
+    assert searched(OptFSParams()).keys() == everything
+    assert searched(OptFSParams(penalty=5e-9)).keys() == everything - {"value_price"}

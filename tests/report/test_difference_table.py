@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.cli import main
 from bench.errors import DataError
 from bench.predictions import Predictions
 from bench.records import CellRecord, RunFolder, to_frame
@@ -129,3 +130,24 @@ def test_a_report_has_the_tables_and_refuses_changed_predictions(cells: list[Cel
     np.save(kept.file(cells[0].config_hash), LABELS.astype(np.float32))
     with pytest.raises(DataError, match="was changed or damaged"):
         build_report(folder, PLAIN)
+
+
+def test_its_numbers_lead_to_cells(
+    cells: list[CellRecord], kept: Predictions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunFolder(kept.folder.parent)
+    for record in cells:
+        run.write(record)
+    expected = auc_difference(
+        [scores("alpha", seed) for seed in (0, 1)], [scores("keep-all", seed) for seed in (0, 1)], LABELS
+    )
+    for metric in ("difference", "difference_p"):
+        assert main(["explain", str(run.path), "difference", "clicks", "alpha", metric]) == 0
+        told = capsys.readouterr().out
+        assert "which its AUC in this table leads to" in told
+        for record in cells:
+            assert (str(run.cell_file(record.config_hash)) in told) is (record.method == "alpha")
+        if metric == "difference":
+            assert f"Alpha on clicks: Difference = {expected.mean:+.4f}" in told
+    assert main(["explain", str(run.path), "difference", "clicks", "keep-all", "auc"]) == 0
+    assert str(run.cell_file(cells[0].config_hash)) in capsys.readouterr().out

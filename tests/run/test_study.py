@@ -18,7 +18,8 @@ from bench.cli.run import parse
 from bench.errors import ConfigError
 from bench.params import Only, Range, Search, searched, unsearchable
 from bench.predictions import Predictions
-from bench.records import CellRecord, load_frame
+from bench.records import CellRecord, RunFolder, load_frame
+from bench.report.explain import Explainer, Wanted
 from bench.run import estimate as planning
 from bench.run.best import Outcome
 from bench.run.check import check
@@ -73,6 +74,7 @@ def compute(config: RunConfig, interrupt_at: int = 0) -> tuple[list[CellRecord],
 class Priced:
     price: Annotated[float, Range(0), Search(0.1, 10)] = 1.0
     rate: Annotated[float | None, Range(0), Search(0.1, 1), Only(kind="b")] = None
+    raw: Annotated[float, Search(1, 100, only=Only(kind=("a", "c")))] = 10.0
     kind: str = "a"
     count: Annotated[int, Range(1)] = 3
 
@@ -92,8 +94,9 @@ def test_a_space_is_an_interval() -> None:
 
 
 def test_what_is_searched_has_a_part_beside_the_other_parameters() -> None:
-    assert searched(Priced()) == {"price": Search(0.1, 10)}
+    assert searched(Priced()) == {"price": Search(0.1, 10), "raw": Search(1, 100)}
     assert list(searched(Priced(kind="b"))) == ["price", "rate"]
+    assert list(searched(Priced(kind="c"))) == ["price", "raw"]
     assert searched(None) == {}
     assert list(unsearchable(Priced)) == []
 
@@ -263,6 +266,11 @@ def test_the_table_sets_tuned_beside_default(config: RunConfig) -> None:
     assert table.rows[0].values[names.index("tuned_params")].text == "none declared"
     assert "shrink" in table.rows[1].values[names.index("tuned_params")].text
     assert not any("several configurations" in note.text for note in table.notes)
+    explainer = Explainer(RunFolder(config.out))
+    for name in names:
+        told = explainer.text(Wanted("tuned", tuned[1].dataset, tuned[1].label, name))
+        behind = plain if name == "auc_default" else tuned
+        assert [f"cells/{one.config_hash[:16]}.json" in told for one in behind] == [False, True] * 2, name
     (both,) = overall_tables(load_frame(config.out), Titles())
     assert [group.title.partition(" · ")[2] for group in both.groups] == ["defaults", f"tuned by {N} trials"]
 
