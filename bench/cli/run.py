@@ -176,9 +176,7 @@ def _show_plan(plan: Plan) -> int:
     sys.stdout.write(f"{planning.size_table(sizes)}\n\n")
     sys.stdout.flush()
     paces = [planning.pace(session, size) for size in sizes]
-    sys.stdout.write(f"{forecast_table(forecasts(session, paces))}\n")
-    if (count := count_of(plan.config.executor_name)) is not None and count > 1:
-        sys.stdout.write(f"Times are of one cell after another; {count} at a time take a {count}th of them at best.\n")
+    sys.stdout.write(f"{forecast_table(forecasts(session, paces), count_of(plan.config.executor_name) or 1)}\n")
     return 0
 
 

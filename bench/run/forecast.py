@@ -9,6 +9,7 @@ add up in squares.
 from __future__ import annotations
 
 import math
+import sys
 import textwrap
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ from bench.profiles import Profile
 from bench.records import CellRecord
 from bench.registry import Span
 from bench.run.estimate import Pace
+from bench.run.executors import executors
 from bench.run.grid import Cell
 from bench.run.job import ResolvedCell
 from bench.run.progress import duration
@@ -38,13 +40,16 @@ INFERENCE_PASSES = 8
 CELL_S: Span = (0.3, 1.0)
 """Seconds of a cell beside its work: the smallest evaluation, single rows, the record."""
 PROCESS_S: Span = (3.0, 8.0)
-"""Seconds that a process of its own takes to start."""
+"""Seconds that a process of its own takes until its cell begins: libraries, then settings, rows and warm-up anew."""
+FORKED_S: Span = (1.0, 4.0)
+"""The same under Linux, where it is forked with the libraries loaded."""
 RUN_S: Span = (3.0, 15.0)
 """Seconds of a run beside its cells: start, rows, warm-up, and the report."""
 BUSY = 0.75
 """Share of the time at work below which a calibration says that the machine is busy."""
 _WIDTH = 120
 """Letters of a line of notes."""
+_PARTS = {2: "half", 3: "third"}
 _Key = tuple[str, ...]
 
 
@@ -123,10 +128,10 @@ def _forecast(
         work += _penalties(session, more)
         timed = [record for record in like if _is_timed(record, session)]
         trainings_s = epochs[0] * training_s, epochs[1] * training_s
-        fixed = _fixed_s(pace, len(left), len(left) + tries if session.plan.config.executor_name != "inline" else 0)
+        fixed = _fixed_s(pace, len(left), len(left) + tries, _start_s(session.plan.config.executor_name))
         seconds = _noisy(_spent(work, timed, trainings_s), fixed) if work else (0.0, 0.0)
         number = sum(one.cells for one in repeats)
-        fixed = _fixed_s(pace, number, number)
+        fixed = _fixed_s(pace, number, number, _start_s("process"))
         again = _noisy(_spent(repeats, timed, trainings_s), fixed) if repeats else (0.0, 0.0)
     return Forecast(pace, len(left), tries, epochs, basis, seconds, sum(one.cells for one in repeats), again, skips)
 
@@ -254,25 +259,37 @@ def _seconds_of(one: Work, seen: Sequence[CellRecord], training_s: float) -> Spa
     return low * training_s, high * training_s
 
 
-def _fixed_s(pace: Pace, cells: int, processes: int) -> Span:
-    """Seconds of evaluation, and of processes that start."""
+def _start_s(executor: str) -> Span:
+    """Seconds before a cell begins, as ``executor`` starts its process."""
+    if executor == "inline":
+        return 0.0, 0.0
+    forked = sys.platform == "linux" and executors().entry(executor.partition(":")[0]).here
+    return FORKED_S if forked else PROCESS_S
+
+
+def _fixed_s(pace: Pace, cells: int, processes: int, start: Span) -> Span:
+    """Seconds of evaluation, and of processes that take ``start`` each to begin."""
     rows = pace.size.rows
     passes = INFERENCE_PASSES * (pace.valid_s or 0.0) * rows["test"] / max(rows["valid"], 1)
-    low, high = (cells * (passes * NOISE[end] + CELL_S[end]) + processes * PROCESS_S[end] for end in (0, 1))
+    low, high = (cells * (passes * NOISE[end] + CELL_S[end]) + processes * start[end] for end in (0, 1))
     return low, high
 
 
-def total(found: Sequence[Forecast]) -> Span | None:
-    """Seconds of the whole run; None where a part is not known."""
-    parts = [part for one in found for part in (one.seconds, one.timing)]
-    if any(part is None for part in parts):
+def total(found: Sequence[Forecast], at_once: int = 1) -> Span | None:
+    """Seconds of the whole run; None where a part is not known.
+
+    Of cells side by side the least is their share; at most they gain nothing, as they share cores and memory bandwidth.
+    """
+    if any(part is None for one in found for part in (one.seconds, one.timing)):
         return None
-    known = [part for part in parts if part is not None]
-    return RUN_S[0] + sum(low for low, _ in known), RUN_S[1] + sum(high for _, high in known)
+    cells = [one.seconds for one in found if one.seconds is not None]
+    timing = [one.timing for one in found if one.timing is not None]  # one after another, whatever the run does
+    low, high = (RUN_S[end] + sum(part[end] for part in timing) for end in (0, 1))
+    return low + sum(part[0] for part in cells) / at_once, high + sum(part[1] for part in cells)
 
 
-def forecast_table(found: Sequence[Forecast]) -> str:
-    """Times as text, what they rest on, and what could not be calibrated."""
+def forecast_table(found: Sequence[Forecast], at_once: int = 1) -> str:
+    """Times as text, what they rest on, and what could not be calibrated; ``at_once`` cells run side by side."""
     headers = ["data set", "backbone", "epoch", "cells left", "epochs", "time"]
     lines = [
         [
@@ -285,7 +302,7 @@ def forecast_table(found: Sequence[Forecast]) -> str:
         ]
         for one in found
     ]
-    whole = total(found)
+    whole = total(found, at_once)
     notes = [
         *_skip_lines(found),
         *_timing_lines(found),
@@ -293,6 +310,7 @@ def forecast_table(found: Sequence[Forecast]) -> str:
         "epochs: of a training with all fields. time: searches, trainings, validation, evaluation and trials; rankings "
         "that\ncells share count once. Methods cost what cells of this folder took, or what their entries declare in "
         "such trainings.",
+        *_side_by_side(at_once),
         *(f"{one.pace.size.name}: {one.pace.reason}." for one in found if one.pace.reason),
         *(
             f"{one.pace.size.name}: calibrated on a busy machine, at work {one.pace.share:.0%} of the time; the range "
@@ -302,6 +320,17 @@ def forecast_table(found: Sequence[Forecast]) -> str:
         ),
     ]
     return "\n".join([tabulate(lines, headers, disable_numparse=True), "", *notes])
+
+
+def _side_by_side(at_once: int) -> list[str]:
+    """How the times of cells make that of the run, where several run at once."""
+    if at_once == 1:
+        return []
+    part = _PARTS.get(at_once, f"{at_once}th")
+    return [
+        f"Times are of one cell after another; with {at_once} at a time the whole run takes from a {part} of them to "
+        "as long:\non one machine cells share cores and memory bandwidth."
+    ]
 
 
 def _skip_lines(found: Sequence[Forecast]) -> list[str]:

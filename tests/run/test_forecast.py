@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,10 +24,12 @@ from bench.run import sweep
 from bench.run.config import RunConfig
 from bench.run.estimate import Pace
 from bench.run.forecast import epochs_of, forecast_table, forecasts, total
+from bench.run.progress import duration
 from bench.run.session import Session, resolve
 from bench.run.tuning import Trial
 
 NET = "dnn[mlp=8]"
+STARTS = module.FORKED_S if sys.platform == "linux" else module.PROCESS_S
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 
 
@@ -136,7 +139,7 @@ def test_processes_of_their_own_take_their_start(make_session: Callable[..., Ses
     (inline,), (process,) = forecasts(session, paces(session)), forecasts(make_session(isolate=True), paces(session))
     assert inline.seconds is not None and process.seconds is not None
     more = [b - a for a, b in zip(inline.seconds, process.seconds, strict=True)]
-    assert more == pytest.approx([9 * start for start in module.PROCESS_S])
+    assert more == pytest.approx([9 * start for start in STARTS])
 
 
 def test_trials_are_processes_too(make_session: Callable[..., Session]) -> None:
@@ -145,7 +148,22 @@ def test_trials_are_processes_too(make_session: Callable[..., Session]) -> None:
     (inline,), (process,) = (forecasts(one, paces(session)) for one in (session, make_session(isolate=True, **tuned)))
     assert inline.seconds is not None and process.seconds is not None
     more = [b - a for a, b in zip(inline.seconds, process.seconds, strict=True)]
-    assert more == pytest.approx([(6 + 8) * start for start in module.PROCESS_S])
+    assert more == pytest.approx([(6 + 8) * start for start in STARTS])
+
+
+def test_cells_side_by_side_take_from_their_share_to_as_long(make_session: Callable[..., Session]) -> None:
+    session = make_session(executor="process:2", timing=3)
+    (found,) = forecasts(session, paces(session))
+    assert found.seconds is not None and found.timing is not None
+    one, two = total([found]), total([found], at_once=2)
+    assert one is not None and two is not None
+    assert one[0] - two[0] == pytest.approx(found.seconds[0] / 2)  # the timing pass is not shared out
+    assert one[1] == two[1]
+    text = forecast_table([found], at_once=2)
+    whole = next(line for line in text.splitlines() if line.startswith("The whole run"))
+    assert f"{duration(two[0])} to {duration(two[1])}" in whole
+    assert "with 2 at a time the whole run takes from a half of them to as long" in text
+    assert "at a time" not in forecast_table([found])
 
 
 def test_trials_that_are_kept_are_made_again_where_all_is(make_session: Callable[..., Session]) -> None:
@@ -206,7 +224,7 @@ def test_a_timing_pass_is_repeats_that_each_search_in_a_process_of_its_own(
     control = 6 * ends[0] * low, 6 * ends[1] * low, 6 * ends[0] * high, 6 * ends[1] * high
     least = baseline[0] + control[0]
     most = baseline[1] + control[3]
-    starts = zip(module.NOISE, module.CELL_S, module.PROCESS_S, strict=True)
+    starts = zip(module.NOISE, module.CELL_S, STARTS, strict=True)
     fixed = [9 * (8 * 2 * noise + more + start) for noise, more, start in starts]
     assert found.timing == pytest.approx((least * 0.85 + fixed[0], most * 1.25 + fixed[1]))
     assert found.seconds is not None and found.timing is not None
