@@ -266,9 +266,7 @@ class _Lane:
     def fill(self, group: Sequence[Part]) -> tuple[list[Tensor], list[Tensor]]:
         """Read the rows of ``group``: for each of its parts their positions among the rows, and their places here."""
         parts = [torch.arange(p.start, p.stop) if isinstance(p, slice) else p.long() for p in group]
-        positions = np.concatenate(
-            [part.numpy() for part in parts]
-        )  # of numpy: torch would start threads of its own here
+        positions = np.concatenate([part.numpy() for part in parts])  # torch.cat would start threads of its own here
         places, ranks = _in_file_order(self._rows.index.numpy()[positions])
         columns = self._rows.kept.all
         if not self._held or len(self._held[0]) < len(places):
