@@ -131,8 +131,8 @@ TABLE: dict[str, MethodEntry] = {
         title="STG",
         citation="Yamada et al., ICML 2020",
         free_count=True,
-        search=(0.9, 3.0),
-        retrain=(0.55, 1.15),
+        search=(0.5, 3.0),
+        retrain=(0.55, 1.5),
     ),
     "sequential-attention": MethodEntry(
         target="methods.sequential_attention:SequentialAttention",
@@ -256,6 +256,7 @@ TABLE: dict[str, MethodEntry] = {
         family="shallow",
         depends_on=frozenset({"seed"}),
         note="weighs what a field tells against what it repeats of those chosen before: a copy comes late",
+        retrain=(0.55, 1.8),
     ),
     "random-forest": MethodEntry(
         target="methods.random_forest:RandomForest",
@@ -263,6 +264,7 @@ TABLE: dict[str, MethodEntry] = {
         citation="Breiman, Machine Learning 2001",
         family="shallow",
         depends_on=frozenset({"seed"}),
+        search=(0.1, 2.0),
     ),
     "gradient-boosting": MethodEntry(
         target="methods.gradient_boosting:GradientBoosting",
@@ -313,8 +315,8 @@ TABLE: dict[str, MethodEntry] = {
         granularity="weight",
         scores="none",
         note="drops embedding scalars, by default the prune ratio's share of them; all fields stay",
-        search=(0.9, 1.1),
-        retrain=(0.8, 2),
+        search=(0.65, 1.4),
+        retrain=(0.5, 2),
         scalar_bytes=2,
     ),
     "dsl": MethodEntry(
