@@ -14,9 +14,9 @@ from bench.advising.lab import Lab, Trained
 from bench.advising.outlook import begin
 from bench.advising.search import Outcome, chosen, grid, next_k, outcome
 from bench.errors import ConfigError, DataError
-from bench.records import CellRecord
 from bench.run.config import RunConfig
 from bench.run.progress import Reporter
+from bench.run.ranked import Ranked
 from bench.run.session import VALID
 from bench.stats.consensus import Consensus, consensus
 
@@ -92,8 +92,8 @@ class _Advisor:
         if self.chance.low <= 0:
             return Answer(self._findings()).noise()
         lab.say(f"advice, 2 of 4: rankings by {', '.join(self.base.methods)}")
-        records, self.left_out = lab.rankings(_RANKING)
-        self.consensus = self._rank(records)
+        rankings, self.left_out = lab.rankings(_RANKING)
+        self.consensus = self._rank(rankings)
         self.order = units.ordered(self.consensus.order, lab.twins())
         self.reference = Set(self.order, len(self.order))
         self.points = grid(len(self.order), units.floor)
@@ -137,7 +137,7 @@ class _Advisor:
     def _title(self, cut: Set) -> str:
         return f"K = {len(self.lab.units.of_fields(cut.kept))}"
 
-    def _rank(self, records: Sequence[CellRecord]) -> Consensus:
+    def _rank(self, found: Sequence[Ranked]) -> Consensus:
         """The consensus of the rankers that have a ranking.
 
         Raises:
@@ -145,11 +145,11 @@ class _Advisor:
         """
         rankings: dict[str, list[list[float | None]]] = defaultdict(list)
         failed: dict[str, str] = {}
-        for record in records:
-            if record.status == "ok" and record.field_scores is not None:
-                rankings[record.label].append(record.field_scores)
+        for one in found:
+            if one.status == "ok" and one.scores is not None:
+                rankings[one.label].append(list(one.scores))
             else:
-                failed[record.label] = f"{record.label}: {record.status}: {record.reason or 'no scores of fields'}"
+                failed[one.label] = f"{one.label}: {one.status}: {one.reason or 'no scores of fields'}"
         if not rankings:
             raise DataError(f"no ranker has a ranking: {'; '.join(failed.values())}. Name others with --rankers.")
         self.failed = [text for label, text in failed.items() if label not in rankings]

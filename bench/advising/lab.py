@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,10 +23,12 @@ from bench.data.store.fields import FieldFacts, read_fields
 from bench.errors import DataError, storage_error
 from bench.files import read_text, write_atomically
 from bench.records import CellRecord
+from bench.registry import Span
 from bench.run import sweep
 from bench.run.config import RunConfig
 from bench.run.grid import Cell
 from bench.run.progress import Reporter
+from bench.run.ranked import Ranked, key_of
 from bench.run.session import VALID, Plan, Session, resolve
 from bench.run.tuning import Tuning
 from bench.stats.checks import NotTestable
@@ -38,7 +41,7 @@ FOLDER = "advice"
 RANKINGS = "rankings"
 """Folder within it of the sets that were trained, as rankings."""
 MARGIN = 1.1
-"""Times the mean of cells so far that one more is reckoned with."""
+"""Times what like cells took that one more is reckoned with."""
 _START_S = 1.0
 """Seconds of a cell beside its training, where none was computed by this command."""
 
@@ -180,10 +183,13 @@ class Lab:
 
     def whole(self) -> Trained:
         """All fields."""
-        return Trained(tuple(range(self.schema.n_fields)), _sound(self._run((self.baseline,), self._base.prune_ratio)))
+        plan, fields = resolve(replace(self._base, methods=(self.baseline,))), tuple(range(self.schema.n_fields))
+        found = sweep.run(plan, self._watch, self._over(plan))
+        self._watch.expect(len(fields), max((record.tt_s or 0.0) + _START_S for record in found))
+        return Trained(fields, _sound(found))
 
-    def rankings(self, share: float) -> tuple[list[CellRecord], list[str]]:
-        """The rankers' own cells, failed ones included, and what there was no time for.
+    def rankings(self, share: float) -> tuple[list[Ranked], list[str]]:
+        """What the rankers say, failed ones included, and what there was no time for.
 
         The first ranker always ranks, the others with one seed as long as there is time, all with a further seed where
         that fits into a share of it.
@@ -191,18 +197,34 @@ class Lab:
         Args:
             share: of the time that is left.
         """
-        began, room, found = time.monotonic(), share * self.left_s, list[CellRecord]()
+        began, room, found = time.monotonic(), share * self.left_s, list[Ranked]()
         for place, ranker in enumerate(self.rankers):
             if found and self.left_s <= 0:
                 return found, [f"rankings by {', '.join(self.rankers[place:])}"]
-            found += self._run((ranker,), self._taus(), 1)
+            found += self._ranked((ranker,), 1)
         for seeds in range(2, self._base.seeds + 1):
             spent = time.monotonic() - began
             if spent + MARGIN * spent / (seeds - 1) > room:
                 more = f"seeds {seeds} to {self._base.seeds}" if seeds < self._base.seeds else f"seed {seeds}"
                 return found, [f"rankings with {more}"]
-            found = self._run(self.rankers, self._taus(), seeds)
+            found = self._ranked(self.rankers, seeds)
         return found, []
+
+    def unranked(self, l2: float | None = None) -> list[Span]:
+        """What the rankings that are not known yet take with one seed, in trainings of the model with all fields."""
+        session = self.session(self.rankers, 1, l2)
+        found = []
+        for cell in session.plan.cells():
+            if sweep.known(session, cell) is None:
+                choice = session.plan.methods[cell.method]
+                low, high = choice.search_cost(self.schema.n_fields)
+                least, most = (0.0, 0.0) if key_of(session.cell(cell)) else choice.entry.retrain_cost
+                found.append((low + least, high + most))
+        return found
+
+    def _ranked(self, rankers: Sequence[str], seeds: int) -> list[Ranked]:
+        session = self.session(rankers, seeds)
+        return sweep.rank(session.plan, self._watch, session)
 
     def _taus(self) -> tuple[float, ...]:
         """The rankers' prune ratios, less where the card locks so many fields that they would not fit."""
@@ -232,7 +254,7 @@ class Lab:
         )
         session = self._over(plan)
         pending = sum(session.done(cell) is None for cell in plan.cells())
-        if pending * self._watch.cell_s * MARGIN > self.left_s:
+        if pending * self._watch.cell_s(len(kept)) * MARGIN > self.left_s:
             return None
         self._used.add(file)
         return Trained(tuple(sorted(kept)), _sound(sweep.run(plan, self._watch, session)))
@@ -283,14 +305,6 @@ class Lab:
         """A session of another plan of the same data, with what those before it have read."""
         self._session = replace(self._session, plan=plan)
         return self._session
-
-    def _run(self, methods: Sequence[str], taus: Sequence[float], seeds: int | None = None) -> list[CellRecord]:
-        base = replace(self._base, seeds=seeds or self._base.seeds)
-        plan = resolve(replace(base, methods=tuple(methods), prune_ratio=tuple(taus)))
-        found = sweep.run(plan, self._watch, self._over(plan))
-        if not self._watch.cell_s:
-            self._watch.cell_s = max((record.tt_s or 0.0) + _START_S for record in found)
-        return found
 
     def _file(self, name: str, text: str) -> Path:
         """The file of that content: there already, or new under its name, with a number where another has the name."""
@@ -353,9 +367,17 @@ class _Watch:
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
-        self._seconds: list[float] = []
-        self.cell_s = 0.0
-        """Mean seconds of the trainings that this command has computed; 0 before the first."""
+        self._seconds: dict[int, list[float]] = defaultdict(list)
+        """Of the trainings that this command has computed, by the number of fields."""
+
+    def expect(self, n_fields: int, seconds: float) -> None:
+        """Take ``seconds`` for a training with ``n_fields``, as long as this command has computed none."""
+        if n_fields not in self._seconds:
+            self._seconds[n_fields] = [seconds]
+
+    def cell_s(self, n_fields: int) -> float:
+        """Mean seconds of the trainings with the fewest fields that are not fewer than ``n_fields``."""
+        return fmean(self._seconds[min(count for count in self._seconds if count >= n_fields)])
 
     def plan(self, total: int, done: int) -> None:
         self._reporter.plan(total, done)
@@ -367,8 +389,8 @@ class _Watch:
         self._reporter.event(event)
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None:
-        self._seconds.append(max(seconds - (record.pt_s or 0.0), 0.0))
-        self.cell_s = fmean(self._seconds)
+        kept = record.field_names if record.kept_fields is None else record.kept_fields
+        self._seconds[len(kept)].append(max(seconds - (record.pt_s or 0.0), 0.0))
         self._reporter.finish(cell, record, seconds)
 
     def found(self, cell: Cell, record: CellRecord) -> None:

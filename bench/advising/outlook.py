@@ -61,18 +61,19 @@ def _outlook(config: AdviseConfig, lab: Lab, l2: float | None) -> _Outlook:
     """What is left to do takes; with ``l2`` instead of one that is yet to be chosen."""
     from bench.run import estimate  # noqa: PLC0415 - not where all is done
 
-    whole, one = ((lab.baseline,), config.seeds), ((lab.baseline,), 1)
-    parts = [lab.session(*part, l2) for part in (whole, (lab.rankers, 1), one)]
-    if all(part.done(cell) for part in parts for cell in part.plan.cells()):
+    parts = [lab.session((lab.baseline,), seeds, l2) for seeds in (config.seeds, 1)]
+    unranked = lab.unranked(l2)
+    if not unranked and all(parts[0].done(cell) for cell in parts[0].plan.cells()):
         return _Outlook((0.0, 0.0), None)
     (size,) = estimate.sizes(parts[0])
     pace = estimate.pace(parts[0], size)
-    spans = [found.seconds for part in parts for found in forecasts(part, [pace])]
-    if any(span is None for span in spans):
-        return _Outlook(None, spans[-1])
-    times = (1, 1, config.seeds)  # the smaller set trains as often as all fields
-    low, high = (sum(n * span[end] for n, span in zip(times, spans, strict=True) if span) for end in (0, 1))
-    return _Outlook((low, high), spans[-1])
+    whole, one = (found.seconds for part in parts for found in forecasts(part, [pace]))
+    if whole is None or one is None:
+        return _Outlook(None, one)
+    trainings = [
+        config.seeds + sum(span[end] for span in unranked) for end in (0, 1)
+    ]  # the smaller set's, and searches
+    return _Outlook((whole[0] + trainings[0] * one[0], whole[1] + trainings[1] * one[1]), one)
 
 
 def _check_time(config: AdviseConfig, outlook: _Outlook) -> None:

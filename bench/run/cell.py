@@ -199,7 +199,10 @@ def _warn_of_learned_rows(job: Job, ctx: CellContext[Any], selection: Selection)
 
 
 def _rank(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> dict[str, Any]:
-    """Select."""
+    """Select; what trains a model to select pays for no start-up, so that its time can be charged to cells."""
+    if "backbone" in method.axes():
+        with clock.phase("warm-up"):
+            _warm_up(job)
     return {"scores": _select(job, method, ctx, clock).selection.scores}
 
 

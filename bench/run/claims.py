@@ -116,10 +116,10 @@ class Claims:
             return Claim(work, lease, held.pop_all())
 
     def _ranking(self, work: Work[Any]) -> Path | None:
-        """The ranking that the work would make for others; None where it makes none, or it is there."""
+        """The ranking that the work would make for others; None where it makes none, it is there, or it is the work."""
         key = ranking_key(work.cell.method, work.cell.identity)
         file = None if key is None else self._session.selections.file(key)
-        return None if file is None or file.exists() else file
+        return None if file is None or file == work.file or file.exists() else file
 
     def _new(self, work: Work[R]) -> Done[R] | None:
         stamp = _stamp(work.file)

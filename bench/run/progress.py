@@ -32,7 +32,7 @@ class Reporter(Protocol):
     def start(self, cell: Cell) -> None: ...
 
     def event(self, event: dict[str, Any]) -> None:
-        """A phase or a validation inside a running cell, a trial or repeat that ended, a wait, or a warning.
+        """A phase or a validation inside a running cell, a trial, ranking or repeat that ended, a wait, or a warning.
 
         What a running cell tells has it under ``cell``; without, it is of the one that started last.
         """
@@ -157,7 +157,9 @@ class Lines:
             self._say(f"warning: {event['text']}")
         elif event["event"] == "trial":
             self._say(f"trial: {event['text']}")
-        elif event["event"] in ("waiting", "timing", "step"):
+        elif event["event"] in ("waiting", "timing", "ranking", "step"):
+            if "cell" in event:
+                self.tally.running.pop(event["cell"], None)
             self._say(event["text"])
 
     def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None:
@@ -210,7 +212,7 @@ class Display:
             self._warn(event["text"])
         elif event["event"] == "trial":
             self._tell(f"trial: {event['text']}", "dim")
-        elif event["event"] == "timing":
+        elif event["event"] in ("timing", "ranking"):
             running.pop(event["cell"], None)
             self._tell(event["text"], "dim")
         elif event["event"] in ("waiting", "step"):

@@ -19,10 +19,11 @@ from bench.lease import LeaseLost, Owner
 from bench.records import CellRecord
 from bench.run.claims import Claim, Claims, Done, Work
 from bench.run.context import Emit
-from bench.run.executors.base import TICK_S, CellTask, Ended, Executor, Running, TrialTask
+from bench.run.executors.base import TICK_S, CellTask, Ended, Executor, RankTask, Running, TrialTask
 from bench.run.grid import Cell
 from bench.run.job import ResolvedCell
-from bench.run.progress import Reporter
+from bench.run.progress import Reporter, duration
+from bench.run.ranked import Ranked, key_of, stored
 from bench.run.session import DONE, VALID
 from bench.run.tuning import SEED, Trial, Trials, TrialStore
 
@@ -54,6 +55,7 @@ class Schedule:
         self._session = executor.session
         self._left: dict[Cell, None] = {}
         self._records: dict[Cell, CellRecord] = {}
+        self._rankings: dict[Cell, Ranked] = {}
         self._flights: list[_Flight] = []
         self._begun: dict[Cell, float] = {}
         self._shown: Cell | None = None
@@ -61,13 +63,22 @@ class Schedule:
 
     def all(self, cells: Iterable[Cell]) -> dict[Cell, CellRecord]:
         """The records of ``cells``."""
+        self._until_done(cells, self._cell)
+        return self._records
+
+    def rank(self, cells: Iterable[Cell]) -> dict[Cell, Ranked]:
+        """The rankings of ``cells``, which others may use too, without their trainings."""
+        self._until_done(cells, self._ranking)
+        return self._rankings
+
+    def _until_done(self, cells: Iterable[Cell], go_on: Callable[[Cell], Owner | None]) -> None:
+        """Let ``go_on`` begin what a cell needs next, until none is left."""
         self._left = dict.fromkeys(cells)
         try:
             while self._left:
-                self._look_after(self._begin())
+                self._look_after(self._begin(go_on))
         finally:
             self._end()
-        return self._records
 
     def penalise(self, cell: Cell) -> None:
         """Make the trials of the L2 of ``cell``, or wait for those of others."""
@@ -81,14 +92,14 @@ class Schedule:
     def _full(self) -> bool:
         return len(self._flights) >= self._executor.slots
 
-    def _begin(self) -> dict[Cell, Owner]:
+    def _begin(self, go_on: Callable[[Cell], Owner | None]) -> dict[Cell, Owner]:
         """Fill the slots; who is at the cells that cannot begin."""
         busy: dict[Cell, Owner] = {}
         for cell in list(self._left):
             if self._full:
                 break
             if (owner := self._held_up(cell, busy)) is None and cell in self._left:
-                owner = self._go_on(cell)
+                owner = go_on(cell)
             if owner is not None:
                 busy[cell] = owner
         return busy
@@ -164,7 +175,7 @@ class Schedule:
             self._finished(cell, Done(done, here=False))
         return None
 
-    def _go_on(self, cell: Cell) -> Owner | None:
+    def _cell(self, cell: Cell) -> Owner | None:
         """Begin what ``cell`` needs next; who is at it, this process too. None: it is finished."""
         owner = self._penalise(cell) or self._tune(cell)
         if owner is not None:
@@ -182,6 +193,23 @@ class Schedule:
             write=lambda record: self._write(resolved, record),
         )
         return self._fly(work, cell, begin, partial(self._finished, cell))
+
+    def _ranking(self, cell: Cell) -> Owner | None:
+        """Begin the ranking of ``cell``, or what it needs before; as of ``_cell``."""
+        owner = self._penalise(cell) or self._tune(cell)
+        if owner is not None:
+            return owner
+        resolved, store = self._session.cell(cell), self._session.selections
+        if (known := stored(resolved, store)) is not None:
+            self._ranked(cell, Done(known, here=False))
+            return None
+        work = Work(
+            file=store.file(key_of(resolved) or ""),
+            cell=resolved,
+            read=lambda: stored(resolved, store),
+            write=lambda _: self._forget(resolved),  # the computation itself keeps the ranking
+        )
+        return self._fly(work, cell, partial(self._executor.begin, RankTask(cell)), partial(self._ranked, cell))
 
     def _fly(
         self,
@@ -223,6 +251,12 @@ class Schedule:
         else:
             self._reporter.found(cell, done.result)
 
+    def _ranked(self, cell: Cell, done: Done[Ranked]) -> None:
+        self._rankings[cell] = done.result
+        del self._left[cell]
+        took = f" in {duration(time.perf_counter() - self._begun.pop(cell))}" if done.here else ""
+        self._reporter.event({"event": "ranking", "cell": cell, "text": f"{cell.title}: {done.result.text}{took}"})
+
     def _write(self, cell: ResolvedCell, record: CellRecord) -> None:
         if not self._session.predictions.settle(cell.hash, record.predictions):
             text = (
@@ -232,8 +266,13 @@ class Schedule:
             record = replace(record, predictions=None)
         self._session.valid_predictions.settle(cell.hash, (record.predictions or {}).get(VALID))
         self._session.folder.write(record)
+        if record.status in DONE:
+            self._forget(cell)
+
+    def _forget(self, cell: ResolvedCell) -> None:
+        """Remove the inner state of what has ended."""
         checkpoints = self._session.checkpoints(cell)
-        if checkpoints is not None and record.status in DONE:
+        if checkpoints is not None:
             shutil.rmtree(checkpoints, ignore_errors=True)
 
     def _penalise(self, cell: Cell) -> Owner | None:

@@ -21,6 +21,7 @@ from bench.run.executors import choose_executor
 from bench.run.executors.base import Executor
 from bench.run.grid import Cell
 from bench.run.progress import Reporter
+from bench.run.ranked import Ranked, key_of, stored
 from bench.run.schedule import Schedule
 from bench.run.session import (
     CHECKPOINTS,
@@ -88,6 +89,46 @@ def _keep_chosen(session: Session, grid: Iterable[Cell]) -> None:
         config = replace(session.plan.config, tuned=table_text(tables, BEST))
         with write_atomically(session.folder.path / BEST) as file:
             file.write(to_toml(config, "What trials have chosen: `run --config` of this file repeats it without them."))
+
+
+def rank(plan: Plan, reporter: Reporter, session: Session) -> list[Ranked]:
+    """The rankings of every cell of a plan; a cell is trained only where its ranking takes that.
+
+    Args:
+        plan: whose methods give fields scores.
+        reporter: is told of rankings and cells.
+        session: of the same plan.
+
+    Raises:
+        ConfigError, StorageError, DataError: as of ``run``.
+    """
+    use_threads(plan.config)
+    executor: Executor = choose_executor(plan.config.executor_name)(session)
+    grid = list(plan.cells())
+    with closing(executor), Leases() as leases:
+        claims = Claims(session, leases)
+        found = {cell: one for cell in grid if (one := known(session, cell)) is not None}
+        left = [cell for cell in grid if cell not in found]
+        used = dict.fromkeys(cell.dataset for cell in left)
+        session.check_fields(used)
+        for label in reversed(used):
+            executor.check(label)
+        _begin(session, claims, leases)
+        schedule = Schedule(executor, claims, reporter)
+        alone = [cell for cell in left if key_of(session.cell(cell)) is not None]
+        found |= schedule.rank(alone)
+        if trained := [cell for cell in left if cell not in found]:
+            reporter.plan(len(trained), 0)
+            found |= {cell: Ranked.of(record) for cell, record in schedule.all(trained).items()}
+    return [found[cell] for cell in grid]
+
+
+def known(session: Session, cell: Cell) -> Ranked | None:
+    """The ranking of ``cell`` that the run folder has."""
+    if (record := session.done(cell)) is not None:
+        return Ranked.of(record)
+    found = session.cell(cell)
+    return stored(found, session.selections) if found.decided else None
 
 
 def penalise(plan: Plan, reporter: Reporter, session: Session) -> Tuning | None:

@@ -23,7 +23,7 @@ from bench.records import RunFolder
 from bench.run.check import check
 from bench.run.config import RunConfig, from_json, to_json
 from bench.run.executors import ExecutorEntry, choose_executor, executors
-from bench.run.executors.base import CellTask, TrialTask, read_task
+from bench.run.executors.base import CellTask, RankTask, TrialTask, read_task
 from bench.run.executors.inline import InlineExecutor
 from bench.run.executors.process import ProcessExecutor, _died
 from bench.run.executors.remote import ChildError, _raised
@@ -173,7 +173,7 @@ def test_settings_and_tasks_travel_as_text(config: RunConfig) -> None:
     given = replace(config, prune_ratio=(0.25, 0.5), timeout_s=3.0, executor="process", config=Path("τ.toml"))
     assert from_json(to_json(given)) == given
     cell = Cell("planted", "dnn[mlp=8]", "light-fmp", None, 3)
-    for task in (CellTask(cell), TrialTask(replace(cell, tau=0.5), Asked({"lr": 1e-3}, (None, 0.5)))):
+    for task in (CellTask(cell), RankTask(cell), TrialTask(replace(cell, tau=0.5), Asked({"lr": 1e-3}, (None, 0.5)))):
         assert read_task(task.text) == task
 
 

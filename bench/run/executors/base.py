@@ -13,11 +13,12 @@ from bench.records import CellRecord, Status
 from bench.run.cell import run_cell
 from bench.run.context import Emit
 from bench.run.grid import Cell
+from bench.run.ranked import Ranked, run_ranking
 from bench.run.session import Session
 from bench.run.trial import run_trial
 from bench.run.tuning import Asked, Trial
 
-R = TypeVar("R", CellRecord, Trial)
+R = TypeVar("R", CellRecord, Trial, Ranked)
 
 TICK_S = 0.05
 """Seconds between two looks at tasks in flight."""
@@ -87,10 +88,25 @@ class TrialTask(Task[Trial]):
         return Trial(values=self.asked.values, status=status, reason=reason)
 
 
+@dataclass(frozen=True)
+class RankTask(Task[Ranked]):
+    """The ranking of a cell alone, kept where cells look for it."""
+
+    cell: Cell
+    result = Ranked
+
+    def compute(self, session: Session, emit: Emit) -> Ranked:
+        found = session.cell(self.cell)
+        return run_ranking(session.job(found, emit, session.checkpoints(found)))
+
+    def ended(self, session: Session, status: Status, reason: str) -> Ranked:
+        return Ranked(self.cell.method, status, reason=reason)
+
+
 def read_task(text: str) -> Task[Any]:
     """The task whose ``text`` this is."""
     values = json.loads(text)
-    tasks: tuple[type[CellTask] | type[TrialTask], ...] = (CellTask, TimingTask, TrialTask)
+    tasks: tuple[type[CellTask] | type[TrialTask] | type[RankTask], ...] = (CellTask, TimingTask, TrialTask, RankTask)
     kinds = {kind.__name__: kind for kind in tasks}
     kind = kinds[values.pop("kind")]
     if "asked" in values:
