@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.engine.clock import now
+from bench.engine.crew import Crew, current
 from bench.engine.model import CTRModel
-from bench.rows.rows import Rows
+from bench.rows.rows import Batch, Rows
 
 EVAL_BATCH = 16_384
 """Rows per forward pass where only the scores matter."""
@@ -39,12 +41,23 @@ class NonFiniteQualityError(RuntimeError):
 
 @torch.inference_mode()
 def predict(model: CTRModel, rows: Rows, batch_size: int = EVAL_BATCH) -> Tensor:
-    """Logits of all rows, [N], in eval mode; the model's mode is restored."""
-    was_training = model.training
+    """Logits of all rows, [N], in eval mode; the model's mode is restored. Workers of a cell share the batches out."""
+    was_training, crew = model.training, current()
     model.eval()
-    logits = torch.cat([model(batch) for batch in model.view(rows).slices(batch_size)])
+    batches = model.view(rows).slices(batch_size)
+    logits = torch.cat([model(batch) for batch in batches]) if crew is None else _dealt(model, batches, len(rows), crew)
     model.train(was_training)
     return logits
+
+
+def _dealt(model: CTRModel, batches: Iterator[Batch], n: int, crew: Crew) -> Tensor:
+    """Logits of all n rows, of which each worker scores whole batches: the same ones that a single process scores."""
+    logits, at = model.table.parameter.new_zeros(n), 0
+    for number, batch in enumerate(batches):
+        if number % crew.size == crew.rank:
+            logits[at : at + len(batch)] = model(batch)
+        at += len(batch)
+    return crew.total([logits])[0]
 
 
 def auc(logits: Tensor, labels: Tensor) -> float:

@@ -20,6 +20,8 @@ from torch import Tensor
 from bench.engine import checkpoint as checkpoints
 from bench.engine.batches import Batches
 from bench.engine.clock import now
+from bench.engine.crew import current, leads
+from bench.engine.divided import divided
 from bench.engine.evaluate import evaluate_finite
 from bench.engine.fast.graph import Runner
 from bench.engine.fast.memory import keep_freed_memory
@@ -118,7 +120,8 @@ class Fitter:
         """
         keep_freed_memory()
         try:
-            self._run()
+            with divided(self.model):
+                self._run()
         finally:
             self._close()
         return self.log
@@ -135,12 +138,20 @@ class Fitter:
                 continue
             epoch_time = self._train_until(point, epoch_time)
             train_loss = self.updates.check()
+            self._agree()
             if self.valid is not None:
                 self._validate(self.valid, train_loss)
             self.log.total_s = now(self.device) - self._clock_zero
-            if self.checkpoint is not None:
+            if self.checkpoint is not None and leads():
                 checkpoints.write(self.checkpoint, self.state())
         self._finish()
+
+    def _agree(self) -> None:
+        """Make sure that the workers of a cell, where it has several, have all come to the same weights."""
+        if (crew := current()) is not None:
+            outside = (param.detach() for step in self.steps for param in step.params)
+            what = f"{self.plan.name}: after epoch {self.iteration / self.per_epoch:g}"
+            crew.agree([*self.model.state_dict().values(), *outside], what)
 
     def state(self) -> dict[str, Any]:
         """All that decides how the training goes on: tensors, numbers and texts, in lists, tuples and dictionaries."""

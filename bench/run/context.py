@@ -20,6 +20,7 @@ from bench.engine import checkpoint
 from bench.engine.arithmetic import Arithmetic, compile_ahead
 from bench.engine.backbone import Backbone, draw_layers
 from bench.engine.clock import COMPILE, Clock
+from bench.engine.crew import current, leads
 from bench.engine.evaluate import EVAL_BATCH
 from bench.engine.fast import graph
 from bench.engine.fit import FitLog, FitPlan, Fitter, Group, Step
@@ -206,7 +207,7 @@ class CellContext(Generic[P]):
                 schedule=schedule,
                 on_epoch=on_epoch,
                 on_step=self.on_step,
-                runner=graph.runner(self.device, full, warn),
+                runner=graph.runner(self.device, full, warn) if current() is None else None,
                 checkpoint=self._checkpoint(full.name, ".pt"),
             )
             with self._clock.phase(full.name):
@@ -247,7 +248,7 @@ class CellContext(Generic[P]):
                 kept: T = checkpoint.read(file, None, (_RESULT,))[_RESULT]
                 return kept
             result = fn()
-            if file is not None and checkpoint.is_plain(result):
+            if file is not None and leads() and checkpoint.is_plain(result):
                 checkpoint.write(file, {_RESULT: result})
             return result
 
