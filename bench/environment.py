@@ -31,6 +31,8 @@ _MACHINE = {
 """What a host is told apart by, as messages call it; a boot identifier comes on top."""
 AT_ONCE = "cells_at_once"
 """Of a host: how many cells a run had in flight there, each with a share of it; not there where it was one."""
+WORKERS = "workers"
+"""Of a host: how many processes computed the cell together; not there where it was one."""
 _CALLED: ContextVar[str] = ContextVar("called", default="")
 """The function by which a person called this, if by one."""
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -105,6 +107,8 @@ def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     found += [f"{key} {one[key]} and {other[key]}" for key in ("device", "threads") if one[key] != other[key]]
     own, others = (place.get(AT_ONCE, 1) for place in (here, there))
     found += [f"cells at a time {own} and {others}"] if own != others else []
+    own, others = (place.get(WORKERS, 1) for place in (here, there))
+    found += [f"workers {own} and {others}"] if own != others else []
     if not found and here.get("boot") != there.get("boot"):
         found.append("another machine, or before and after a restart")
     return found

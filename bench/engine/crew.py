@@ -1,8 +1,9 @@
 """The processes that compute one cell together, its workers; a cell has one, as a rule, and then there is no crew.
 
-All workers run the same code on the same rows with the same random numbers. Each holds table, gates and optimisers, and
-does with them what a single process does; what the backbone does with a batch is divided (``bench.engine.divided``), and
-so is the scoring of rows. Whatever a worker decides by is therefore the same in all of them, to the last bit on a CPU.
+All workers run the same code on the same rows with the same random numbers. Each holds table, gates and optimisers,
+and does with them what a single process does; what the backbone does with a batch is divided
+(``bench.engine.divided``), and so is the scoring of rows. Whatever a worker decides by is therefore the same in all of
+them, to the last bit on a CPU.
 
 The first worker speaks for the cell: it alone writes files, tells of progress, and measures inference.
 """
@@ -62,17 +63,17 @@ class Crew:
         if len(own) < longest:  # messages have one length
             sent = torch.cat([sent, sent.new_zeros(longest - len(own), *own.shape[1:])])
         whole = sent.new_empty(self.size * longest, *own.shape[1:])
-        dist.all_gather(list(whole.split(longest)), sent)
+        dist.all_gather(list(torch.split(whole, longest)), sent)
         if min(counts) == longest:
             return whole
-        return torch.cat([part[:count] for part, count in zip(whole.split(longest), counts, strict=True)])
+        return torch.cat([part[:count] for part, count in zip(torch.split(whole, longest), counts, strict=True)])
 
     def total(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The sums over all workers of tensors of one type, in one message."""
         flat = torch.cat([one.detach().reshape(-1) for one in tensors])
         dist.all_reduce(flat)
         sizes = [one.numel() for one in tensors]
-        return [part.view_as(one) for part, one in zip(flat.split(sizes), tensors, strict=True)]
+        return [part.view_as(one) for part, one in zip(torch.split(flat, sizes), tensors, strict=True)]
 
     def told(self, text: str) -> str:
         """What the first worker says, to all of them."""
@@ -86,7 +87,7 @@ class Crew:
 
     @torch.no_grad()
     def agree(self, tensors: Iterable[Tensor], what: str) -> None:
-        """Make sure that all workers hold the same numbers; on a GPU, whose sums hang on chance, take those of the first.
+        """Make sure that all workers hold the same numbers; on a GPU, whose sums hang on chance, take the first one's.
 
         Raises:
             CrewError: on a CPU they do not.

@@ -4,8 +4,8 @@
 
 Before and behind it every worker computes the whole batch. Backward, the gradients of the own rows are put together
 again and those of the weights are added up, so that all gradients that leave the backbone are those of the whole batch:
-of embeddings to the bit, row by row, and of weights up to the order of their sum. Loss, gates, penalties, looked-up rows
-with their L2, clipping and optimisers need not know of it. Passes that are differentiated themselves are divided too:
+of embeddings row by row, and of weights up to the order of their sum. Loss, gates, penalties, looked-up rows with their
+L2, clipping and optimisers need not know of it. Passes that are differentiated themselves are divided too:
 
     identity forward, sum backward  |  own rows forward, all rows backward      each is the derivative of the other's
 
@@ -28,6 +28,7 @@ from bench.engine.backbone import Backbone
 from bench.engine.crew import Crew, CrewError, current
 
 __all__ = ["divided"]
+
 
 @contextmanager
 def divided(model: nn.Module) -> Iterator[None]:
@@ -54,8 +55,8 @@ def _refuse(backbone: nn.Module) -> None:
     for name, module in backbone.named_modules():
         if isinstance(module, _BatchNorm):
             raise CrewError(
-                f"the backbone's {name} ({type(module).__name__}) takes statistics of a batch, which cannot be divided; "
-                "run it without --workers-per-cell"
+                f"the backbone's {name} ({type(module).__name__}) takes statistics of a batch, which cannot be "
+                "divided; run it without --workers-per-cell"
             )
 
 
@@ -76,20 +77,17 @@ class _Divided:
 
     def __init__(self, backbone: Backbone[Any], crew: Crew) -> None:
         self._inner, self._crew = _Inner(backbone, backbone.forward), crew
-        self._names = [name for name, _ in self._inner.named_parameters()]
 
     def __call__(self, e: Tensor, linear: Tensor | None) -> Tensor:
         if not torch.is_grad_enabled():
             return self._inner(e, linear)  # type: ignore[no-any-return]
         crew, n = self._crew, len(e)
-        weights = _apply(_Same, crew, None, [weight for _, weight in self._inner.named_parameters()])
+        given = dict(self._inner.named_parameters())
+        weights = dict(zip(given, _there(_apply(_Same, crew, None, list(given.values()))), strict=True))
         rows, linear_rows = _apply(_Own, crew, n, [e, linear])
         with _Draws(crew, n, e.device):
-            logits = torch.func.functional_call(
-                self._inner, dict(zip(self._names, weights, strict=True)), (rows, linear_rows)
-            )
-        (whole,) = _apply(_All, crew, n, [logits])
-        assert whole is not None
+            logits: Tensor = torch.func.functional_call(self._inner, weights, (rows, linear_rows))
+        (whole,) = _there(_apply(_All, crew, n, [logits]))
         return whole
 
 
@@ -124,7 +122,7 @@ class _Draws(TorchFunctionMode):
         return x.mul_(factors) if inplace else x * factors
 
     def __exit__(self, *raised: Any) -> None:
-        super().__exit__(*raised)
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
         if raised[0] is None:
             self._refuse_others()
 
@@ -139,9 +137,13 @@ class _Draws(TorchFunctionMode):
             )
 
 
+def _there(found: Sequence[Tensor | None]) -> list[Tensor]:
+    return [one for one in found if one is not None]
+
+
 def _apply(kind: Any, crew: Crew, n: int | None, given: Sequence[Tensor | None]) -> list[Tensor | None]:
     """``kind`` of the tensors that are there, in their places."""
-    there = [one for one in given if one is not None]
+    there = _there(given)
     found = iter(kind.apply(crew, n, *there) if there else ())
     return [None if one is None else next(found) for one in given]
 
@@ -156,13 +158,13 @@ class _Map(torch.autograd.Function):
         raise NotImplementedError
 
     @classmethod
-    def forward(cls, ctx: Any, crew: Crew, n: int | None, *given: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(cls, ctx: Any, crew: Crew, n: int | None, *given: Tensor) -> tuple[Tensor, ...]:
         ctx.crew, ctx.n = crew, n
         ctx.set_materialize_grads(False)
         return tuple(cls.map(crew, n, given))
 
     @classmethod
-    def backward(cls, ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
+    def backward(cls, ctx: Any, *grads: Tensor | None) -> Any:
         return None, None, *_apply(cls.back, ctx.crew, ctx.n, grads)
 
 

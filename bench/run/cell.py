@@ -20,6 +20,7 @@ import torch
 from bench import environment
 from bench.engine.arithmetic import matmul_precision
 from bench.engine.clock import Clock
+from bench.engine.crew import divides, leads
 from bench.engine.evaluate import evaluate_finite, predict
 from bench.engine.model import CTRModel
 from bench.errors import StorageError
@@ -45,6 +46,7 @@ from bench.run.job import Job
 from bench.run.line import beside_line
 from bench.run.selections import is_plain, is_shared, shared_key
 from bench.run.skips import why_skipped
+from bench.run.together import read_once, select_once
 from bench.run.weights import check_weights, weight_columns
 from bench.seeds import generator
 
@@ -160,8 +162,9 @@ def _begun_elsewhere(job: Job) -> list[str]:
     return list(found)
 
 
+@divides
 def select_and_train(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) -> tuple[Chosen, Trained]:
-    """Select and train by the clock."""
+    """Select and train by the clock; where the cell has several workers, together with the others."""
     with clock.phase("warm-up"):
         _warm_up(job)
     chosen = _select(job, method, ctx, clock)
@@ -275,16 +278,16 @@ def _select(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) 
         train, held = _holdout(job)
     shared = job.shared if is_shared(method) else None
     key = shared_key(job.identity, method)
-    stored = None if shared is None else shared.read(key)
+    stored = None if shared is None else read_once(shared, key)
     if stored is None:
         with clock.phase("select"):
-            selection = _returned(method.select(ctx, train, held), Selection, "select")
+            selection = _returned(select_once(method, ctx, train, held), Selection, "select")
         pt_s = clock.seconds["select"] - clock.compiling("select")
         selection.notes = {**ctx.notes, **selection.notes}  # what is shared includes what was logged
         ctx.notes.clear()
         if reason := (clock.disturbed() or {}).get("select"):
             selection.notes[_DISTURBED] = reason
-        if shared is not None:
+        if shared is not None and leads():
             shared.write(key, selection, pt_s)
     else:
         selection, pt_s = stored

@@ -8,7 +8,7 @@ import math
 from bench.errors import ConfigError, suggest
 from bench.profiles import AUTO, PROFILES, OwnProfile
 from bench.run.config import RunConfig
-from bench.run.executors import ExecutorEntry, chosen, options, refuse_strange
+from bench.run.executors import ExecutorEntry, chosen, cores, count_of, options, refuse_strange
 from bench.run.settings import bytes_of
 
 __all__ = ["check"]
@@ -25,7 +25,7 @@ def check(config: RunConfig) -> RunConfig:
             raise ConfigError(f"{name.replace('_', '-')} is empty: name at least one.")
     for name, low in (
         ("seeds", 1), ("trials", 2), ("rows", 10), ("epochs", 1), ("threads", 1), ("timing", 2), ("cpus_per_cell", 1),
-        ("gpus_per_cell", 0),
+        ("gpus_per_cell", 0), ("workers_per_cell", 1),
     ):  # fmt: skip
         value = getattr(config, name)
         if value is not None and value < low:
@@ -38,6 +38,7 @@ def check(config: RunConfig) -> RunConfig:
             raise ConfigError(f"prune-ratio={tau:g} is out of range; allowed: [0, 1): the share of fields to prune.")
     executor = chosen(config.executor_name)
     _refuse_strangers(config, executor)
+    _refuse_crowd(config, executor)
     if config.timeout_s is not None and not executor.stops:
         raise ConfigError(f"timeout-s={config.timeout_s:g} needs --isolate: only a child process can be stopped.")
     if config.timeout_s is not None and not config.timeout_s > 0:  # so that NaN is refused too
@@ -62,6 +63,27 @@ def _refuse_strangers(config: RunConfig, executor: ExecutorEntry) -> None:
     refuse_strange(executor, name, {key: value for key, value in given.items() if value != getattr(none, key)})
     if config.timing is not None and not executor.here:
         raise ConfigError(f"timing={config.timing}: a timing pass watches its own machine; add --executor process.")
+
+
+def _refuse_crowd(config: RunConfig, executor: ExecutorEntry) -> None:
+    """Refuse workers that would wait for each other, or cannot divide what they compute.
+
+    Raises:
+        ConfigError: there are too many, or backbones are compiled.
+    """
+    workers, at_once = config.workers_per_cell, count_of(config.executor_name) or 1
+    if workers == 1:
+        return
+    if executor.here and workers * at_once > (most := cores()):
+        cells = f", {at_once} cells at a time," if at_once > 1 else ""
+        raise ConfigError(
+            f"workers-per-cell={workers}:{cells} on {most} core{'s' if most > 1 else ''} they would wait for each "
+            f"other; allowed: 1 to {max(most // at_once, 1)}."
+        )
+    if config.profile_changes.get("compile"):
+        raise ConfigError(
+            f"workers-per-cell={workers} divides backbones, which --compile cannot; leave one of them out."
+        )
 
 
 def _with_plugins(config: RunConfig) -> RunConfig:

@@ -33,6 +33,7 @@ _NOT_KEPT = ("config", "experiment", "plan", "timing", "own", "raw", "tuned", "p
 """What run.toml does not hold: whence settings came, and what is done with a run once it is what they say."""
 _KEPT_IF_SET = (
     "baselines", "budget_by", "trials", "l2_grid", "keep_predictions", "sections", "valid_predictions", "slurm",
+    "workers_per_cell",
 )  # fmt: skip
 """What it holds only where it is not the default: that of an ordinary run is what it was before there were others."""
 
@@ -108,6 +109,10 @@ class RunConfig:
     executor: str | None = None
     """Where cells run, by name: inline; process; process:N, N at a time, which share the machine's threads and GPUs;
     ray or slurm, on a cluster; or one of your own; by default process with --isolate, else inline."""
+    workers_per_cell: int = 1
+    """Processes that compute one cell together, where one is too slow: each divides the network's work on a batch with
+    the others, and the result is that of one process up to the order of sums; they share out threads, or GPUs. Without
+    --executor: process."""
     address: str | None = None
     """Address of the Ray cluster; by default that in RAY_ADDRESS, or one is made of this machine, for this run."""
     cpus_per_cell: int | None = None
@@ -195,7 +200,7 @@ class RunConfig:
     @property
     def executor_name(self) -> str:
         """The executor asked for, by name or by ``isolate``."""
-        return self.executor or ("process" if self.isolate else "inline")
+        return self.executor or ("process" if self.isolate or self.workers_per_cell > 1 else "inline")
 
 
 def experiment_names() -> list[str]:

@@ -30,6 +30,7 @@ from bench.profiles import Profile
 from bench.records import plain
 from bench.rows.rows import Rows, batch_sizes
 from bench.run.grid import MethodChoice
+from bench.run.together import select_once
 from bench.seeds import generator, seed
 
 _RESULT = "result"
@@ -290,7 +291,7 @@ class CellContext(Generic[P]):
 
         def ranking() -> dict[str, Any]:
             inner = self.inside(member, draw)
-            found = self._members[member].make().select(inner, train, selection_rows)
+            found = select_once(self._members[member].make(), inner, train, selection_rows)
             scores = None if found.scores is None else np.asarray(found.scores, dtype=np.float64)
             if scores is None or scores.shape != (self.schema.n_fields,) or not np.isfinite(scores).all():
                 raise ValueError(f"{member} gave {scores}; wanted a finite score for each field")

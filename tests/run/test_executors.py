@@ -24,8 +24,9 @@ from bench.run.check import check
 from bench.run.config import RunConfig, from_json, to_json
 from bench.run.executors import ExecutorEntry, choose_executor, executors
 from bench.run.executors.base import CellTask, RankTask, TrialTask, read_task
+from bench.run.executors.child import died
 from bench.run.executors.inline import InlineExecutor
-from bench.run.executors.process import ProcessExecutor, _died
+from bench.run.executors.process import ProcessExecutor
 from bench.run.executors.remote import ChildError, _raised
 from bench.run.grid import Cell
 from bench.run.session import Session, resolve
@@ -202,6 +203,6 @@ def test_a_cell_that_outlasts_its_limit_is_stopped(config: RunConfig) -> None:
     ],
 )
 def test_the_ways_a_child_may_die(exitcode: int, status: str, reason: str) -> None:
-    found = _died(exitcode)
+    found = died(exitcode)
     assert found[0] == status
     assert reason in found[1]

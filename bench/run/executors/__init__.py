@@ -42,6 +42,7 @@ TABLE: dict[str, ExecutorEntry] = {
         "In a process of its own; process:N runs N at a time",
         stops=True,
         several=True,
+        options=("workers_per_cell",),
     ),
     "ray": ExecutorEntry(
         "bench.run.executors.ray_cluster:RayExecutor",
