@@ -75,10 +75,10 @@ def _refuse_crowd(config: RunConfig, executor: ExecutorEntry) -> None:
     if workers == 1:
         return
     if executor.here and workers * at_once > (most := cores()):
-        cells = f", {at_once} cells at a time," if at_once > 1 else ""
+        where = (f"with {at_once} cells at a time " if at_once > 1 else "") + f"on {most} core{'s' if most > 1 else ''}"
         raise ConfigError(
-            f"workers-per-cell={workers}:{cells} on {most} core{'s' if most > 1 else ''} they would wait for each "
-            f"other; allowed: 1 to {max(most // at_once, 1)}."
+            f"workers-per-cell={workers}: {where} they would wait for each other; allowed: 1 to "
+            f"{max(most // at_once, 1)}."
         )
     if config.profile_changes.get("compile"):
         raise ConfigError(
