@@ -69,7 +69,7 @@ def _refuse_crowd(config: RunConfig, executor: ExecutorEntry) -> None:
     """Refuse workers that would wait for each other, or cannot divide what they compute.
 
     Raises:
-        ConfigError: there are too many, or backbones are compiled.
+        ConfigError: there are too many, times of one process are asked for, or backbones are compiled.
     """
     workers, at_once = config.workers_per_cell, count_of(config.executor_name) or 1
     if workers == 1:
@@ -79,6 +79,11 @@ def _refuse_crowd(config: RunConfig, executor: ExecutorEntry) -> None:
         raise ConfigError(
             f"workers-per-cell={workers}: {where} they would wait for each other; allowed: 1 to "
             f"{max(most // at_once, 1)}."
+        )
+    if config.timing is not None:
+        raise ConfigError(
+            f"timing={config.timing}: a timing pass measures cells of one process; leave "
+            f"workers-per-cell={workers} out."
         )
     if config.profile_changes.get("compile"):
         raise ConfigError(

@@ -17,12 +17,12 @@ LEAST_S = 600.0
 
 
 def memory_bytes(session: Session) -> dict[tuple[str, str], int]:
-    """Bytes that a cell needs in main memory, by data set and backbone; nothing is loaded."""
-    found = {}
+    """Bytes that a cell needs in main memory, with all its workers, by data set and backbone; nothing is loaded."""
+    found, workers = {}, session.plan.config.workers_per_cell
     for size in sizes(session):
         beside = size.beside[1] if size.beside is not None else 0
         rows = size.data_bytes + (size.model_bytes or 0) + (size.pass_bytes or 0) + beside
-        found[size.cell.dataset, size.cell.backbone] = PROCESS_BYTES + round(MARGIN * rows)
+        found[size.cell.dataset, size.cell.backbone] = workers * (PROCESS_BYTES + round(MARGIN * rows))
     return found
 
 

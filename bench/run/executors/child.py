@@ -13,7 +13,8 @@ from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from bench.engine.crew import PartDone, joined
 from bench.engine.device import choose_device
@@ -22,9 +23,9 @@ from bench.records import Status
 from bench.run.columns import peak_memory
 from bench.run.config import RunConfig, from_json, to_json
 from bench.run.context import Emit
-from bench.run.executors.remote import heard, work
+from bench.run.executors.remote import Found, heard, work
 
-__all__ = ["Child", "Found", "Place", "died"]
+__all__ = ["LAST_WORDS_S", "Child", "Place", "died", "gpus_here"]
 
 GRACE_S = 5.0
 """Seconds that a stopped child gets to end by itself."""
@@ -33,10 +34,16 @@ LAST_WORDS_S = 0.5
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 INTERFACE = "GLOO_SOCKET_IFNAME"
 """Names the network by which workers talk; those of one machine need none beyond it."""
-Found = dict[str, Any] | tuple[Status, str]
-"""A result, as JSON values; or status and reason where there is none."""
 Place = tuple[str, int, int]
 """Of a worker: the file by which the workers of its cell meet, its rank, and how many they are."""
+
+
+def gpus_here(asked: str, device: torch.device) -> list[str]:
+    """The GPUs that children share out, as ``CUDA_VISIBLE_DEVICES`` calls them; none where one is asked for, or is."""
+    if device.type != "cuda" or ":" in asked or torch.cuda.device_count() < 2:
+        return []
+    given = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
+    return given or [str(number) for number in range(torch.cuda.device_count())]
 
 
 def _context() -> ForkServerContext | SpawnContext:
@@ -94,8 +101,6 @@ class Child:
                 self.stop(GRACE_S)
                 return died(self._process.exitcode)
             found = heard(kind, content, self._emit)
-            if isinstance(found, str):
-                return "oom", "memory ran out before the cell began"
             if found is not None:
                 return found
         if time.monotonic() > self._deadline:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +14,7 @@ from bench.records import CellRecord, Status
 from bench.run.context import Emit
 from bench.run.executors import count_of
 from bench.run.executors.base import R, Running, SeveralAtOnce, Task
-from bench.run.executors.child import LAST_WORDS_S, VISIBLE, Child
+from bench.run.executors.child import LAST_WORDS_S, Child, gpus_here
 from bench.run.executors.workers import Workers
 from bench.run.session import Session
 
@@ -42,7 +41,7 @@ class ProcessExecutor(SeveralAtOnce):
         if processes > 1 and config.threads is None:
             config = replace(config, threads=max(torch.get_num_threads() // processes, 1))
         self._config = config
-        self._gpus = _gpus(config.device, session.plan.device) if processes > 1 else []
+        self._gpus = gpus_here(config.device, session.plan.device) if processes > 1 else []
         if session.plan.device.type == "cuda" and self._workers > max(len(self._gpus), 1):
             raise ConfigError(
                 f"workers-per-cell={self._workers} on device={config.device} needs a GPU for each worker, and there "
@@ -58,8 +57,6 @@ class ProcessExecutor(SeveralAtOnce):
         place = self._free.pop(0)
 
         def returned(found: dict[str, Any]) -> R:
-            if self._workers > 1 and "host" in found:
-                found["host"][environment.WORKERS] = self._workers
             return self.returned(task, found, self._slots)
 
         def ended(status: Status, reason: str) -> R:
@@ -83,14 +80,6 @@ class ProcessExecutor(SeveralAtOnce):
             several = {environment.WORKERS: self._workers} if self._workers > 1 else {}
             return replace(result, threads=self._config.threads, host={**(result.host or {}), **several})
         return result
-
-
-def _gpus(asked: str, device: torch.device) -> list[str]:
-    """The GPUs that children share out, as ``CUDA_VISIBLE_DEVICES`` calls them; none where one is asked for, or is."""
-    if device.type != "cuda" or ":" in asked or torch.cuda.device_count() < 2:
-        return []
-    given = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
-    return given or [str(number) for number in range(torch.cuda.device_count())]
 
 
 @dataclass

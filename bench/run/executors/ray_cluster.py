@@ -57,7 +57,8 @@ class RayExecutor(SeveralAtOnce):
         """
         super().__init__(session)
         config = session.plan.config
-        self.cpus, self.gpus = config.cpus_per_cell or 1, config.gpus_per_cell or 0.0
+        workers = config.workers_per_cell
+        self.cpus, self.gpus = config.cpus_per_cell or workers, config.gpus_per_cell or 0.0
         self._ours = not ray.is_initialized()
         if self._ours:
             _join(config.address)
@@ -70,7 +71,7 @@ class RayExecutor(SeveralAtOnce):
             """Whether tasks take along what their node may lack: from the first one on that lacked something."""
             self._memory = memory_bytes(session)
             self._refuse_too_much()
-            threads = config.threads or self.cpus
+            threads = config.threads or max(self.cpus // workers, 1)
             here = replace(config, out=config.out.absolute(), data_dir=config.data_dir.absolute(), threads=threads)
             self.settings: RunConfig = here
             self.mail = _Mail()
@@ -268,7 +269,7 @@ class _Flying(Running[R]):
         if isinstance(found, dict):
             room = self._executor.room(self._executor.nodes().get(node, {}))
             return self._executor.returned(self._task, found, room)
-        return self._ended("oom", "memory ran out before the cell began")
+        return None if found is None else self._ended(*found)
 
     def _listen(self) -> None:
         for kind, content in self._executor.mail.of(self._token):

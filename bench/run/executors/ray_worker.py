@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.run.config import from_json, to_json
 from bench.run.executors.freight import NOTHING, Store, is_there, unpacked
-from bench.run.executors.remote import work
+from bench.run.executors.workers import work_together
 
 __all__ = ["Mailbox", "Reply", "compute"]
 
@@ -70,5 +70,5 @@ def compute(config: str, task: str, where: str, mailbox: Any, parcel: dict[str, 
 
     with unpacked(settings, given["address"], parcel or NOTHING, fetch) as (here, written):
         os.chdir(cwd if cwd.is_dir() else here.cards)
-        work(to_json(here.config), task, tell)
+        work_together(to_json(here.config), task, tell)
     return json.dumps(last), written

@@ -25,7 +25,8 @@ from bench.run.config import RunConfig, to_json
 from bench.run.context import Emit
 from bench.run.executors import count_of
 from bench.run.executors.base import R, Running, SeveralAtOnce, Task
-from bench.run.executors.remote import heard, work
+from bench.run.executors.remote import heard
+from bench.run.executors.workers import work_together
 from bench.run.needs import memory_bytes, time_s
 from bench.run.session import Session
 
@@ -61,7 +62,7 @@ class SlurmExecutor(SeveralAtOnce):
         super().__init__(session)
         config = session.plan.config
         self.folder = config.out.absolute() / JOBS
-        threads = config.threads or config.cpus_per_cell or 1
+        threads = config.threads or max((config.cpus_per_cell or 1) // config.workers_per_cell, 1)
         here = replace(config, out=config.out.absolute(), data_dir=config.data_dir.absolute(), threads=threads)
         self.settings: RunConfig = here
         self._most = count_of(config.executor_name) or MOST
@@ -130,7 +131,7 @@ def compute(config: str, task: str, place: str) -> None:
                 json.dump([kind, content], file)
 
         tell("event", {"event": "phase", "phase": "starting"})
-        work(config, task, tell)
+        work_together(config, task, tell)
 
 
 def script(session: Session) -> str:
@@ -181,7 +182,8 @@ def cluster_and_jobs(given: tuple[str, ...]) -> tuple[str, dict[str, str]]:
 def _parameters(session: Session, asked: dict[str, str]) -> dict[str, Any]:
     """What an array of jobs asks for, in submitit's words: enough for each cell of the plan."""
     config = session.plan.config
-    cpus, gpus = config.cpus_per_cell or config.threads or 1, math.ceil(config.gpus_per_cell or 0)
+    cpus = config.cpus_per_cell or (config.threads or 1) * config.workers_per_cell
+    gpus = math.ceil(config.gpus_per_cell or 0)
     return {
         "name": "bench",
         "timeout_min": _minutes(time_s(session)),
@@ -224,8 +226,10 @@ class _Job(Running[R]):
             kind, content = json.loads(self._last.read_text(encoding="utf-8"))
             found = heard(kind, content, self._emit)
             if isinstance(found, dict):
-                return self._executor.returned(self.task, found, _at_once(found, self._executor.settings.threads or 1))
-            return self._ended("oom", "memory ran out before the cell began")
+                settings = self._executor.settings
+                cores = (settings.threads or 1) * settings.workers_per_cell
+                return self._executor.returned(self.task, found, _at_once(found, cores))
+            return None if found is None else self._ended(*found)
         if self._deadline is not None and now > self._deadline:
             self.stop()
             return self._ended("timeout", f"stopped after {self._executor.settings.timeout_s:g} s")
@@ -266,6 +270,6 @@ class _Job(Running[R]):
             self.handed.cancel(check=False)
 
 
-def _at_once(found: dict[str, Any], threads: int) -> int:
+def _at_once(found: dict[str, Any], cores: int) -> int:
     """How many such cells the machine of a record has room for: what else is there, Slurm does not tell."""
-    return max(int((found.get("host") or {}).get("cores") or 1) // threads, 1)
+    return max(int((found.get("host") or {}).get("cores") or 1) // cores, 1)

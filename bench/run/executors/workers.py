@@ -13,11 +13,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.run.config import RunConfig
+from bench import environment
+from bench.engine.device import choose_device
+from bench.run.config import RunConfig, from_json
 from bench.run.context import Emit, silent
-from bench.run.executors.child import Child, Found
+from bench.run.executors.base import TICK_S
+from bench.run.executors.child import LAST_WORDS_S, Child, gpus_here
+from bench.run.executors.remote import Found, Tell, told_error, work
 
-__all__ = ["Workers"]
+__all__ = ["Workers", "work_together"]
 
 WORD_S = 3.0
 """Seconds that others get to say what went wrong with them, after the first word of something wrong."""
@@ -57,7 +61,7 @@ class Workers:
         first = self._said.get(0)
         wrong = {rank: found for rank, found in self._said.items() if not _is_well(found)}
         if not wrong:
-            return None if first is None else self._whole(first)
+            return self._whole(first) if isinstance(first, dict) else None
         self._since = self._since or time.monotonic()
         if len(self._said) < len(self._children) and time.monotonic() < self._since + WORD_S:
             return None
@@ -72,16 +76,19 @@ class Workers:
                 if status == "timeout":
                     return found
                 return "failed", f"worker {rank + 1} of {size} was lost: {reason}"
-        rank, found = min(wrong.items(), key=lambda item: (_follows(item[1]), item[0]))
-        assert isinstance(found, dict)
+        failed = {rank: found for rank, found in wrong.items() if isinstance(found, dict)}
+        rank = min(failed, key=lambda rank: (_follows(failed[rank]), rank))
+        found = self._whole(failed[rank])
         return found if rank == 0 else found | {"reason": f"worker {rank + 1} of {size}: {found.get('reason')}"}
 
-    def _whole(self, first: Found) -> Found:
-        """The result of the first worker, with the memory of all."""
-        parts = [found.get(_MEMORY) for found in self._said.values() if isinstance(found, dict)]
-        if isinstance(first, dict) and first.get(_MEMORY) is not None:
-            return first | {_MEMORY: sum(part or 0 for part in parts)}
-        return first
+    def _whole(self, found: dict[str, Any]) -> dict[str, Any]:
+        """The result of a worker, with the memory of all, and how many they are."""
+        more: dict[str, Any] = {}
+        if found.get(_MEMORY) is not None:
+            more[_MEMORY] = sum(said.get(_MEMORY) or 0 for said in self._said.values() if isinstance(said, dict))
+        if found.get("host") is not None:
+            more["host"] = found["host"] | {environment.WORKERS: len(self._children)}
+        return found | more
 
     def stop(self, patience_s: float) -> None:
         """End all of them, who get so long together to end by themselves."""
@@ -92,11 +99,32 @@ class Workers:
             self._folder.cleanup()
 
 
+def work_together(config: str, task: str, tell: Tell) -> None:
+    """As ``work``; by several workers on this machine where the settings ask for them, each with their threads."""
+    settings = from_json(config)
+    if settings.workers_per_cell == 1:
+        work(config, task, tell)
+        return
+    gpus: list[str | None] = [*gpus_here(settings.device, choose_device(settings.device))] or [None]
+    own = [gpus[rank % len(gpus)] for rank in range(settings.workers_per_cell)]
+    try:
+        crew = Workers(settings, task, own, lambda event: tell("event", event))
+        try:
+            while (found := crew.listen()) is None:
+                time.sleep(TICK_S)
+        finally:
+            crew.stop(LAST_WORDS_S)
+    except Exception as error:  # outside of the cell, as in ``work``
+        told_error(error, tell)
+        return
+    tell("result" if isinstance(found, dict) else "ended", found)
+
+
 def _is_well(found: Found) -> bool:
     """Whether a worker's last word is no failure; a cell that is skipped, or a trial given up, is none."""
     return isinstance(found, dict) and found.get("status") not in ("failed", "oom", "timeout")
 
 
-def _follows(found: Any) -> bool:
+def _follows(found: dict[str, Any]) -> bool:
     """Whether a failure may well be the consequence of another worker's."""
     return any(word in str(found.get("reason")) for word in _FOLLOWS)
