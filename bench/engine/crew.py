@@ -11,6 +11,7 @@ The first worker speaks for the cell: it alone writes files, tells of progress, 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,6 +22,8 @@ from typing import ParamSpec, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from bench.engine import disturbance
 
 __all__ = ["Crew", "CrewError", "PartDone", "alone", "current", "divides", "joined", "leads", "once"]
 
@@ -166,10 +169,13 @@ def joined(meeting: Path, rank: int, size: int) -> Iterator[None]:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, f"file://{meeting}", timeout=PATIENCE, rank=rank, world_size=size)
     _crew = Crew(rank, size)
+    pids = _crew.join(torch.tensor([os.getpid()]), size).tolist()
+    disturbance.count_as_own(pid for pid in pids if pid != os.getpid())
     try:
         yield
     finally:
         _crew = None
+        disturbance.count_as_own(())
         if dist.is_initialized():
             dist.destroy_process_group()
 
@@ -188,6 +194,7 @@ def divides(function: Callable[P, T]) -> Callable[P, T]:
         if crew is not None:
             crew.meet()
             _crew = None
+            disturbance.count_as_own(())
             if crew.rank:
                 raise PartDone
         return result

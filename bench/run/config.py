@@ -116,7 +116,7 @@ class RunConfig:
     address: str | None = None
     """Address of the Ray cluster; by default that in RAY_ADDRESS, or one is made of this machine, for this run."""
     cpus_per_cell: int | None = None
-    """Cores that ray and slurm reserve for a cell, and its threads; 1 by default."""
+    """Cores that ray and slurm reserve for a cell, and its threads; 1 by default, or one for each of its workers."""
     gpus_per_cell: float | None = None
     """GPUs that ray and slurm reserve for a cell; none by default."""
     slurm: tuple[str, ...] = ()

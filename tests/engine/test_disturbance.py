@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -49,6 +50,27 @@ def load(waited: float, cpu: float, others: float, stolen: float = 0.0) -> Load:
 )
 def test_what_others_took_disturbs_and_nothing_else_does(found: Load, reason: str | None) -> None:
     assert found.reason == reason
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not count this")
+def test_workers_of_one_cell_do_not_disturb_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """150 ticks of its own and 50 of the kernel's; another one has ended."""
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "stat").write_text("7 (a b) c) S 1 1 1 0 -1 4 10 20 30 40 150 50 99 99 20 0 1\n")
+    monkeypatch.setattr(disturbance, "_PROCESSES", tmp_path)
+    before = disturbance.reading()
+    disturbance.count_as_own([7, 8])
+    try:
+        after = disturbance.reading()
+    finally:
+        disturbance.count_as_own(())
+    last = disturbance.reading()
+    assert before is not None
+    assert after is not None
+    assert last is not None
+    seconds = 200 / os.sysconf("SC_CLK_TCK")
+    assert seconds <= after.cpu - before.cpu < seconds + 1
+    assert last.cpu - before.cpu < 1
 
 
 def test_a_phase_adds_up_over_its_runs_and_over_threads_that_come_and_go() -> None:
