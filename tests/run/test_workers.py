@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from cell_records import TINY, Watcher
 
 from bench import environment
@@ -18,9 +19,10 @@ from bench.run.check import check
 from bench.run.config import RunConfig, from_json, to_json, to_toml
 from bench.run.context import silent
 from bench.run.executors import workers
-from bench.run.executors.child import Found
+from bench.run.executors.process import ProcessExecutor
+from bench.run.executors.remote import Found
 from bench.run.executors.workers import Workers
-from bench.run.session import resolve
+from bench.run.session import Session, resolve
 from bench.run.sweep import run
 
 MORTAL = '''
@@ -87,6 +89,26 @@ def test_two_workers_give_the_record_of_one_process(config: RunConfig, tmp_path:
         assert several.predictions is not None
     stored = {kind: sorted(p.name for p in (tmp_path / kind / "selections").iterdir()) for kind in ("one", "two")}
     assert stored["one"] == stored["two"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="two GPUs are needed")
+def test_two_gpus_agree_with_one(config: RunConfig, tmp_path: Path) -> None:
+    config = replace(config, methods=("autofield",), device="cuda")
+    (several,) = run(resolve(replace(config, workers_per_cell=2, out=tmp_path / "two")), Watcher())
+    (one,) = run(resolve(config), Watcher())
+    assert (several.status, several.reason) == ("ok", None), several.traceback
+    assert (several.auc, several.logloss) == pytest.approx((one.auc, one.logloss), abs=2e-4)
+
+
+def test_each_worker_needs_a_gpu_of_its_own(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = replace(resolve(replace(config, workers_per_cell=2)), device=torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match=r"workers-per-cell=2 on device=auto needs a GPU for each worker, .* are 1;"):
+        ProcessExecutor(Session(plan))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [ProcessExecutor(Session(plan))._gpu(number) for number in range(6)] == ["0", "1", "2", "3", "0", "1"]
 
 
 @pytest.mark.usefixtures("two_cores")
