@@ -20,7 +20,7 @@ from bench.records import RunFolder
 from bench.run import executors, schedule
 from bench.run.check import check
 from bench.run.config import RunConfig
-from bench.run.executors import ExecutorEntry, base, process
+from bench.run.executors import ExecutorEntry, base, child, process
 from bench.run.executors.base import R, Running, SeveralAtOnce, Task, TrialTask
 from bench.run.session import resolve
 from bench.run.sweep import run
@@ -233,13 +233,13 @@ def test_threads_and_gpus_are_shared_out(config: RunConfig, monkeypatch: pytest.
         assert (executor.slots, executor._gpus) == (executors.count_of(text) or 1, [])
     cuda = torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.delenv(process.VISIBLE, raising=False)
-    assert process._gpus("auto", cuda) == ["0", "1"]
-    assert process._gpus("cuda:1", cuda) == process._gpus("auto", torch.device("cpu")) == []
-    monkeypatch.setenv(process.VISIBLE, "GPU-a, 5")
-    assert process._gpus("cuda", cuda) == ["GPU-a", "5"]
+    monkeypatch.delenv(child.VISIBLE, raising=False)
+    assert child.gpus_here("auto", cuda) == ["0", "1"]
+    assert child.gpus_here("cuda:1", cuda) == child.gpus_here("auto", torch.device("cpu")) == []
+    monkeypatch.setenv(child.VISIBLE, "GPU-a, 5")
+    assert child.gpus_here("cuda", cuda) == ["GPU-a", "5"]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert process._gpus("auto", cuda) == []
+    assert child.gpus_here("auto", cuda) == []
 
 
 @pytest.mark.parametrize(
