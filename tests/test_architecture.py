@@ -151,7 +151,7 @@ def test_the_harness_imports_no_plug_in_but_the_tables_of_their_packages() -> No
 
 LAYERS = (  # a room imports itself and the rooms of the lines above it, but none beside or below it
     ("addresses", "errors", "plain"),
-    ("files", "identity", "lease", "processes", "seeds", "budget", "environment", "flags"),
+    ("files", "identity", "lease", "processes", "cluster", "seeds", "budget", "environment", "flags"),
     ("params",),
     ("predictions", "profiles", "records", "registry", "stats"),
     ("data.schema",),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bench.addresses import is_remote, without_secrets
 from bench.cli.meter import meter, teller
+from bench.data.prepare.workers import HERE, Workers
 from bench.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Wanted:
     force: bool = False
     """Make it anew even if it is there."""
     device: str = "cpu"
+    workers: Workers = HERE
     replacing: str = "--force"
     """What replaces a store that is there, for messages."""
 
@@ -180,7 +182,7 @@ def _make(folder: Path, wanted: Wanted) -> None:
         if wanted.download:
             raw = fetch_raw(card, wanted.data_dir, lambda done, total: show("fetch", done, total, "bytes"))
         tell = teller(show)
-        prepare(card, raw, folder, progress=tell, settings=Settings(device=wanted.device))
+        prepare(card, raw, folder, progress=tell, settings=Settings(device=wanted.device, workers=wanted.workers))
     seconds = time.perf_counter() - started
     manifest = read_manifest(folder, "")
     n_rows, n_fields = manifest["n_rows"], len(manifest["fields"])

@@ -14,6 +14,7 @@ import tyro
 from bench.addresses import without_secrets
 from bench.cli.making import Wanted, make_store, raw_at_hand, spread_raw
 from bench.cli.meter import meter, teller
+from bench.data.prepare.workers import Workers
 from bench.datasets import resolve_dataset, with_split
 from bench.errors import ConfigError, DataError
 from bench.params import Spec, parse_spec
@@ -53,6 +54,12 @@ class PrepareFlags:
     """Write the rows of a generated data set to this file as raw text, TAB between columns, and encode nothing."""
     device: str = "cpu"
     """Where the rows of a generated data set are made: cpu, cuda, cuda:N or auto; they are the same."""
+    workers: Annotated[str, tyro.conf.arg(metavar="N|ray|ray:N")] = "1"
+    """Who reads the raw data, into the same bytes: 1, the threads of this process; N processes; ray, the tasks of a Ray
+    cluster (ray:N: N at a time), whose nodes see the raw files at the same path"""
+    address: str | None = None
+    """With --workers ray: the cluster's address, e.g. auto or 10.0.0.1:6379; without it, that of RAY_ADDRESS, or one
+    that is made here"""
 
 
 def command(argv: Sequence[str]) -> int:
@@ -63,7 +70,8 @@ def command(argv: Sequence[str]) -> int:
         prog=PROG,
         config=(tyro.conf.HelptextFromCommentsOff, tyro.conf.FlagCreatePairsOff),
     )
-    card = _resolve(flags)
+    card, workers = _resolve(flags), Workers.read(flags.workers, flags.address)
+    workers.check(card)
     if flags.device != "cpu" and not card.generator:
         raise ConfigError(f"--device {flags.device}: data set {card.name!r} is not generated; leave --device out.")
     if flags.raw_out is not None:
@@ -75,7 +83,7 @@ def command(argv: Sequence[str]) -> int:
     if flags.download and card.junk:
         raise ConfigError(f"--download: {card.spec!r} is made from the store of {card.plain.spec!r}; prepare that.")
     with raw_at_hand(card, flags.raw, flags.data_dir) as raw:
-        make_store(Wanted(card, flags.data_dir, raw, flags.download, flags.force, flags.device))
+        make_store(Wanted(card, flags.data_dir, raw, flags.download, flags.force, flags.device, workers))
     return 0
 
 

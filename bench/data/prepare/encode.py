@@ -2,7 +2,7 @@
 
 While the text is read every block codes its values by a dictionary of its own; the blocks' dictionaries are
 merged into one a field. When the split is known, values are counted over the train rows, and those that occur
-often enough get the ids 2, 3, … in the order of the values, so that ids depend neither on blocks nor on threads.
+often enough get the ids 2, 3, … in the order of the values, so that ids depend neither on blocks nor on who reads them.
 """
 
 from __future__ import annotations
@@ -10,56 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from bench.data.prepare.blocks import CountJob, EncodeJob, StoredBlock, park_values
+from bench.data.prepare.crew import Crew
 from bench.data.prepare.dictionaries import Dictionary, NumberDictionary, waiting_values
-from bench.data.prepare.parallel import map_ordered
 from bench.data.prepare.spill import Slot, Spill
-from bench.data.prepare.turning import beside
-from bench.data.raw.fields import FieldBlock
-from bench.data.raw.texts import pack
 from bench.data.schema import FIRST_VALUE, MISSING, RARE, Field, Kind, Schema
-
-T = TypeVar("T")
-
-_CELLS_AT_ONCE = 1 << 22
-"""Ids that are written at a time: what is larger, the system takes back when it is freed, and clears for the next."""
-
-
-@dataclass(frozen=True)
-class StoredBlock:
-    """A block whose rows are in the spill file."""
-
-    n_rows: int
-    codes: tuple[Slot, ...]
-    """Of each field."""
-    values: tuple[pa.Array, ...]
-    """Of each field: the values behind its codes, short texts as numbers."""
-    parked: tuple[Slot | None, ...]
-    """Of each field: its values where they are numbers."""
-    numbers: tuple[Slot, ...]
-    """Of each numeric field, float64."""
-    further: tuple[Slot, ...]
-    """Codes of the further values of pooled fields, column by column."""
-
-
-def store_block(block: FieldBlock, spill: Spill) -> StoredBlock:
-    """Park the rows of ``block``."""
-    values = tuple(pack(column.values) for column in block.columns)
-    numbers = [np.asarray(one) for one in values if pa.types.is_integer(one.type)]
-    slots = iter(spill.append_all(numbers))
-    return StoredBlock(
-        n_rows=len(block.labels),
-        codes=spill.append_all([column.codes for column in block.columns]),
-        values=values,
-        parked=tuple(next(slots) if pa.types.is_integer(one.type) else None for one in values),
-        numbers=spill.append_all(block.numbers),
-        further=spill.append_all(block.further),
-    )
+from bench.data.store.manifest import ArrayFile
 
 
 @dataclass(frozen=True)
@@ -93,32 +54,6 @@ def build_vocabulary(values: pa.Array, counts: np.ndarray, min_count: int) -> Vo
     return Vocabulary(values.take(pa.array(kept)), np.concatenate([[n_rare, counts[0]], kept_counts]), table)
 
 
-@dataclass(frozen=True)
-class _Read:
-    """A block, read again."""
-
-    codes: list[np.ndarray]
-    """Of each field."""
-    tables: list[np.ndarray]
-    """Of each field: the id of each code, int32."""
-    numbers: list[np.ndarray]
-    further: list[np.ndarray]
-    owners: list[np.ndarray]
-    """The tables of the further values."""
-
-    def rows(self, some: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Some rows, as ``Encoder.id_blocks`` yields them."""
-        n_rows = some.stop - some.start
-        ids = (table.take(codes[some]) for table, codes in zip(self.tables, self.codes, strict=True))
-        numbers = (one[some] for one in self.numbers)
-        further = (table.take(codes[some]) for table, codes in zip(self.owners, self.further, strict=True))
-        return (
-            beside(ids, (n_rows, len(self.codes)), np.int32),
-            beside(numbers, (n_rows, len(self.numbers)), np.float64),
-            beside(further, (n_rows, len(self.further)), np.int32),
-        )
-
-
 class Encoder:
     """All fields of one data set on their way from blocks to ids."""
 
@@ -139,7 +74,8 @@ class Encoder:
 
     def add(self, block: StoredBlock, pool: Executor) -> None:
         """Take in the next block in file order."""
-        for field, (values, slot) in enumerate(zip(block.values, block.parked, strict=True)):
+        parked = block.parked or park_values(block.values, self._spill)
+        for field, (values, slot) in enumerate(zip(block.values, parked, strict=True)):
             known = self._dictionaries[field]
             if isinstance(known, NumberDictionary) and not pa.types.is_integer(values.type):
                 self._dictionaries[field] = known = known.to_texts()
@@ -148,34 +84,27 @@ class Encoder:
         due = [dictionary.merge for dictionary in self._dictionaries if dictionary.is_due]
         list(pool.map(_call, due))
 
-    def fit(self, in_train: np.ndarray, min_count: int, pool: Executor, tick: Callable[[int], None]) -> Schema:
+    def fit(self, in_train: np.ndarray, min_count: int, crew: Crew, tick: Callable[[int], None]) -> Schema:
         """Count values over the train rows and build every field's vocabulary.
 
         Args:
             in_train: bool [N].
             min_count: train rows that a value needs to get an id.
-            pool: runs blocks side by side.
+            crew: counts blocks side by side.
             tick: is told the number of rows counted so far.
         """
+        pool = crew.pool
         list(pool.map(_call, [dictionary.finish for dictionary in self._dictionaries]))
         self._maps = list(pool.map(self._map_codes, range(len(self._blocks))))
         totals = [np.zeros(len(dictionary.values) + 1, np.int64) for dictionary in self._dictionaries]
-
-        read = self._spill.read_each
-
-        def count(block: int, start: int) -> list[np.ndarray]:
-            train = np.flatnonzero(in_train[start : start + self._blocks[block].n_rows])
-            found = [np.bincount(codes.take(train), minlength=1) for codes in read(self._blocks[block].codes)]
-            for owner, codes in zip(self._owners, read(self._blocks[block].further), strict=True):
-                more = np.bincount(codes.take(train), minlength=1)
-                more[0] = 0  # that a row has no further value does not make one missing
-                found[owner] = _sum(found[owner], more)
-            return found
-
-        for block, start, counts in self._each_block(count, pool):
-            for total, places, found in zip(totals, read(self._maps[block]), counts, strict=True):
+        jobs = (
+            CountJob(number, block, in_train[start : start + block.n_rows], self._owners)
+            for number, start, block in self._each_block()
+        )
+        for (number, start, block), counts in zip(self._each_block(), crew.count(jobs), strict=True):
+            for total, places, found in zip(totals, self._spill.read_each(self._maps[number]), counts, strict=True):
                 total[places[: len(found)]] += found
-            tick(start + self._blocks[block].n_rows)
+            tick(start + block.n_rows)
         # The one value of a numeric field stands for its number and is kept, however often it is missing.
         needs = [0 if kind == "numeric" else min_count for kind in self.kinds]
         values = [dictionary.values for dictionary in self._dictionaries]
@@ -186,51 +115,40 @@ class Encoder:
     def _map_codes(self, block: int) -> tuple[Slot, ...]:
         return self._spill.append_all([dictionary.table(block) for dictionary in self._dictionaries])
 
-    def id_blocks(self, offsets: np.ndarray, pool: Executor) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """The encoded rows in file order, some of a block at a time.
+    def write(self, offsets: np.ndarray, crew: Crew, files: Sequence[ArrayFile]) -> Iterator[int]:
+        """Write the encoded rows in file order, some of a block at a time.
+
+        Args:
+            offsets: added to the ids of each field.
+            crew: encodes blocks side by side.
+            files: of ids, numbers and ids of further values.
 
         Yields:
-            ids int32 [n, F] with ``offsets`` added, numbers float64 [n, numeric fields], and ids of further values of
-            pooled fields, int32 [n, P].
+            the rows of each part.
         """
         starts = offsets[:-1].astype(np.int32)
-        size = max(_CELLS_AT_ONCE // max(len(starts), 1), 1)
-
-        def encode(job: tuple[_Read, slice]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            return job[0].rows(job[1])
-
         jobs = (
-            (read, slice(first, min(first + size, stored.n_rows)))
-            for block, stored in enumerate(self._blocks)
-            for read in (self._read(block, starts),)
-            for first in range(0, stored.n_rows, size)
+            EncodeJob(number, block, first, self._tables(number, starts), self._owners)
+            for number, first, block in self._each_block()
         )
-        yield from map_ordered(encode, jobs, pool)
+        yield from crew.write(jobs, files)
 
-    def _read(self, block: int, starts: np.ndarray) -> _Read:
-        stored, read = self._blocks[block], self._spill.read_each
+    def _tables(self, block: int, starts: np.ndarray) -> list[np.ndarray]:
+        """Of each field: the id of each of the block's codes."""
         tables = []
-        for places, vocabulary, start in zip(read(self._maps[block]), self.vocabularies, starts, strict=True):
-            tables.append(vocabulary.table.take(places))
+        places = self._spill.read_each(self._maps[block])
+        for table, vocabulary, start in zip(places, self.vocabularies, starts, strict=True):
+            tables.append(vocabulary.table.take(table))
             tables[-1] += start
-        owners = [tables[owner] for owner in self._owners]
-        return _Read([*read(stored.codes)], tables, [*read(stored.numbers)], [*read(stored.further)], owners)
+        return tables
 
-    def _each_block(self, work: Callable[[int, int], T], pool: Executor) -> Iterator[tuple[int, int, T]]:
-        """``work(block, first row)`` for every block, side by side; block, first row and result in order."""
-        ends = np.cumsum([block.n_rows for block in self._blocks]).tolist()
-        jobs = list(enumerate([0, *ends[:-1]]))
-        for (block, start), result in zip(jobs, map_ordered(lambda job: work(*job), jobs, pool), strict=True):
-            yield block, start, result
+    def _each_block(self) -> Iterator[tuple[int, int, StoredBlock]]:
+        """Number, first row, and the block, in file order."""
+        first = 0
+        for number, block in enumerate(self._blocks):
+            yield number, first, block
+            first += block.n_rows
 
 
 def _call(work: Callable[[], None]) -> None:
     work()
-
-
-def _sum(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The sum of two arrays of counts, of which the shorter one counts 0 beyond its end."""
-    total = np.zeros(max(len(one), len(other)), dtype=one.dtype)
-    total[: len(one)] += one
-    total[: len(other)] += other
-    return total

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,24 +13,23 @@ from bench.data.card.card import DatasetCard
 from bench.data.card.labels import LabelValues, check_labels
 from bench.data.card.layout import Layout
 from bench.data.prepare.alike import check_alike
-from bench.data.prepare.encode import Encoder, StoredBlock, store_block
+from bench.data.prepare.blocks import StoredBlock, store_block
+from bench.data.prepare.crew import Crew, in_order
+from bench.data.prepare.encode import Encoder
 from bench.data.prepare.parallel import map_ordered
 from bench.data.prepare.reading import Cut, Opened, count_rows, read_parts
-from bench.data.prepare.sampling import Part, Sample, Thinned, n_rows_of, sample_of, thinned
-from bench.data.prepare.spill import Spill
+from bench.data.prepare.sampling import Part, Sample, n_rows_of, sample_of, thinned
 from bench.data.prepare.tables import Tables, choose_tables
+from bench.data.prepare.work import Job, Seen, Work, parse_thinned
 from bench.data.raw.buckets import bucket_keys
 from bench.data.raw.columns import LocalColumn, code_numbers, recode
-from bench.data.raw.fields import Extreme, FieldBlock, SideTable, make_fields, row_times
+from bench.data.raw.fields import Extreme, FieldBlock, SideTable
 from bench.data.raw.generated import Content, GeneratedBlock, generated_data, hex_words, load_callable
-from bench.data.raw.markers import number_markers, without_markers
 from bench.data.raw.names import partition_keys
-from bench.data.raw.readers import LongRows, RawBlock
-from bench.data.raw.row_numbers import Numbered, index_notes, numbered
+from bench.data.raw.readers import LongRows
+from bench.data.raw.row_numbers import Numbered, index_notes
 from bench.data.raw.sources import RawSource, shown
-from bench.data.raw.texts import as_texts
 from bench.data.schema import Kind
-from bench.data.store.group_split import UNKNOWN, split_of_values
 from bench.data.store.splits import MIN_ROWS
 from bench.errors import ConfigError, DataError, quoted, suggest
 
@@ -65,9 +62,7 @@ class Ingested:
     """Their numbers in the raw table where they are a part of it, increasing, int64 [N]."""
 
 
-def ingest_raw(
-    card: DatasetCard, source: RawSource, spill: Spill, pool: Executor, chunk_bytes: int, tick: Tick
-) -> Ingested:
+def ingest_raw(card: DatasetCard, source: RawSource, crew: Crew, chunk_bytes: int, tick: Tick) -> Ingested:
     """Read the table of ``card`` from ``source``.
 
     Raises:
@@ -75,10 +70,10 @@ def ingest_raw(
             class alone, or no times where the split needs them.
     """
     tables = choose_tables(card, source)
-    layout = tables.layout
+    layout, spill = tables.layout, crew.spill
     cut = Cut(chunk_bytes * _widths(layout), spill.folder, check_alike(source, tables, spill.folder))
     sample = sample_of(card, lambda: count_rows(source, tables, cut))
-    work = _Work(card, tables, read_sides(layout, source), spill)
+    work = Work(card, tables, read_sides(layout, source))
     kinds = [layout.kind(name) for name in layout.fields]
     encoder = Encoder(layout.fields, kinds, spill, [layout.positions(name) for name in layout.fields])
     labels: list[np.ndarray] = []
@@ -88,16 +83,16 @@ def ingest_raw(
     members = (*tables.members, *tables.tests)
     counts = [Counted() for _ in members]
     drawn = None if sample is None else _Drawn(sample)
-    parts = read_parts(source, tables, cut)
-    jobs = ((place, opened.parse, part) for place, opened, part in parts) if drawn is None else drawn.of(parts)
-    for place, block, decides, stored, seen in map_ordered(work, jobs, pool):
-        encoder.add(stored, pool)
-        counts[place].add(seen)
-        labels.append(block.labels)
-        values.add(block.label_values)
-        deciding += [] if decides is None else [decides]
-        for number, found in enumerate(block.extremes):
-            extremes[number] += found
+    parts = read_parts(source, tables, replace(cut, apart=crew.is_apart and drawn is None))
+    jobs = (Job(place, opened.parse, part) for place, opened, part in parts) if drawn is None else drawn.of(parts)
+    for found in in_order(crew, work, jobs):
+        encoder.add(found.stored, crew.pool)
+        counts[found.place].add(found.seen)
+        labels.append(found.block.labels)
+        values.add(found.block.label_values)
+        deciding += [] if found.decides is None else [found.decides]
+        for number, ends in enumerate(found.block.extremes):
+            extremes[number] += ends
         tick(sum(one.rows for one in counts) if drawn is None else drawn.n_read)
     test_rows = sum(one.rows for one in counts[len(tables.members) :])
     if drawn is not None:
@@ -134,15 +129,6 @@ def _no_rows(member: str) -> DataError:
     return DataError(f"{shown(member)}: there are no rows below the header; pass the file with the rows.")
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What is worth a note in one block."""
-
-    rows: int
-    long_rows: LongRows
-    numbered: dict[str, int]
-
-
 @dataclass
 class Counted:
     """What was found in one file so far."""
@@ -166,7 +152,7 @@ class _Drawn:
         self._numbers: list[np.ndarray] = []
         self.n_read = 0
 
-    def of(self, parts: Iterable[tuple[int, Opened, Part]]) -> Iterator[_Job]:
+    def of(self, parts: Iterable[tuple[int, Opened, Part]]) -> Iterator[Job]:
         """The parts that hold any of them, without the other rows."""
         for place, opened, part in parts:
             first, n_rows = self.n_read, n_rows_of(part, opened.dialect)
@@ -175,7 +161,7 @@ class _Drawn:
             if len(places):
                 self._numbers.append(places + first)
                 thin = thinned(part, opened.dialect, places)
-                yield place, partial(_parse_thinned, parse=opened.parse), thin
+                yield Job(place, partial(parse_thinned, parse=opened.parse), thin)
 
     @property
     def numbers(self) -> np.ndarray:
@@ -196,46 +182,6 @@ class _Drawn:
     def note(self, card: DatasetCard, n_rows: int) -> str:
         """Says that the store is not the whole."""
         return f"{n_rows:,} of {self.n_read:,} rows, drawn by a hash of their numbers: {card.spec} is not the whole."
-
-
-def _parse_thinned(thin: Thinned, parse: Callable[[Any], RawBlock]) -> RawBlock:
-    return thin.parse(parse)
-
-
-class _Work:
-    """Makes fields of parts; called by several threads."""
-
-    def __init__(self, card: DatasetCard, tables: Tables, sides: tuple[SideTable, ...], spill: Spill) -> None:
-        self._card, self._layout, self._sides, self._spill = card, tables.layout, sides, spill
-        self._markers = number_markers(tables.layout.missing, tables.layout.decimal)
-        order = card.order if card.temporal else None
-        self._ordered_by = order.column_of(tables.layout, tables.members[0]) if order else None
-
-    def __call__(self, given: _Job) -> tuple[int, FieldBlock, np.ndarray | None, StoredBlock, Seen]:
-        place, parse, part = given
-        raw = without_markers(parse(part), self._markers)
-        block = make_fields(raw, self._layout, self._sides, self._card.merged_buckets)
-        decides = group_splits(raw, self._card) if self._card.group else None
-        if self._ordered_by is not None:
-            decides = row_times(raw, self._ordered_by)
-        stored = store_block(block, self._spill)
-        block = replace(block, columns=[], numbers=())  # they are parked now
-        # of a part of the rows, what lies between two is not known
-        whole = not isinstance(part, Thinned)
-        seen = Seen(raw.n_rows, *((raw.long_rows(), numbered(raw, self._layout)) if whole else (LongRows(), {})))
-        return place, block, decides, stored, seen
-
-
-def group_splits(raw: RawBlock, card: DatasetCard) -> np.ndarray:
-    """The split of each row's group, uint8 [n]; ``UNKNOWN`` where the row names none."""
-    column = raw.columns[card.group]
-    known = split_of_values(map(str, as_texts(column.values).to_pylist()), card.split_seed, card.shares)
-    found: np.ndarray = np.concatenate([[np.uint8(UNKNOWN)], known])[column.codes]
-    return found
-
-
-_Job = tuple[int, Callable[[Any], RawBlock], Any]
-"""The place of its file, what parses it, and what is parsed."""
 
 
 def _notes(tables: Tables, counts: Sequence[Counted], source: RawSource) -> tuple[str, ...]:
@@ -293,7 +239,7 @@ def read_sides(layout: Layout, source: RawSource) -> tuple[SideTable, ...]:
 
 
 def ingest_generated(
-    card: DatasetCard, spill: Spill, pool: Executor, tick: Callable[[int, int | None], None], device: str = "cpu"
+    card: DatasetCard, crew: Crew, tick: Callable[[int, int | None], None], device: str = "cpu"
 ) -> Ingested:
     """Make the rows of a generated card on ``device``.
 
@@ -302,6 +248,7 @@ def ingest_generated(
         DataError: it makes no rows.
     """
     data = generated_data(card, device)
+    spill, pool = crew.spill, crew.pool
 
     def work(block: GeneratedBlock) -> tuple[GeneratedBlock, StoredBlock]:
         columns = [_coded(block.columns[name], data.content(name), data.missing) for name in data.fields]

@@ -20,11 +20,13 @@ import numpy as np
 
 from bench.data.card.card import DatasetCard
 from bench.data.card.split_keys import SPLITS
+from bench.data.prepare.crew import Crew
 from bench.data.prepare.ingest import Ingested, ingest_generated, ingest_raw
 from bench.data.prepare.junk import add_junk
 from bench.data.prepare.spill import Spill
 from bench.data.prepare.turning import turned
 from bench.data.prepare.vocabulary_file import write_vocabulary
+from bench.data.prepare.workers import HERE, Workers
 from bench.data.prepare.workspace import Workspace
 from bench.data.raw.chunks import CHUNK_BYTES
 from bench.data.raw.fields import Extreme
@@ -68,11 +70,25 @@ class Settings:
     """Parser threads; 0: one a core, at most 8."""
     device: str = "cpu"
     """Where the rows of a generated data set are made."""
+    workers: Workers = HERE
+    """Who reads a raw table."""
 
     def pool(self) -> ThreadPoolExecutor:
         """The threads."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return ThreadPoolExecutor(self.threads or min(cores, 8))
+
+    def crew(self, spill: Spill, pool: Executor) -> Crew:
+        """Those who read, count and encode; errors as of joining a Ray cluster."""
+        if self.workers.on_ray:
+            from bench.data.prepare.ray_tasks import RayTasks  # noqa: PLC0415 - an extra
+
+            return RayTasks(spill, pool, self.workers)
+        if self.workers.count == 1:
+            return Crew(spill, pool)
+        from bench.data.prepare.processes import Processes  # noqa: PLC0415
+
+        return Processes(spill, pool, self.workers.count)
 
 
 def prepare(
@@ -90,7 +106,7 @@ def prepare(
         raw: its raw data: a file, an archive or a folder, or the files that are its parts; None for generated data.
         out: the store's folder.
         progress: is told how far the work is.
-        settings: chunk size and threads.
+        settings: chunk size, threads and workers.
 
     Raises:
         DataError: the raw data or the folder cannot be used.
@@ -104,12 +120,13 @@ def prepare(
         raise DataError(f"data set {card.name!r}: pass its raw data with --raw PATH.")
     if raw is not None and card.generator:
         raise DataError(f"data set {card.name!r} is generated: leave out --raw {raw}.")
+    settings.workers.check(card)
     keep_freed_memory()
     with Workspace(out) as work:
         try:
             # The threads end first: none may touch the spill file once it is closed.
-            with Spill(work.folder) as spill, settings.pool() as pool:
-                tools = _Tools(spill, pool, progress or (lambda _: None), settings.chunk_bytes, settings.device)
+            with Spill(work.folder) as spill, settings.pool() as pool, settings.crew(spill, pool) as crew:
+                tools = _Tools(crew, progress or (lambda _: None), settings.chunk_bytes, settings.device)
                 manifest = _Preparer(card, work.folder, tools).build(raw)
             files.write_manifest(work.folder, manifest)
             return work.publish()
@@ -121,11 +138,15 @@ def prepare(
 class _Tools:
     """What every step of one preparation works with."""
 
-    spill: Spill
-    pool: Executor
+    crew: Crew
     tell: Tell
     chunk_bytes: int
     device: str
+
+    @property
+    def pool(self) -> Executor:
+        """The threads of this process."""
+        return self.crew.pool
 
     def ticker(self, phase: str, n_rows: int) -> Callable[[int], None]:
         """Tells that so many of ``n_rows`` rows are through ``phase``."""
@@ -147,7 +168,7 @@ class _Preparer:
         shares = card.shares if card.in_whole_classes else None
         check_splits(data.labels, splits, f"data set {card.name!r}", shares, card.group)
         tick = tools.ticker("count", len(splits))
-        schema = data.encoder.fit(splits == TRAIN, card.min_count, tools.pool, tick)
+        schema = data.encoder.fit(splits == TRAIN, card.min_count, tools.crew, tick)
         sums = self._write_arrays(data, schema, splits)
         return self._describe(data, schema, splits) | {"raw": prints.result(), "files": sums}
 
@@ -169,7 +190,7 @@ class _Preparer:
             def made(rows: int, total: int | None) -> None:
                 tools.tell(Progress("read", rows, rows / total if total else None))
 
-            data = ingest_generated(self._card, tools.spill, tools.pool, made, tools.device)
+            data = ingest_generated(self._card, tools.crew, made, tools.device)
             return data, tools.pool.submit(list)
         with RawSource(raw, self._card.max_expansion, self._card.column_names) as source:
 
@@ -177,7 +198,7 @@ class _Preparer:
                 done = source.progress_bytes()
                 tools.tell(Progress("read", rows, None if done is None else done[0] / done[1]))
 
-            data = ingest_raw(self._card, source, tools.spill, tools.pool, tools.chunk_bytes, tick)
+            data = ingest_raw(self._card, source, tools.crew, tools.chunk_bytes, tick)
             return data, tools.pool.submit(source.fingerprints)
 
     def _write_arrays(self, data: Ingested, schema: Schema, splits: np.ndarray) -> dict[str, str]:
@@ -204,25 +225,15 @@ class _Preparer:
     def _write_ids(self, data: Ingested, schema: Schema) -> dict[str, str]:
         n_rows, n_numeric = len(data.labels), len(schema.numeric_fields)
         tick = self._tools.ticker("write", n_rows)
-        done, pool = 0, self._tools.pool
-        writing: list[Future[None]] = []
+        done = 0
         with (
             files.ArrayFile(self._folder / files.IDS, np.int32, (n_rows, schema.n_fields)) as ids,
             files.ArrayFile(self._folder / files.NUMERIC, np.float64, (n_rows, n_numeric)) as numeric,
             files.ArrayFile(self._folder / files.POOLED, np.int32, (n_rows, len(schema.padding))) as pooled,
         ):
-            try:
-                for block, numbers, further in data.encoder.id_blocks(schema.offsets, pool):
-                    for write in writing:
-                        write.result()
-                    arrays = ((ids, block), (numeric, numbers), (pooled, further))
-                    writing = [pool.submit(file.write, array) for file, array in arrays if array.size]
-                    done += len(block)
-                    tick(done)
-                for write in writing:
-                    write.result()
-            finally:
-                wait(writing)
+            for rows in data.encoder.write(schema.offsets, self._tools.crew, (ids, numeric, pooled)):
+                done += rows
+                tick(done)
         sums = {files.IDS: ids.sha256, files.NUMERIC: numeric.sha256, files.POOLED: pooled.sha256}
         for name, has in ((files.NUMERIC, n_numeric), (files.POOLED, len(schema.padding))):
             if not has:

@@ -31,6 +31,10 @@ class Tables:
         more = len(self.members) - 1
         return shown(self.members[0]) + (f" and {more} more" if more else "")
 
+    def only(self, member: str) -> Tables:
+        """One of the files alone."""
+        return Tables(self.layout, *(((), (member,)) if member in self.tests else ((member,), ())))
+
     def check_alone(self, source: RawSource) -> None:
         """Make sure that a tar holds no second table behind the one that was read.
 

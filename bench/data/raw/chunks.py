@@ -38,11 +38,11 @@ def chunks(stream: TextStream, dialect: Dialect, chunk_bytes: int, header: Heade
     while _fill(text, stream, len(text) + chunk_bytes):
         end = dialect.last_row_end(text)
         if not end:
-            _check_length(text, stream.name, line, dialect)
+            check_length(text, stream.name, line, dialect)
             continue
         rest = bytes(memoryview(text)[end:])
         del text[end:]
-        whole, held = _hold_blank_lines(text)
+        whole, held = hold_blank_lines(text)
         text = bytearray(held + rest)
         if whole:
             chunk = Chunk(stream.name, line, whole, count_byte(whole, _LF))
@@ -50,7 +50,7 @@ def chunks(stream: TextStream, dialect: Dialect, chunk_bytes: int, header: Heade
             line += chunk.line_ends
     if text.endswith(b"\r"):  # which is half a line end
         del text[-1:]
-    whole, _ = _hold_blank_lines(text)
+    whole, _ = hold_blank_lines(text)
     if whole:
         yield Chunk(stream.name, line, whole, count_byte(whole, _LF))
 
@@ -63,7 +63,7 @@ def _fill(text: bytearray, stream: TextStream, size: int) -> bool:
     return len(text) > before
 
 
-def _check_length(data: Bytes, name: str, line: int, dialect: Dialect) -> None:
+def check_length(data: Bytes, name: str, line: int, dialect: Dialect) -> None:
     """Give up where the beginning of a row is longer than any row.
 
     Raises:
@@ -75,7 +75,7 @@ def _check_length(data: Bytes, name: str, line: int, dialect: Dialect) -> None:
         raise DataError(f"{name}: line {line} is longer than {LONGEST_ROW} bytes; check that it is a text table.")
 
 
-def _hold_blank_lines(data: bytearray) -> tuple[bytearray, bytes]:
+def hold_blank_lines(data: bytearray) -> tuple[bytearray, bytes]:
     """Split off blank lines at the end, which are rows only if other rows follow; ``data`` is cut."""
     kept = last = len(data)
     while data.endswith(b"\n", 0, kept):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -25,6 +27,10 @@ class Scratch(threading.local):
     def __init__(self) -> None:
         self._held = np.empty(0, dtype=np.uint8)
 
+    def __reduce__(self) -> tuple[Callable[[], Scratch], tuple[()]]:
+        """Sent to another process it is the one that this has for all that were sent."""
+        return _received, ()
+
     def array(self, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
         """An array of any content, which holds until the thread asks for the next."""
         n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
@@ -32,3 +38,8 @@ class Scratch(threading.local):
             self._held = np.empty(0, dtype=np.uint8)  # let go of before there is another
             self._held = np.empty(n_bytes, dtype=np.uint8)
         return self._held[:n_bytes].view(dtype).reshape(shape)
+
+
+@cache
+def _received() -> Scratch:
+    return Scratch()

@@ -6,35 +6,46 @@ inside another file, which is copied to a temporary one.
 
 from __future__ import annotations
 
-import gzip
 import io
-import lzma
 import shutil
-import tarfile
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from bench.data.card.layout import MAX_EXPANSION
-from bench.data.raw.compression import Bound, ExpansionError, decompressed, first_bytes
+from bench.data.raw.compression import Bound, decompressed, first_bytes
 from bench.data.raw.containers import Container, Folder, Several, Single, Tar, Zip
 from bench.data.raw.names import is_junk, listed, matches, named, natural, partition_keys, partition_text, shown, twins
-from bench.data.raw.signatures import HEAD_BYTES, is_tar, is_zip
+from bench.data.raw.raw_stream import RawStream, readable
+from bench.data.raw.signatures import HEAD_BYTES, is_parquet, is_tar, is_zip
 from bench.errors import DataError
 from bench.files import file_sha256
 
-_DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
 _COPY_BYTES = 1 << 22
 _LARGEST_TEXT = 1 << 28
 """Bytes of a side table, which is read whole."""
+_WHOLE_BYTES = 1 << 26
+"""The largest file of which one process reads all."""
 __all__ = ["RawSource", "RawStream", "shown"]
 
 _ONE_FILE = "pass the file that is the table with --raw, or, if all are parts of it, set join = true under [raw]"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The arguments of a ``RawSource``."""
+
+    path: Path | Sequence[Path]
+    max_expansion: int
+    columns: Collection[str]
+
+    def open(self) -> RawSource:
+        """The raw data."""
+        return RawSource(self.path, self.max_expansion, self.columns)
 
 
 class RawSource:
@@ -60,7 +71,7 @@ class RawSource:
         self.opened: list[str] = []
         """Members read so far."""
         self._plain: IO[bytes] | None = None
-        with ExitStack() as stack, _readable(self._name):
+        with ExitStack() as stack, readable(self._name):
             self._container = self._open(stack)
             self._stack = stack.pop_all()
 
@@ -230,7 +241,7 @@ class RawSource:
         return list(self._members())
 
     def _members(self) -> Iterator[str]:
-        with _readable(self._name):
+        with readable(self._name):
             names = self._container.names()
             yield from names if self.is_single or self.is_several else (name for name in names if not is_junk(name))
 
@@ -249,7 +260,7 @@ class RawSource:
         """
         if member not in self.opened:
             self.opened.append(member)
-        with _readable(member):
+        with readable(member):
             bound = self._bound(self._path_of(member))
             file = self._container.open(member, bound)
             self._stack.callback(file.close)
@@ -257,6 +268,36 @@ class RawSource:
 
     def _bound(self, path: Path) -> Bound:
         return Bound(path.stat().st_size, self._ratio)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What opens the same raw data once more, in another process."""
+        return Recipe(self._paths[0] if len(self._paths) == 1 else self._paths, self._ratio, self._columns)
+
+    def is_packed(self, member: str, head: bytes) -> bool:
+        """Whether ``member``, a small file of its own, is no plain text; ``head`` as of ``plain_path``."""
+        if not self.lies_open or self._path_of(member).stat().st_size > _WHOLE_BYTES:
+            return False
+        return is_parquet(head) or self.plain_path(member, head) is None
+
+    def plain_path(self, member: str, head: bytes) -> Path | None:
+        """The file that is ``member`` as it lies, uncompressed; None where there is none.
+
+        Args:
+            member: the table.
+            head: its first bytes, as its stream has them.
+        """
+        path = self._path_of(member)
+        if path.is_file() and (self.path.is_dir() or self.is_single or self.is_several):
+            with path.open("rb") as file:
+                if first_bytes(file, HEAD_BYTES) == head:
+                    return path
+        return None
+
+    def read_on(self, place: int) -> None:
+        """Count a plain file, which others read, as read up to ``place``."""
+        if self._plain is not None:
+            self._plain.seek(place)
 
     def seekable_file(self, member: str, folder: Path) -> Path:
         """A file with the bytes of ``member``, decompressed: its own, or a copy in ``folder`` until the source closes.
@@ -266,11 +307,8 @@ class RawSource:
         """
         stream = self.stream(member)
         self._plain = None
-        path = self._path_of(member)
-        if path.is_file() and (self.path.is_dir() or self.is_single or self.is_several):
-            with path.open("rb") as file:
-                if first_bytes(file, HEAD_BYTES) == stream.head:
-                    return path
+        if path := self.plain_path(member, stream.head):
+            return path
         copy = self._stack.enter_context(tempfile.NamedTemporaryFile(dir=folder))  # noqa: SIM115 - closed with the rest
         room = shutil.disk_usage(folder).free // 2  # the store needs the other half
         while data := stream.read(_COPY_BYTES):
@@ -307,52 +345,13 @@ class RawSource:
         if not self.is_several and self.path.is_dir():
             order = sorted(self.opened, key=natural) if self._in_parts else sorted(self.opened)
             files = [(name, self.path / name) for name in order]
-        with _readable(self._name):
+        with readable(self._name):
             return [self._fingerprint(name, path) for name, path in files]
 
     def _fingerprint(self, name: str, path: Path) -> dict[str, object]:
         found: dict[str, object] = {"name": name, "bytes": path.stat().st_size, "sha256": file_sha256(path)}
         folders = partition_text(path.as_posix(), self._columns)
         return found | ({"partition": folders} if folders else {})
-
-
-class RawStream:
-    """Decompressed bytes of one member; damage met while reading becomes a DataError."""
-
-    def __init__(self, name: str, file: IO[bytes], packed: IO[bytes] | None = None) -> None:
-        self.name, self._file, self._packed = shown(name), file, packed or file
-
-    def __enter__(self) -> RawStream:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the member's file."""
-        self._file.close()
-        self._packed.close()
-
-    @property
-    def head(self) -> bytes:
-        """The first bytes, before any were read.
-
-        Raises:
-            DataError: the member is cut short, damaged or cannot be read.
-        """
-        with _readable(self.name):
-            return first_bytes(self._file, HEAD_BYTES)
-
-    def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes, or all for -1; nothing at the end.
-
-        Raises:
-            DataError: the member is cut short, damaged or cannot be read.
-        """
-        with _readable(self.name):
-            return self._file.read(size)
 
 
 def _several(paths: Sequence[Path]) -> Several:
@@ -362,7 +361,7 @@ def _several(paths: Sequence[Path]) -> Several:
         DataError: one is there twice, is a folder, or is empty or cannot be read.
     """
     for path in paths:
-        with _readable(path.name):
+        with readable(path.name):
             if paths.count(path) > 1:
                 raise DataError(f"--raw {path}: is given twice; its rows would count twice.")
             if path.is_dir():
@@ -370,24 +369,3 @@ def _several(paths: Sequence[Path]) -> Several:
             if not path.stat().st_size:
                 raise DataError(f"{shown(path.name)}: the file is empty; take it out.")
     return Several(paths)
-
-
-@contextmanager
-def _readable(name: str) -> Iterator[None]:
-    try:
-        yield
-    except ExpansionError as error:
-        raise DataError(f"{shown(name)}: {error}.") from None
-    except _DAMAGE as error:
-        raise _damaged(name, error) from None
-    except FileNotFoundError:
-        raise DataError(f"{shown(name)}: there is no such file; check the path given to --raw.") from None
-    except OSError as error:
-        if error.errno is None:  # the system's own errors have a number, those of decompressors have none
-            raise _damaged(name, error) from None
-        reason = error.strerror or str(error)
-        raise DataError(f"{shown(name)}: cannot be read ({reason}); check the path and its permissions.") from None
-
-
-def _damaged(name: str, error: Exception) -> DataError:
-    return DataError(f"{shown(name)}: the file is cut short or damaged ({error}); fetch it again.")

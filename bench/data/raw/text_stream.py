@@ -34,6 +34,7 @@ class TextStream:
                 where values may hold line ends.
         """
         self.name = stream.name
+        self._is_plain = layout.is_utf8
         self._read = stream.read if layout.is_utf8 else _Decoder(stream, layout.encoding).read
         head = b""
         while len(head) < _HEAD_BYTES and (more := self._read(_HEAD_BYTES - len(head))):
@@ -41,12 +42,18 @@ class TextStream:
         if head.startswith(_UTF16_MARKS):
             raise DataError(f"{self.name}: is UTF-16 text; set encoding = 'utf-16' in the card.")
         self._head = head.removeprefix(codecs.BOM_UTF8)
+        self._taken = len(head) - len(self._head)
         self._returns = b"\r" in head.rstrip(b"\r") and b"\n" not in head
         if self._returns and layout.newlines_in_values:
             raise DataError(
                 f"{self.name}: its lines end in carriage returns alone, which newlines_in_values = true cannot tell "
                 f"from those inside values; turn them into line feeds first, or take that key out of the card."
             )
+
+    @property
+    def place(self) -> int | None:
+        """How many bytes of the stream came before what is read next; None where it is not read as it lies."""
+        return self._taken if self._is_plain and not self._returns else None
 
     def read(self, size: int) -> bytes:
         """About ``size`` bytes of UTF-8; nothing at the end.
@@ -56,6 +63,7 @@ class TextStream:
         """
         data, self._head = self._head[:size], self._head[size:]
         data = data or self._read(size)
+        self._taken += len(data)
         return data.replace(b"\r", b"\n") if self._returns else data
 
 

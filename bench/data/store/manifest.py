@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,6 +28,23 @@ POOLED = "pooled.npy"
 ROWS = "rows.npy"
 """Of a store of some rows: their numbers in the raw table."""
 VOCABULARY = "vocabulary.parquet"
+_READ_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class RowsPlace:
+    """A place in an array's file."""
+
+    path: Path
+    start: int
+
+    def write(self, block: np.ndarray, before: int = 0) -> None:
+        """Write rows, ``before`` bytes behind the place."""
+        data = np.ascontiguousarray(block).reshape(-1).view(np.uint8).data
+        with self.path.open("r+b", buffering=0) as file:
+            file.seek(self.start + before)
+            while data:
+                data = data[file.write(data) :]
 
 
 class ArrayFile:
@@ -33,18 +53,35 @@ class ArrayFile:
     def __init__(self, path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
         self.path = path
         self._digest = hashlib.sha256()
-        self._file = path.open("wb")
+        self._file = path.open("w+b")
         header = {"descr": npy_format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
         npy_format.write_array_header_1_0(self._file, header)
         self._dtype = np.dtype(dtype)
         self._file.flush()
         self._digest.update(path.read_bytes())
+        self._header_bytes = self._taken = self._file.tell()
+        self._row_bytes = self._dtype.itemsize * math.prod(shape[1:])
 
     def write(self, block: np.ndarray) -> None:
         """Append rows."""
         data = np.ascontiguousarray(block, dtype=self._dtype).reshape(-1).view(np.uint8).data
         self._file.write(data)
         self._digest.update(data)
+
+    def place(self, row: int) -> RowsPlace:
+        """Where another process writes the rows from ``row`` on; ``take_over`` is told of them, in their order."""
+        return RowsPlace(self.path.absolute(), self._header_bytes + row * self._row_bytes)
+
+    def take_over(self, n_rows: int) -> None:
+        """Go on behind the next rows, which another process has written."""
+        end = self._taken + n_rows * self._row_bytes
+        while self._taken < end:
+            # Past the file's buffer, which would hold bytes behind ``end`` from before they are written.
+            data = os.pread(self._file.fileno(), min(end - self._taken, _READ_BYTES), self._taken)
+            if not data:
+                raise DataError(f"{self.path}: rows that a worker has written are not there; repeat the command.")
+            self._digest.update(data)
+            self._taken += len(data)
 
     @property
     def sha256(self) -> str:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
-import signal
-import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import ray
 from ray import exceptions
 
+from bench.cluster import join, nodes
 from bench.errors import ConfigError
 from bench.records import Status
 from bench.run.config import RunConfig, to_json
@@ -36,8 +32,6 @@ LOOK_S = 0.2
 """Seconds between two looks at the mail of cells."""
 COUNT_S = 2.0
 """Seconds between two counts of the cluster's nodes."""
-KNOCK_S = 10.0
-"""Seconds that a cluster has to answer."""
 LOST_S = 15.0
 """Seconds in which a cluster finds out that a node is lost; until then nobody knows whether a worker died alone."""
 
@@ -61,7 +55,7 @@ class RayExecutor(SeveralAtOnce):
         self.cpus, self.gpus = config.cpus_per_cell or workers, config.gpus_per_cell or 0.0
         self._ours = not ray.is_initialized()
         if self._ours:
-            _join(config.address)
+            join(config.address)
         try:
             self._nodes: dict[str, dict[str, float]] = {}
             self._counted = 0.0
@@ -89,7 +83,7 @@ class RayExecutor(SeveralAtOnce):
     def nodes(self, fresh: bool = False) -> dict[str, dict[str, float]]:
         """What the nodes that are up have, by their names."""
         if fresh or time.monotonic() > self._counted:
-            self._nodes = {node["NodeID"]: node["Resources"] for node in _nodes() if node["Alive"]}
+            self._nodes = {node["NodeID"]: node["Resources"] for node in nodes() if node["Alive"]}
             self._counted = time.monotonic() + COUNT_S
         return self._nodes
 
@@ -131,64 +125,6 @@ class RayExecutor(SeveralAtOnce):
     def close(self) -> None:
         if self._ours:
             ray.shutdown()
-
-
-def _join(address: str | None) -> None:
-    """Join a cluster, or make this machine one where no address is given and none is known.
-
-    Raises:
-        ConfigError: nobody answers.
-    """
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    alone = address is None and "RAY_ADDRESS" not in os.environ
-    more: dict[str, Any] = {"include_dashboard": False} if alone else {"address": address}
-    with _own_signals():
-        try:
-            _knock(address)
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **more)
-            _quiet()
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            place = address or os.environ.get("RAY_ADDRESS", "none")
-            raise ConfigError(
-                f"address={place}: no Ray cluster can be used there ({why}). `ray start --head` makes one here; "
-                f"without an address one is made for this run."
-            ) from None
-
-
-def _knock(address: str | None) -> None:
-    """Fail at once where nobody listens: Ray itself tries for a minute.
-
-    Raises:
-        OSError: nobody does.
-    """
-    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
-    if colon and port.isdecimal():
-        socket.create_connection((host, int(port)), KNOCK_S).close()
-
-
-def _quiet() -> None:
-    """Keep what Ray's own processes say off stdout, where tables are; there is no setting for it."""
-    from ray._private import worker  # noqa: PLC0415
-
-    if hasattr(worker, "print_to_stdstream"):
-        setattr(worker, "print_to_stdstream", lambda *given, **more: None)  # noqa: B010 - no name of Ray's API
-
-
-def _nodes() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = cast(Any, ray).nodes()  # a function without types
-    return found
-
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """What is set for signals stays: Ray sets its own for SIGTERM."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):  # not in the main thread, where nothing was changed
-            signal.signal(signal.SIGTERM, before)
 
 
 def _unable(error: exceptions.RayTaskError) -> ConfigError:
