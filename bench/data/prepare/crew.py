@@ -57,24 +57,25 @@ def in_order(crew: Crew, work: Work, jobs: Iterable[Job]) -> Iterator[Found]:
     Raises:
         DataError: as ``Work``.
     """
-    begun: deque[Job] = deque()
+    begun: deque[Job | None] = deque()
     lines: Counter[int] = Counter()
     try:
         for several in crew.read(work, _noted(jobs, begun)):
-            part = begun.popleft().part
+            extent = begun.popleft()
             for found in several:
-                yield found.moved(lines[found.place]) if isinstance(part, Extent) else found
+                yield found.moved(lines[found.place]) if extent else found
                 lines[found.place] += found.seen.line_ends
     except DataError:
-        if begun and isinstance(extent := begun[0].part, Extent):
+        if begun and (job := begun[0]):
             # Nobody but this process knows on which line the part begins.
-            work(replace(begun[0], part=extent.load(lines[begun[0].place])), crew.spill)
+            work(replace(job, part=job.part.load(lines[job.place])), crew.spill)
         raise
 
 
-def _noted(jobs: Iterable[Job], begun: deque[Job]) -> Iterator[Job]:
+def _noted(jobs: Iterable[Job], begun: deque[Job | None]) -> Iterator[Job]:
+    """The jobs; those that know their lines are not kept, since their parts are large."""
     for job in jobs:
-        begun.append(job)
+        begun.append(job if isinstance(job.part, Extent) else None)
         yield job
 
 
