@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
@@ -120,7 +121,9 @@ def test_a_cluster_makes_the_store_that_one_process_makes(cluster: str, tmp_path
     lines = (tmp_path / "t.tsv").read_text().splitlines(keepends=True)
     (tmp_path / "parts").mkdir()
     for number in range(4):
-        (tmp_path / "parts" / f"{number}.tsv").write_text("".join(lines[number * 750 : (number + 1) * 750]))
+        text = "".join(lines[number * 750 : (number + 1) * 750]).encode()
+        name, data = (f"{number}.tsv.gz", gzip.compress(text)) if number % 2 else (f"{number}.tsv", text)
+        (tmp_path / "parts" / name).write_bytes(data)
     for raw in ("t.tsv", "parts"):
         wanted = prepare(resolve_dataset("criteo"), tmp_path / raw, tmp_path / "one" / raw, settings=Settings(1 << 16))
         done = command(tmp_path / raw, tmp_path / "many", "--workers", "ray", "--address", cluster, "--force")

@@ -49,6 +49,8 @@ class RayTasks(Crew):
         self._most = workers.count or max(cores, 1)
         self._parked: list[Any] = []
         """Of each block: what holds its rows."""
+        self._flying: deque[Any] = deque()
+        """What was begun and not fetched."""
 
     def read(self, work: Work, jobs: Iterable[Job]) -> Iterator[list[Found]]:
         sent, cwd, version = ray.put(work), str(Path.cwd()), release()
@@ -75,20 +77,18 @@ class RayTasks(Crew):
 
     def _map(self, start: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[Any]:
         """What comes of each job, in their order."""
-        flying: deque[Any] = deque()
-        try:
-            for job in jobs:
-                flying.append(start(job))
-                if len(flying) > self._most:
-                    yield _result(flying.popleft())
-            while flying:
-                yield _result(flying.popleft())
-        finally:
-            for coming in flying:
-                with suppress(exceptions.RayError, ValueError):
-                    ray.cancel(coming)
+        for job in jobs:
+            self._flying.append(start(job))
+            if len(self._flying) > self._most:
+                yield _result(self._flying.popleft())
+        while self._flying:
+            yield _result(self._flying.popleft())
 
     def __exit__(self, *error: object) -> None:
+        for coming in self._flying:  # here, and not where they were begun: that may be left when Ray is gone
+            with suppress(exceptions.RayError, ValueError):
+                ray.cancel(coming)
+        self._flying.clear()
         self._parked.clear()
         if self._ours:
             ray.shutdown()
