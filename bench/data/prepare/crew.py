@@ -6,7 +6,7 @@ Whoever it is, results come in the order of the jobs, and each job gives the sam
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
 from dataclasses import replace
 
@@ -51,8 +51,14 @@ class Crew:
         return write_behind(map_ordered(_rows, parts, self.pool), files, self.pool)
 
 
-def in_order(crew: Crew, work: Work, jobs: Iterable[Job]) -> Iterator[Found]:
+def in_order(crew: Crew, work: Work, jobs: Iterable[Job], read_on: Callable[[int], None]) -> Iterator[Found]:
     """What the parts hold, and on which lines of their files.
+
+    Args:
+        crew: reads them.
+        work: what is done with each.
+        jobs: the parts.
+        read_on: is told how far a plain file is read that others read.
 
     Raises:
         DataError: as ``Work``.
@@ -61,12 +67,14 @@ def in_order(crew: Crew, work: Work, jobs: Iterable[Job]) -> Iterator[Found]:
     lines: Counter[int] = Counter()
     try:
         for several in crew.read(work, _noted(jobs, begun)):
-            extent = begun.popleft()
+            job = begun.popleft()
+            if job is not None:
+                read_on(job.part.end)
             for found in several:
-                yield found.moved(lines[found.place]) if extent else found
+                yield found if job is None else found.moved(lines[found.place])
                 lines[found.place] += found.seen.line_ends
     except DataError:
-        if begun and (job := begun[0]):
+        if begun and (job := begun[0]) is not None:
             # Nobody but this process knows on which line the part begins.
             work(replace(job, part=job.part.load(lines[job.place])), crew.spill)
         raise

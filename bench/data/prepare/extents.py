@@ -37,6 +37,11 @@ class Extent:
     tail: int
     """crc32 of its last ``_LOOK_BYTES``, or of all where it is smaller."""
 
+    @property
+    def end(self) -> int:
+        """How much of the file is read once it is read up to here."""
+        return self.start + self.size
+
     def load(self, lines: int = 0) -> Chunk:
         """The rows, of which ``lines`` lines came before.
 

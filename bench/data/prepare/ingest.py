@@ -85,7 +85,7 @@ def ingest_raw(card: DatasetCard, source: RawSource, crew: Crew, chunk_bytes: in
     drawn = None if sample is None else _Drawn(sample)
     parts = read_parts(source, tables, replace(cut, apart=crew.is_apart and drawn is None))
     jobs = (Job(place, opened.parse, part) for place, opened, part in parts) if drawn is None else drawn.of(parts)
-    for found in in_order(crew, work, jobs):
+    for found in in_order(crew, work, jobs, source.read_on):
         encoder.add(found.stored, crew.pool)
         counts[found.place].add(found.seen)
         labels.append(found.block.labels)

@@ -106,11 +106,11 @@ def _open(source: RawSource, raw: RawStream, member: str, layout: Layout, cut: C
     path = source.plain_path(member, head) if cut.apart else None
     if layout.format != "table":
         rows = _Text(stream, _SPARSE)
-        return Opened(rows.pieces(source, path, cut), SparseParser(layout).parse, _SPARSE)
+        return Opened(rows.pieces(path, cut), SparseParser(layout).parse, _SPARSE)
     header, rest = read_header(stream, layout, cut.chunk_bytes, folders)
     parse = with_folders(BlockParser(layout, header).parse, layout, folders, frozenset(header.names), member)
     rows = _Text(stream, Dialect.of(layout), header, rest)
-    return Opened(rows.pieces(source, path, cut), parse, rows.dialect)
+    return Opened(rows.pieces(path, cut), parse, rows.dialect)
 
 
 @dataclass(frozen=True)
@@ -123,20 +123,13 @@ class _Text:
     rest: bytes = b""
     """What was read with the header."""
 
-    def pieces(self, source: RawSource, path: Path | None, cut: Cut) -> Iterator[Chunk] | Iterator[Extent]:
+    def pieces(self, path: Path | None, cut: Cut) -> Iterator[Chunk] | Iterator[Extent]:
         """Consecutive rows, or, of a plain file at ``path``, where they lie."""
         place, dialect = self.stream.place, self.dialect
         if path is None or place is None or dialect.newlines_in_values:
             return chunks(self.stream, dialect, cut.chunk_bytes, self.header, self.rest)
         before = (self.header.lines, place - len(self.rest))
-        pieces = extents(path.absolute(), self.stream.name, dialect, before, cut.chunk_bytes)
-        return _counted(source, pieces)
-
-
-def _counted(source: RawSource, pieces: Iterator[Extent]) -> Iterator[Extent]:
-    for piece in pieces:
-        source.read_on(piece.start + piece.size)
-        yield piece
+        return extents(path.absolute(), self.stream.name, dialect, before, cut.chunk_bytes)
 
 
 def with_folders(
