@@ -181,7 +181,7 @@ def _interval(own: Sequence[np.ndarray], base: Sequence[np.ndarray], y: np.ndarr
     over_seeds = np.mean(shares, axis=0)
     rows = sum(over_seeds[part].var(ddof=1) / part.sum() for part in (positive, ~positive))
     seeds = np.var(by_seed, ddof=1) / n_seeds if n_seeds > 1 else 0.0
-    dof = (n_seeds - 1) * ((seeds + rows) / seeds) ** 2 if seeds > 0 else np.inf
+    dof = (n_seeds - 1) * ((seeds + rows) / seeds) ** (0.5 if n_seeds == 2 else 1) if seeds > 0 else np.inf
     half = stats.t.ppf((1 + _LEVEL) / 2, dof) * np.sqrt(seeds + rows)
     mean = float(np.mean(by_seed))
     return mean, mean - float(half), mean + float(half)

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from bench.stats.checks import NotTestable
 from bench.stats.delong import components, covariance
-from bench.stats.difference import Interval, auc_difference, rows_needed, seeds_needed
+from bench.stats.difference import Interval, _half_width, auc_difference, rows_needed, seeds_needed
 
 SHIFT = 1.2
 """Mean of the positives' signal; that of the negatives is 0, both deviate by 1."""
@@ -74,7 +74,7 @@ def test_the_parts_are_those_of_their_definitions() -> None:
     pairwise = np.array([[covariance(a, b) for b in parts] for a in parts])
     assert found.row_var == pytest.approx(signs @ pairwise @ signs)  # the mean is a contrast of the six AUCs
     assert found.se == pytest.approx(np.sqrt(found.seed_var + found.row_var))
-    assert found.dof == pytest.approx(2 * (found.se**2 / found.seed_var) ** 2)
+    assert found.dof == pytest.approx(2 * found.se**2 / found.seed_var)
     half = stats.t.ppf(0.95, found.dof) * found.se
     assert (found.low, found.high) == pytest.approx((found.mean - half, found.mean + half))
     assert (found.seeds, found.rows, found.seed_part) == (3, 300, True)
@@ -95,7 +95,7 @@ def test_equal_models_have_an_interval_of_no_width() -> None:
 
 def interval(seed_var: float, row_var: float, seeds: int = 4, rows: int = 1000) -> Interval:
     se = float(np.sqrt(seed_var + row_var))
-    dof = np.inf if seeds == 1 else (seeds - 1) * (se**2 / seed_var) ** 2 if seed_var else np.inf
+    dof = np.inf if seeds == 1 else (seeds - 1) * se**2 / seed_var if seed_var else np.inf
     half = float(stats.t.ppf(0.975, dof)) * se
     return Interval(0.0, -half, half, se, dof, seeds, rows, seed_var, row_var)
 
@@ -128,3 +128,16 @@ def test_what_cannot_be_tested_is_refused() -> None:
         auc_difference([], [], labels)
     with pytest.raises(NotTestable, match="level=95"):
         auc_difference(scores, scores, labels, level=95)
+
+
+@pytest.mark.parametrize(("seeds", "least", "most"), [(2, 0.935, 0.9835), (3, 0.942, 0.9635), (4, 0.9485, 0.9625)])
+def test_intervals_hold_the_truth_whatever_the_share_of_the_seeds(seeds: int, least: float, most: float) -> None:
+    """Exactly, for normal parts and a known variance of the rows: over the quantiles of the seeds' sample variance."""
+    middles = (np.arange(2000) + 0.5) / 2000
+    spread = stats.chi2.ppf(middles, seeds - 1) / (seeds - 1)
+    held = []
+    for share in np.geomspace(1e-2, 1e3, 26):  # variance of the seeds over that of the rows
+        halves = _half_width(share * spread, np.ones(len(spread)), seeds, 0.95)
+        held.append(np.mean(1 - 2 * stats.norm.sf(halves / np.sqrt(share + 1))))
+    assert least <= min(held) < 0.95
+    assert 0.95 < max(held) <= most
