@@ -30,6 +30,7 @@ _HARPER = "Harper & Konstan, ACM TiiS 2015"
 TABLE: dict[str, DatasetEntry] = {
     "criteo": DatasetEntry("criteo.toml", "Criteo", "Criteo Labs, Kaggle 2014", "terms"),
     "avazu": DatasetEntry("avazu.toml", "Avazu", "Avazu, Kaggle 2014", "terms"),
+    "aliccp": DatasetEntry("aliccp.toml", "Ali-CCP", "Ma et al., SIGIR 2018", "terms"),
     "movielens": DatasetEntry("movielens.toml", "MovieLens-20M", _HARPER),
     "movielens-latest-small": DatasetEntry("movielens-latest-small.toml", "MovieLens latest-small", _HARPER),
     "movielens-1m": DatasetEntry("movielens-1m.toml", "MovieLens-1M", _HARPER),

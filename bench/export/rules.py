@@ -66,7 +66,7 @@ def generated_layout(names: Sequence[str], kinds: Mapping[str, str]) -> Layout:
 
 def field_rules(layout: Layout, name: str, scaling: Mapping[str, Scaling]) -> dict[str, Any]:
     """Which column the field ``name`` is made of, and how; one that a side table gives is a column of its own."""
-    column = next((one for one in layout.columns if name in one.fields), None)
+    column = next((one for one in layout.all_columns if name in one.fields), None)
     if column is None:
         return {"name": name, "column": name, "kind": KINDS["categorical"]}
     rules: dict[str, Any] = {"name": name, "column": column.name}

@@ -34,7 +34,7 @@ MAX_EXPANSION = 100
 TIME_PARTS = ("year", "month", "day", "weekday", "weekend", "hour")
 
 
-_LATER: dict[str, Any] = {"decimal": ".", "join": False, "trim": False, "format": "table"}
+_LATER: dict[str, Any] = {"decimal": ".", "join": False, "trim": False, "format": "table", "looked_up": []}
 _LATER_COLUMN: dict[str, Any] = {"multi": "", "separator": "", "positions": 1, "no_field": False}
 """Keys of layouts and of columns that older stores do not know, and what they mean there."""
 
@@ -122,6 +122,8 @@ class Layout:
     label_rule: LabelRule = field(default_factory=LabelRule)
     rule: str = ""
     """``module:callable`` that reads side tables."""
+    looked_up: tuple[Column, ...] = ()
+    """Columns that the side tables give as a file would, such as one of several values in a row."""
     max_expansion: int = MAX_EXPANSION
     """How many times its size a compressed file may unpack to."""
 
@@ -132,11 +134,12 @@ class Layout:
         Keys that came later are there only where they say something, so that older stores stay what they are.
         """
         # Columns hold nothing that has to be copied: one after the other, thousands of them would take a while.
-        found = asdict(replace(self, columns=())) | {"columns": [dict(vars(column)) for column in self.columns]}
+        found = asdict(replace(self, columns=(), looked_up=()))
+        found |= {key: [dict(vars(column)) for column in getattr(self, key)] for key in ("columns", "looked_up")}
         del found["max_expansion"]
-        _forget(found, _LATER)
-        for column in found["columns"]:
+        for column in (*found["columns"], *found["looked_up"]):
             _forget(column, _LATER_COLUMN)
+        _forget(found, _LATER)
         return found
 
     @property
@@ -147,6 +150,11 @@ class Layout:
     @property
     def label(self) -> Column:
         return next(column for column in self.columns if column.role == "label")
+
+    @property
+    def all_columns(self) -> tuple[Column, ...]:
+        """Those of the file, then those that are looked up."""
+        return (*self.columns, *self.looked_up)
 
     def matches(self, name: str) -> bool:
         """Whether a file of that name holds this table."""
@@ -162,13 +170,15 @@ class Layout:
 
     @cached_property
     def _pooled(self) -> dict[str, int]:
-        return {column.field: column.positions for column in self.columns if column.multi == "mean"}
+        return {column.field: column.positions for column in self.all_columns if column.multi == "mean"}
 
     @cached_property
     def _kinds(self) -> dict[str, Kind]:
         """Those of the fields that are no categories."""
         kinds: dict[str, Kind] = {"integer": "integer", "numeric": "numeric"}
-        return {name: kinds[column.role] for column in self.columns if column.role in kinds for name in column.fields}
+        return {
+            name: kinds[column.role] for column in self.all_columns if column.role in kinds for name in column.fields
+        }
 
 
 def _forget(found: dict[str, Any], later: dict[str, Any]) -> None:

@@ -39,7 +39,8 @@ def read_layout(table: TomlTable) -> Layout:
     """
     files = table.take_list("files", [])
     columns = _read_columns(table.table("columns"))
-    made = [name for column in columns for name in column.fields]
+    looked_up = _read_columns(table.table("looked_up"))
+    made = [name for column in (*columns, *looked_up) for name in column.fields]
     rule = table.take("rule", str, "")
     layout = Layout(
         files=files,
@@ -58,6 +59,7 @@ def read_layout(table: TomlTable) -> Layout:
         missing=table.take_list("missing", [""]),
         label_rule=read_label_rule(table),
         rule=rule,
+        looked_up=looked_up,
         max_expansion=table.take("max_expansion", int, MAX_EXPANSION),
     )
     table.done()
@@ -160,6 +162,7 @@ def _check(layout: Layout, made: list[str], table: TomlTable) -> None:
                 instead="ignore",
             )
     _check_fields(layout, made, table)
+    _check_looked_up(layout, table)
     unread = set(layout.missing) & {*layout.label_rule.positive, *layout.label_rule.negative}
     if unread:
         raise table.fault(f"{min(unread)!r} is a label and listed under missing; leave it in one list.", "missing")
@@ -180,7 +183,7 @@ def _check_fields(layout: Layout, made: list[str], table: TomlTable) -> None:
         if labels:
             raise table.fault(what, "columns", labels[1], instead=ROLES[0])
         raise table.fault(what, "columns", instead=lambda columns: {**(columns or {}), "a label": "label"})
-    makers = {name: column.name for column in layout.columns for name in column.fields}
+    makers = {name: column.name for column in layout.all_columns for name in column.fields}
     for names, what in ((made, "made by two columns"), (layout.fields, "listed twice in fields")):
         twice = next((name for name, times in Counter(names).items() if times > 1), None)
         if twice is not None:
@@ -194,6 +197,24 @@ def _check_fields(layout: Layout, made: list[str], table: TomlTable) -> None:
     looked_up = [name for name in layout.fields if name not in known]
     if looked_up and not layout.rule:
         raise table.fault(f"field {looked_up[0]!r} is made by no column.{suggest(looked_up[0], made)}", "fields")
+
+
+def _check_looked_up(layout: Layout, table: TomlTable) -> None:
+    """Make sure that columns which no file holds are texts, and that something gives them.
+
+    Raises:
+        ConfigError: there is no rule, or one is of another kind or called as one of the file.
+    """
+    held = {column.name for column in layout.columns}
+    for column in layout.looked_up:
+        place = ("looked_up", column.name)
+        if not layout.rule:
+            raise table.fault(f"column {column.name!r} is looked up, and no rule says where; name it as rule.", *place)
+        if column.role != "categorical":
+            what = f"column {column.name!r} is looked up, and can be categorical alone, not {column.role!r}."
+            raise table.fault(what, *place, instead=ROLES[0])
+        if column.name in held:
+            raise table.fault(f"column {column.name!r} is one of the file, too; look up another.", *place)
 
 
 def _check_text(layout: Layout, table: TomlTable) -> None:

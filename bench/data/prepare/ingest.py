@@ -227,7 +227,7 @@ def read_sides(layout: Layout, source: RawSource) -> tuple[SideTable, ...]:
         return ()
     sides: tuple[SideTable, ...] = tuple(load_callable(layout.rule)(source))
     keys = {column.name for column in layout.columns if column.role == "categorical" and not column.multi}
-    made = {name for column in layout.columns for name in column.fields}
+    made = {name for column in layout.all_columns for name in column.fields}
     for side in sides:
         made |= set(side.columns)
         if side.key not in keys:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from bench.data.raw.readers import RawBlock
 from bench.data.raw.sources import RawSource
 from bench.data.raw.texts import as_texts
 from bench.data.raw.times import FORMATS, finer_unit, time_part
-from bench.errors import DataError, quoted
+from bench.errors import ConfigError, DataError, quoted, suggest
 
 _NUMBER = pa.array(["number"])
 """The one value of a numeric field."""
@@ -65,7 +65,16 @@ class SideTable:
     key: str
     """The raw column whose values are looked up."""
     columns: Mapping[str, Mapping[str, str]]
-    """Field -> key's value -> the field's value; a key that is not there gives a missing value."""
+    """Field, or column that the layout looks up -> key's value -> its value; a key that is not there gives a missing
+    value."""
+
+    def values_of(self, keys: pa.Array) -> Mapping[str, pa.Array]:
+        """Of each of the texts ``keys`` the value of every field or column, null where there is none."""
+        texts = keys.to_pylist()
+        return {
+            name: pa.array([values.get(text) for text in texts], type=pa.string())
+            for name, values in self.columns.items()
+        }
 
 
 SideTableRule = Callable[[RawSource], tuple[SideTable, ...]]
@@ -81,7 +90,8 @@ def make_fields(block: RawBlock, layout: Layout, sides: tuple[SideTable, ...], m
     numbers: dict[str, np.ndarray] = {}
     extremes: dict[str, tuple[Extreme, ...]] = {}
     further: dict[str, tuple[np.ndarray, ...]] = {}
-    for column in filter(lambda one: not one.no_field, layout.columns):
+    block, looked_up = _looked_up(block, layout, sides)
+    for column in filter(lambda one: not one.no_field, layout.all_columns):
         if column.multi == "mean":
             made[column.field], *more = _pooled(block, column, layout)
             further[column.field] = tuple(one.codes for one in more)
@@ -97,18 +107,34 @@ def make_fields(block: RawBlock, layout: Layout, sides: tuple[SideTable, ...], m
             made[column.field] = LocalColumn(present.astype(np.uint8), _NUMBER)
         elif column.role == "time":
             made |= _time_parts(block, column)
-    for side in sides:
-        keys = block.columns[side.key]
-        texts = as_texts(keys.values).to_pylist()
-        for name, values in side.columns.items():
-            found = pa.array([values.get(text) for text in texts], type=pa.string())
-            made[name] = recode(keys.codes, found)
+    made |= looked_up
     ordered = [name for name in layout.fields if name in numbers]
     labels, label_values = _labels(block, layout)
     columns = [made[name] for name in layout.fields]
     pooled = tuple(codes for name in layout.fields for codes in further.get(name, ()))
     found = tuple(numbers[name] for name in ordered)
     return FieldBlock(labels, columns, found, tuple(extremes[name] for name in ordered), label_values, pooled)
+
+
+def _looked_up(
+    block: RawBlock, layout: Layout, sides: tuple[SideTable, ...]
+) -> tuple[RawBlock, dict[str, LocalColumn]]:
+    """``block`` with the columns that its layout looks up, and the fields that side tables give as they are.
+
+    Raises:
+        ConfigError: no side table gives one of the columns.
+    """
+    columns = {column.name for column in layout.looked_up}
+    found = {}
+    for side in sides:
+        keys = block.columns[side.key]
+        for name, values in side.values_of(as_texts(keys.values)).items():
+            found[name] = recode(keys.codes, values)
+    for name in columns - set(found):
+        raise ConfigError(f"rule {layout.rule!r} gives no values of the column {name!r}.{suggest(name, found)}")
+    given = {name: column for name, column in found.items() if name in columns}
+    fields = {name: column for name, column in found.items() if name not in columns}
+    return replace(block, columns={**block.columns, **given}) if given else block, fields
 
 
 def _several(block: RawBlock, column: Column, layout: Layout) -> dict[str, LocalColumn]:
