@@ -278,3 +278,26 @@ def test_cards_are_listed_without_pyarrow_and_torch():
     code = "import sys, bench.datasets as d; d.datasets(); d.resolve_dataset('criteo'); import bench.cli.prepare; "
     code += "sys.exit(bool({'torch', 'pyarrow', 'pandas', 'rich.progress'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=card_path(TABLE["criteo"]).parents[2])
+
+
+def test_shares_of_the_splits_can_be_given() -> None:
+    card = resolve_dataset("avazu[shares=70:20:10]")
+    assert card.shares == (0.7, 0.2, 0.1)
+    assert card.definition != resolve_dataset("avazu").definition
+    assert card.key != "avazu"
+    assert "shares" not in resolve_dataset("avazu").params  # older stores do not know it
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("avazu[shares=0.7:0.2:0.1]", "must be train:valid:test in whole numbers, as 70:20:10"),
+        ("avazu[shares=70:30]", "must be train:valid:test"),
+        ("avazu[shares=70:30:0]", "must be train:valid:test"),
+        ("aliccp[shares=70:20:10]", "the card's test rows have files of their own"),
+        ("planted[shares=70:20:10]", "no parameter 'shares'"),
+    ],
+)
+def test_shares_that_cannot_be_are_refused(spec: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolve_dataset(spec)

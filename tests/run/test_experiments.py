@@ -20,7 +20,18 @@ from bench.run.session import Plan, resolve
 from bench.stats.recovery import INTERACTION, MAIN
 
 PAPER = ("table1", "table2", "table3", "fig2a", "fig2b", "fig2c", "fig2d", "fig3")
-OURS = ("efficiency", "k-sweep", "pareto", "stability", "planted", "erase", "tabular", "compression")
+OURS = (
+    "efficiency",
+    "k-sweep",
+    "pareto",
+    "stability",
+    "planted",
+    "erase",
+    "erase-avazu",
+    "erase-more",
+    "tabular",
+    "compression",
+)
 
 
 def plan(name: str, *flags: str) -> Plan:
@@ -95,3 +106,14 @@ def test_planted_keeps_as_many_fields_as_are_true() -> None:
 def true_fields(card: DatasetCard) -> list[str]:
     roles = generate(card.params).roles
     return [name for name, role in roles.items() if role.partition(":")[0] in (MAIN, INTERACTION)]
+
+
+@pytest.mark.parametrize(
+    ("name", "n_fields", "kept"),
+    [("erase", 39, [5, 10, 15, 20, 25, 30, 33, 36]), ("erase-avazu", 24, [5, 10, 15, 17, 19, 21])],
+)
+def test_erases_numbers_of_fields_and_shares(name: str, n_fields: int, kept: list[int]) -> None:
+    found = plan(name)
+    assert sorted(n_keep(tau, n_fields) for tau in found.config.prune_ratio) == kept
+    (card,) = found.cards.values()
+    assert (card.temporal, card.shares, len(card.layouts[0].fields)) == (True, (0.7, 0.2, 0.1), n_fields)

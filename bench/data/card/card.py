@@ -15,7 +15,7 @@ from bench.data.card.card_params import JUNK, NO_JUNK, Parameter, declared, reso
 from bench.data.card.field_terms import FieldTerms, read_field_terms, terms_of
 from bench.data.card.layout import MAX_EXPANSION, Layout
 from bench.data.card.layout_reader import read_layout
-from bench.data.card.split_keys import check_group, read_split, with_group
+from bench.data.card.split_keys import check_group, read_split, shares_given, with_group
 from bench.data.card.time_order import TimeOrder, read_order
 from bench.data.card.toml_table import GONE, TomlTable, breaks_lines
 from bench.errors import ConfigError
@@ -263,7 +263,7 @@ def read_card(table: TomlTable, overrides: Mapping[str, str] | None = None) -> D
         downloads=_read_downloads(table),
         layouts=with_group(layouts, group, table.where),
         generator=generator,
-        shares=shares,
+        shares=shares_given(name, params, shares, test_files),
         parameters=parameters,
         params=params,
         overrides=changed,

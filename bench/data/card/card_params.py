@@ -48,6 +48,8 @@ SAMPLING = ("rows", "sample")
 JUNK = ("junk", "share")
 """Parameters that put junk beside the fields of a table, in the same way."""
 NO_JUNK = "none"
+SHARES = "shares"
+"""The parameter that splits a table otherwise than its card says, in the same way."""
 _FEWEST_ROWS = 10
 
 
@@ -71,6 +73,7 @@ def declared(table: TomlTable, has_integers: bool, has_files: bool = True) -> tu
         found += [Parameter("rows", 0, Range(0)), Parameter("sample", 1.0, Range(0, 1, open_low=True))]
         kinds = (NO_JUNK, "random", "corrupted", "twins")
         found += [Parameter("junk", NO_JUNK, choices=kinds), Parameter("share", 0.5, Range(0, 0.9, open_low=True))]
+        found.append(Parameter(SHARES, ""))
     params = table.table("params")
     taken = [parameter.name for parameter in found]
     for name in params.names():
@@ -117,7 +120,7 @@ def resolve(
             raise ConfigError(f"data set {owner!r} has no parameter {name!r} (value {text!r}).{suggest(name, known)}")
         values[name] = known[name].read(text, owner)
     changed = {name: values[name] for name in values if values[name] != known[name].default}
-    idle = SAMPLING + JUNK if "sample" in known else ()
+    idle = (*SAMPLING, *JUNK, SHARES) if "sample" in known else ()
     _check_sampling(owner, {name: changed[name] for name in SAMPLING if name in idle and name in changed})
     if "share" in idle and "share" in changed and "junk" not in changed:
         raise ConfigError(f"data set {owner!r}: share={changed['share']:g} is of junk; name its kind, as junk=random.")

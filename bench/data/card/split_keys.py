@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
+from bench.data.card.card_params import SHARES
 from bench.data.card.layout import Layout
 from bench.data.card.toml_table import TomlTable
 from bench.errors import ConfigError, suggest
@@ -91,6 +93,27 @@ def read_split(table: TomlTable) -> tuple[tuple[float, float, float], tuple[str,
         raise split.fault(f"train = {train}, valid = {valid} must be above 0.", "train", whole=True)
     whole = Fraction(str(train)) + Fraction(str(valid))
     return (float(Fraction(str(train)) / whole), float(Fraction(str(valid)) / whole), 0.0), files, group
+
+
+def shares_given(
+    owner: str, params: Mapping[str, Any], card: tuple[float, float, float], test_files: tuple[str, ...]
+) -> tuple[float, float, float]:
+    """The shares of the splits that the parameters of a data set ask for, those of its ``card`` where they do not.
+
+    Raises:
+        ConfigError: a text that says none, or test rows that have files of their own.
+    """
+    text = params.get(SHARES, "")
+    if not text:
+        return card
+    if test_files:
+        raise ConfigError(f"data set {owner!r}: shares={text}, but the card's test rows have files of their own.")
+    parts = text.split(":")
+    if len(parts) != len(SPLITS) or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise ConfigError(f"data set {owner!r}: shares={text} must be train:valid:test in whole numbers, as 70:20:10.")
+    whole = sum(map(int, parts))
+    train, valid, test = (int(part) / whole for part in parts)
+    return train, valid, test
 
 
 def _read_shares(split: TomlTable) -> tuple[float, float, float]:
