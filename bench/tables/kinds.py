@@ -83,7 +83,7 @@ _OVERALL = TableKind(
     (
         *(AUC, LOGLOSS, TT_RATIO),
         Metric(
-            "junk_share", "Junk among kept", "lower", 2, _junk_of_real_data, optional=True,
+            "junk_share", "Junk among kept", "lower", 2, _junk_of_real_data, optional=True, of_data=True,
             meaning="Junk among kept: share of the kept fields that were put there to mislead, or twice.",
         ),
     ),

@@ -78,6 +78,8 @@ class Metric:
     """The metric whose ratio to the baseline's, seed by seed, this is; 1 for the baseline by definition."""
     optional: bool = False
     """Left out of a table where no cell has it."""
+    of_data: bool = False
+    """Optional, and a matter of the data set: left out beside others that have it, too."""
     unless_equal: Metric | None = None
     """The metric of the same table whose equal, cell by cell, need not be shown."""
     by_lot: Measure | None = None

@@ -109,7 +109,8 @@ def _table(block: Block, groups: Sequence[GroupKey], kind: TableKind, titles: Ti
         for metric in kind.columns:
             values.update(column_of(block, group, metric, rows))
     shown = _shown(kind.columns, values)
-    values = {place: value for place, value in values.items() if place[2] in shown}
+    by_group = {group: _of_group(shown, values, group) for group in groups}
+    values = {place: value for place, value in values.items() if place[2] in by_group[place[0]]}
     meaning = " ".join(
         text for text in (kind.meaning, *(metric.meaning for metric in shown), _repeats_text(block, values)) if text
     )
@@ -119,7 +120,7 @@ def _table(block: Block, groups: Sequence[GroupKey], kind: TableKind, titles: Ti
         tau=block.tau,
         title=table_title(names, block.tau, kind.heading),
         caption=caption(block, groups, names, meaning),
-        groups=tuple(group_of(block, group, names, shown) for group in groups),
+        groups=tuple(group_of(block, group, names, by_group[group]) for group in groups),
         rows=_by_level(block, rows_of(block, rows, names, groups, values), rows, titles),
         notes=notes_of(block, values, names, titles),
     )
@@ -137,6 +138,12 @@ def _shown(columns: Sequence[Metric], values: Values) -> tuple[Metric, ...]:
         return measured and (metric.unless_equal is None or found != means(metric.unless_equal))
 
     return tuple(metric for metric in columns if needed(metric))
+
+
+def _of_group(shown: Sequence[Metric], values: Values, group: GroupKey) -> tuple[Metric, ...]:
+    """The columns of one data set: without those that its kind of data does not have."""
+    measured = {metric for (other, _, metric), value in values.items() if other == group and value.mean is not None}
+    return tuple(metric for metric in shown if not metric.of_data or metric in measured)
 
 
 def _repeats_text(block: Block, values: Values) -> str:
@@ -236,14 +243,14 @@ def _by_level(block: Block, rows: Sequence[Row], keys: Sequence[RowKey], titles:
 
 def _row_of(block: Block, key: RowKey, names: Names, groups: Sequence[GroupKey], values: Values) -> Row:
     sample = block.row_sample(key)
-    metrics = list(dict.fromkeys(metric for _, _, metric in values))
-    flagged = [] if AUC in metrics else cell_flags(block, groups, key)
+    columns = sorted(dict.fromkeys((group, metric) for group, _, metric in values), key=lambda at: groups.index(at[0]))
+    flagged = [] if AUC in (metric for _, metric in columns) else cell_flags(block, groups, key)
     return Row(
         method=sample["method"],
         label=key.label,
         budget=key.budget,
         title=names.rows[key],
-        values=tuple(values[group, key, metric] for group in groups for metric in metrics),
+        values=tuple(values[group, key, metric] for group, metric in columns),
         flags=tuple(flag.symbol for flag in flagged if not flag.of_data),
         uses_tau=sample["tau"] is not None,
     )

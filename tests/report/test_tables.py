@@ -351,6 +351,21 @@ def test_columns_of_the_overall_table(cell: Cell) -> None:
     assert [m.heading for m in KINDS["overall"].columns if not m.optional] == ["AUC ↑", "Logloss ↓", "TT ↓"]
 
 
+def test_junk_has_a_column_where_there_is_some_alone(cell: Cell) -> None:
+    cells = [cell("alpha"), cell("alpha", dataset="clicks[junk=random]", recovery={"junk_share": 0.25})]
+    for found in (cells, cells[::-1]):
+        table = overall(*found)
+        titles = {group.dataset: [metric.name for metric in group.metrics] for group in table.groups}
+        assert titles == {
+            "clicks": ["auc", "logloss", "tt_ratio"],
+            "clicks[junk=random]": [*titles["clicks"], "junk_share"],
+        }
+        by_column = dict(
+            zip(((group.dataset, metric.name) for group, metric in table.columns), table.rows[0].values, strict=True)
+        )
+        assert by_column["clicks[junk=random]", "junk_share"].mean == 0.25
+
+
 def test_recovery_is_tabled_for_generated_data_alone(cell):
     found = {"precision_at_k": 0.8, "main_recall": 1.0, "interaction_recall": 0.0, "attainable_auc_share": 0.5}
     cells = [cell("alpha", dataset="made", recovery=found | {"score_cardinality_corr": None}), cell("alpha")]

@@ -117,3 +117,12 @@ def test_erases_numbers_of_fields_and_shares(name: str, n_fields: int, kept: lis
     assert sorted(n_keep(tau, n_fields) for tau in found.config.prune_ratio) == kept
     (card,) = found.cards.values()
     assert (card.temporal, card.shares, len(card.layouts[0].fields)) == (True, (0.7, 0.2, 0.1), n_fields)
+
+
+def test_junk_is_held_against_every_method_that_ranks_fields() -> None:
+    found, known = plan("junk"), plugins.methods()
+    ranking = {name for name in known.names() if known.entry(name).scores != "none" and name != "ranking-file"}
+    assert {label.partition("[")[0] for label in found.methods} == ranking | {"no-selection"}
+    finer = {name for name in ranking if known.entry(name).granularity != "field" or known.entry(name).per_sample}
+    assert {f"{name}[budget=field]" for name in finer} <= set(found.methods)
+    assert all(card.overrides == {"junk": "random"} for card in found.cards.values())

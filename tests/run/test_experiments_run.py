@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cell_records import Watcher
 
 from bench.cli.run import parse
 from bench.data.prepare.prepare import prepare
+from bench.data.prepare.ready import make_ready
 from bench.data.store.store import store_folder
 from bench.datasets import resolve_dataset
 from bench.engine.evaluate import inference_time
@@ -45,7 +47,9 @@ def ran(folder: Path, name: str, *flags: str) -> list[CellRecord]:
     given = ["--experiment", name, "--datasets", DATA, "--seeds", "1", "--epochs", "1", "--backbones", "dnn[mlp=8]"]
     given += ["--out", str(folder / "run"), "--data-dir", str(folder / "data"), *flags]
     found = run(resolve(parse(given)), Watcher())
-    assert {record.status for record in found} == {"ok"}, [record.reason for record in found]
+    assert {record.status for record in found} == {"ok"}, {
+        record.label: record.reason for record in found if record.reason
+    }
     return found
 
 
@@ -86,3 +90,31 @@ def test_erase_ranks_fields_by_its_eleven_methods(folder: Path) -> None:
     assert len(ranked) == 11
     assert {record.budget for record in ranked} == {"field"}
     assert all(record.field_scores is not None and len(record.kept_fields or ()) == 6 for record in ranked)
+
+
+@pytest.mark.slow
+def test_junk_is_kept_by_lot_by_half_and_by_a_method_that_looks_at_clicks_hardly(folder: Path) -> None:
+    """On a table from a file: three fields that say something, each of them with junk beside."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 2_000)
+    fields = [
+        np.where(rng.random(2_000) < share, labels, rng.integers(0, n, 2_000))
+        for share, n in ((0.5, 6), (0.4, 7), (0.3, 8))
+    ]
+    lines = (",".join(map(str, row)) for row in zip(labels, *fields, strict=True))
+    raw, card = folder / "real.csv", folder / "real.toml"
+    raw.write_text("\n".join(["y,a,b,c", *lines]) + "\n")
+    card.write_text(
+        'name = "real"\n[raw.columns]\ny = "label"\na = "categorical"\nb = "categorical"\nc = "categorical"\n'
+    )
+    plain = resolve_dataset(str(card))
+    prepare(plain, raw, store_folder(folder / "data", plain))
+    make_ready([resolve_dataset(f"{card}[junk=random]")], folder / "data", lambda _: None)
+    found = ran(folder, "junk", "--datasets", f"{card}[junk=random]", "--out", str(folder / "junk"))
+    assert len(found) == 35
+    shares = {record.label: (record.recovery or {})["junk_share"] for record in found}
+    assert shares["no-selection"] == 0.5
+    sound = ("lasso", "xgboost", "mutual-information", "random-forest", "permutation", "drop-one[max_fields=78]")
+    assert {shares[name] for name in sound} == {0.0}
+    (table,) = tables_of(KINDS["overall"], to_frame(found))
+    assert [metric.title for metric in table.groups[0].metrics][-1] == "Junk among kept"
