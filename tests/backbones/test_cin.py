@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 from typing import Literal
 
@@ -11,8 +12,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbones import cin as cin_module
-from backbones.cin import CIN, pair_maps
+from backbones.cin import CIN
 from backbones.layers import linears
+from backbones.products import pair_maps
 
 ACTIVATIONS: tuple[Literal["identity", "relu"], ...] = ("identity", "relu")
 
@@ -49,9 +51,9 @@ def embeddings(n_rows: int, n_fields: int, dim: int = 3) -> Tensor:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chunks of at most five columns, so that 11 · 3 columns need several, the last one shorter."""
+    """Blocks of at most two rows of three columns, so that 11 rows need several, the last one filled up."""
     monkeypatch.setattr(cin_module, "CACHE_CHUNK_BYTES", 0)
-    monkeypatch.setattr(cin_module, "MIN_CHUNK_COLUMNS", 5)
+    monkeypatch.setattr(cin_module, "MIN_CHUNK_COLUMNS", 6)
 
 
 @pytest.mark.parametrize("n_fields", [1, 2, 5, 8])
@@ -69,16 +71,45 @@ def test_values_and_gradients_equal_the_definition(n_fields: int, sizes: tuple[i
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    """Three blocks at once."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_blocks_at_once_give_the_same(small_chunks: None, three_threads: None) -> None:
+    """Six blocks of two rows are two times three, four blocks of two rows three and one."""
+    for n_rows, sizes in product((11, 8), ((3,), (3, 4), (20, 6, 5))):
+        cin, e = build(9, sizes, False, "relu"), embeddings(n_rows, 9)
+        inputs = [e, *cin.parameters()]
+        ours, reference = cin(e), plain(cin, e, False)
+        torch.testing.assert_close(ours, reference, rtol=1e-10, atol=1e-10)
+        mine = torch.autograd.grad(ours.sin().sum(), inputs)
+        for a, b in zip(mine, torch.autograd.grad(reference.sin().sum(), inputs), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("n_rows", "most", "size"), [(4096, 33, 32), (4096, 33_000, 4096), (11, 2, 2), (97, 40, 33)])
+def test_blocks_are_even_where_they_can_be(n_rows: int, most: int, size: int) -> None:
+    """4096 = 128 · 32; 97 is a prime number: three blocks of 33 lack two rows, three of 40 would lack 23."""
+    assert cin_module._block_rows(n_rows, most) == size
+
+
+@pytest.mark.parametrize("n_maps", [2, 4])
 @pytest.mark.parametrize("n_fields", [1, 4, 5])
-def test_gradcheck(n_fields: int, small_chunks: None) -> None:
+def test_gradcheck(n_fields: int, n_maps: int) -> None:
+    """Two maps are fewer than the rotations of four fields, and four are more."""
     generator = torch.Generator().manual_seed(1)
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
 
-    fields, before, bias = draw(n_fields, 7), draw(3, 7), draw(2)
-    assert torch.autograd.gradcheck(pair_maps, (before, fields, draw(2, 3 * n_fields), bias))
-    square = draw(2, n_fields * n_fields)
+    fields, before, bias = draw(2, n_fields, 4), draw(2, 3, 4), draw(n_maps)
+    assert torch.autograd.gradcheck(pair_maps, (before, fields, draw(n_maps, 3 * n_fields), bias))
+    square = draw(n_maps, n_fields * n_fields)
     assert torch.autograd.gradcheck(lambda x, w, b: pair_maps(None, x, w, b), (fields, square, bias))
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones import cin
+from backbones import products
 from bench.api import Backbone, linear
 from bench.engine.backbone import draw_layers
 from bench.engine.fast.linear import full_precision
@@ -83,13 +83,13 @@ def test_fast_layers_give_torchs_second_derivatives_where_the_output_is_spent() 
 
 def test_a_first_pass_for_embeddings_makes_no_gradients_of_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    made = cin._differentiable
+    made = products._differentiable
 
     def watched(*args: object) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         asked.append(made(*args))  # type: ignore[arg-type]
         return asked[-1]
 
-    monkeypatch.setattr(cin, "_differentiable", watched)
+    monkeypatch.setattr(products, "_differentiable", watched)
     net, e = build("xdeepfm", 5), torch.ones(B, 5, D, dtype=torch.float64, requires_grad=True)
     torch.autograd.grad(net(e, e.sum(2)).sum(), e, create_graph=True)
     assert [of_weight for _, _, of_weight in asked] == [None]
