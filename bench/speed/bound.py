@@ -1,17 +1,21 @@
 """The least time a training step can take on a machine, from its measured limits.
 
     seconds = matrix products / GEMM rate + gathered rows / gather rate + scattered rows / scatter rate
-              + 28 bytes · parameters of the table and its gate / bandwidth of Adam
+              + 28 bytes · numbers that Adam moves in the table and its gate's / bandwidth of Adam there
 
-Matrix products are counted as executed, forward and backward. Activations, sums and the parameters of the layers
-are left out, so that no implementation reaches the bound.
+Adam moves all numbers of a table, lazy Adam those of the distinct rows that the batch looks up. Matrix products are
+counted as executed, forward and backward: a faster form that executes more of them has a lower bound. Activations,
+sums and the parameters of the layers are left out, so that no implementation reaches the bound.
 """
 
 from __future__ import annotations
 
+import torch
+
 from bench.engine.model import CTRModel
 from bench.engine.steps import log_loss
 from bench.engine.table import EmbeddingTable
+from bench.profiles import Optimizer
 from bench.rows.rows import Batch
 from bench.speed.limits import ADAM_BYTES, Limits
 
@@ -39,11 +43,15 @@ def tables(model: CTRModel) -> list[EmbeddingTable]:
     return [module for module in model.modules() if isinstance(module, EmbeddingTable)]
 
 
-def bound_rows_per_s(model: CTRModel, batch: Batch, flops_per_row: float, limits: Limits) -> float:
-    """Rows per second of training at the limits."""
+def bound_rows_per_s(
+    model: CTRModel, batch: Batch, flops_per_row: float, limits: Limits, optimizer: Optimizer = "adam"
+) -> float:
+    """Rows per second of training at the limits, which are those of the same optimiser."""
     n_ids = batch.ids.numel()
-    numbers = sum(table.weight.numel() for table in tables(model))
-    lookups = sum(table.weight.shape[1] for table in tables(model)) / max(model.dim, 1)
+    width = sum(table.weight.shape[1] for table in tables(model))
+    moved = len(torch.unique(batch.ids)) if optimizer == "lazy-adam" else len(model.table.weight)
+    numbers = moved * width
+    lookups = width / max(model.dim, 1)
     step_s = (
         flops_per_row * len(batch) / limits.gemm_flops_per_s
         + n_ids * lookups / limits.gather_rows_per_s

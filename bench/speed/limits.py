@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bench.engine.clock import now
 from bench.engine.fast.adam import FusedAdam
+from bench.engine.fast.lazy import LazyAdam
 from bench.engine.fast.linear import full_precision, product
 from bench.engine.fast.windowed import WINDOW, HotRows, WindowedAdam, pays
 from bench.engine.table import EmbeddingTable
@@ -36,9 +37,9 @@ class Limits:
     """Read and write of a large tensor."""
     adam_bytes_per_s: float
     """Fused Adam over a table, at ``ADAM_BYTES`` a parameter and step, in one pass a step or, where that pays, in one
-    pass for several."""
+    pass for several; lazy Adam over the distinct rows of batches, copied out of the table and back."""
     gather_rows_per_s: float
-    """Rows looked up by the ids of batches, in the table or, where that pays, among its hot rows."""
+    """Rows looked up by the ids of batches, in the table or, where dense Adam gains by that, among its hot rows."""
     scatter_rows_per_s: float
     """Rows of gradient added to a buffer as large as what is looked up in, and cleared from it."""
 
@@ -95,6 +96,8 @@ def _copy(device: torch.device) -> float:
 def _adam(config: SpeedConfig, device: torch.device) -> float:
     table = EmbeddingTable(torch.zeros(config.vocabulary, config.dim, device=device))
     group: dict[str, Any] = {"params": [table.weight], "weight_decay": config.l2}
+    if config.optimizer == "lazy-adam":
+        return _lazy_adam(config, table, group)
     lookups = config.batch * config.fields
     if pays(table.weight, lookups):
         windowed = WindowedAdam([group], [table], lookups)
@@ -110,15 +113,33 @@ def _adam(config: SpeedConfig, device: torch.device) -> float:
     return ADAM_BYTES * table.weight.numel() / seconds(FusedAdam([group]).step, device)
 
 
+def _lazy_adam(config: SpeedConfig, table: EmbeddingTable, group: dict[str, Any]) -> float:
+    """Bytes per second over the distinct rows of generated batches, whose gradient is ready."""
+    weight = table.weight
+    lazy, device = LazyAdam([group], [table]), weight.device
+    batches = [torch.unique(flat).long() for flat in _batches(config, device)]
+    grads = torch.ones(max(len(rows) for rows in batches), config.dim, device=device)
+
+    def work() -> None:
+        for rows in batches:
+            lazy.update_rows(weight, rows, grads[: len(rows)], lazy.param_groups[0])
+
+    return ADAM_BYTES * config.dim * sum(len(rows) for rows in batches) / seconds(work, device)
+
+
+def _batches(config: SpeedConfig, device: torch.device) -> list[Tensor]:
+    """Ids of generated batches, int32 [B · F] each, at most 16."""
+    ids = make_rows(config, min(config.rows, 16 * config.batch)).ids.to(device)
+    return [ids[start : start + config.batch].reshape(-1) for start in range(0, len(ids), config.batch)]
+
+
 def _gather_and_scatter(config: SpeedConfig, device: torch.device) -> tuple[float, float]:
     """Rows per second over the batches of generated data, of D columns."""
-    ids = make_rows(config, min(config.rows, 16 * config.batch)).ids.to(device)
-    starts = range(0, len(ids), config.batch)
-    batches = [ids[start : start + config.batch].reshape(-1) for start in starts]
+    batches = _batches(config, device)
     table = EmbeddingTable(torch.zeros(config.vocabulary, config.dim, device=device))
     grads = torch.ones(config.batch * config.fields, config.dim, device=device)
     lookups = config.batch * config.fields
-    if pays(table.weight, lookups):
+    if config.optimizer == "adam" and pays(table.weight, lookups):
         WindowedAdam([{"params": [table.weight]}], [table], lookups)
         batches = batches[:WINDOW]
     held = table.gradient

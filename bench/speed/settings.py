@@ -40,7 +40,7 @@ class SpeedConfig:
     precision: Precision = "highest"
     """Matrix products, as `python -m bench run` takes it."""
     optimizer: Optimizer = "adam"
-    """adam or lazy-adam; the bound is that of adam."""
+    """adam or lazy-adam; the bound is that of the same."""
     compile: bool = False
     """Translate backbones with torch.compile."""
     device: str = "cpu"

@@ -68,7 +68,7 @@ def train(config: SpeedConfig, backbone: str, gate: str | None, found: Limits) -
     stage = "train" if gate is None else "gated train"
     batch = next(rows.slices(config.batch))
     flops = step_flops_per_row(model, batch)
-    bound = bound_rows_per_s(model, batch, flops, found)
+    bound = bound_rows_per_s(model, batch, flops, found, config.optimizer)
     measured: dict[str, Any] = {**summary(windows.rates), "peak_bytes": most, "flops_per_row": flops}
     return Rate(stage, what, **measured, bound_rows_per_s=bound)
 
@@ -193,7 +193,8 @@ class Windows:
 
 def updates_window(model: CTRModel, config: SpeedConfig) -> int:
     """Steps after which about all the work of those steps is done, where updates of rows may be put off."""
-    return WINDOW if pays(model.table.weight, config.batch * config.fields) else 1
+    put_off = config.optimizer == "adam" and pays(model.table.weight, config.batch * config.fields)
+    return WINDOW if put_off else 1
 
 
 def peak(device: torch.device) -> int:

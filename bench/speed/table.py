@@ -6,11 +6,14 @@ from collections.abc import Iterable
 
 from tabulate import tabulate
 
+from bench.profiles import Optimizer
 from bench.speed.limits import Limits
 from bench.speed.rate import Rate
 from bench.speed.run import Report
 
 _MIB = 2**20
+_ADAM: dict[Optimizer, str] = {"adam": "Adam over the whole table", "lazy-adam": "lazy Adam over a batch's rows"}
+"""What is meant by the optimiser's part of the bound."""
 
 
 def text(report: Report) -> str:
@@ -25,22 +28,24 @@ def text(report: Report) -> str:
     ]
     parts += [f"{rate.stage}, {rate.what}: {rate.note}" for rate in report.rates if rate.note]
     if report.limits is not None:
-        parts.append(limits_text(report.limits))
+        parts.append(limits_text(report.limits, report.config.optimizer))
     config = report.config
     parts.append(
         f"F {config.fields}, D {config.dim}, V {config.vocabulary:,}, batch {config.batch:,}, "
         f"MLP {'-'.join(map(str, config.mlp))}, {config.rows:,} rows, medians of {config.repeats}; {config.device}.\n"
-        f"of bound: share of the rate at which matrix products, gather, scatter and Adam alone would run.\n"
+        f"of bound: share of the rate at which matrix products, gather, scatter and {_ADAM[config.optimizer]} alone "
+        f"would run.\n"
         f"peak: the whole process, libraries and data included."
     )
     return "\n".join([parts[0], "", *parts[1:]])
 
 
-def limits_text(limits: Limits) -> str:
-    """One line."""
+def limits_text(limits: Limits, optimizer: Optimizer) -> str:
+    """One line; ``optimizer`` is whose bandwidth was measured."""
+    name = "Adam" if optimizer == "adam" else "lazy Adam"
     return (
         f"limits: matrix products {limits.gemm_flops_per_s / 1e9:,.0f} GFLOP/s, "
-        f"copy {limits.copy_bytes_per_s / 1e9:,.0f} GB/s, Adam {limits.adam_bytes_per_s / 1e9:,.0f} GB/s, "
+        f"copy {limits.copy_bytes_per_s / 1e9:,.0f} GB/s, {name} {limits.adam_bytes_per_s / 1e9:,.0f} GB/s, "
         f"gather {limits.gather_rows_per_s / 1e6:,.0f} M rows/s, "
         f"scatter {limits.scatter_rows_per_s / 1e6:,.0f} M rows/s"
     )

@@ -27,8 +27,9 @@ from bench.speed.data import make_rows, make_schema, write_raw
 from bench.speed.gates import GATES
 from bench.speed.limits import Limits, measure_limits
 from bench.speed.rate import ChildDiedError, Rate, TreePeak, in_child, summary, tree_bytes
-from bench.speed.run import shallow_methods
+from bench.speed.run import Report, shallow_methods
 from bench.speed.settings import SpeedConfig, check
+from bench.speed.table import text
 
 TINY = SpeedConfig(
     rows=600,
@@ -93,6 +94,33 @@ def test_the_bound_adds_up_what_a_step_must_do() -> None:
     model.gate = GATES["value [V]"](rows.schema, 4)
     seconds += n_ids / 4 / 1e6 + n_ids / 4 / 1e5 + 28 * 2000 / 2e9  # a quarter as wide as an embedding
     assert bound_rows_per_s(model, batch, flops, LIMITS) == pytest.approx(50 / seconds)
+
+
+def test_the_bound_of_lazy_adam_moves_the_rows_of_the_batch_alone() -> None:
+    rows = make_rows(TINY)
+    model = stages.context(TINY, rows, NET).model()
+    batch = next(rows.slices(TINY.batch))
+    n_ids, distinct = 50 * 6, len(np.unique(batch.ids.numpy()))
+    assert distinct < n_ids < 2000
+    seconds = n_ids / 1e6 + n_ids / 1e5 + 28 * distinct * 4 / 2e9
+    assert bound_rows_per_s(model, batch, 0.0, LIMITS, "lazy-adam") == pytest.approx(50 / seconds)
+    model.gate = GATES["value [V]"](rows.schema, 4)
+    seconds += n_ids / 4 / 1e6 + n_ids / 4 / 1e5 + 28 * distinct / 2e9
+    assert bound_rows_per_s(model, batch, 0.0, LIMITS, "lazy-adam") == pytest.approx(50 / seconds)
+    rate = stages.train(replace(TINY, optimizer="lazy-adam"), NET, None, LIMITS)
+    seconds = 50 * (rate.flops_per_row or 0) / 1e9 + n_ids / 1e6 + n_ids / 1e5 + 28 * distinct * 4 / 2e9
+    assert rate.bound_rows_per_s == pytest.approx(50 / seconds)
+
+
+def test_the_table_says_whose_bound_it_is() -> None:
+    for optimizer, limit, bound in (
+        ("adam", ", Adam 2 GB/s", "Adam over the whole table"),
+        ("lazy-adam", ", lazy Adam 2 GB/s", "lazy Adam over a batch's rows"),
+    ):
+        config = replace(TINY, optimizer=optimizer)  # type: ignore[arg-type]
+        said = text(Report(config, None, LIMITS, [Rate("train", NET, 1.0, 1.0, 1.0, bound_rows_per_s=2.0)]))
+        assert limit in said
+        assert f"gather, scatter and {bound} alone" in said
 
 
 @pytest.mark.slow
@@ -161,6 +189,24 @@ def test_limits_are_those_of_updates_that_come_later_where_tables_are_large(monk
     found = measure_limits(replace(TINY, vocabulary=2000))
     assert found.adam_bytes_per_s == 28 * 2000 * 4
     assert found.gather_rows_per_s == 600 * 6
+
+
+def test_limits_of_lazy_adam_are_those_of_the_rows_of_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve batches of 50 rows a second; no row is put off, however large the table."""
+
+    def one_second(work: Callable[[], object], device: torch.device) -> float:
+        work()
+        return 1.0
+
+    monkeypatch.setattr(limits, "seconds", one_second)
+    monkeypatch.setattr(windowed, "LEAST_NUMBERS", 1)
+    lazy = replace(TINY, optimizer="lazy-adam")
+    found, ids = measure_limits(lazy), make_rows(TINY).ids.numpy()
+    assert found.adam_bytes_per_s == 28 * 4 * sum(
+        len(np.unique(ids[start : start + 50])) for start in range(0, 600, 50)
+    )
+    assert found.gather_rows_per_s == 600 * 6
+    assert stages.updates_window(stages.context(lazy, make_rows(TINY), NET).model(), lazy) == 1
 
 
 def test_evaluation_metrics_and_selection_are_measured() -> None:

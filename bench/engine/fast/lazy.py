@@ -38,14 +38,16 @@ class LazyAdam(FusedAdam):
                 held = None if table is None or param.grad is None else table.gradient
                 written = held.distinct() if isinstance(held, BufferedRows) else None
                 if written is not None:
-                    self._update_rows(param, *written, group)
+                    self.update_rows(param, *written, group)
                     done.append((param, param.grad))
                     param.grad = None  # out of sight of the dense update
         super().step()
         for param, grad in done:
             param.grad = grad
 
-    def _update_rows(self, weight: Tensor, rows: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+    @torch.no_grad()
+    def update_rows(self, weight: Tensor, rows: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        """One step with the settings of ``group`` on distinct ``rows``, int64 [n], of a table, with gradient [n, W]."""
         state = self.state_of(weight)
         whole = (weight, state["exp_avg"], state["exp_avg_sq"])
         parts = [tensor.index_select(0, rows) for tensor in whole]
