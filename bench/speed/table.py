@@ -45,7 +45,7 @@ def limits_text(limits: Limits, optimizer: Optimizer) -> str:
     name = "Adam" if optimizer == "adam" else "lazy Adam"
     return (
         f"limits: matrix products {limits.gemm_flops_per_s / 1e9:,.0f} GFLOP/s, "
-        f"copy {limits.copy_bytes_per_s / 1e9:,.0f} GB/s, {name} {limits.adam_bytes_per_s / 1e9:,.0f} GB/s, "
+        f"copy {limits.copy_bytes_per_s / 1e9:,.3g} GB/s, {name} {limits.adam_bytes_per_s / 1e9:,.3g} GB/s, "
         f"gather {limits.gather_rows_per_s / 1e6:,.0f} M rows/s, "
         f"scatter {limits.scatter_rows_per_s / 1e6:,.0f} M rows/s"
     )
