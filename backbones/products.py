@@ -21,6 +21,8 @@ from bench.api import goes_on, uncompiled
 
 GROUPS = 3
 """Groups of fields between which the gradient of symmetric weights is formed: pairs across groups count once."""
+PLAIN_BLOCKS = 8
+"""Blocks a thread at once where there are no products: what lies in the cache is a small part of them."""
 
 
 @uncompiled  # already written for the cache, which a compiler would undo
@@ -149,7 +151,7 @@ def _by_maps(
         products = few.multiply(right[:, :, None], of_maps[:, None], room)  # [t, F, H, n]
         if to_right is not None:
             few.each(form, products.flatten(1, 2), to_right)
-        columns = right.transpose(1, 2).contiguous() if to_weight else right  # [t, n, F]
+        columns = right.transpose(1, 2)
         for start, total in zip(starts, sums, strict=True):
             of_group = products[:, start : start + step].flatten(1, 2)
             total[: len(right)].baddbmm_(of_group, columns[:, :, start:])
@@ -234,7 +236,7 @@ class _BilinearForm(torch.autograd.Function):
     def forward(ctx: Any, left: Tensor, right: Tensor, form: Tensor) -> Tensor:
         ctx.save_for_backward(left, right, form)
         sums = right.new_empty(right.shape[0], right.shape[2])
-        few = _Few(right)
+        few = _Few(right, PLAIN_BLOCKS)
         room = few.room(right.shape[1])
         for one, other, out in zip(few.parts(left), few.parts(right), few.parts(sums), strict=True):
             torch.sum(few.each(form.t(), one, room[: len(one)]).mul_(other), 1, out=out)
@@ -247,7 +249,7 @@ class _BilinearForm(torch.autograd.Function):
         if torch.is_grad_enabled():  # this pass is to be differentiated itself
             of_form = _joined(left * weights) @ _joined(right).t()
             return form @ right * weights, form.t() @ left * weights, of_form
-        grad_left, grad_right, few = torch.empty_like(left), torch.empty_like(right), _Few(right)
+        grad_left, grad_right, few = torch.empty_like(left), torch.empty_like(right), _Few(right, PLAIN_BLOCKS)
         room, sums = few.room(right.shape[1]), few.sums(*form.shape)
         inputs = few.parts(left), few.parts(right), few.parts(weights)
         for one, other, weight, to_one, to_other in zip(
@@ -269,10 +271,10 @@ def _rotations(fields: Tensor) -> Tensor:
 class _Few:
     """Works off a few of the blocks [N, F, n] at once: one a thread on a CPU, else one."""
 
-    def __init__(self, fields: Tensor) -> None:
-        """Blocks like those of ``fields``."""
+    def __init__(self, fields: Tensor, times: int = 1) -> None:
+        """Blocks like those of ``fields``, ``times`` as many at once."""
         self._fields = fields
-        at_once = torch.get_num_threads() if fields.device.type == "cpu" else 1
+        at_once = times * torch.get_num_threads() if fields.device.type == "cpu" else 1
         self.size = max(1, min(at_once, len(fields)))
 
     def parts(self, blocks: Tensor | None) -> Sequence[Any]:
