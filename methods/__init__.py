@@ -116,6 +116,13 @@ TABLE: dict[str, MethodEntry] = {
         search=(0.05, 0.85),
         retrain=(0.55, 1.15),
     ),
+    "light-fmp-once": MethodEntry(
+        target="methods.light_fmp_once:OnceLightFMP",
+        title="Light-FMP, once",
+        note="variant of this project: pretrained in one pass over many rows, noise row by row",
+        search=(0.05, 0.85),
+        retrain=(0.55, 1.15),
+    ),
     "lpfs": MethodEntry(
         target="methods.lpfs:LPFS",
         title="LPFS",

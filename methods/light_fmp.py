@@ -31,7 +31,7 @@ from typing import Literal
 import numpy as np
 
 from bench.api import Context, Method, Rows, Selection
-from methods.parts.gated_pretraining import PretrainParams, pretrain
+from methods.parts.gated_pretraining import Pretrained, PretrainParams, pretrain
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class LightFMP(Method[LightFMPParams]):
 
     def select(self, ctx: Context[LightFMPParams], train: Rows, selection_rows: Rows) -> Selection:
         """Pretrain on a subset of ``train``; ``selection_rows`` are not looked at."""
-        done = pretrain(ctx, self.params, train)
+        return self._selection(pretrain(ctx, self.params, train))
+
+    def _selection(self, done: Pretrained) -> Selection:
         adapted = self.params.init == "adapted"
         return Selection(
             scores=np.asarray(done.log_alpha.sigmoid(), dtype=np.float64),

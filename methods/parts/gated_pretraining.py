@@ -108,12 +108,16 @@ class _Average:
 
 
 def pretrain(ctx: Context[Any], params: PretrainParams, train: Rows) -> Pretrained:
-    """Train the full model and its gates on a stratified subset of ``train``.
+    """Train the full model and its gates on a stratified subset of ``train``."""
+    return pretrain_on(ctx, params, draw_subset(ctx, params, train))
+
+
+def pretrain_on(ctx: Context[Any], params: PretrainParams, subset: Rows) -> Pretrained:
+    """Train the full model and its gates on ``subset``, which is drawn already.
 
     Only the table rows that the subset touches are trained, in a compact table: without weight decay the others
     would not move, and the cost follows the subset instead of the vocabulary.
     """
-    subset = draw_subset(ctx, params, train)
     rows = subset.merge_rare(params.pretrain_min_count) if params.pretrain_min_count > 1 else subset
     full = ctx.model()
     gate = HardConcreteGate(
@@ -177,13 +181,13 @@ def _loss(gate: HardConcreteGate, lagrangian: Lagrangian, sampled: bool, model: 
     return bce + penalty
 
 
-def draw_subset(ctx: Context[Any], params: PretrainParams, train: Rows) -> Rows:
-    """The stratified pretraining subset D_S.
+def draw_subset(ctx: Context[Any], params: PretrainParams, train: Rows, most: float = SUBSET_CAP) -> Rows:
+    """The stratified pretraining subset D_S, ``pretrain_rows`` of them or the share ``most`` of ``train``.
 
     Raises:
         ConfigError: the training rows are too few to draw one.
     """
-    cap = math.floor(SUBSET_CAP * len(train))
+    cap = math.floor(most * len(train))
     n = min(params.pretrain_rows, cap)
     if params.pretrain_share is not None:
         n = math.floor(params.pretrain_share * len(train))

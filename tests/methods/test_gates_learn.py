@@ -32,6 +32,7 @@ FIND = (
     "optfs[budget=field]",
     "optem[budget=field]",
     "light-fmp-pooled",
+    "light-fmp-once",
     "mvfs",
     "lpfs",
     "stg",

@@ -44,6 +44,7 @@ SLOW = {
     "autofield",
     "deep-lasso",
     "group-lasso",
+    "light-fmp-once",
     "lpfs",
     "mvfs",
     "optfs",

@@ -20,6 +20,7 @@ from bench.run.job import Job
 SMALL = {
     "light-fmp": "[pretrain_rows=400,pretrain_batch=16,pretrain_epochs=4]",
     "light-fmp-pooled": "[pretrain_rows=400,pretrain_batch=16,pretrain_epochs=4]",
+    "light-fmp-once": "[pretrain_steps=100]",
     "optfs": "[search_epochs=2]",
     "optem": "[generations=1]",
 }
