@@ -19,8 +19,30 @@ Where this differs from the paper, or the paper leaves a choice or cannot be run
   the noise-free gate instead; never the first layer, which products of embeddings do not pass).
 * A field's linear weight passes through its gate, as its embedding does.
 
-With 2,000 rows, fields of many values can memorise labels and open their gates for it; ``light-fmp-pooled`` lets rare
-values share one embedding while the gates are learned.
+Why it stands near the lot, and on planted data below it: twenty passes learn the labels of 2,000 rows by heart, through
+embeddings of values that occur once or twice among them, and gates of fields of many values open for that. Measured by
+the share of true fields among as many best ones as are true, DNN, means of five data seeds (standard deviations of .04
+to .13), unless said otherwise:
+
+* Cardinalities decide. ``planted[rows=50000]`` .34, where the lot has .47; with values below ten rows merged by the
+  data set (``min_count=10``) .60. ``criteo-like[rows=50000]``, whose card merges so, .50, where the lot has .43; with
+  ``min_count=1`` .35. Scores rise with the number of values (rank correlations of .35 and .56).
+* So do passes: planted after one .48, as the lot, after twenty .34.
+* Not the cap of 10 %: ``planted[rows=20000]`` with the 1,440 rows that it leaves .38, with 2,000 .40.
+* Nor rows as such: criteo-like with 50,000, 100,000 (two data seeds, five cells) and a million (one, three cells) .50,
+  .56 and .42; the million with values below 200 rows merged .54. That it stood above ``random-k`` there, AUC .7128
+  against .6780, was one seed.
+* One draw a step for all rows is as noisy as a coin: planted with 36,000 rows once .52 (every row with its own draw
+  .80, three cells).
+
+``constraint=expected`` adds AUC, not precision, because it keeps more fields that tell something alone and fewer halves
+of the pair, which alone tell nothing: of the former .54 in place of .44, of the latter none in place of .17 (planted,
+six cells; AUC .6976 in place of .6666, three). ``init=fresh`` trains the same fields to an AUC .0066 higher (planted,
+three data seeds): weights that know rows by heart are a bad start. Those of a single pass are as good as new ones
+(.0003).
+
+Two variants of this project act on it: ``light-fmp-pooled`` lets rare values share an embedding while the gates are
+learned, ``light-fmp-once`` sees more rows, each a single time; figures of all three are there.
 """
 
 from __future__ import annotations
