@@ -62,10 +62,11 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Rows, dict[str, Any
 @pytest.mark.parametrize(
     ("given", "rows", "batch"),
     [
-        ("", 960, 4),  # all there are; ceil(960 / 300)
+        ("", 960, 3),  # all there are; 960 / 300 and no more, so that there are 300 steps at least
         ("[pretrain_steps=10]", 960, 96),
         ("[pretrain_steps=2]", 960, 128),  # never more than pretrain_batch
         ("[pretrain_rows=100,pretrain_steps=10]", 100, 10),
+        ("[pretrain_rows=100]", 100, 1),  # fewer rows than steps
         ("[pretrain_share=0.25,pretrain_steps=10]", 240, 24),
     ],
 )
