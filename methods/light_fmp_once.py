@@ -33,7 +33,7 @@ on MovieLens, hold 0. In these runs of planted data it kept all fields that tell
 pair that acts together. A filter finds as much there in a hundredth of the time (last line but one below).
 
 On the Criteo and Avazu samples (7,000 rows, three seeds) it has .7359 and .7085, the plain form .7299 and .6951, the
-pooled one .7409 and .7041. That is too few rows to rank the forms: batches of 24 rows in place of 23 gave .7152 on Avazu.
+pooled one .7409 and .7041: too few rows to rank the forms, as batches of 24 rows in place of 23 gave .7152 on Avazu.
 
 What was tried, on other data seeds, by the share of true fields among the kept ones: ``planted[rows=50000]``, three
 cells or six, where the lot has .47, plain Light-FMP .39 and the pooled form .73. All but the last line have

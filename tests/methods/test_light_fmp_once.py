@@ -111,8 +111,9 @@ def test_the_final_training_sees_all_rows_again(make_job: MakeJob, monkeypatch: 
     counts = torch.bincount(job.data.train.ids.reshape(-1).long(), minlength=len(moved))
     rare = torch.zeros(len(moved), dtype=torch.bool)
     rare[torch.from_numpy(job.data.schema.offsets[:-1].copy())] = True
+    assert (counts > 20).any() and (counts == 1).any()
     assert not moved[(counts < 2) & ~rare].any()
-    assert moved[counts > 1].all()
+    assert moved[counts > 20].all()  # a gate that is drawn shut, z = 0, lets no gradient through to a row's values
 
 
 def test_gates_start_alike_and_say_something_in_the_end(make_job: MakeJob) -> None:
