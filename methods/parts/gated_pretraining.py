@@ -205,6 +205,6 @@ def initial_log_alpha(ctx: Context[Any], params: PretrainParams) -> Tensor:
 
 def correlation(a: Tensor, b: Tensor) -> float:
     """Pearson correlation; NaN where either side is constant."""
-    if len(a) < 2 or float(a.std()) == 0 or float(b.std()) == 0:
+    if len(a) < 2 or any(bool(side.min() == side.max()) for side in (a, b)):  # std of equal numbers may round above 0
         return math.nan
     return float(np.corrcoef(a.numpy(), b.numpy())[0, 1])

@@ -19,6 +19,7 @@ from bench.run.grid import choose_method
 from bench.run.job import Job
 from methods.light_fmp import LightFMPParams
 from methods.light_fmp_once import OnceLightFMPParams
+from methods.parts.gated_pretraining import correlation
 from methods.parts.hard_concrete import HardConcreteGate
 
 MakeJob = Callable[..., Job]
@@ -140,3 +141,10 @@ def test_parameters_out_of_range_are_refused(given: str) -> None:
     with pytest.raises(ConfigError) as caught:
         choose_method(f"{METHOD}[{given}]")
     assert f"{METHOD}: {given}" in str(caught.value)
+
+
+def test_gates_that_all_end_at_the_clamp_correlate_with_nothing() -> None:
+    """Ten times log 100 in float32, whose standard deviation may be rounded to more than 0."""
+    same = torch.full((10,), math.log(100))
+    assert math.isnan(correlation(torch.arange(10.0), same))
+    assert correlation(torch.arange(10.0), 3 - 2 * torch.arange(10.0)) == pytest.approx(-1)
