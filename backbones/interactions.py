@@ -104,14 +104,14 @@ class _InnerProducts(torch.autograd.Function):
         return torch.bmm(left, both).transpose(1, 2).to(e.dtype), None, None  # eᵀ G is faster than G e, for G = Gᵀ
 
 
-@uncompiled  # out-of-place as a compiler sees it, it would hold all pairs
 def _columns(x: Tensor, chosen: Tensor) -> Tensor:
     """Columns ``chosen`` of x [B, n], by the faster kernel: of bfloat16 on a CPU that for single numbers is."""
-    if x.is_cpu and x.dtype != torch.bfloat16:
+    if not x.is_cuda and x.dtype != torch.bfloat16:
         return x.index_select(1, chosen)
     return x.gather(1, chosen.expand(len(x), -1))
 
 
+@uncompiled  # out-of-place as a compiler sees it, it would hold all pairs
 def kernel_products(e: Tensor, kernels: Tensor) -> Tensor:
     """e_jᵀ K_ij e_i of all pairs: e [B, F, D], kernels [P, D, D] -> [B, P]."""
     if torch.compiler.is_exporting():

@@ -278,7 +278,7 @@ def _as_first_described(layout):
     return {key: layout[key] for key in keys} | {"columns": columns}
 
 
-@pytest.mark.parametrize("name", list(TABLE))
+@pytest.mark.parametrize("name", [name for name in TABLE if name != "aliccp"])  # it looks columns up: came later
 def test_stores_split_by_lot_are_what_they_were(name):
     card = load_card(card_path(TABLE[name]))
     parts = {

@@ -90,9 +90,11 @@ class WildGate(FieldGate):
 
 
 def make_rows(n: int, seed: int) -> Rows:
+    """Rows of which no two are equal: else their scores would tie, or not, by how sums are rounded, and so AUC."""
     draw = np.random.default_rng(seed)
     schema = Schema(tuple(Field(f"f{i}", "categorical", size) for i, size in enumerate(SIZES)))
-    ids = np.stack([draw.integers(size, size=n) for size in SIZES], axis=1) + schema.offsets[:-1]
+    different = draw.choice(int(np.prod(SIZES)), n, replace=False)
+    ids = np.stack(np.unravel_index(different, SIZES), axis=1) + schema.offsets[:-1]
     labels = (draw.random(n) < 0.2 + 0.6 * (ids[:, 1] == ids[:, 1].min())).astype(np.float64)
     return Rows(schema, torch.from_numpy(ids.astype(np.int32)), None, torch.from_numpy(labels), torch.arange(n))
 
