@@ -141,7 +141,7 @@ def test_a_lost_node_costs_no_cell_and_changes_no_record(cluster: Any, tmp_path:
     assert "a node was lost" in said
     records = RunFolder(out).records()
     assert [record.status for record in records] == ["ok"] * 24
-    ends = [line.split("] ")[1].partition(": ")[0] for line in said.splitlines() if line.startswith("[")]
+    ends = [line.partition("] ")[2].partition(": ")[0] for line in said.splitlines() if line.startswith("[")]
     assert len(ends) == len(set(ends)) == 24, "every cell ends once"
     assert all(record.threads == 1 and record.peak_mem_bytes for record in records)
     subprocess.run(
