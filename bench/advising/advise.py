@@ -198,14 +198,21 @@ class _Advisor:
         return outcome(self.lab.interval(self.trained[cut], self.trained[self.reference], VALID), tolerance)
 
     def _search(self) -> None:
-        """Look at numbers of fields as long as a look could change the choice, and there is time."""
-        while (k := next_k(self._outcomes(), self.reference.k, self.points)) is not None:
+        """Look at numbers of fields as long as a look could change the choice, and there is time.
+
+        Where there is none for a point of the grid, the next smaller one takes less, and answers as well.
+        """
+        points = list(self.points)
+        while (k := next_k(self._outcomes(), self.reference.k, points)) is not None:
             found = self._look("consensus", self._cut(k))
-            if found is None:
-                self.left_out.append(self._title(self._cut(k)))
-                self.stopped = True
+            if found is not None:
+                self._prefer(self._cut(k), found)
+                continue
+            self.left_out.append(self._title(self._cut(k)))
+            self.stopped = True
+            if k not in points:
                 return
-            self._prefer(self._cut(k), found)
+            points.remove(k)
 
     def _prefer(self, cut: Set, look: Look) -> None:
         """Take a set as the reference where it is the best so far, if losses are measured against that."""

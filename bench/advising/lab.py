@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from bench.advising.config import baseline_name, ranking_name
 from bench.advising.search import tau_for
 from bench.advising.units import Units
+from bench.advising.watch import START_S, Watch, work_of
 from bench.budget import Budgeted, n_keep
 from bench.data.schema import Schema
 from bench.data.store.fields import FieldFacts, read_fields
@@ -42,8 +42,6 @@ RANKINGS = "rankings"
 """Folder within it of the sets that were trained, as rankings."""
 MARGIN = 1.1
 """Times what like cells took that one more is reckoned with."""
-_START_S = 1.0
-"""Seconds of a cell beside its training, where none was computed by this command."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,8 @@ class Lab:
             ConfigError, DataError: as of ``bench.run.session.resolve``.
         """
         self._base, self._end = base, time.monotonic() + limit_s
-        self._watch = _Watch(reporter)
         self._session = Session(resolve(base))
+        self._watch = Watch(reporter, work_of(self._session.cell(next(self._session.plan.cells()))))
         self._scores: dict[tuple[str, str], np.ndarray] = {}
         self.dataset = next(iter(self._session.plan.cards))
         self.baseline = baseline_name()
@@ -185,7 +183,7 @@ class Lab:
         """All fields."""
         plan, fields = resolve(replace(self._base, methods=(self.baseline,))), tuple(range(self.schema.n_fields))
         found = sweep.run(plan, self._watch, self._over(plan))
-        self._watch.expect(len(fields), max((record.tt_s or 0.0) + _START_S for record in found))
+        self._watch.expect(len(fields), max((record.tt_s or 0.0) + START_S for record in found))
         return Trained(fields, _sound(found))
 
     def rankings(self, share: float) -> tuple[list[Ranked], list[str]]:
@@ -360,38 +358,3 @@ def _sound(records: Sequence[CellRecord]) -> tuple[CellRecord, ...]:
                 "There is no advice without it: mend that, and repeat the command."
             )
     return tuple(sorted(records, key=lambda record: record.seed))
-
-
-class _Watch:
-    """Passes on what happens, and notes what cells take."""
-
-    def __init__(self, reporter: Reporter) -> None:
-        self._reporter = reporter
-        self._seconds: dict[int, list[float]] = defaultdict(list)
-        """Of the trainings that this command has computed, by the number of fields."""
-
-    def expect(self, n_fields: int, seconds: float) -> None:
-        """Take ``seconds`` for a training with ``n_fields``, as long as this command has computed none."""
-        if n_fields not in self._seconds:
-            self._seconds[n_fields] = [seconds]
-
-    def cell_s(self, n_fields: int) -> float:
-        """Mean seconds of the trainings with the fewest fields that are not fewer than ``n_fields``."""
-        return fmean(self._seconds[min(count for count in self._seconds if count >= n_fields)])
-
-    def plan(self, total: int, done: int) -> None:
-        self._reporter.plan(total, done)
-
-    def start(self, cell: Cell) -> None:
-        self._reporter.start(cell)
-
-    def event(self, event: dict[str, Any]) -> None:
-        self._reporter.event(event)
-
-    def finish(self, cell: Cell, record: CellRecord, seconds: float) -> None:
-        kept = record.field_names if record.kept_fields is None else record.kept_fields
-        self._seconds[len(kept)].append(max(seconds - (record.pt_s or 0.0), 0.0))
-        self._reporter.finish(cell, record, seconds)
-
-    def found(self, cell: Cell, record: CellRecord) -> None:
-        self._reporter.found(cell, record)
