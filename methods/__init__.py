@@ -121,7 +121,7 @@ TABLE: dict[str, MethodEntry] = {
         title="Light-FMP, once",
         note="variant of this project: pretrained in one pass over many rows, noise row by row",
         search=(0.05, 0.85),
-        retrain=(0.55, 1.15),
+        retrain=(0.4, 1.15),
     ),
     "lpfs": MethodEntry(
         target="methods.lpfs:LPFS",
