@@ -6,8 +6,8 @@ Several commands may work on one run folder: each takes the cells that no other 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 from bench import environment
@@ -54,17 +54,12 @@ def run(plan: Plan, reporter: Reporter, session: Session | None = None) -> list[
         StorageError: a file of the run folder cannot be written, read or trusted.
         DataError: a data set cannot be opened, or a record of the folder cannot be read.
     """
-    use_threads(plan.config)
     session = Session(plan) if session is None else session
-    executor: Executor = choose_executor(plan.config.executor_name)(session)
     grid = list(plan.cells())
-    with closing(executor), Leases() as leases:
-        claims = Claims(session, leases)  # looks at the folder before the records are read
+    with _at_work(session) as (executor, leases, claims):
         records = {cell: done for cell in grid if (done := session.done(cell)) is not None}
         used = dict.fromkeys(cell.dataset for cell in grid if cell not in records)
-        session.check_fields(used)
-        for label in reversed(used):  # before anything is written; the first one is then at hand
-            executor.check(label)
+        _check(session, executor, used)
         _begin(session, claims, leases)
         for label in used:
             session.keep_fields(label)
@@ -102,17 +97,11 @@ def rank(plan: Plan, reporter: Reporter, session: Session) -> list[Ranked]:
     Raises:
         ConfigError, StorageError, DataError: as of ``run``.
     """
-    use_threads(plan.config)
-    executor: Executor = choose_executor(plan.config.executor_name)(session)
     grid = list(plan.cells())
-    with closing(executor), Leases() as leases:
-        claims = Claims(session, leases)
+    with _at_work(session) as (executor, leases, claims):
         found = {cell: one for cell in grid if (one := known(session, cell)) is not None}
         left = [cell for cell in grid if cell not in found]
-        used = dict.fromkeys(cell.dataset for cell in left)
-        session.check_fields(used)
-        for label in reversed(used):
-            executor.check(label)
+        _check(session, executor, dict.fromkeys(cell.dataset for cell in left))
         _begin(session, claims, leases)
         schedule = Schedule(executor, claims, reporter)
         alone = [cell for cell in left if key_of(session.cell(cell)) is not None]
@@ -142,15 +131,33 @@ def penalise(plan: Plan, reporter: Reporter, session: Session) -> Tuning | None:
     Raises:
         ConfigError, StorageError, DataError: as of ``run``.
     """
-    use_threads(plan.config)
-    executor: Executor = choose_executor(plan.config.executor_name)(session)
     cell = next(plan.cells())
-    with closing(executor), Leases() as leases:
-        claims = Claims(session, leases)
+    with _at_work(session) as (executor, leases, claims):
         executor.check(cell.dataset)
         _begin(session, claims, leases)
         Schedule(executor, claims, reporter).penalise(cell)
     return session.penalty(cell)
+
+
+@contextmanager
+def _at_work(session: Session) -> Iterator[tuple[Executor, Leases, Claims]]:
+    """What a command computes with; the claims look at the folder before any record of it is read."""
+    config = session.plan.config
+    use_threads(config)
+    executor: Executor = choose_executor(config.executor_name)(session)
+    with closing(executor), Leases() as leases:
+        yield executor, leases, Claims(session, leases)
+
+
+def _check(session: Session, executor: Executor, used: dict[str, None]) -> None:
+    """Make sure, before anything is written, that tasks on the data sets can be computed; the first is then at hand.
+
+    Raises:
+        ConfigError, DataError: they cannot.
+    """
+    session.check_fields(used)
+    for label in reversed(used):
+        executor.check(label)
 
 
 def _begin(session: Session, claims: Claims, leases: Leases) -> None:

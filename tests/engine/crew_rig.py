@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import traceback
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from bench.engine import crew
 from bench.engine.backbone import draw_layers
 from bench.engine.evaluate import predict
 from bench.engine.fit import Fitter, log_loss
-from bench.processes import importing_alike
+from bench.processes import importing_alike, starting
 from bench.profiles import SMALL
 from bench.run.job import resolve_backbone
 from methods.parts.slopes import slopes
@@ -232,8 +231,7 @@ def _serve(rank: int, size: int, folder: str, send: Connection) -> None:
 @contextmanager
 def workers(size: int, folder: Path) -> Iterator[list[Answer]]:
     """What each of ``size`` workers finds."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.run.executors.child"])
+    context = starting("bench.run.executors.child")
     pipes, children = [], []
     with importing_alike():
         for rank in range(size):

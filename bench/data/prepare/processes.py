@@ -6,16 +6,13 @@ straight into the files of the store. What is sent to and fro are jobs, distinct
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from functools import cache
-from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +26,7 @@ from bench.data.prepare.work import Found, Job, Work
 from bench.data.raw.scratch import keep_freed_memory
 from bench.data.store.manifest import ArrayFile, RowsPlace
 from bench.errors import DataError
-from bench.processes import end_with_parent, importing_alike, left_to_parent
+from bench.processes import end_with_parent, importing_alike, left_to_parent, starting
 
 _AHEAD = 2
 """Jobs that lie ready beside those under way: a part of a packed file is held in memory until it is read."""
@@ -50,7 +47,7 @@ class Processes(Crew):
     def read(self, work: Work, jobs: Iterable[Job]) -> Iterator[list[Found]]:
         self._folder.mkdir()
         self._processes = _Processes(
-            self._workers, mp_context=_context(), initializer=_begin, initargs=(work, self._folder, Path.cwd())
+            self._workers, mp_context=starting(__name__), initializer=_begin, initargs=(work, self._folder, Path.cwd())
         )
         self._stack.callback(self._end)
         yield from self._map(_read, jobs)
@@ -95,15 +92,6 @@ class _Processes(ProcessPoolExecutor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         with left_to_parent(), importing_alike():  # a process may be started here
             return super().submit(fn, *args, **kwargs)
-
-
-def _context() -> ForkServerContext | SpawnContext:
-    """How processes start; see the executor of that name."""
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
 
 
 class _Station:

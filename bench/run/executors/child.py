@@ -11,14 +11,13 @@ import sys
 import time
 from contextlib import nullcontext
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 
 import torch
 
 from bench.engine.crew import PartDone, joined
 from bench.engine.device import choose_device
-from bench.processes import end_with_parent, importing_alike, left_to_parent
+from bench.processes import end_with_parent, importing_alike, left_to_parent, starting
 from bench.records import Status
 from bench.run.columns import peak_memory
 from bench.run.config import RunConfig, from_json, to_json
@@ -46,19 +45,6 @@ def gpus_here(asked: str, device: torch.device) -> list[str]:
     return given or [str(number) for number in range(torch.cuda.device_count())]
 
 
-def _context() -> ForkServerContext | SpawnContext:
-    """How children start: from a server that has the libraries loaded, and no rows, threads or GPU, or each by itself.
-
-    The first takes a tenth of a second where the second takes three of computing. Elsewhere than under Linux libraries
-    are known to break in a process that was forked.
-    """
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
 class Child:
     """A process that computes one task, and what it says."""
 
@@ -72,7 +58,7 @@ class Child:
             emit: is told what happens in it.
             place: among the workers of its cell; None: it computes it alone.
         """
-        context = _context()
+        context = starting(__name__)
         self._receive, send = context.Pipe(duplex=False)
         variables = dict(os.environ) | ({VISIBLE: gpu} if gpu is not None else {})
         if place is not None and sys.platform == "linux":
