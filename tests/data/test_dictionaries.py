@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.data.prepare import dictionaries
-from bench.data.prepare.dictionaries import NumberDictionary, TextDictionary
+from bench.data.prepare.dictionaries import NumberDictionary, TextDictionary, due
 from bench.data.prepare.spill import Spill
 from bench.data.raw.texts import as_texts, pack
 
@@ -54,3 +54,18 @@ def test_a_field_that_meets_a_long_text_changes_over(tmp_path_factory, wait, blo
         more = [["a text of many letters", "0"], ["1", "0"]]
         fill(texts, more)
         check(texts, [*blocks, *more])
+
+
+def test_nothing_is_merged_while_all_together_hold_little(tmp_path, monkeypatch):
+    monkeypatch.setattr(dictionaries, "MERGE_VALUES", 3)
+    monkeypatch.setattr(dictionaries, "WAITING_BYTES", 40)
+    with Spill(tmp_path) as spill:
+        few, many = NumberDictionary(spill), NumberDictionary(spill)
+        few.add(pack(pa.array(["a"])))
+        many.add(pack(pa.array(["a", "b", "c"])))
+        assert (few.waiting_bytes, many.waiting_bytes) == (8, 24)
+        assert due([few, many]) == []
+        few.add(pack(pa.array(["b"])))
+        assert due([few, many]) == [many]
+        many.merge()
+        assert many.waiting_bytes == 0 and due([few, many]) == []

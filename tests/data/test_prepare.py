@@ -192,6 +192,7 @@ def test_numbers_that_are_always_missing_or_missing_in_train(tmp_path):
 @pytest.mark.parametrize("threads", [1, 4])
 def test_the_store_does_not_depend_on_chunks_and_threads(tmp_path, monkeypatch, chunk_bytes, threads):
     monkeypatch.setattr("bench.data.prepare.dictionaries.MERGE_VALUES", 40)
+    monkeypatch.setattr("bench.data.prepare.dictionaries.WAITING_BYTES", 0)
     rows = own_table(tmp_path / "table.csv", 250, seed=3)
     assert rows
     card = write_card(tmp_path, OWN)
@@ -233,6 +234,7 @@ def mixed_rows(n):
 @pytest.mark.parametrize("chunk_bytes", [40, 700, 1 << 24])
 def test_values_that_turn_long_midway_equal_the_plain_preparation(tmp_path, monkeypatch, delimiter, chunk_bytes):
     monkeypatch.setattr("bench.data.prepare.dictionaries.MERGE_VALUES", 10)
+    monkeypatch.setattr("bench.data.prepare.dictionaries.WAITING_BYTES", 0)
     raw = mixed_rows(400)
     (tmp_path / "t.csv").write_text("".join(delimiter.join(row) + "\n" for row in raw))
     card = write_card(tmp_path, MIXED.replace("DELIMITER", delimiter))

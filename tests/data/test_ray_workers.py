@@ -66,11 +66,15 @@ def test_what_a_node_does_with_a_part(tmp_path: Path) -> None:
     for job in sent:
         (found,), parked = read_part(work, job, str(tmp_path), release())
         n, sizes = found.stored.n_rows, [len(values) for values in found.stored.values]
-        counts = count_part(CountJob(0, found.stored, np.ones(n, dtype=bool), ()), parked)
+        each = np.array([size + 1 for size in sizes])
+        found_counts = count_part(CountJob(0, found.stored, np.ones(n, dtype=bool), each, ()), parked)
+        counts = np.split(found_counts, np.cumsum(each)[:-1])
         assert [int(one.sum()) for one in counts] == [n] * 39
         tables = [np.arange(size + 1, dtype=np.int32) for size in sizes]
         ids, numbers, further = encode_part(EncodeJob(0, found.stored, 0, tables, ()), parked)
-        assert [np.bincount(column, minlength=1).tolist() for column in ids.T] == [one.tolist() for one in counts]
+        assert [np.bincount(column, minlength=size).tolist() for column, size in zip(ids.T, each, strict=True)] == [
+            one.tolist() for one in counts
+        ]
         assert numbers.size == further.size == 0
         rows += n
     assert rows == 40

@@ -68,8 +68,17 @@ def test_the_store_does_not_depend_on_how_many_rows_are_coded_at_a_time(tmp_path
         frame = pd.read_csv(tmp_path / "wide.csv", dtype={f"c{i}": "Int64" for i in range(1, N_COLUMNS, 4)})
         frame.to_parquet(raw, index=False)
     found = []
-    for place, (chunk_bytes, wait) in enumerate([(1 << 20, 1 << 19), (1500, 1 << 19), (20_000, 1), (9000, 60)]):
+    sizes = [
+        (1 << 20, 1 << 19, 0),
+        (1500, 1 << 19, 0),
+        (20_000, 1, 0),
+        (9000, 60, 0),
+        (1500, 1, 1 << 28),
+        (1500, 1, 4000),
+    ]
+    for place, (chunk_bytes, wait, n_bytes) in enumerate(sizes):
         monkeypatch.setattr(dictionaries, "MERGE_VALUES", wait)
+        monkeypatch.setattr(dictionaries, "WAITING_BYTES", n_bytes)
         store = prepare(card, raw, tmp_path / f"{place}", settings=Settings(chunk_bytes, threads=2))
         found.append(manifest_of(store)["files"])
     assert all(one == found[0] for one in found)

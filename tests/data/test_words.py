@@ -33,7 +33,7 @@ def test_values_of_complete_rows(last_end, at_once, rows):
         patch.setattr(words, "_PIECE_ROWS", 0)
         patch.setattr(words, "_COLUMNS_AT_ONCE", 2)
         found = split_words(text.encode(), TAB, (len(rows), len(rows[0])))
-    assert found is not None and found.n_rows == len(rows)
+    assert found is not None
     assert found.numbers.T.tolist() == [[first_bytes(value) for value in row] for row in rows]
     assert found.longest.tolist() == [
         max(len(value.encode()) for value in column) for column in zip(*rows, strict=True)
@@ -73,3 +73,6 @@ def test_memory_used_again_holds_the_last_text_alone():
         found, alone = split_words(text, TAB, shape, scratch), split_words(text, TAB, shape)
         assert found is not None and alone is not None
         assert found.numbers.tolist() == alone.numbers.tolist()
+        behind = split_words(text, TAB, shape, scratch, front=[3, 5])
+        assert behind is not None
+        assert behind.numbers.tolist() == [[3, 5, *column] for column in alone.numbers.tolist()]

@@ -83,18 +83,23 @@ class CountJob:
     block: StoredBlock
     in_train: np.ndarray
     """Bool [rows of the block]."""
+    sizes: np.ndarray
+    """Codes of each field, the missing value's with them."""
     owners: Sequence[int]
     """Of each column of further values, the field whose dictionary it has."""
 
 
-def count_codes(job: CountJob, held: Held) -> list[np.ndarray]:
-    """Of each field: the train rows of each of the block's codes."""
+def count_codes(job: CountJob, held: Held) -> np.ndarray:
+    """The train rows of each of the block's codes, field behind field, int64 [sum of sizes]."""
     train = np.flatnonzero(job.in_train)
-    found = [np.bincount(codes.take(train), minlength=1) for codes in held.read_each(job.block.codes)]
+    found = np.zeros(job.sizes.sum(), np.int64)
+    counts = np.split(found, np.cumsum(job.sizes)[:-1])
+    for count, codes in zip(counts, held.read_each(job.block.codes), strict=True):
+        one = np.bincount(codes.take(train))
+        count[: len(one)] = one
     for owner, codes in zip(job.owners, held.read_each(job.block.further), strict=True):
         more = np.bincount(codes.take(train), minlength=1)
-        more[0] = 0  # that a row has no further value does not make one missing
-        found[owner] = _sum(found[owner], more)
+        counts[owner][1 : len(more)] += more[1:]  # that a row has no further value does not make one missing
     return found
 
 
@@ -149,11 +154,3 @@ def slices(job: EncodeJob) -> Iterable[slice]:
     """The rows of a block, some at a time."""
     size, n_rows = max(_CELLS_AT_ONCE // max(len(job.tables), 1), 1), job.block.n_rows
     return (slice(first, min(first + size, n_rows)) for first in range(0, n_rows, size))
-
-
-def _sum(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The sum of two arrays of counts, of which the shorter one counts 0 beyond its end."""
-    total = np.zeros(max(len(one), len(other)), dtype=one.dtype)
-    total[: len(one)] += one
-    total[: len(other)] += other
-    return total

@@ -27,9 +27,15 @@ class Crew:
     is_apart = False
     """Whether parts are read in other processes: these open plain files for themselves."""
 
-    def __init__(self, spill: Spill, pool: Executor) -> None:
-        """Park rows in ``spill``; ``pool``: the threads, which merge vocabularies and write files in any case."""
-        self.spill, self.pool = spill, pool
+    def __init__(self, spill: Spill, pool: Executor, mergers: Executor) -> None:
+        """Park rows in ``spill``.
+
+        Args:
+            spill: takes the rows.
+            pool: the threads, which write files in any case.
+            mergers: threads that merge vocabularies, while those of ``pool`` read on.
+        """
+        self.spill, self.pool, self.mergers = spill, pool, mergers
 
     def __enter__(self) -> Crew:
         return self
@@ -41,7 +47,7 @@ class Crew:
         """What each job finds."""
         return map_ordered(lambda job: work(job, self.spill), jobs, self.pool)
 
-    def count(self, jobs: Iterable[CountJob]) -> Iterator[list[np.ndarray]]:
+    def count(self, jobs: Iterable[CountJob]) -> Iterator[np.ndarray]:
         """What ``count_codes`` finds in every block."""
         return map_ordered(lambda job: count_codes(job, self.spill), jobs, self.pool)
 

@@ -7,6 +7,7 @@ short texts and meets a long one changes over.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -19,11 +20,20 @@ MERGE_VALUES = 1 << 19
 """Values that wait at least before they are merged, of a field among ``_FIELDS``."""
 _FIELDS = 40
 """Fields of which all together bound the values that wait."""
+WAITING_BYTES = 1 << 28
+"""Bytes of the values of all fields up to which they wait in any case: what is merged once is merged fastest."""
 
 
 def waiting_values(n_fields: int) -> int:
     """Values that wait at least before they are merged, of each of so many fields."""
     return max(MERGE_VALUES * _FIELDS // max(n_fields, _FIELDS), 1)
+
+
+def due(dictionaries: Sequence[Dictionary]) -> list[Dictionary]:
+    """Those whose values should be merged now."""
+    if sum(dictionary.waiting_bytes for dictionary in dictionaries) < WAITING_BYTES:
+        return []
+    return [dictionary for dictionary in dictionaries if dictionary.is_due]
 
 
 class Dictionary(Protocol):
@@ -35,6 +45,10 @@ class Dictionary(Protocol):
 
     def add(self, values: pa.Array, slot: Slot | None) -> None:
         """Take in the distinct values of the next block; ``slot``: where they are parked, of numbers."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Memory of the values that wait to be merged."""
 
     @property
     def is_due(self) -> bool:
@@ -55,18 +69,19 @@ class _Waiting:
 
     def __init__(self, least: int) -> None:
         self.parts: list[pa.Array] = []
-        self.size = 0
+        self.size = self.n_bytes = 0
         self.least = least or MERGE_VALUES
 
     def add(self, values: pa.Array) -> None:
         self.parts.append(values)
         self.size += len(values)
+        self.n_bytes += values.nbytes
 
     def is_due(self, n_known: int) -> bool:
         return self.size >= max(n_known, self.least)
 
     def clear(self) -> None:
-        self.parts, self.size = [], 0
+        self.parts, self.size, self.n_bytes = [], 0, 0
 
 
 class NumberDictionary:
@@ -85,6 +100,10 @@ class NumberDictionary:
         """Take in numbers, all of one type; they are parked unless they lie in ``slot``."""
         self._waiting.add(values)
         self._blocks.append(slot or self._spill.append(np.asarray(values)))
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._waiting.n_bytes
 
     @property
     def is_due(self) -> bool:
@@ -159,6 +178,10 @@ class TextDictionary:
     def add(self, values: pa.Array, slot: Slot | None = None) -> None:
         """Take in texts, as strings or as numbers."""
         self._waiting.add(as_texts(values))
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._waiting.n_bytes
 
     @property
     def is_due(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from pyarrow import compute as pc
 
 from bench.data.prepare.blocks import CountJob, EncodeJob, StoredBlock, park_values
 from bench.data.prepare.crew import Crew
-from bench.data.prepare.dictionaries import Dictionary, NumberDictionary, waiting_values
+from bench.data.prepare.dictionaries import Dictionary, NumberDictionary, due, waiting_values
 from bench.data.prepare.spill import Slot, Spill
 from bench.data.schema import FIRST_VALUE, MISSING, RARE, Field, Kind, Schema
 from bench.data.store.manifest import ArrayFile
@@ -54,6 +55,16 @@ def build_vocabulary(values: pa.Array, counts: np.ndarray, min_count: int) -> Vo
     return Vocabulary(values.take(pa.array(kept)), np.concatenate([[n_rare, counts[0]], kept_counts]), table)
 
 
+@dataclass(frozen=True)
+class CodeMap:
+    """What the codes of one block stand for."""
+
+    slot: Slot
+    """Field behind field, of each code: the place of its value among those of all fields, missing ones first."""
+    sizes: np.ndarray
+    """Codes of each field, the missing value's with them."""
+
+
 class Encoder:
     """All fields of one data set on their way from blocks to ids."""
 
@@ -68,12 +79,11 @@ class Encoder:
         wait = waiting_values(len(names))
         self._dictionaries: list[Dictionary] = [NumberDictionary(spill, wait) for _ in names]
         self._blocks: list[StoredBlock] = []
-        self._maps: list[tuple[Slot, ...]] = []
-        """Of each block, field by field: provisional code + 1 of each of its codes, int32; 0 is a missing value."""
+        self._maps: list[CodeMap] = []
         self.vocabularies: list[Vocabulary] = []
 
     def add(self, block: StoredBlock, pool: Executor) -> None:
-        """Take in the next block in file order."""
+        """Take in the next block in file order; ``pool`` merges values, and is not one that is busy with blocks."""
         parked = block.parked or park_values(block.values, self._spill)
         for field, (values, slot) in enumerate(zip(block.values, parked, strict=True)):
             known = self._dictionaries[field]
@@ -81,8 +91,7 @@ class Encoder:
                 self._dictionaries[field] = known = known.to_texts()
             known.add(values, slot)
         self._blocks.append(replace(block, values=(), parked=()))
-        due = [dictionary.merge for dictionary in self._dictionaries if dictionary.is_due]
-        list(pool.map(_call, due))
+        list(pool.map(_call, [dictionary.merge for dictionary in due(self._dictionaries)]))
 
     def fit(self, in_train: np.ndarray, min_count: int, crew: Crew, tick: Callable[[int], None]) -> Schema:
         """Count values over the train rows and build every field's vocabulary.
@@ -95,25 +104,30 @@ class Encoder:
         """
         pool = crew.pool
         list(pool.map(_call, [dictionary.finish for dictionary in self._dictionaries]))
-        self._maps = list(pool.map(self._map_codes, range(len(self._blocks))))
-        totals = [np.zeros(len(dictionary.values) + 1, np.int64) for dictionary in self._dictionaries]
+        values = [dictionary.values for dictionary in self._dictionaries]
+        starts = np.cumsum([0, *(len(one) + 1 for one in values)])
+        self._maps = list(pool.map(partial(self._map_codes, starts), range(len(self._blocks))))
         jobs = (
-            CountJob(number, block, in_train[start : start + block.n_rows], self._owners)
+            CountJob(number, block, in_train[start : start + block.n_rows], self._maps[number].sizes, self._owners)
             for number, start, block in self._each_block()
         )
+        # All fields behind one another: what is done for each field of each block must be little.
+        totals = np.zeros(starts[-1], np.int64)
         for (number, start, block), counts in zip(self._each_block(), crew.count(jobs), strict=True):
-            for total, places, found in zip(totals, self._spill.read_each(self._maps[number]), counts, strict=True):
-                total[places[: len(found)]] += found
+            totals[self._spill.read(self._maps[number].slot)] += counts
             tick(start + block.n_rows)
         # The one value of a numeric field stands for its number and is kept, however often it is missing.
         needs = [0 if kind == "numeric" else min_count for kind in self.kinds]
-        values = [dictionary.values for dictionary in self._dictionaries]
-        self.vocabularies = list(pool.map(build_vocabulary, values, totals, needs))
+        self.vocabularies = list(pool.map(build_vocabulary, values, np.split(totals, starts[1:-1]), needs))
         sizes = [len(vocabulary.counts) for vocabulary in self.vocabularies]
         return Schema(tuple(map(Field, self.names, self.kinds, sizes, self.positions)))
 
-    def _map_codes(self, block: int) -> tuple[Slot, ...]:
-        return self._spill.append_all([dictionary.table(block) for dictionary in self._dictionaries])
+    def _map_codes(self, starts: np.ndarray, block: int) -> CodeMap:
+        tables = [dictionary.table(block) for dictionary in self._dictionaries]
+        sizes = np.array([len(table) for table in tables])
+        places = np.concatenate(tables, dtype=np.min_scalar_type(starts[-1]), casting="unsafe")
+        places += np.repeat(starts[:-1], sizes).astype(places.dtype)
+        return CodeMap(self._spill.append(places), sizes)
 
     def write(self, offsets: np.ndarray, crew: Crew, files: Sequence[ArrayFile]) -> Iterator[int]:
         """Write the encoded rows in file order, some of a block at a time.
@@ -126,21 +140,19 @@ class Encoder:
         Yields:
             the rows of each part.
         """
-        starts = offsets[:-1].astype(np.int32)
+        local = [vocabulary.table for vocabulary in self.vocabularies]
+        ids = np.concatenate(local)
+        ids += np.repeat(offsets[:-1].astype(np.int32), [len(table) for table in local])
         jobs = (
-            EncodeJob(number, block, first, self._tables(number, starts), self._owners)
+            EncodeJob(number, block, first, self._tables(number, ids), self._owners)
             for number, first, block in self._each_block()
         )
         yield from crew.write(jobs, files)
 
-    def _tables(self, block: int, starts: np.ndarray) -> list[np.ndarray]:
-        """Of each field: the id of each of the block's codes."""
-        tables = []
-        places = self._spill.read_each(self._maps[block])
-        for table, vocabulary, start in zip(places, self.vocabularies, starts, strict=True):
-            tables.append(vocabulary.table.take(table))
-            tables[-1] += start
-        return tables
+    def _tables(self, block: int, ids: np.ndarray) -> list[np.ndarray]:
+        """Of each field: the id of each of the block's codes; ``ids``: of each provisional code + 1, int32."""
+        places = self._maps[block]
+        return np.split(ids.take(self._spill.read(places.slot)), np.cumsum(places.sizes)[:-1])
 
     def _each_block(self) -> Iterator[tuple[int, int, StoredBlock]]:
         """Number, first row, and the block, in file order."""

@@ -86,7 +86,7 @@ def ingest_raw(card: DatasetCard, source: RawSource, crew: Crew, chunk_bytes: in
     parts = read_parts(source, tables, replace(cut, apart=crew.is_apart and drawn is None))
     jobs = (Job(place, opened.parse, part) for place, opened, part in parts) if drawn is None else drawn.of(parts)
     for found in in_order(crew, work, jobs, source.read_on):
-        encoder.add(found.stored, crew.pool)
+        encoder.add(found.stored, crew.mergers)
         counts[found.place].add(found.seen)
         labels.append(found.block.labels)
         values.add(found.block.label_values)
@@ -260,7 +260,7 @@ def ingest_generated(
     truth: list[np.ndarray] = []
     rows = 0
     for block, stored in map_ordered(work, (block for block in data.blocks if len(block.labels)), pool):
-        encoder.add(stored, pool)
+        encoder.add(stored, crew.mergers)
         labels.append(block.labels.astype(np.uint8))
         truth.append(block.truth.astype(np.float32))
         rows += len(block.labels)
@@ -271,7 +271,7 @@ def ingest_generated(
 
 
 def _coded(numbers: np.ndarray, content: Content, missing: int) -> LocalColumn:
-    codes, distinct = code_numbers(numbers, np.array([missing]))
+    codes, distinct = code_numbers(np.concatenate([[missing], numbers], dtype=np.int64), n_missing=1)
     if content == "integer":
         return recode(codes, pa.array(bucket_keys(distinct, merged=False)))
     if content == "hex":

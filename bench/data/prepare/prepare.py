@@ -78,17 +78,17 @@ class Settings:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return ThreadPoolExecutor(self.threads or min(cores, 8))
 
-    def crew(self, spill: Spill, pool: Executor) -> Crew:
+    def crew(self, spill: Spill, pool: Executor, mergers: Executor) -> Crew:
         """Those who read, count and encode; errors as of joining a Ray cluster."""
         if self.workers.on_ray:
             from bench.data.prepare.ray_tasks import RayTasks  # noqa: PLC0415 - an extra
 
-            return RayTasks(spill, pool, self.workers)
+            return RayTasks(spill, pool, mergers, self.workers)
         if self.workers.count == 1:
-            return Crew(spill, pool)
+            return Crew(spill, pool, mergers)
         from bench.data.prepare.processes import Processes  # noqa: PLC0415
 
-        return Processes(spill, pool, self.workers.count)
+        return Processes(spill, pool, mergers, self.workers.count)
 
 
 def prepare(
@@ -125,7 +125,12 @@ def prepare(
     with Workspace(out) as work:
         try:
             # The threads end first: none may touch the spill file once it is closed.
-            with Spill(work.folder) as spill, settings.pool() as pool, settings.crew(spill, pool) as crew:
+            with (
+                Spill(work.folder) as spill,
+                settings.pool() as pool,
+                settings.pool() as mergers,
+                settings.crew(spill, pool, mergers) as crew,
+            ):
                 tools = _Tools(crew, progress or (lambda _: None), settings.chunk_bytes, settings.device)
                 manifest = _Preparer(card, work.folder, tools).build(raw)
             files.write_manifest(work.folder, manifest)

@@ -37,8 +37,8 @@ class Processes(Crew):
 
     is_apart = True
 
-    def __init__(self, spill: Spill, pool: Executor, workers: int) -> None:
-        super().__init__(spill, pool)
+    def __init__(self, spill: Spill, pool: Executor, mergers: Executor, workers: int) -> None:
+        super().__init__(spill, pool, mergers)
         self._folder = spill.folder.absolute() / "parked"
         self._ahead = _AHEAD + workers
         self._workers = workers
@@ -52,7 +52,7 @@ class Processes(Crew):
         self._stack.callback(self._end)
         yield from self._map(_read, jobs)
 
-    def count(self, jobs: Iterable[CountJob]) -> Iterator[list[np.ndarray]]:
+    def count(self, jobs: Iterable[CountJob]) -> Iterator[np.ndarray]:
         yield from self._map(_count, jobs)
 
     def write(self, jobs: Iterable[EncodeJob], files: Sequence[ArrayFile]) -> Iterator[int]:
@@ -119,7 +119,7 @@ def _read(job: Job) -> list[Found]:
     return station.work(job, station.spill, station.name)
 
 
-def _count(job: CountJob) -> list[np.ndarray]:
+def _count(job: CountJob) -> np.ndarray:
     (station,) = _stations
     return count_codes(job, station.parked(job.block.home))
 

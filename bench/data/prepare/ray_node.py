@@ -102,7 +102,7 @@ def _node() -> str:
     return f"the node {socket.gethostname()}"
 
 
-def count_part(job: CountJob, data: np.ndarray) -> list[np.ndarray]:
+def count_part(job: CountJob, data: np.ndarray) -> np.ndarray:
     """``count_codes`` of what ``read_part`` parked."""
     return count_codes(job, Heap(data))
 

@@ -35,13 +35,13 @@ class RayTasks(Crew):
 
     is_apart = True
 
-    def __init__(self, spill: Spill, pool: Executor, workers: Workers) -> None:
+    def __init__(self, spill: Spill, pool: Executor, mergers: Executor, workers: Workers) -> None:
         """Join the cluster.
 
         Raises:
             ConfigError: there is none at the address.
         """
-        super().__init__(spill, pool)
+        super().__init__(spill, pool, mergers)
         self._ours = not ray.is_initialized()
         if self._ours:
             join(workers.address)
@@ -66,7 +66,7 @@ class RayTasks(Crew):
             self._parked += [homes.popleft()] * len(found)
             yield found
 
-    def count(self, jobs: Iterable[CountJob]) -> Iterator[list[np.ndarray]]:
+    def count(self, jobs: Iterable[CountJob]) -> Iterator[np.ndarray]:
         task = ray.remote(count_part)
         return self._map(lambda job: task.remote(job, self._parked[job.number]), jobs)
 

@@ -38,26 +38,24 @@ def _places(array: pa.DictionaryArray) -> np.ndarray:
     return found
 
 
-def code_numbers(numbers: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def code_numbers(numbers: np.ndarray, n_missing: int) -> tuple[np.ndarray, np.ndarray]:
     """Code a column of numbers.
 
+    Blocks of wide tables are short, and their columns many: what is done for each must be little. Standing first, what
+    is missing has its places in the dictionary before anybody looks.
+
     Args:
-        numbers: [n].
-        missing: the numbers that stand for a missing value.
+        numbers: [n_missing + n].
+        n_missing: so many at their beginning, no two of them equal, are the numbers that stand for a missing value.
 
     Returns:
-        codes as in ``LocalColumn``, and the distinct numbers that are no missing ones, by code.
+        codes as in ``LocalColumn``, [n], and the distinct numbers that are no missing ones, by code.
     """
     encoded = pa.array(numbers).dictionary_encode()
-    distinct, places = np.asarray(encoded.dictionary), np.asarray(encoded.indices)
-    # Blocks of wide tables are short, and their columns many: what is done for each must be little.
-    is_missing = distinct == missing[0] if len(missing) == 1 else np.isin(distinct, missing)
-    if not is_missing.any():
-        return (places + 1).astype(smallest_unsigned(len(distinct))), distinct
-    known = ~is_missing
-    n_known = int(np.count_nonzero(known))
-    table = np.where(known, np.cumsum(known), 0).astype(smallest_unsigned(n_known))
-    return table.take(places), distinct[known]  # a third of the time of table[places]
+    distinct, places = np.asarray(encoded.dictionary)[n_missing:], np.asarray(encoded.indices)[n_missing:]
+    if n_missing != 1:
+        places = np.maximum(places - (n_missing - 1), 0)
+    return places.astype(smallest_unsigned(len(distinct))), distinct
 
 
 def recode_all(codes: np.ndarray, derived: Sequence[pa.Array]) -> list[LocalColumn]:

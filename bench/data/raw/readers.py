@@ -96,7 +96,7 @@ class BlockParser:
         }
         self._label = next((column.name for column in layout.columns if column.role == "label"), "")
         words = [word for word in layout.missing if len(word.encode()) <= WIDTH and "\0" not in word]
-        self._missing = np.asarray(pack(pa.array(words, type=pa.string()))).byteswap()
+        self._missing = np.unique(np.asarray(pack(pa.array(words, type=pa.string()))).byteswap())
 
     def parse(self, chunk: Chunk) -> RawBlock:
         """The rows of ``chunk``.
@@ -143,7 +143,7 @@ class BlockParser:
         """The columns of ``data``, in which every delimiter is one, that the fast way can read."""
         if not any(column.role != "numeric" for column in self._columns.values()):
             return {}
-        words = split_words(data, self._dialect.separator[0], (n_rows, len(self._names)), self._scratch)
+        words = split_words(data, self._dialect.separator[0], (n_rows, len(self._names)), self._scratch, self._missing)
         if words is None:
             return {}
         found = {}
@@ -156,7 +156,7 @@ class BlockParser:
         return found
 
     def _code(self, words: Words, place: int, column: Column) -> LocalColumn | None:
-        codes, distinct = code_numbers(words.numbers[place], self._missing)
+        codes, distinct = code_numbers(words.numbers[place], len(self._missing))
         distinct = distinct.byteswap()
         if not column.in_whole_numbers:
             return self._trimmed(LocalColumn(codes, pa.array(distinct)))

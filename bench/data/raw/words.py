@@ -6,7 +6,7 @@ It never guesses: what it does not understand in full it leaves to the parser.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,16 +28,19 @@ class Words:
     """All values of one chunk."""
 
     numbers: np.ndarray
-    """The first eight bytes of each value as a little-endian number, uint64 [columns, rows]; 0: nothing there."""
+    """The first eight bytes of each value as a little-endian number, uint64 [columns, front + rows]; 0: nothing there.
+    """
     longest: np.ndarray
     """Bytes of each column's longest value, int64 [columns]."""
 
-    @property
-    def n_rows(self) -> int:
-        return len(self.numbers[0])
 
-
-def split_words(data: Bytes, delimiter: int, shape: tuple[int, int], scratch: Scratch | None = None) -> Words | None:
+def split_words(
+    data: Bytes,
+    delimiter: int,
+    shape: tuple[int, int],
+    scratch: Scratch | None = None,
+    front: Sequence[int] | np.ndarray = (),
+) -> Words | None:
     """Cut ``data`` into rows and values.
 
     Args:
@@ -45,6 +48,7 @@ def split_words(data: Bytes, delimiter: int, shape: tuple[int, int], scratch: Sc
         delimiter: the byte between two values.
         shape: rows of ``data``, and values that each must have.
         scratch: takes the numbers; they hold until it is used again.
+        front: numbers that each column begins with, before those of its values.
 
     Returns:
         None where a parser has to look: NUL bytes, text that is no UTF-8, or a row with more or fewer values.
@@ -52,9 +56,10 @@ def split_words(data: Bytes, delimiter: int, shape: tuple[int, int], scratch: Sc
     if b"\0" in data or not _is_utf8(data):
         return None
     n_rows, n_columns = shape
-    numbers = (scratch or Scratch()).array((n_columns, n_rows), np.uint64)
+    first = len(front)
+    numbers = (scratch or Scratch()).array((n_columns, first + n_rows), np.uint64)
+    numbers[:, :first] = front
     longest = np.zeros(n_columns, dtype=np.int64)
-    first = 0
     for text in _pieces(data, max(_PIECE_BYTES, _PIECE_ROWS * (len(data) // max(n_rows, 1)))):
         found = _read_piece(text, delimiter, n_columns, longest)
         if found is None:

@@ -26,7 +26,7 @@ _APART_ULPS = 64
 """Steps of a float64 that a column of larger whole numbers must span."""
 _ROWS_AT_ONCE = 1 << 18
 """Fixed, so that sums do not depend on how the rows were read."""
-_SAMPLE = 1 << 17
+_SAMPLE = 1 << 15
 """Train rows in which a collapse is looked for."""
 
 
