@@ -113,7 +113,8 @@ def command(argv: Sequence[str]) -> int:
     from bench.run.progress import reporter  # noqa: PLC0415
     from bench.tables.titles import Titles  # noqa: PLC0415
 
-    plan = session.resolve(dataclasses.replace(config, raw=()))  # what may hold secrets goes no further
+    # what may hold secrets goes no further
+    plan = session.resolve(dataclasses.replace(config, raw=(), prepare_workers="1"))
     if config.raw:
         _prepare(config, list(plan.cards.values()))
     for plugin in config.plugin_files:
@@ -161,7 +162,7 @@ def _prepare(config: RunConfig, cards: Sequence[DatasetCard]) -> None:
     card = tables[0]
     with raw_at_hand(card, config.raw, config.data_dir) as raw:
         replacing = f"`python -m bench prepare {shlex.quote(card.typed_spec)} --raw … --force`"
-        make_store(Wanted(card, config.data_dir, raw, replacing=replacing))
+        make_store(Wanted(card, config.data_dir, raw, workers=config.preparers, replacing=replacing))
 
 
 def _show_plan(plan: Plan) -> int:

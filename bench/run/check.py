@@ -7,7 +7,7 @@ import math
 
 from bench.errors import ConfigError, suggest
 from bench.profiles import AUTO, PROFILES, OwnProfile
-from bench.run.config import RunConfig
+from bench.run.config import PREPARE_WORKERS, RunConfig
 from bench.run.executors import ExecutorEntry, chosen, cores, count_of, options, refuse_strange
 from bench.run.settings import bytes_of
 
@@ -37,6 +37,7 @@ def check(config: RunConfig) -> RunConfig:
         if not 0 <= tau < 1:
             raise ConfigError(f"prune-ratio={tau:g} is out of range; allowed: [0, 1): the share of fields to prune.")
     executor = chosen(config.executor_name)
+    _refuse_idle(config)
     _refuse_strangers(config, executor)
     _refuse_crowd(config, executor)
     if config.timeout_s is not None and not executor.stops:
@@ -52,14 +53,29 @@ def _check_grid(grid: tuple[float, ...]) -> None:
         raise ConfigError(f"l2-grid={shown}: give two values or more, each at least 0; --set l2=… sets one.")
 
 
+def _refuse_idle(config: RunConfig) -> None:
+    """Refuse workers that would have no raw data to read.
+
+    Raises:
+        ConfigError: they have none, or they are none.
+    """
+    preparers = config.preparers
+    if not preparers.are_here and not config.raw:
+        raise ConfigError(
+            f"{PREPARE_WORKERS} {preparers.shown}: they read what --raw names, and there is none; add --raw, or leave "
+            f"{PREPARE_WORKERS} out."
+        )
+
+
 def _refuse_strangers(config: RunConfig, executor: ExecutorEntry) -> None:
-    """Refuse settings that the executor does not heed.
+    """Refuse settings that the executor does not heed; who prepares on a cluster heeds its address.
 
     Raises:
         ConfigError: there is one.
     """
     name, none = config.executor_name.partition(":")[0], RunConfig()
-    given = {option: getattr(config, option) for option in options()}
+    others = ("address",) if config.preparers.on_ray else ()
+    given = {option: getattr(config, option) for option in options() if option not in others}
     refuse_strange(executor, name, {key: value for key, value in given.items() if value != getattr(none, key)})
     if config.timing is not None and not executor.here:
         raise ConfigError(f"timing={config.timing}: a timing pass watches its own machine; add --executor process.")

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from bench.budget import Budgeted
+from bench.data.prepare.workers import Workers
 from bench.errors import ConfigError, suggest
 from bench.plugin_files import PluginFile, read_plugins
 from bench.profiles import AUTO, Optimizer, OwnProfile, Precision
@@ -29,7 +30,11 @@ QUICK_START = "quickstart"
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SHORT = {"epochs": "max_epochs", "precision": "precision", "optimizer": "optimizer", "compile": "compile"}
 """Flags that stand for a setting of the profile."""
-_NOT_KEPT = ("config", "experiment", "plan", "timing", "own", "raw", "tuned", "plugin_texts", "address", "show_script")
+PREPARE_WORKERS = "--prepare-workers"
+_NOT_KEPT = (
+    "config", "experiment", "plan", "timing", "own", "raw", "prepare_workers", "tuned", "plugin_texts", "address",
+    "show_script",
+)  # fmt: skip
 """What run.toml does not hold: whence settings came, and what is done with a run once it is what they say."""
 _KEPT_IF_SET = (
     "baselines", "budget_by", "trials", "l2_grid", "keep_predictions", "sections", "valid_predictions", "slurm",
@@ -101,6 +106,9 @@ class RunConfig:
     raw: tuple[str, ...] = ()
     """Raw data of the table that --datasets names, as `prepare --raw` takes them: its store is made first where it is
     not there, and compared with them where it is."""
+    prepare_workers: Annotated[str, tyro.conf.arg(metavar="N|ray|ray:N")] = "1"
+    """Who reads --raw, as `prepare --workers`: 1, the threads of this process; N processes; ray, the tasks of the Ray
+    cluster at --address (ray:N: N at a time), whatever --executor computes the cells."""
     baselines: tuple[Path, ...] = ()
     """Run folders, or bundles of `submit`, whose recorded cells join this run's tables where data set, backbone, prune
     ratio and seed are this run's: each is checked, and none is computed again."""
@@ -114,7 +122,8 @@ class RunConfig:
     the others, and the result is that of one process up to the order of sums; they share out threads, or GPUs. Without
     --executor: process."""
     address: str | None = None
-    """Address of the Ray cluster; by default that in RAY_ADDRESS, or one is made of this machine, for this run."""
+    """Address of the Ray cluster of --executor ray and --prepare-workers ray; by default that in RAY_ADDRESS, or one is
+    made of this machine, for this run."""
     cpus_per_cell: int | None = None
     """Cores that ray and slurm reserve for a cell, and its threads; 1 by default, or one for each of its workers."""
     gpus_per_cell: float | None = None
@@ -196,6 +205,16 @@ class RunConfig:
                     f"{flag}={spelled(value)} and --set {name}={spelled(changes[name])} do not agree; leave one out."
                 )
         return changes
+
+    @property
+    def preparers(self) -> Workers:
+        """Who reads ``raw``.
+
+        Raises:
+            ConfigError: as ``Workers.read``.
+        """
+        found = Workers.read(self.prepare_workers, flag=PREPARE_WORKERS)
+        return dataclasses.replace(found, address=self.address if found.on_ray else None)
 
     @property
     def executor_name(self) -> str:

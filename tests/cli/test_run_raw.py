@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from bench.data.prepare import processes
+from bench.data.prepare import workers as reading
+from bench.data.store.manifest import MANIFEST, read_manifest
 
 CARD = 'name = "clicks"\n[raw]\n[raw.columns]\ny = "label"\nc = "categorical"\nd = "categorical"\n'
 RUN = (
@@ -61,3 +66,63 @@ def test_raw_data_that_are_not_there_leave_nothing(bench, card):
     refused = bench("run", "--datasets", card, "--raw", "none.csv", *RUN)
     assert (refused.code, "--raw none.csv: there is no such file or folder" in refused.err) == (2, True)
     assert not Path("data").exists()
+
+
+def test_processes_make_the_same_store(bench, card, monkeypatch):
+    made, started = [], []
+    begin = processes.Processes.__init__
+
+    def counted(crew, spill, pool, mergers, workers):
+        started.append(workers)
+        begin(crew, spill, pool, mergers, workers)
+
+    monkeypatch.setattr(processes.Processes, "__init__", counted)
+    for number in ("1", "2"):
+        flags = ("--prepare-workers", number, "--data-dir", f"of-{number}", "--out", f"r-{number}")
+        done = bench("run", "--datasets", card, "--raw", "part-*.csv", *RUN, *flags)
+        assert done.code == 0, done.err
+        assert "prepare_workers" not in tomllib.loads(Path(f"r-{number}/run.toml").read_text())
+        folder = Path(f"of-{number}/clicks")
+        made.append({file.name: file.read_bytes() for file in folder.iterdir() if file.name != MANIFEST})
+        made.append(read_manifest(folder, "") | {"created": ""})
+    assert made[:2] == made[2:]
+    assert started == [2], "one process starts no other"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            ("--raw", "a.csv", "--prepare-workers", "two"),
+            "--prepare-workers two: write how many processes read the raw",
+        ),
+        (("--raw", "a.csv", "--prepare-workers", "257"), "1 to 256, or ray, or ray:N"),
+        (("--prepare-workers", "2"), "--prepare-workers 2: they read what --raw names, and there is none; add --raw"),
+        (("--prepare-workers", "ray:3", "--address", "a:1"), "--prepare-workers ray:3: they read what --raw names"),
+        (
+            ("--raw", "a.csv", "--prepare-workers", "2", "--address", "a:1"),
+            "address=a:1 says nothing to --executor inl",
+        ),
+    ],
+)
+def test_workers_that_cannot_be_are_refused(bench, card, flags, said, monkeypatch):
+    monkeypatch.setattr(reading, "find_spec", lambda name: "there")
+    refused = bench("run", "--datasets", card, *flags, *RUN)
+    assert (refused.code, said in refused.err) == (2, True), refused.err
+    assert not Path("data").exists() and not Path("r").exists()
+
+
+def test_without_ray_the_extra_is_named_by_the_flag(bench, card, monkeypatch):
+    monkeypatch.setattr(reading, "find_spec", lambda name: None)
+    refused = bench("run", "--datasets", card, "--raw", "part-*.csv", "--prepare-workers", "ray", *RUN)
+    assert refused.code == 2
+    assert "--prepare-workers ray needs ray, which is not installed: pip install 'ctr-field-bench[ray]'" in refused.err
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: it is an extra")
+@pytest.mark.filterwarnings("ignore")
+def test_the_address_of_a_cluster_is_for_who_prepares_too(bench, card):
+    flags = ("--prepare-workers", "ray:2", "--address", "127.0.0.1:1")
+    refused = bench("run", "--datasets", card, "--raw", "part-*.csv", *flags, *RUN)
+    assert (refused.code, "address=127.0.0.1:1: no Ray cluster can be used there" in refused.err) == (2, True)
+    assert not Path("data/clicks").exists() and not Path("r").exists()

@@ -75,7 +75,7 @@ class Processes(Crew):
         except BrokenProcessPool:
             raise DataError(
                 f"one of {self._workers} worker processes was ended from outside, most likely for lack of memory; end "
-                f"other programs, or take fewer --workers."
+                f"other programs, or take fewer of them."
             ) from None
 
     def _end(self) -> None:

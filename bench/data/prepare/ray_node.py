@@ -81,7 +81,7 @@ def read_part(work: Work, job: Job, cwd: str, version: str) -> tuple[list[Found]
         if not path.exists():
             raise DataError(
                 f"{path}: {_node()} of the Ray cluster does not see it: raw files must lie under the same path on all "
-                f"nodes, as in a shared folder; or take processes of this machine, --workers N."
+                f"nodes, as in a shared folder; or take processes of this machine, N instead of ray."
             )
     heap = Heap()
     with chdir(cwd) if whole else nullcontext():

@@ -1,4 +1,7 @@
-"""Who reads a raw table, as ``--workers`` says it: this process, several, or tasks of a Ray cluster."""
+"""Who reads a raw table, as ``prepare --workers`` and ``run --prepare-workers`` say it.
+
+This process, several, or tasks of a Ray cluster.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
 
 _MOST = 256
 _RAY = "ray"
+_FLAG = "--workers"
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,12 @@ class Workers:
     on_ray: bool = False
     address: str | None = None
     """Of the cluster; None: that of RAY_ADDRESS, or one that is made here."""
+    flag: str = _FLAG
+    """That they were given by, for messages."""
 
     @classmethod
-    def read(cls, text: str, address: str | None = None) -> Workers:
-        """``N``, ``ray`` or ``ray:N``.
+    def read(cls, text: str, address: str | None = None, flag: str = _FLAG) -> Workers:
+        """``N``, ``ray`` or ``ray:N``, as it was given by ``flag``.
 
         Raises:
             ConfigError: it is nothing of that, or Ray is not installed.
@@ -36,14 +42,14 @@ class Workers:
         known = number.isascii() and number.isdecimal() and 1 <= int(number) <= _MOST
         if name not in ("", _RAY) or (colon and not known):
             raise ConfigError(
-                f"--workers {text}: write how many processes read the raw data, 1 to {_MOST}, or ray, or ray:N for "
+                f"{flag} {text}: write how many processes read the raw data, 1 to {_MOST}, or ray, or ray:N for "
                 f"at most N tasks of a Ray cluster at a time."
             )
         if address is not None and not name:
-            raise ConfigError(f"--address {address} says nothing to --workers {text}: it is for ray.")
+            raise ConfigError(f"--address {address} says nothing to {flag} {text}: it is for ray.")
         if name and find_spec(_RAY) is None:
-            raise ConfigError(f"--workers {text} needs ray, which is not installed: pip install 'ctr-field-bench[ray]'")
-        return cls(int(number) if colon else 0, bool(name), address)
+            raise ConfigError(f"{flag} {text} needs ray, which is not installed: pip install 'ctr-field-bench[ray]'")
+        return cls(int(number) if colon else 0, bool(name), address, flag)
 
     @property
     def shown(self) -> str:
@@ -64,8 +70,8 @@ class Workers:
         if card.is_derived and not self.are_here:
             how = "made from another store" if card.junk else "generated"
             raise ConfigError(
-                f"--workers {self.shown}: data set {card.spec!r} is {how} by the threads of one process; leave "
-                f"--workers out."
+                f"{self.flag} {self.shown}: data set {card.spec!r} is {how} by the threads of one process; leave "
+                f"{self.flag} out."
             )
 
 
