@@ -168,7 +168,8 @@ def _prepare(config: RunConfig, cards: Sequence[DatasetCard]) -> None:
 def _show_plan(plan: Plan) -> int:
     """Print what the run will take: memory first, which is at hand, then times, which take a while."""
     from bench.run import estimate as planning  # noqa: PLC0415
-    from bench.run.forecast import forecast_table, forecasts  # noqa: PLC0415
+    from bench.run.forecast import forecasts  # noqa: PLC0415
+    from bench.run.forecast_table import forecast_table  # noqa: PLC0415
     from bench.run.session import Session, use_threads  # noqa: PLC0415
 
     use_threads(plan.config)

@@ -3,7 +3,8 @@
 A cell is taken where its identity is the one that this run would give it: protocol, revision of the data (with the
 checksum of files and card), rows of each split, settings of training, parameters, and the code of plug-ins in files.
 Beside it the record's statistics of the data must be those of the store, and its AUC that of its predictions, if kept.
-Times are taken where the record is of this machine, as it has been running since.
+Times are taken where the record is of this machine, as it has been running since, and was computed by as many workers
+with as many threads as this run's cells are.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from bench.lease import SUFFIX, Lease, Leases
 from bench.predictions import Predictions
 from bench.records import CellRecord
 from bench.registry import FILE_SUM
+from bench.run.conditions import conditions
 from bench.run.grid import Cell, MethodChoice, choose_method
 from bench.run.job import PROTOCOL, ResolvedCell
 from bench.run.session import DONE, PENALTIES_TRIED, TRIALS, VALID, Plan, Session, use_threads
@@ -49,7 +51,8 @@ class _Found:
 
     record: CellRecord
     source: Source
-    resolved: ResolvedCell
+    differs: list[str]
+    """In what it was timed otherwise than this run's cells are: then its times have no place beside theirs."""
 
 
 def take(plan: Plan, say: Say, *, write: bool = True) -> int:
@@ -107,6 +110,7 @@ def _fitting(source: Source, plan: Plan, say: Say) -> Iterator[_Found]:
         raise ConfigError(f"baselines={source.name} has no cell for this run: its records are {reasons}.")
     there = replace(plan, config=replace(plan.config, out=source.path), methods=choices | plan.methods)
     session = Session(there)  # as if this run were at work there: trials and what rows are held to are those of there
+    ours = conditions(plan)
     found, faults = [], []
     for cell, records in places.items():
         resolved = session.cell(cell)
@@ -116,7 +120,7 @@ def _fitting(source: Source, plan: Plan, say: Say) -> Iterator[_Found]:
             faults.append((cell, *misfits(resolved, records[0])))
         for one in same:
             _check(one, source, resolved)
-            found.append(_Found(one, source, resolved))
+            found.append(_Found(one, source, unlike(_timed_in(one), ours)))
     if faults:
         raise ConfigError(_refusal(source, faults))
     say(_told(found, source, left))
@@ -191,20 +195,18 @@ def _refusal(source: Source, faults: Sequence[tuple[Cell, list[str], str]]) -> s
 
 
 def _told(found: Sequence[_Found], source: Source, left: Counter[str]) -> str:
-    timed = sum(_timed_here(one) for one in found)
+    untimed = [", ".join(one.differs) for one in found if one.differs]
     text = f"{source.name}: {len(found)} recorded cells fit"
-    if timed < len(found):
-        text += f", {len(found) - timed} of them without their times (another machine, or before and after a restart)"
+    if untimed:
+        differs = "; ".join(list(dict.fromkeys(untimed))[:_SHOWN])
+        text += f", {len(untimed)} of them without their times (there and here: {differs})"
     rest = [f"{count} {reason}" for reason, count in left.items()]
     return text + (f"; left: {', '.join(rest[:_SHOWN])}{', …' if len(rest) > _SHOWN else ''}" if rest else "")
 
 
-def _timed_here(one: _Found) -> bool:
-    """Whether the record's times may stand beside those that this process measures."""
-    record = one.record
-    timed = record.timing or {key: getattr(record, key) for key in _PLACE}
-    here = one.resolved.record()
-    return not unlike({key: timed[key] for key in _PLACE}, {key: getattr(here, key) for key in _PLACE})
+def _timed_in(record: CellRecord) -> dict[str, Any]:
+    """Where the times of a record were measured: by a timing pass, or when it was made."""
+    return {key: (record.timing or vars(record))[key] for key in _PLACE}
 
 
 def _write(one: _Found, plan: Plan) -> bool:
@@ -231,8 +233,8 @@ def _write(one: _Found, plan: Plan) -> bool:
 
 
 def _as_taken(one: _Found) -> CellRecord:
-    """The record with its origin, and without times where they are of another machine."""
-    record, timed = one.record, _timed_here(one)
+    """The record with its origin, and without times where they were measured otherwise than this run's are."""
+    record, timed = one.record, not one.differs
     file = one.source.folder.cell_file(record.config_hash)
     origin = record.origin or {"source": one.source.name, "sha256": file_sha256(file)}
     changes: dict[str, Any] = {"origin": {**origin, "times": timed}}

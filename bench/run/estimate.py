@@ -21,6 +21,7 @@ from bench.errors import UserError
 from bench.profiles import Profile
 from bench.rows.residency import TABLE_COPIES, free_bytes, settle
 from bench.run.context import silent
+from bench.run.executors import executors
 from bench.run.grid import Cell
 from bench.run.job import Job, resolve_backbone
 from bench.run.session import Session
@@ -78,6 +79,12 @@ class Size:
     """Why the backbone cannot be reckoned."""
     beside: tuple[str, int] | None = None
     """The method that holds most beside the model, and its bytes."""
+    workers: int = 1
+    """Processes that compute a cell together, each with rows, model and passes of its own."""
+    sharing: int = 1
+    """How many of them take from what is free: all on this machine's processor, else one."""
+    rows_in_memory: bool = True
+    """Whether each of them holds the rows; else they stay on the disk."""
 
     @property
     def name(self) -> str:
@@ -86,12 +93,28 @@ class Size:
 
     @property
     def needed_bytes(self) -> int:
-        """What must fit at once, as far as it is known."""
+        """What must fit at once for one process, as far as it is known."""
+        return self._needed(1)
+
+    @property
+    def together_bytes(self) -> int:
+        """What must fit at once for all workers that share what is free; a batch is divided among them."""
+        return self._needed(self.sharing)
+
+    def _needed(self, processes: int) -> int:
         data = self.data_bytes if self.rows_must_fit else 0
-        return data + (self.model_bytes or 0) + (self.activation_bytes or 0)
+        return processes * (data + (self.model_bytes or 0)) + (self.activation_bytes or 0)
+
+    @property
+    def held_bytes(self) -> int | None:
+        """What all workers hold at most, methods and libraries apart; None where it is not known."""
+        if self.model_bytes is None or self.pass_bytes is None:
+            return None
+        return self.workers * ((self.data_bytes if self.rows_in_memory else 0) + self.model_bytes + self.pass_bytes)
 
     @property
     def too_large(self) -> bool:
+        """Whether not even one process fits."""
         return self.free_bytes is not None and self.needed_bytes > self.free_bytes
 
 
@@ -119,7 +142,9 @@ def sizes(session: Session) -> list[Size]:
 
 
 def _size(session: Session, cells: Sequence[Cell]) -> Size:
-    plan, cell = session.plan, cells[0]
+    plan, cell, workers = session.plan, cells[0], session.plan.config.workers_per_cell
+    on_cpu, in_memory = plan.device.type == "cpu", session.residence(cell.dataset).blocks is None
+    here = executors().entry(plan.config.executor_name.partition(":")[0]).here
     facts, profile = session.facts(cell.dataset), session.profile(cell.dataset)
     schema, rows = facts.schema, facts.split_rows
     step = min(rows["train"], profile.batch_size)
@@ -138,12 +163,15 @@ def _size(session: Session, cells: Sequence[Cell]) -> Size:
         activation_bytes=None if found is None else found.activation_bytes,
         pass_bytes=None if found is None else found.pass_bytes,
         step_flops=0.0 if found is None else found.flops_per_row * step,
-        free_bytes=free_memory() if plan.device.type == "cpu" else free_bytes(plan.device),
-        rows_must_fit=plan.device.type == "cpu" and session.residence(cell.dataset).blocks is None,
+        free_bytes=free_memory() if on_cpu else free_bytes(plan.device),
+        rows_must_fit=on_cpu and in_memory,
         batch_size=profile.batch_size,
         max_epochs=profile.max_epochs,
         reason=reason,
         beside=_beside(session, cells, schema.vocabulary_rows * profile.dim),
+        workers=workers,
+        sharing=workers if on_cpu and here else 1,
+        rows_in_memory=in_memory,
     )
 
 
@@ -283,7 +311,9 @@ def _one_line(error: Exception) -> str:
 
 
 def size_table(found: Sequence[Size]) -> str:
-    """Rows, vocabulary and memory as text, and what is too large."""
+    """Rows, vocabulary and memory as text, and what is too large; all are of one plan."""
+    workers = found[0].workers if found else 1
+    several = workers > 1
     headers = [
         "data set",
         "backbone",
@@ -293,6 +323,7 @@ def size_table(found: Sequence[Size]) -> str:
         "data MiB",
         "model MiB",
         "batch MiB",
+        *([f"{workers} workers MiB"] if several else []),
     ]
     lines = [
         [
@@ -304,27 +335,45 @@ def size_table(found: Sequence[Size]) -> str:
             _mib(one.data_bytes),
             _mib(one.model_bytes),
             _mib(one.pass_bytes),
+            *([_mib(one.held_bytes)] if several else []),
         ]
         for one in found
     ]
     notes = [
         "model: weights, gradients, Adam's moments and the best weights. batch: embeddings of a batch, and what its "
         "forward and\nbackward pass hold at their peak. What methods add comes on top.",
+        *_together(workers),
         *(
-            f"{one.name}: {one.beside[0]} needs up to {_mib(one.beside[1])} MiB more while it trains: masks, sums of "
-            "gradients, and what\nchoosing scalars takes."
+            f"{one.name}: {one.beside[0]} needs up to {_mib(one.beside[1])} MiB more while it trains"
+            f"{', in each worker' if several else ''}: masks, sums of gradients, and what\nchoosing scalars takes."
             for one in found
             if one.beside is not None
         ),
         *(f"{one.name}: memory is not known ({one.reason})." for one in found if one.reason),
-        *(
-            f"{one.name}: needs {one.needed_bytes / _GIB:,.1f} GiB at least, and {one.free_bytes / _GIB:,.1f} GiB "
-            f"are free: take fewer rows or fields, or a smaller backbone."
-            for one in found
-            if one.too_large and one.free_bytes is not None
-        ),
+        *(_too_large(one) for one in found if one.free_bytes is not None and one.together_bytes > one.free_bytes),
     ]
     return "\n".join([tabulate(lines, headers, disable_numparse=True), "", *notes])
+
+
+def _together(workers: int) -> list[str]:
+    """What the numbers are of, where a cell has several workers."""
+    if workers == 1:
+        return []
+    return [
+        f"data, model and batch are of one process. {workers} workers: what the {workers} processes of a cell hold at "
+        "most together, as\neach loads the rows, if they fit in memory, and has a model and passes of its own; "
+        "libraries come on top."
+    ]
+
+
+def _too_large(one: Size) -> str:
+    """What to do where there is not enough memory for the workers that share it."""
+    free, more = (one.free_bytes or 0) / _GIB, one.sharing > 1
+    whose, fewer = (f" for {one.sharing} workers together", ", or fewer workers") if more else ("", "")
+    return (
+        f"{one.name}: needs {one.together_bytes / _GIB:,.1f} GiB at least{whose}, and {free:,.1f} GiB are free: take "
+        f"fewer rows or fields, or a smaller backbone{fewer}."
+    )
 
 
 def _mib(size: int | None) -> str:

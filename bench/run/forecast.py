@@ -10,27 +10,24 @@ from __future__ import annotations
 
 import math
 import sys
-import textwrap
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-
-import torch
-from tabulate import tabulate
+from typing import Any
 
 from bench import environment
 from bench.profiles import Profile
 from bench.records import CellRecord
 from bench.registry import Span
+from bench.run.conditions import conditions
 from bench.run.estimate import Pace
 from bench.run.executors import executors
 from bench.run.grid import Cell
 from bench.run.job import ResolvedCell
-from bench.run.progress import duration
 from bench.run.selections import SelectionStore, is_shared, shared_key
-from bench.run.session import SELECTIONS, Session
+from bench.run.session import SELECTIONS, Plan, Session
 from bench.run.skips import foreseen
-from bench.run.timing import to_do
+from bench.run.timing import one_at_a_time, to_do
 from bench.run.tuning import SEED, Trials
 
 NOISE: Span = (0.85, 1.25)
@@ -45,11 +42,6 @@ FORKED_S: Span = (1.0, 4.0)
 """The same under Linux, where it is forked with the libraries loaded."""
 RUN_S: Span = (3.0, 15.0)
 """Seconds of a run beside its cells: start, rows, warm-up, and the report."""
-BUSY = 0.75
-"""Share of the time at work below which a calibration says that the machine is busy."""
-_WIDTH = 120
-"""Letters of a line of notes."""
-_PARTS = {2: "half", 3: "third"}
 _Key = tuple[str, ...]
 
 
@@ -85,6 +77,8 @@ class Forecast:
     """Seconds of those."""
     skips: Mapping[Cell, str] = field(default_factory=dict)
     """Cells that will be skipped, which nothing else here counts, and why."""
+    unmeasured: tuple[str, ...] = ()
+    """Methods of which no cell was timed as this run's will be: they cost what they would in one process."""
 
 
 def forecasts(session: Session, paces: Sequence[Pace]) -> list[Forecast]:
@@ -122,18 +116,20 @@ def _forecast(
     like = [record for record in records if _is_like(record, session, size.cell)]
     epochs, basis = epochs_of(like, profile)
     seconds, again, repeats = None, None, _repeats(session, size.cell, skips)
+    unmeasured: tuple[str, ...] = ()
+    number = sum(one.cells for one in repeats)
     if pace.epoch_s is not None:
         training_s = pace.epoch_s + (pace.valid_s or 0.0) / profile.evaluate_every
         work = [_work(session, cells, trials, ranked) for cells in _by_label(left).values()]
         work += _penalties(session, more)
-        timed = [record for record in like if _is_timed(record, session)]
+        timed, alone = (_timed(like, plan) for plan in (session.plan, _one_by_one(session.plan)))
+        unmeasured = _unmeasured(work, timed)
         trainings_s = epochs[0] * training_s, epochs[1] * training_s
         fixed = _fixed_s(pace, len(left), len(left) + tries, _start_s(session.plan.config.executor_name))
         seconds = _noisy(_spent(work, timed, trainings_s), fixed) if work else (0.0, 0.0)
-        number = sum(one.cells for one in repeats)
         fixed = _fixed_s(pace, number, number, _start_s("process"))
-        again = _noisy(_spent(repeats, timed, trainings_s), fixed) if repeats else (0.0, 0.0)
-    return Forecast(pace, len(left), tries, epochs, basis, seconds, sum(one.cells for one in repeats), again, skips)
+        again = _noisy(_spent(repeats, alone, trainings_s), fixed) if repeats else (0.0, 0.0)
+    return Forecast(pace, len(left), tries, epochs, basis, seconds, number, again, skips, unmeasured)
 
 
 def _noisy(spent: Span, fixed: Span) -> Span:
@@ -228,10 +224,25 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _is_timed(record: CellRecord, session: Session) -> bool:
-    """Whether the seconds of a record are of this machine, with as many threads."""
-    here = session.plan.device.type, torch.get_num_threads(), environment.host().get("cpu")
-    return not record.resumed and (record.device, record.threads, record.host.get("cpu")) == here
+def _timed(like: Iterable[CellRecord], plan: Plan) -> list[CellRecord]:
+    """Records whose seconds are of this machine, with as many threads and workers as the cells of ``plan`` have."""
+    wanted = conditions(plan)
+    return [one for one in like if not one.resumed and _paced(vars(one)) == _paced(wanted)]
+
+
+def _paced(where: Mapping[str, Any]) -> tuple[Any, ...]:
+    host = where["host"] or {}
+    return where["device"], where["threads"], host.get("cpu"), host.get(environment.WORKERS, 1)
+
+
+def _one_by_one(plan: Plan) -> Plan:
+    """``plan`` as a timing pass computes its cells."""
+    return replace(plan, config=replace(plan.config, executor=one_at_a_time(plan.config), workers_per_cell=1))
+
+
+def _unmeasured(work: Iterable[Work], timed: Iterable[CellRecord]) -> tuple[str, ...]:
+    known = {record.label for record in timed}
+    return tuple(dict.fromkeys(one.label for one in work if one.label not in known))
 
 
 def _spent(work: Sequence[Work], timed: Sequence[CellRecord], training_s: Span) -> Span:
@@ -286,84 +297,3 @@ def total(found: Sequence[Forecast], at_once: int = 1) -> Span | None:
     timing = [one.timing for one in found if one.timing is not None]  # one after another, whatever the run does
     low, high = (RUN_S[end] + sum(part[end] for part in timing) for end in (0, 1))
     return low + sum(part[0] for part in cells) / at_once, high + sum(part[1] for part in cells)
-
-
-def forecast_table(found: Sequence[Forecast], at_once: int = 1) -> str:
-    """Times as text, what they rest on, and what could not be calibrated; ``at_once`` cells run side by side."""
-    headers = ["data set", "backbone", "epoch", "cells left", "epochs", "time"]
-    lines = [
-        [
-            one.pace.size.cell.dataset,
-            one.pace.size.cell.backbone,
-            "—" if one.pace.epoch_s is None else f"{one.pace.epoch_s:,.2f} s",
-            f"{one.cells} + {one.trials} trials" if one.trials else one.cells,
-            f"{_span_text(*(f'{end:g}' for end in one.epochs))} ({one.basis})",
-            "—" if one.seconds is None else _span_text(*map(duration, one.seconds)),
-        ]
-        for one in found
-    ]
-    whole = total(found, at_once)
-    notes = [
-        *_skip_lines(found),
-        *_timing_lines(found),
-        f"The whole run: {'not known' if whole is None else _span_text(*map(duration, whole))}, its report included.",
-        "epochs: of a training with all fields. time: searches, trainings, validation, evaluation and trials; rankings "
-        "that\ncells share count once. Methods cost what cells of this folder took, or what their entries declare in "
-        "such trainings.",
-        *_side_by_side(at_once),
-        *(f"{one.pace.size.name}: {one.pace.reason}." for one in found if one.pace.reason),
-        *(
-            f"{one.pace.size.name}: calibrated on a busy machine, at work {one.pace.share:.0%} of the time; the range "
-            f"holds if it stays as busy."
-            for one in found
-            if one.pace.share < BUSY
-        ),
-    ]
-    return "\n".join([tabulate(lines, headers, disable_numparse=True), "", *notes])
-
-
-def _side_by_side(at_once: int) -> list[str]:
-    """How the times of cells make that of the run, where several run at once."""
-    if at_once == 1:
-        return []
-    part = _PARTS.get(at_once, f"{at_once}th")
-    return [
-        f"Times are of one cell after another; with {at_once} at a time the whole run takes from a {part} of them to "
-        "as long:\non one machine cells share cores and memory bandwidth."
-    ]
-
-
-def _skip_lines(found: Sequence[Forecast]) -> list[str]:
-    """How many cells will be skipped, and an entry for every reason and place."""
-    entries: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for one in found:
-        for cell, reason in one.skips.items():
-            entries[f"{cell.dataset}, {cell.backbone}", reason].append(cell.method)
-    if not entries:
-        return []
-    number = sum(map(len, entries.values()))
-    many = f"{number:,} cells will be skipped, and count" if number > 1 else "1 cell will be skipped, and counts"
-    return [f"{many} nowhere above:", *(_skip_line(*key, labels) for key, labels in entries.items())]
-
-
-def _skip_line(place: str, reason: str, labels: Sequence[str]) -> str:
-    many = f" ({len(labels)} cells)" if len(labels) > 1 else ""
-    text = f"- {place}, {', '.join(dict.fromkeys(labels))}{many}: {reason}"
-    return textwrap.fill(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-
-
-def _timing_lines(found: Sequence[Forecast]) -> list[str]:
-    """What the timing pass takes; nothing without one."""
-    number, parts = sum(one.repeats for one in found), [one.timing for one in found if one.repeats]
-    if not number:
-        return []
-    known = [part for part in parts if part is not None]
-    ends = [duration(sum(part[end] for part in known)) for end in (0, 1)]
-    return [
-        f"The timing pass: {number} repeats of whole cells, each in a process of its own, "
-        f"{_span_text(*ends) if len(known) == len(parts) else 'not known'}, on an idle machine."
-    ]
-
-
-def _span_text(low: str, high: str) -> str:
-    return low if low == high else f"{low} to {high}"

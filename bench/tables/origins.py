@@ -31,7 +31,7 @@ def of_origins(block: Block, places: Places, names: Names) -> list[Note]:
     for group, row in places:
         for seed, cell in block.ok(group, row).items():
             if (origin := cell.get("origin")) is not None:
-                times = "" if origin["times"] else "; their times, of another machine, are left out"
+                times = "" if origin["times"] else "; their times, measured under other circumstances, are left out"
                 one = found[str(origin["source"]), _machine(cell["host"] or {}), times]
                 one.cells.append(cell)
                 one.rows[group].setdefault(row, []).append(seed)

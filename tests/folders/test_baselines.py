@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,10 @@ import pytest
 from cell_records import TINY
 from folders_of_runs import altered, cell, change, tree
 
+from bench.cli.run import parse
+from bench.folders import baselines
 from bench.run import job
+from bench.run.session import resolve
 
 Bench = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("runs")
@@ -71,14 +75,49 @@ def test_times_of_another_machine_stay_where_they_are(bench: Bench, flags: list[
     for label in ("no-selection", "random-k"):
         change(cell("a", label), host={"system": "Linux", "cpu": "another", "cores": 64}, recorded=None)
     done = bench(*flags, "--baselines", "a")
-    assert "2 recorded cells fit, 2 of them without their times (another machine" in done.err
+    assert "2 recorded cells fit, 2 of them without their times (there and here: " in done.err
+    assert f"cores 64 and {os.cpu_count()}" in done.err
     record = json.loads(cell("new", "no-selection").read_text())
     assert record["origin"]["times"] is False and record["host"]["cpu"] == "another"
     assert all(record[key] is None for key in ("pt_s", "ct_s", "tt_s", "it_s", "disturbed"))
     text = Path("new", "tables", "overall.md").read_text()
     row = next(line for line in text.splitlines() if line.startswith("| Last"))
     assert row.split("|")[4].strip() == "—"
-    assert f"recorded at commit {str(record['git'])[:7]} on another, 64 cores; their times, of another machine," in text
+    assert f"recorded at commit {str(record['git'])[:7]} on another, 64 cores; their times, measured under" in text
+
+
+@pytest.mark.parametrize("wanted", [1, 2])
+@pytest.mark.parametrize("recorded", [1, 2])
+def test_times_are_taken_of_as_many_workers_and_results_of_any_number(
+    flags: list[str], recorded: int, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers differ from one process in the last digits, which no identity holds."""
+    monkeypatch.setattr("bench.run.check.cores", lambda: 2)
+    for label in ("no-selection", "random-k"):
+        there = json.loads(cell("a", label).read_text())
+        host = there["host"] | ({"workers": recorded} if recorded > 1 else {})
+        there = change(cell("a", label), host=host, auc=there["auc"], ct_s=7.0)
+    argv = [*flags[1:], "--workers-per-cell", str(wanted), "--threads", str(there["threads"]), "--baselines", "a"]
+    said: list[str] = []
+    assert baselines.take(resolve(parse(argv)), said.append) == 2
+    here = json.loads(cell("new", "random-k").read_text())
+    assert (here["config_hash"], here["auc"], here["host"]) == (there["config_hash"], there["auc"], there["host"])
+    assert here["origin"]["times"] == (recorded == wanted)
+    assert here["ct_s"] == (7.0 if recorded == wanted else None)
+    told = f", 2 of them without their times (there and here: workers {recorded} and {wanted})"
+    assert said == [f"a: 2 recorded cells fit{told if recorded != wanted else ''}"]
+
+
+def test_the_plan_of_a_run_with_workers_promises_no_gain(
+    bench: Bench, flags: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.run.check.cores", lambda: 2)
+    threads = str(json.loads(cell("a", "no-selection").read_text())["threads"])
+    done = bench(*flags, "--baselines", "a", "--plan", "--workers-per-cell", "2", "--threads", threads)
+    assert done.code == 0, done.err
+    assert "2 of them without their times (there and here: workers 1 and 2)" in done.err
+    assert "2 workers MiB" in done.out
+    assert "times of last are reckoned for one process with" in done.out
 
 
 def test_recorded_cells_of_other_settings_are_refused_by_name(bench: Bench, flags: list[str]) -> None:

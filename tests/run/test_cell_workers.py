@@ -16,6 +16,7 @@ from bench import environment
 from bench.errors import ConfigError
 from bench.records import RunFolder
 from bench.run.check import check
+from bench.run.conditions import conditions
 from bench.run.config import RunConfig, from_json, to_json, to_toml
 from bench.run.context import silent
 from bench.run.executors import workers
@@ -73,7 +74,8 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_two_workers_give_the_record_of_one_process(config: RunConfig, tmp_path: Path) -> None:
     """A search that trains nothing is made once, its ranking stored once; the other trains gates with all workers."""
     watcher = Watcher()
-    together = run(resolve(replace(config, workers_per_cell=2, out=tmp_path / "two")), watcher)
+    plan = resolve(replace(config, workers_per_cell=2, out=tmp_path / "two"))
+    together = run(plan, watcher)
     single = run(resolve(config), Watcher())
     assert watcher.phases.count("evaluate") == 2
     for several, one in zip(together, single, strict=True):
@@ -85,6 +87,7 @@ def test_two_workers_give_the_record_of_one_process(config: RunConfig, tmp_path:
         assert several.host is not None
         assert one.host is not None
         assert several.host == one.host | {environment.WORKERS: 2}
+        assert environment.unlike(vars(several), conditions(plan)) == []
         assert several.peak_mem_bytes is not None
         assert several.predictions is not None
     stored = {kind: sorted(p.name for p in (tmp_path / kind / "selections").iterdir()) for kind in ("one", "two")}

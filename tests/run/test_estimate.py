@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from pathlib import Path
 
@@ -70,6 +71,41 @@ def test_masks_over_weights_and_what_moves_them_are_said_beside_the_model(sessio
     assert dnn.beside == ("dsl[grace=false]", 24 * 8 * dnn.vocabulary)
     mib = 24 * 8 * dnn.vocabulary / 2**20
     assert f"dsl[grace=false] needs up to {mib:,.1f} MiB more while it trains" in planning.size_table([dnn])
+
+
+def test_workers_of_a_cell_hold_as_much_each_and_divide_a_batch(session):
+    config = session.plan.config
+    single, _ = planning.sizes(session)
+    assert single.together_bytes == single.needed_bytes
+    assert "workers" not in planning.size_table([single])
+    sizes = planning.sizes(Session(resolve(RunConfig(**{**vars(config), "workers_per_cell": 3}))))
+    one = sizes[0]
+    data, model, kept, passes = one.data_bytes, one.model_bytes, one.activation_bytes, one.pass_bytes
+    assert (data, model, kept) == (single.data_bytes, single.model_bytes, single.activation_bytes)
+    assert one.needed_bytes == data + model + kept
+    assert one.together_bytes == 3 * (data + model) + kept
+    assert one.held_bytes == 3 * (data + model + passes)
+    assert dataclasses.replace(one, rows_in_memory=False).held_bytes == 3 * (model + passes)
+    text = planning.size_table(sizes)
+    assert "batch MiB    3 workers MiB\n" in text
+    assert [line.split()[-1] for line in text.splitlines()[2:4]] == [f"{s.held_bytes / 2**20:,.1f}" for s in sizes]
+    assert "data, model and batch are of one process. 3 workers: what the 3 processes of a cell hold" in text
+    assert "in each worker: masks" in planning.size_table([dataclasses.replace(one, beside=("dsl", 2**20))])
+
+
+@pytest.mark.parametrize(("executor", "sharing"), [("process", 2), ("slurm", 1), ("ray:4", 1)])
+def test_workers_that_do_not_fit_together_are_named(session, executor, sharing):
+    """One process fits, and is calibrated; on a cluster it is not this machine's memory that they share."""
+    more = {"workers_per_cell": 2, "executor": executor}
+    (one, _) = planning.sizes(Session(resolve(RunConfig(**{**vars(session.plan.config), **more}))))
+    assert one.sharing == sharing
+    tight = dataclasses.replace(one, free_bytes=one.needed_bytes)
+    assert not tight.too_large
+    text = planning.size_table([tight])
+    gib = one.together_bytes / 2**30
+    said = f"needs {gib:,.1f} GiB at least for 2 workers together, and {one.needed_bytes / 2**30:,.1f} GiB are free"
+    assert (said in text) == (sharing == 2)
+    assert ("a smaller backbone, or fewer workers." in text) == (sharing == 2)
 
 
 def test_sizes_of_a_part_of_the_rows_are_those_of_its_own_vocabulary(session, monkeypatch):

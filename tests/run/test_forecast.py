@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from cell_records import TINY, Watcher
 
+from bench import environment
 from bench.plugins import methods
 from bench.profiles import ANCHOR, SMALL
 from bench.records import CellRecord, RunFolder
@@ -23,7 +24,8 @@ from bench.run import forecast as module
 from bench.run import sweep
 from bench.run.config import RunConfig
 from bench.run.estimate import Pace
-from bench.run.forecast import epochs_of, forecast_table, forecasts, total
+from bench.run.forecast import epochs_of, forecasts, total
+from bench.run.forecast_table import forecast_table
 from bench.run.grid import choose_method
 from bench.run.progress import duration
 from bench.run.session import Session, resolve
@@ -197,6 +199,44 @@ def test_what_is_done_counts_no_more_and_tells_the_epochs(
     assert spent == pytest.approx((record.ct_s, record.ct_s))  # its own seconds, not those of a reckoned training
     other = make_session(seeds=2, set=("dim=4",), **settings)
     assert forecasts(other, paces(other))[0].basis == "guessed"  # another model may take other epochs
+
+
+def test_times_of_workers_are_those_of_as_many_workers_or_of_one_process(make_session: Callable[..., Session]) -> None:
+    settings: dict[str, Any] = {"epochs": 2, "methods": ("no-selection",), "threads": 1}
+    one = make_session(seeds=1, **settings)
+    sweep.run(one.plan, Watcher())
+    (record,) = one.folder.records()
+    alone, together = (make_session(seeds=2, **settings, workers_per_cell=n) for n in (1, 2))
+
+    def found(session: Session, workers: int) -> tuple[module.Forecast, str]:
+        host = record.host | ({environment.WORKERS: workers} if workers > 1 else {})
+        session.folder.write(replace(record, host=host, ct_s=1000.0))
+        (forecast,) = forecasts(session, paces(session))
+        return forecast, forecast_table([forecast])
+
+    reckoned = "times of no-selection are reckoned for one process with 1 thread: this folder has no cell of theirs"
+    cases = {(n, of): found(session, of) for n, session in ((1, alone), (2, together)) for of in (1, 2)}
+    for (n, of), (forecast, text) in cases.items():
+        assert forecast.seconds is not None
+        assert (forecast.seconds[0] > 500) == (n == of), "seconds of records of other numbers of workers do not count"
+        assert forecast.basis == "from 1 record", "which epochs do, as results are the same"
+        assert forecast.unmeasured == (() if n == of else ("no-selection",))
+        assert (reckoned in " ".join(text.split())) == ((n, of) == (2, 1))
+    low, high = cases[2, 1][0].seconds or (0.0, 0.0)
+    # two epochs of 10 s with validations of 2 s in a process of its own: nothing is divided by two
+    assert low == pytest.approx(2 * 12 * 0.85 + 8 * 2 * 0.85 + module.CELL_S[0] + STARTS[0])
+    assert high == pytest.approx(2 * 12 * 1.25 + 8 * 2 * 1.25 + module.CELL_S[1] + STARTS[1])
+
+
+def test_a_timing_pass_goes_by_cells_of_one_process_with_all_threads(make_session: Callable[..., Session]) -> None:
+    settings: dict[str, Any] = {"epochs": 2, "methods": ("no-selection",)}
+    one = make_session(seeds=1, **settings)
+    sweep.run(one.plan, Watcher())
+    (record,) = one.folder.records()
+    one.folder.write(replace(record, ct_s=1000.0))
+    session = make_session(seeds=1, executor="process:2", timing=2, **settings)
+    (found,) = forecasts(session, paces(session))
+    assert found.timing is not None and found.timing[0] > 2 * 0.85 * 1000
 
 
 def test_a_method_costs_what_its_entry_declares_or_its_family_does() -> None:

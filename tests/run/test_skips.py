@@ -18,7 +18,8 @@ from bench.run import sweep
 from bench.run.config import RunConfig
 from bench.run.context import CellContext
 from bench.run.estimate import Pace
-from bench.run.forecast import forecast_table, forecasts
+from bench.run.forecast import forecasts
+from bench.run.forecast_table import forecast_table
 from bench.run.job import Job
 from bench.run.session import Session, resolve
 from bench.run.skips import foreseen

@@ -20,7 +20,8 @@ from bench.records import CellRecord, load_frame
 from bench.run import estimate as planning
 from bench.run.cell import run_cell
 from bench.run.config import RunConfig
-from bench.run.forecast import forecast_table, forecasts
+from bench.run.forecast import forecasts
+from bench.run.forecast_table import forecast_table
 from bench.run.job import Job
 from bench.run.selections import shared_key
 from bench.run.session import Session, resolve

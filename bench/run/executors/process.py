@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from bench import environment
 from bench.errors import ConfigError
 from bench.records import CellRecord, Status
+from bench.run.conditions import threads_of
 from bench.run.context import Emit
 from bench.run.executors import count_of
 from bench.run.executors.base import R, Running, SeveralAtOnce, Task
@@ -38,8 +37,8 @@ class ProcessExecutor(SeveralAtOnce):
         config = session.plan.config
         self._slots, self._workers = count_of(config.executor_name) or 1, config.workers_per_cell
         processes = self._slots * self._workers
-        if processes > 1 and config.threads is None:
-            config = replace(config, threads=max(torch.get_num_threads() // processes, 1))
+        if processes > 1:
+            config = replace(config, threads=threads_of(config))
         self._config = config
         self._gpus = gpus_here(config.device, session.plan.device) if processes > 1 else []
         if session.plan.device.type == "cuda" and self._workers > max(len(self._gpus), 1):

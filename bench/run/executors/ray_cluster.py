@@ -16,6 +16,7 @@ from ray import exceptions
 from bench.cluster import join, nodes
 from bench.errors import ConfigError
 from bench.records import Status
+from bench.run.conditions import threads_of
 from bench.run.config import RunConfig, to_json
 from bench.run.context import Emit
 from bench.run.executors import count_of
@@ -51,8 +52,7 @@ class RayExecutor(SeveralAtOnce):
         """
         super().__init__(session)
         config = session.plan.config
-        workers = config.workers_per_cell
-        self.cpus, self.gpus = config.cpus_per_cell or workers, config.gpus_per_cell or 0.0
+        self.cpus, self.gpus = config.cpus_per_cell or config.workers_per_cell, config.gpus_per_cell or 0.0
         self._ours = not ray.is_initialized()
         if self._ours:
             join(config.address)
@@ -65,9 +65,8 @@ class RayExecutor(SeveralAtOnce):
             """Whether tasks take along what their node may lack: from the first one on that lacked something."""
             self._memory = memory_bytes(session)
             self._refuse_too_much()
-            threads = config.threads or max(self.cpus // workers, 1)
-            here = replace(config, out=config.out.absolute(), data_dir=config.data_dir.absolute(), threads=threads)
-            self.settings: RunConfig = here
+            out, data_dir = config.out.absolute(), config.data_dir.absolute()
+            self.settings: RunConfig = replace(config, out=out, data_dir=data_dir, threads=threads_of(config))
             self.mail = _Mail()
             self._run = ray.remote(max_calls=1, max_retries=0)(compute)
         except BaseException:

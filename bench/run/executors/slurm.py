@@ -21,6 +21,7 @@ from submitit.slurm.slurm import _make_sbatch_string
 from bench.errors import ConfigError
 from bench.files import write_atomically
 from bench.records import Status
+from bench.run.conditions import threads_of
 from bench.run.config import RunConfig, to_json
 from bench.run.context import Emit
 from bench.run.executors import count_of
@@ -62,9 +63,8 @@ class SlurmExecutor(SeveralAtOnce):
         super().__init__(session)
         config = session.plan.config
         self.folder = config.out.absolute() / JOBS
-        threads = config.threads or max((config.cpus_per_cell or 1) // config.workers_per_cell, 1)
-        here = replace(config, out=config.out.absolute(), data_dir=config.data_dir.absolute(), threads=threads)
-        self.settings: RunConfig = here
+        out, data_dir = config.out.absolute(), config.data_dir.absolute()
+        self.settings: RunConfig = replace(config, out=out, data_dir=data_dir, threads=threads_of(config))
         self._most = count_of(config.executor_name) or MOST
         self._cluster, self._asked = cluster_and_jobs(config.slurm)
         if self._cluster == "slurm" and shutil.which("sbatch") is None:
