@@ -6,7 +6,6 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -21,7 +20,7 @@ from bench.run.config import RunConfig, to_json
 from bench.run.context import Emit
 from bench.run.executors import count_of
 from bench.run.executors.base import R, Running, SeveralAtOnce, Task
-from bench.run.executors.freight import address, bring_home, pack, pack_store
+from bench.run.executors.freight import Named, address, bring_home, pack, pack_store
 from bench.run.executors.ray_worker import Mailbox, compute
 from bench.run.executors.remote import heard
 from bench.run.needs import memory_bytes
@@ -63,6 +62,7 @@ class RayExecutor(SeveralAtOnce):
             self._stores: dict[str, Any] = {}
             self.sends = False
             """Whether tasks take along what their node may lack: from the first one on that lacked something."""
+            self._named = Named.by(config)
             self._memory = memory_bytes(session)
             self._refuse_too_much()
             out, data_dir = config.out.absolute(), config.data_dir.absolute()
@@ -109,7 +109,7 @@ class RayExecutor(SeveralAtOnce):
         """Hand a task in; what is to come of it."""
         size = self._memory[task.cell.dataset, task.cell.backbone]
         asked = {"num_cpus": self.cpus, "num_gpus": self.gpus, "memory": self._asked(size)}
-        where = {"cwd": str(Path.cwd()), "token": token, "address": address(self.session, task.cell)}
+        where = {"token": token, "address": address(self.session, task.cell, self._named)}
         run = self._run.options(**asked, scheduling_strategy="SPREAD", name=task.cell.title)
         parcel = self._parcel(task) if self.sends else None
         return run.remote(to_json(self.settings), task.text, json.dumps(where), self.mail.box, parcel)
@@ -119,7 +119,7 @@ class RayExecutor(SeveralAtOnce):
         label = task.cell.dataset
         if label not in self._stores:
             self._stores[label] = ray.put(pack_store(self.session, label))
-        return {**pack(self.session, task.cell), "store": self._stores[label]}
+        return {**pack(self.session, task.cell, self._named), "store": self._stores[label]}
 
     def close(self) -> None:
         if self._ours:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from bench.run.config import from_json, to_json
@@ -38,7 +37,7 @@ def compute(config: str, task: str, where: str, mailbox: Any, parcel: dict[str, 
     Args:
         config: the run's settings, as JSON.
         task: as JSON.
-        where: the run's working folder, the token of the task for its mail, and ``freight.address``, as JSON.
+        where: the token of the task for its mail, and ``freight.address``, as JSON.
         mailbox: the actor.
         parcel: what ``freight.pack`` gave, and under ``store`` a reference to the store; None: the task tries without.
 
@@ -59,8 +58,7 @@ def compute(config: str, task: str, where: str, mailbox: Any, parcel: dict[str, 
             last[:] = [node, kind, content]
 
     settings = from_json(config)
-    cwd = Path(given["cwd"])
-    if parcel is None and not (cwd.is_dir() and all(is_there(settings, given["address"]))):
+    if parcel is None and not all(is_there(settings, given["address"])):
         return json.dumps([node, "lacks", None]), {}
     tell("begun", node)
 
@@ -69,6 +67,6 @@ def compute(config: str, task: str, where: str, mailbox: Any, parcel: dict[str, 
         return found
 
     with unpacked(settings, given["address"], parcel or NOTHING, fetch) as (here, written):
-        os.chdir(cwd if cwd.is_dir() else here.cards)
+        os.chdir(here.cwd)
         work_together(to_json(here.config), task, tell)
     return json.dumps(last), written
