@@ -87,8 +87,9 @@ class CIN(nn.Module):
             return e.transpose(0, 1).reshape(1, n_fields, -1)
         limit = CACHE_CHUNK_BYTES if e.device.type == "cpu" else DEVICE_CHUNK_BYTES
         columns = max(MIN_CHUNK_COLUMNS, limit // (self._most_products * e.element_size()))
-        size = _block_rows(n_rows, max(1, columns // dim))
-        if missing := -n_rows % size:
+        at_least = max(1, n_rows)  # a worker of a cell may have none of a batch
+        size = _block_rows(at_least, max(1, columns // dim))
+        if missing := at_least + -at_least % size - n_rows:
             e = torch.cat([e, e.new_zeros(missing, n_fields, dim)])
         return e.view(-1, size, n_fields, dim).transpose(1, 2).reshape(-1, n_fields, size * dim)
 
@@ -135,7 +136,10 @@ class CIN(nn.Module):
 
 
 def _block_rows(n_rows: int, most: int) -> int:
-    """Rows of a block, at most ``most``: about as many as fit, so that no row is missing in the last one or few are."""
+    """Rows of a block, at most ``most``: about as many as fit, so that no row is missing in the last one or few are.
+
+    ``n_rows``, all rows, is at least 1.
+    """
     least = most - most // EVEN_SHARE
     even = (size for size in range(min(most, n_rows), least - 1, -1) if n_rows % size == 0)
-    return next(even, math.ceil(n_rows / math.ceil(n_rows / most)) if n_rows else most)
+    return next(even, math.ceil(n_rows / math.ceil(n_rows / most)))

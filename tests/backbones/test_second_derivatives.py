@@ -46,6 +46,23 @@ def loss_and_slopes(net: nn.Module, e: Tensor, weights: Tensor | None) -> Tensor
     return loss + slope.square().sum((0, 2)).sqrt().sum()
 
 
+@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_no_rows_have_slopes_of_zero_in_all_weights(name: str, twice: bool) -> None:
+    """Of a batch with fewer rows than workers of the cell, some workers have none: their part of the sums is zero."""
+    net = build(name, 5)
+    e = torch.zeros(0, 5, D, dtype=torch.float64, requires_grad=True)
+    weights = torch.zeros(0, 5, dtype=torch.float64) if net.uses_linear else None
+    total = net(e, weights).sum()
+    if twice:
+        (slope,) = torch.autograd.grad(total, e, create_graph=True)
+        total = total + slope.square().sum()
+    total.backward()
+    assert e.grad is not None and e.grad.shape == e.shape
+    for param in net.parameters():
+        assert param.grad is not None and torch.equal(param.grad, torch.zeros_like(param))
+
+
 @pytest.mark.parametrize("n_fields", [5, 6])
 @pytest.mark.parametrize("name", NAMES)
 def test_gradient_of_a_penalty_on_slopes_is_that_of_finite_differences(name: str, n_fields: int) -> None:
