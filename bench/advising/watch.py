@@ -25,12 +25,12 @@ _ROWS = 64
 class Watch:
     """Passes on what happens in a run, and notes what trainings take."""
 
-    def __init__(self, reporter: Reporter, work: Callable[[int], float]) -> None:
+    def __init__(self, reporter: Reporter, work: Callable[[int], float | None]) -> None:
         """Nothing has been trained yet.
 
         Args:
             reporter: is told what happens.
-            work: of a training by its number of fields, in any unit.
+            work: of a training by its number of fields, in any unit; None where it is not known.
         """
         self._reporter, self._work = reporter, work
         self._seconds: dict[int, list[float]] = defaultdict(list)
@@ -45,7 +45,8 @@ class Watch:
         """About what a training with ``n_fields`` takes, in seconds, by those with the next larger number."""
         near = min(count for count in self._seconds if count >= n_fields)
         training = max(fmean(self._seconds[near]) - START_S, 0.0)
-        return START_S + training * self._work(n_fields) / self._work(near)
+        work, of_near = self._work(n_fields), self._work(near)
+        return START_S + training * (1.0 if work is None or of_near is None else work / of_near)
 
     def plan(self, total: int, done: int) -> None:
         self._reporter.plan(total, done)
@@ -65,14 +66,17 @@ class Watch:
         self._reporter.found(cell, record)
 
 
-def work_of(cell: ResolvedCell) -> Callable[[int], float]:
-    """Operations of the backbone of ``cell`` for a row, by the number of fields; of a broken one always 1."""
+def work_of(cell: ResolvedCell) -> Callable[[int], float | None]:
+    """Operations of the backbone of ``cell`` for a row, by the number of fields; None where they cannot be reckoned."""
 
     @cache
-    def work(n_fields: int) -> float:
+    def work(n_fields: int) -> float | None:
         if cell.backbone.error is not None:
-            return 1.0
-        params, dim = cell.backbone.params, cell.profile.dim
-        return max(footprint(cell.backbone.cls, n_fields, dim, params, _ROWS).flops_per_row, 1.0)
+            return None
+        try:
+            found = footprint(cell.backbone.cls, n_fields, cell.profile.dim, cell.backbone.params, _ROWS)
+        except Exception:  # a plug-in may fail in any way, and need not run without numbers
+            return None
+        return max(found.flops_per_row, 1.0)
 
     return work

@@ -8,11 +8,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from bench.advising.watch import START_S, Watch, work_of
+from bench.engine.backbone import Backbone
 from bench.run.grid import Cell
 from bench.run.job import Job
 from bench.run.progress import Silence
+
+
+class NeedsNumbers(Backbone[None]):
+    """Looks at values, which nothing can do without numbers; with one field it need not."""
+
+    def forward(self, e: Tensor, linear: Tensor | None) -> Tensor:
+        scores = e.sum((1, 2))
+        return scores if e.shape[1] == 1 else scores.clamp(max=float(scores.detach().max()))
+
 
 CELL = Cell("d", "dnn", "no-selection", None, 0)
 
@@ -44,4 +55,13 @@ def test_work_is_what_the_network_of_so_many_fields_does(make_job: Callable[...,
     for n_fields in (1, 8):  # forward, and the slopes of weights and inputs: 2 operations a product each
         assert work(n_fields) == 3 * 2 * (n_fields * dim * 8 + 8)
     broken = replace(job.backbone, error="Traceback")
-    assert work_of(replace(job, backbone=broken))(3) == 1.0
+    assert work_of(replace(job, backbone=broken))(3) is None
+
+
+def test_a_backbone_that_does_not_run_without_numbers_takes_as_long_with_fewer_fields(
+    make_job: Callable[..., Job],
+) -> None:
+    job = make_job("no-selection", backbone="dnn")
+    watch = Watch(Silence(), work_of(replace(job, backbone=replace(job.backbone, cls=NeedsNumbers, params=None))))
+    watch.expect(8, 41.0)
+    assert [watch.cell_s(n_fields) for n_fields in (8, 3, 1)] == [41.0, 41.0, 41.0]
