@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+import numpy as np
+
+from bench.engine.clock import Clock
 from bench.errors import DataError
 from bench.records import CellRecord, Status, plain
 from bench.run.cell import run_selection
+from bench.run.choice import NoRankingError, choose
 from bench.run.job import Job, ResolvedCell
 from bench.run.selections import SelectionStore, ranking_key
 
@@ -59,14 +63,26 @@ def key_of(cell: ResolvedCell) -> str | None:
 
 
 def stored(cell: ResolvedCell, store: SelectionStore) -> Ranked | None:
-    """The ranking of ``cell`` that is kept for others, or None.
+    """The ranking of ``cell`` that is kept for others; None where there is none, or scores that are none of a ranking.
 
     Raises:
         StorageError: the file is not readable.
     """
     key = key_of(cell)
     found = None if key is None else store.read(key)
-    return None if found is None else Ranked(cell.cell.method, "ok", plain(found[0].scores))
+    if found is None:
+        return None
+    selection, ctx = found[0], cell.context(Clock(cell.device))
+    scores = np.asarray(selection.scores)
+    if scores.shape != (ctx.schema.n_fields,):
+        return None
+    try:
+        choose(selection, ctx, cell.field_budget, cell.data.field_terms)
+    except NoRankingError as nothing:
+        return Ranked(cell.cell.method, "skipped", reason=str(nothing))
+    except ValueError:  # the cell itself will say what is wrong with them
+        return None
+    return Ranked(cell.cell.method, "ok", plain(scores))
 
 
 def run_ranking(job: Job) -> Ranked:

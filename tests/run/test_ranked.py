@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cell_records import TINY, Watcher
 
+from bench.api import Selection
 from bench.errors import DataError
 from bench.lease import Lease, Leases
 from bench.records import RunFolder
@@ -18,6 +20,7 @@ from bench.run.config import RunConfig
 from bench.run.ranked import Ranked
 from bench.run.session import Session, resolve
 from bench.run.sweep import rank, run
+from methods.cardinality import Cardinality
 
 pytestmark = pytest.mark.usefixtures("zoo")
 
@@ -88,6 +91,29 @@ def test_a_failed_ranking_says_why_and_is_tried_again(config: RunConfig) -> None
     assert [(one.status, one.scores, one.reason) for one in ranked(config, watcher)] == said
     assert watcher.phases.count("ranking") == 1
     assert watcher.statuses == ["failed"]  # of its own scores, all of which its cell needs; a skipped one is done
+
+
+@pytest.mark.parametrize(
+    ("scores", "wanted"),
+    [
+        (np.ones(8), ("skipped", "no ranking, all 8 fields have the same score: there was nothing to see")),
+        (np.arange(7.0), ("failed", "ValueError: select returned scores of shape (7,); wanted one for each of the 8")),
+        (np.full(8, np.nan), ("failed", "ValueError: field scores must be finite")),
+    ],
+    ids=["equal", "few", "odd"],
+)
+def test_what_is_no_ranking_is_none_for_other_seeds_and_commands_either(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch, scores: np.ndarray, wanted: tuple[str, str]
+) -> None:
+    def select(*_: object) -> Selection:
+        return Selection(scores=scores, hint="there was nothing to see")
+
+    monkeypatch.setattr(Cardinality, "select", select)
+    config = replace(config, methods=("cardinality",))
+    for _ in range(2):
+        for one in ranked(config):
+            assert (one.status, one.scores) == (wanted[0], None)
+            assert str(one.reason).startswith(wanted[1])
 
 
 def test_a_process_of_its_own_ranks_alike_and_its_death_is_survived(config: RunConfig, tmp_path: Path) -> None:
