@@ -47,7 +47,7 @@ class AdviseConfig:
     backbone: str | None = None
     """CTR model that is trained; dnn by default."""
     seeds: int = 3
-    """Trainings of every set of fields; from two on an interval covers what they do."""
+    """Trainings of every set of fields, two or more: intervals cover how far they lie apart."""
     time: str = "30m"
     """About how long all may take, e.g. 90s, 30m, 2h, 1h30m; what there was no time for is said."""
     rankers: tuple[str, ...] = ()

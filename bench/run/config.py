@@ -53,7 +53,7 @@ class RunConfig:
     datasets: tuple[str, ...] = ()
     """Data sets by name, or paths of your own cards (.toml)."""
     methods: tuple[str, ...] = ("paper",)
-    """Methods by name; "paper" for those of the paper, "all" for every registered one."""
+    """Methods by name; "paper" for those of the paper, "all" for every one that needs no file of yours."""
     backbones: tuple[str, ...] = ()
     """CTR models by name, or "all"."""
     plugin: tuple[str, ...] = ()
