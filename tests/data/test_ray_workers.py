@@ -95,6 +95,33 @@ def test_a_node_without_the_file_or_with_another_one_says_so(tmp_path: Path) -> 
         read_part(work, sent[0], str(tmp_path), release())
 
 
+@installed
+@pytest.mark.parametrize(("asked", "most"), [(1, 1), (3, 3), (0, 5)])
+def test_no_more_tasks_fly_than_are_asked_for(monkeypatch: pytest.MonkeyPatch, asked: int, most: int) -> None:
+    """Without a number one a core, here four, and one that lies ready."""
+    from bench.data.prepare import ray_tasks
+
+    flying: list[int] = []
+    seen: list[int] = []
+
+    def start(job: int) -> int:
+        flying.append(job)
+        seen.append(len(flying))
+        return job
+
+    def result(coming: int) -> int:
+        flying.remove(coming)
+        return coming
+
+    monkeypatch.setattr(ray_tasks, "_result", result)
+    monkeypatch.setattr(ray_tasks.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray_tasks, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 4.0}}])
+    nobody: Any = None
+    crew = ray_tasks.RayTasks(nobody, nobody, nobody, Workers(asked, on_ray=True))
+    assert list(crew._map(start, range(9))) == list(range(9))
+    assert max(seen) == most
+
+
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     from ray.cluster_utils import Cluster

@@ -46,7 +46,7 @@ class RayTasks(Crew):
         if self._ours:
             join(workers.address)
         cores = sum(int(node["Resources"].get("CPU", 0)) for node in nodes() if node["Alive"])
-        self._most = workers.count or max(cores, 1)
+        self._most = workers.count or max(cores, 1) + 1  # where none is asked for, one lies ready
         self._parked: list[Any] = []
         """Of each block: what holds its rows."""
         self._flying: deque[Any] = deque()
@@ -78,9 +78,9 @@ class RayTasks(Crew):
     def _map(self, start: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[Any]:
         """What comes of each job, in their order."""
         for job in jobs:
-            self._flying.append(start(job))
-            if len(self._flying) > self._most:
+            if len(self._flying) >= self._most:
                 yield _result(self._flying.popleft())
+            self._flying.append(start(job))
         while self._flying:
             yield _result(self._flying.popleft())
 
