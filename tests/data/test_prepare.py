@@ -188,6 +188,19 @@ def test_numbers_that_are_always_missing_or_missing_in_train(tmp_path):
     assert (opened.train.numeric == 1).all() and (opened.train.ids[:, 0] == 1).all()
 
 
+def test_more_values_than_ids_can_number_are_refused(tmp_path, monkeypatch):
+    own_table(tmp_path / "table.csv")
+    card = write_card(tmp_path, OWN)
+    fields = manifest_of(prepare(card, tmp_path / "table.csv", tmp_path / "out"))["fields"]
+    n_ids = sum(one["cardinality"] for one in fields)
+    monkeypatch.setattr("bench.data.prepare.encode.MOST_IDS", n_ids)
+    prepare(card, tmp_path / "table.csv", tmp_path / "as-many")
+    monkeypatch.setattr("bench.data.prepare.encode.MOST_IDS", n_ids - 1)
+    with pytest.raises(DataError, match=f"take {n_ids} ids, and 32 bits number {n_ids - 1}: .* min_count"):
+        prepare(card, tmp_path / "table.csv", tmp_path / "more")
+    assert not (tmp_path / "more").exists()
+
+
 @pytest.mark.parametrize("chunk_bytes", [200, 3000, 1 << 24])
 @pytest.mark.parametrize("threads", [1, 4])
 def test_the_store_does_not_depend_on_chunks_and_threads(tmp_path, monkeypatch, chunk_bytes, threads):

@@ -22,6 +22,10 @@ from bench.data.prepare.dictionaries import Dictionary, NumberDictionary, due, w
 from bench.data.prepare.spill import Slot, Spill
 from bench.data.schema import FIRST_VALUE, MISSING, RARE, Field, Kind, Schema
 from bench.data.store.manifest import ArrayFile
+from bench.errors import DataError
+
+MOST_IDS = 2**31 - 1
+"""Rows of the tables of all fields together; ids are int32, and a larger one would be another's without a word."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,9 @@ class Encoder:
             min_count: train rows that a value needs to get an id.
             crew: counts blocks side by side.
             tick: is told the number of rows counted so far.
+
+        Raises:
+            DataError: the fields have more values than ids can number.
         """
         pool = crew.pool
         list(pool.map(_call, [dictionary.finish for dictionary in self._dictionaries]))
@@ -120,6 +127,11 @@ class Encoder:
         needs = [0 if kind == "numeric" else min_count for kind in self.kinds]
         self.vocabularies = list(pool.map(build_vocabulary, values, np.split(totals, starts[1:-1]), needs))
         sizes = [len(vocabulary.counts) for vocabulary in self.vocabularies]
+        if sum(sizes) > MOST_IDS:
+            raise DataError(
+                f"the values of all fields take {sum(sizes):,} ids, and 32 bits number {MOST_IDS:,}: let fewer values "
+                f"have one of their own, with a larger min_count in the card or in brackets."
+            )
         return Schema(tuple(map(Field, self.names, self.kinds, sizes, self.positions)))
 
     def _map_codes(self, starts: np.ndarray, block: int) -> CodeMap:
