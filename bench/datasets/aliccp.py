@@ -123,7 +123,8 @@ def _piece(member: str, text: bytes, first: int) -> tuple[pa.Array, Mapping[str,
         found = len(parts[int(wrong[0])])
         raise _damaged(member, first + int(wrong[0]), f"has {found} columns, wanted 3: key, number, features")
     keys, numbers, lists = (parts.flatten().take(pa.array(np.arange(place, 3 * len(lines), 3))) for place in range(3))
-    sizes = pc.add(pc.count_substring(lists, "\x01"), 1).cast(pa.large_string())
+    between = pc.count_substring(lists, "\x01")
+    sizes = pc.if_else(pc.equal(lists, ""), 0, pc.add(between, 1)).cast(pa.large_string())
     other = np.flatnonzero(np.asarray(pc.not_equal(sizes, numbers)))
     if len(other):
         row = int(other[0])
@@ -160,8 +161,9 @@ def cut(lists: pa.Array, names: tuple[str, ...]) -> dict[str, pa.Array]:
     Raises:
         _Damage: a feature of another form, or several values of a field that has one.
     """
-    cells = pc.split_pattern(lists.cast(pa.large_string()), "\x01")
-    rows = np.repeat(np.arange(len(lists)), np.asarray(pc.list_value_length(cells)))
+    lists = lists.cast(pa.large_string())
+    cells = pc.split_pattern(pc.if_else(pc.equal(lists, ""), pa.scalar(None, pa.large_string()), lists), "\x01")
+    rows = np.repeat(np.arange(len(lists)), np.asarray(pc.fill_null(pc.list_value_length(cells), 0)))
     features = cells.flatten()
     odd = np.flatnonzero(~np.asarray(pc.match_substring_regex(features, _FORM)))
     if len(odd):

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.data.prepare.prepare import prepare
+from bench.data.schema import FIRST_VALUE, MISSING
 from bench.datasets import aliccp, resolve_dataset
 from bench.errors import ConfigError, DataError
 from bench.rows.load import load
@@ -75,6 +76,17 @@ def test_lists_are_cut_by_field_and_missing_ones_are_null() -> None:
     assert found["210"].to_pylist() == ["x y", None, None]
     first = " ".join(f"v{i}" for i in range(aliccp.MOST))
     assert found["109_14"].to_pylist() == [None, first, "c a"]
+
+
+def test_a_key_without_features_has_missing_values(tmp_path: Path) -> None:
+    raw = write(tmp_path / "raw")
+    (raw / "common_features_train.csv").write_text("a1,0,\n")
+    card = resolve_dataset("aliccp[min_count=1]")
+    data = load(prepare(card, raw, tmp_path / "data"), card)
+    local = data.train.ids.numpy() - data.schema.offsets[:-1]
+    own = [data.schema.names.index(name) for name in ("205", "508")]
+    of_key = [data.schema.names.index(name) for name in aliccp.COMMON]
+    assert (local[:, of_key] == MISSING).all() and (local[:, own] >= FIRST_VALUE).all()
 
 
 def test_pieces_of_any_size_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
