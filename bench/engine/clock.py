@@ -30,6 +30,7 @@ class Clock:
 
     def __init__(self, device: torch.device) -> None:
         """Start the clock of one cell."""
+        disturbance.notice_stops()
         self._device = device
         self._start = now(device)
         self._open: list[str] = []

@@ -6,19 +6,22 @@
     stolen   what the host of a virtual machine gave to its other guests, by this process's share of the busy time
 
 A phase is disturbed where ``lost + stolen`` is more than a tenth of what it would have computed, ``cpu + lost +
-stolen``. Waiting for a lock, a file or a device is none of these. Sampled at the two ends of a phase only: the kernel
+stolen``, and where the process was stopped while it ran (Ctrl-Z, SIGSTOP), which is no waiting: what tells of it is the
+signal to go on. Waiting for a lock, a file or a device is none of these. Sampled at the two ends of a phase only: the kernel
 adds up the waiting by itself, to the nanosecond.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["LEAST_S", "SHARE", "Load", "Reading", "count_as_own", "reading", "taken_s"]
+__all__ = ["LEAST_S", "SHARE", "Load", "Reading", "count_as_own", "notice_stops", "reading", "taken_s"]
 
 SHARE = 0.1
 """Lost share from which a time is not shown. A busy process on every core takes half; a quiet machine's kernel threads
@@ -48,6 +51,27 @@ class Reading:
     busy: float
     """Of all processors, for whomever."""
     stolen: float
+    stops: int = 0
+    """How often this process was told to go on."""
+
+
+_stops = 0
+
+
+def notice_stops() -> None:
+    """From now on count how often this process goes on after it was stopped.
+
+    Only the main thread can; a program that handles the signal by itself keeps its handler, and nothing is counted.
+    """
+    if not hasattr(signal, "SIGCONT") or threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGCONT) in (signal.SIG_DFL, None):
+        signal.signal(signal.SIGCONT, _went_on)
+
+
+def _went_on(number: int, frame: object) -> None:
+    global _stops  # noqa: PLW0603 - a fact of the process
+    _stops += 1
 
 
 _own: tuple[int, ...] = ()
@@ -69,7 +93,7 @@ def reading() -> Reading | None:
         return None
     tick = 1 / os.sysconf("SC_CLK_TCK")
     busy = sum(n for place, n in enumerate(numbers[:_GUEST]) if place not in (*_IDLE, _STEAL))
-    return Reading(waited, time.process_time() + beside * tick, busy * tick, numbers[_STEAL] * tick)
+    return Reading(waited, time.process_time() + beside * tick, busy * tick, numbers[_STEAL] * tick, _stops)
 
 
 def _ticks(pid: int) -> int:
@@ -105,6 +129,7 @@ class Load:
     cpu: float = 0.0
     others: float = 0.0
     stolen: float = 0.0
+    stops: int = 0
     known: bool = field(default=True)
     """Whether all of it could be read."""
 
@@ -113,6 +138,7 @@ class Load:
         if before is None or after is None:
             self.known = False
             return
+        self.stops += after.stops - before.stops
         cpu, busy = after.cpu - before.cpu, max(after.busy - before.busy, 0.0)
         self.waited += sum(max(s - before.waited.get(task, 0.0), 0.0) for task, s in after.waited.items())
         self.cpu += cpu
@@ -122,6 +148,8 @@ class Load:
     @property
     def reason(self) -> str | None:
         """Why the phase's time says nothing; None where it does, or where nothing is known."""
+        if self.stops:
+            return "the process was stopped and went on later"
         lost = min(self.waited, self.others) + self.stolen
         if not self.known or lost < LEAST_S or lost < SHARE * (self.cpu + lost):
             return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -50,6 +52,34 @@ def load(waited: float, cpu: float, others: float, stolen: float = 0.0) -> Load:
 )
 def test_what_others_took_disturbs_and_nothing_else_does(found: Load, reason: str | None) -> None:
     assert found.reason == reason
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not count this")
+def test_a_process_that_was_stopped_says_so() -> None:
+    """By another process, as a terminal does: one that is stopped cannot let itself go on."""
+    clock = Clock(torch.device("cpu"))
+    with clock.phase("before"):
+        pass
+    with clock.phase("stopped"):
+        subprocess.run(
+            ["sh", "-c", f"kill -STOP {os.getpid()}; sleep 0.05; kill -CONT {os.getpid()}"], check=True, timeout=60
+        )
+    with clock.phase("after"):
+        pass
+    found = clock.disturbed()
+    assert found is not None and found.get("stopped") == "the process was stopped and went on later"
+    assert not any("was stopped" in found.get(name, "") for name in ("before", "after"))
+
+
+def test_a_handler_of_the_program_that_trains_stays() -> None:
+    before = signal.getsignal(signal.SIGCONT)
+    try:
+        own = lambda *_: None  # noqa: E731
+        signal.signal(signal.SIGCONT, own)
+        disturbance.notice_stops()
+        assert signal.getsignal(signal.SIGCONT) is own
+    finally:
+        signal.signal(signal.SIGCONT, before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not count this")
