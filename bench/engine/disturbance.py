@@ -6,9 +6,9 @@
     stolen   what the host of a virtual machine gave to its other guests, by this process's share of the busy time
 
 A phase is disturbed where ``lost + stolen`` is more than a tenth of what it would have computed, ``cpu + lost +
-stolen``, and where the process was stopped while it ran (Ctrl-Z, SIGSTOP), which is no waiting: the signal to go on tells
-of it. Waiting for a lock, a file or a device is none of these. Sampled at the two ends of a phase only: the kernel adds up
-the waiting by itself, to the nanosecond.
+stolen``, and where the process was stopped while it ran (Ctrl-Z, SIGSTOP), which is no waiting: the signal to go on
+tells of it. Waiting for a lock, a file or a device is none of these. Sampled at the two ends of a phase only: the
+kernel adds up the waiting by itself, to the nanosecond.
 """
 
 from __future__ import annotations
