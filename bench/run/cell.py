@@ -23,6 +23,7 @@ from bench.engine.clock import Clock
 from bench.engine.crew import divides, leads
 from bench.engine.evaluate import evaluate_finite, predict
 from bench.engine.model import CTRModel
+from bench.engine.threads import as_many_as_torch
 from bench.errors import StorageError
 from bench.files import read_text, write_atomically
 from bench.flags import LEARNED_ROWS, flags_of
@@ -280,7 +281,7 @@ def _select(job: Job, method: Method[Any], ctx: CellContext[Any], clock: Clock) 
     key = shared_key(job.identity, method)
     stored = None if shared is None else read_once(shared, key)
     if stored is None:
-        with clock.phase("select"):
+        with as_many_as_torch(), clock.phase("select"):
             selection = _returned(select_once(method, ctx, train, held), Selection, "select")
         pt_s = clock.seconds["select"] - clock.compiling("select")
         selection.notes = {**ctx.notes, **selection.notes}  # what is shared includes what was logged

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from bench import plugins
 from bench.api import Method, Rows, Selection
@@ -98,6 +99,28 @@ def test_a_record_says_which_of_its_times_are_disturbed_and_a_shared_ranking_tak
     assert Given.calls == []
     assert second.disturbed == {"pt": half}
     assert "disturbed" not in first.notes and "disturbed" not in second.notes
+
+
+def test_a_selection_has_the_threads_of_the_run_and_no_more(ranked: Ranked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of NumPy's BLAS and scikit-learn's OpenMP, which take every core by themselves."""
+    seen: dict[str, int] = {}
+
+    def select(self: Given, ctx: Any, train: Rows, selection_rows: Rows) -> Selection:
+        seen.update({f"{one['user_api']} {one['filepath']}": one["num_threads"] for one in threadpool_info()})
+        return Selection(scores=np.arange(8.0))
+
+    job = ranked(list(range(8)))
+    monkeypatch.setattr(Given, "select", select)
+    with threadpool_limits(limits=3):
+        torch.set_num_threads(2)
+        try:
+            assert run_cell(job).status == "ok"
+        finally:
+            torch.set_num_threads(1)
+        after = [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+    assert {name.split()[0] for name in seen} >= {"blas", "openmp"}
+    assert set(seen.values()) == {2}
+    assert set(after) == {3}, "what the caller had is given back"
 
 
 def test_equal_scores_do_no_harm_where_nothing_is_cut(ranked: Ranked) -> None:
