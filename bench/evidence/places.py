@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Literal
 
 from bench.evidence.questions import Question
@@ -105,7 +104,7 @@ def places_of(question: Question, runs: Mapping[str, Explainer], titles: Titles)
     """
     found = []
     for name, run in runs.items():
-        if not any(fnmatchcase(name, pattern) for pattern in question.runs):
+        if not question.asks(name):
             continue
         for table in run.tables(question.table):
             if question.tau in (None, table.tau):

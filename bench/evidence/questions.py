@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import MISSING, dataclass, fields
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ class Question:
     table: str
     metric: str
     runs: tuple[str, ...] = ("*",)
+    """Patterns of their names; what one with ``!`` before it fits is left out."""
     tau: float | None = None
     reference: float | Literal["lot"] | None = None
     above: str = ""
@@ -32,6 +34,13 @@ class Question:
     open: str = ""
     better: Literal["higher", "lower"] = "higher"
     limit: str = ""
+
+    def asks(self, run: str) -> bool:
+        """Whether the run of this name is looked at."""
+        left_out = [pattern.removeprefix("!") for pattern in self.runs if pattern.startswith("!")]
+        return any(fnmatchcase(run, pattern) for pattern in self.runs if not pattern.startswith("!")) and not any(
+            fnmatchcase(run, pattern) for pattern in left_out
+        )
 
 
 _KINDS: dict[str, tuple[type, ...]] = {"runs": (list,), "tau": (float, int), "reference": (float, int, str)}

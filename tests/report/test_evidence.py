@@ -15,7 +15,7 @@ import pytest
 
 from bench.cli import main
 from bench.evidence.page import NUMBERS, PAGE, Page, make_page, recorded_runs
-from bench.evidence.questions import FILE, read_questions
+from bench.evidence.questions import FILE, Question, read_questions
 from bench.records import CellRecord, RunFolder
 from bench.report.explain import Explainer
 from bench.tables.claims import CANNOT, NOT, REPRODUCED, claim_tables, paper_claims
@@ -115,6 +115,12 @@ def write(
         for label, less in gains.items():
             run.write(cell(label, dataset=dataset, seed=seed, auc=auc + less[seed], field_names=names, kept_fields=[0]))
     run.config_file.write_text("seeds = 3\n")
+
+
+def test_a_question_leaves_out_the_runs_that_it_names() -> None:
+    question = Question("auc", "Which?", "gain", "auc_gain", runs=("*", "!comp*"))
+    assert [run for run in ("compression", "criteo", "planted") if question.asks(run)] == ["criteo", "planted"]
+    assert not Question("auc", "Which?", "gain", "auc_gain", runs=("!comp*",)).asks("planted"), "none is let in"
 
 
 def test_what_is_wrong_with_questions_is_named(tmp_path: Path, bench: Bench) -> None:
