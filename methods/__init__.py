@@ -169,7 +169,7 @@ TABLE: dict[str, MethodEntry] = {
         reads_numbers=False,
         reads_pooled=False,
         search=(0, 0),
-        retrain=(1.0, 4.0),
+        retrain=(0.9, 4.0),
     ),
     "fairfs": MethodEntry(
         target="methods.fairfs:FairFS",

@@ -279,13 +279,13 @@ def test_a_timing_pass_is_repeats_that_each_search_in_a_process_of_its_own(
 
 
 def test_what_entries_declare_holds_what_the_reference_runs_took() -> None:
-    """Medians over seeds, in trainings with all fields at the same place; disturbed times say nothing."""
+    """Medians over seeds, in trainings with all fields at the same place on one machine; disturbed times say nothing."""
     checked = 0
     for run in sorted(REFERENCE.glob("*/run.toml")):
-        places: dict[tuple[str, str], dict[str, list[CellRecord]]] = defaultdict(lambda: defaultdict(list))
+        places: dict[tuple[str, str, str], dict[str, list[CellRecord]]] = defaultdict(lambda: defaultdict(list))
         for record in RunFolder(run.parent).records():
             if not record.disturbed:
-                places[record.dataset, record.backbone][record.label].append(record)
+                places[record.dataset, record.backbone, (record.host or {})["boot"]][record.label].append(record)
         for place, rows in places.items():
             if "no-selection" not in rows:
                 continue
