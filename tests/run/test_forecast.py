@@ -279,7 +279,7 @@ def test_a_timing_pass_is_repeats_that_each_search_in_a_process_of_its_own(
 
 
 def test_what_entries_declare_holds_what_the_reference_runs_took() -> None:
-    """Medians over seeds, in trainings with all fields at the same place on one machine; disturbed times say nothing."""
+    """Medians over seeds, in trainings with all fields, on one machine at a time; disturbed times say nothing."""
     checked = 0
     for run in sorted(REFERENCE.glob("*/run.toml")):
         places: dict[tuple[str, str, str], dict[str, list[CellRecord]]] = defaultdict(lambda: defaultdict(list))
